@@ -1,0 +1,61 @@
+// The one arena of a model's live weights, shared by the rollout engine and the learner, and its twin for gradients.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "core/weights.h"
+#include "model/model_config.h"
+
+namespace r1 {
+
+// A parameter's place in the arena. Parameters that one matrix product uses together (q, k, v; gate, up) are adjacent,
+// in that order, so that the product sees one weight.
+struct Parameter {
+  std::string name;                 // HF name
+  std::vector<std::int64_t> shape;  // as in HF files
+  std::int64_t offset = 0, elements = 0;  // in the arena, in elements
+};
+
+// HF names, shapes and arena order of a dense decoder. Offsets are multiples of 32 elements.
+std::vector<Parameter> parameter_layout(const ModelConfig&);
+
+// Memory of one type, 64-byte aligned, zeroed. Not copyable; views live as long as the store.
+class WeightStore {
+ public:
+  // dtype: kF32 or kBF16.
+  WeightStore(const ModelConfig& config, DType dtype);
+
+  DType dtype() const { return dtype_; }
+  std::span<const Parameter> parameters() const { return parameters_; }
+  std::int64_t elements() const { return elements_; }  // arena size, padding included
+  std::byte* data() { return data_.get(); }
+  const std::byte* data() const { return data_.get(); }
+  const Parameter& find(std::string_view name) const;  // throws CheckpointError
+  std::byte* at(const Parameter& p) { return data_.get() + p.offset * static_cast<std::int64_t>(size_of(dtype_)); }
+  const std::byte* at(const Parameter& p) const { return data_.get() + p.offset * static_cast<std::int64_t>(size_of(dtype_)); }
+
+  // Copies one tensor in, converting float32, float16, bfloat16. Throws CheckpointError for a wrong shape or type.
+  void set(const TensorView& tensor);
+  // Sets every parameter; throws CheckpointError naming the first that is missing or not known. A snapshot of this very
+  // arena copies nothing.
+  void load(const WeightSnapshot& snapshot);
+  // Views of the arena; valid while the store lives, contents change with it.
+  WeightSnapshot snapshot(WeightVersion version) const;
+  WeightDigest digest() const;  // XXH3-128-like strength is not needed: any 128-bit hash of names and bytes
+
+ private:
+  DType dtype_;
+  std::vector<Parameter> parameters_;
+  std::int64_t elements_ = 0;
+  std::shared_ptr<std::byte> data_;
+};
+
+// Fills with N(0, std) from a seed, norms with 1, biases 0: the same numbers everywhere. For tests and tiny models.
+void init_random(WeightStore& store, std::uint64_t seed, float std);
+
+}  // namespace r1

@@ -1,0 +1,34 @@
+// What a reward is. A reward sees text and data columns of a whole group, never tensors.
+#pragma once
+
+#include <optional>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "core/types.h"
+
+namespace r1 {
+
+// One reward's opinion of one completion. No value = abstained: it takes no part in the sum.
+struct RewardResult {
+  std::optional<float> value;
+  Verdict verdict = Verdict::kAbstain;  // rewards that only measure (length, overlap) leave it
+  std::string detail;                   // the word behind the verdict: "no_box", "not_closed", ...
+  std::map<std::string, std::string> columns;
+};
+
+class RewardFunction {
+ public:
+  virtual ~RewardFunction() = default;
+  virtual std::string_view name() const = 0;
+  // Fills out[g] for completions[g]; out.size() == completions.size(). Thread-safe. A wrong answer, a timeout or a
+  // crash of judged code is a result, never a throw; a throw means that the reward itself is broken and ends the run.
+  virtual void score(const SampleGroup& group, std::span<RewardResult> out) const = 0;
+  // Called once per prompt before a run: an error text if this prompt can never be scored (unreadable gold, missing
+  // column), empty if fine.
+  virtual std::string check_prompt(const Prompt&) const { return {}; }
+};
+
+}  // namespace r1
