@@ -44,6 +44,7 @@ class ComputePool {
 
  private:
   struct State;
+  void stop();
   std::unique_ptr<State> state_;
 };
 
