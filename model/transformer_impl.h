@@ -1,0 +1,135 @@
+// Inside of Transformer: packed weights, scratch memory, and the passes over layers. Private to model/transformer*.cpp.
+#pragma once
+
+#include <cstdlib>
+#include <memory>
+#include <vector>
+
+#include "core/error.h"
+#include "model/transformer.h"
+
+namespace r1 {
+
+// Uninitialised 64-byte aligned memory that only grows.
+class Buffer {
+ public:
+  template <class T>
+  T* get(std::int64_t n) {
+    const std::size_t want = (static_cast<std::size_t>(n) * sizeof(T) + 63) / 64 * 64 + 64;
+    if (want > size_) {
+      data_.reset(static_cast<std::byte*>(std::aligned_alloc(64, want)));
+      if (!data_) throw DeviceError(message("out of memory: ", want, " bytes for activations; lower train.tokens_per_micro_batch"));
+      size_ = want;
+    }
+    return reinterpret_cast<T*>(data_.get());
+  }
+  std::byte* data() const { return data_.get(); }
+  template <class T> T* as() const { return reinterpret_cast<T*>(data_.get()); }
+  std::size_t size() const { return size_; }
+
+ private:
+  struct Free { void operator()(std::byte* p) const { std::free(p); } };
+  std::unique_ptr<std::byte, Free> data_;
+  std::size_t size_ = 0;
+};
+
+// What a layer's backward pass reads. `t` stands for the model's type.
+struct LayerActivations {
+  Buffer h_in;        // [N][D] float32, the residual stream before the layer
+  Buffer h_mid;       // [N][D] float32, after attention
+  Buffer rstd_in, rstd_mid;  // [N] float32
+  Buffer qk_raw;      // [N][(H+KV) hd] t: q, k before QK-norm; only with qk_norm
+  Buffer rstd_q, rstd_k;     // [N][H], [N][KV] float32; only with qk_norm
+  Buffer qkv;         // [N][(H+2KV) hd] t, after rope
+  Buffer attn;        // [N][H hd] t
+  Buffer lse;         // [N][H] float32
+  Buffer gate_up;     // [N][2F] t
+};
+
+struct LayerWeights {
+  const Parameter *input_norm, *post_norm, *q, *k, *v, *o, *gate, *up, *down;
+  const Parameter *q_bias = nullptr, *k_bias = nullptr, *v_bias = nullptr, *o_bias = nullptr, *q_norm = nullptr,
+                  *k_norm = nullptr, *gate_bias = nullptr, *up_bias = nullptr, *down_bias = nullptr;
+  cpu::PackedMatrix qkv_p, o_p, gate_up_p, down_p;      // y = x W^T
+  cpu::PackedMatrix qkv_pt, o_pt, gate_up_pt, down_pt;  // dx = dy W
+};
+
+struct Transformer::Impl {
+  Impl(ModelConfig c, DType dtype, ComputePool& p);
+
+  ModelConfig config;
+  cpu::Type type;
+  ComputePool& pool;
+  WeightStore store;
+  std::int64_t D, H, KV, hd, F, V, L, q_width, kv_width, qkv_width;
+  std::int64_t vocab_limit;
+  std::size_t esize;  // bytes of an element of `type`
+  cpu::AttentionShape shape;
+
+  const Parameter *embed, *final_norm, *head;
+  std::vector<LayerWeights> layers;
+  cpu::PackedMatrix head_p, head_pt;
+  bool packed = false, packed_transposed = false;
+
+  std::vector<float> rope_cos, rope_sin, inv_freq;
+  std::int64_t rope_positions = 0;
+
+  // scratch of one pass
+  Buffer h, x, act, logits, gathered, gathered_x;
+  LayerActivations scratch;
+  // kept by forward() for backward()
+  std::vector<LayerActivations> kept;
+  struct Pending {
+    bool active = false, recompute = false;
+    PackedBatch batch;
+    float temperature = 1.f;
+    std::vector<cpu::RowStats> stats;
+    Buffer h_out;  // [N][D] float32 after the last layer
+  } pending;
+  // backward scratch
+  Buffer d_h, d_t, d_attn, d_qkv, d_gate_up, d_act, d_x, dy_transposed, d_logits;
+  cpu::PackedMatrix packed_input;  // of dW products, re-made by shape
+  // KV blocks of a packed batch, one layer
+  Buffer kv_arena;
+  std::vector<std::vector<std::byte*>> kv_blocks;
+
+  // Where the rows' keys and values go, in the two or three waves that prefix sharing needs.
+  struct AttentionPlan {
+    std::vector<cpu::KvRow> rows;         // of every row, for attention
+    std::vector<cpu::KvRow> prefix_rows;  // rows of sequences that others continue; null blocks elsewhere
+    std::vector<cpu::KvRow> own_rows;     // the other rows; empty if nothing is shared
+    std::vector<std::pair<const std::byte*, std::byte*>> copies;  // partial blocks, between the waves
+    std::size_t layer_stride = 0;         // bytes between layers inside a block; 0 = the blocks hold one layer
+  };
+
+  const std::byte* w(const Parameter* p) const { return store.at(*p); }
+  void pack_weights();
+  void pack_transposed_weights();
+  void ensure_rope(std::int64_t positions);
+
+  void embed_rows(const TokenId* tokens, std::int64_t n, float* out);
+  // h [N][D] is updated in place. keep: copies h_in and h_mid and makes lse for the backward pass.
+  void layer_forward(std::int64_t l, std::int64_t n, float* h, const std::int32_t* positions, const AttentionPlan& plan,
+                     LayerActivations& a, bool keep);
+  void layer_backward(std::int64_t l, std::int64_t n, float* d_h, const PackedBatch& batch, LayerActivations& a, float* grad);
+  AttentionPlan plan_batch(const PackedBatch& batch);
+  void run_layers(const PackedBatch& batch, float* h, bool keep, bool recompute);
+  void check_batch(const PackedBatch& batch) const;
+
+  // Calls use(i, logits) for rows i of x_rows [n][D] (normed, type t), a chunk at a time.
+  void for_logits(const std::byte* x_rows, std::int64_t n, FunctionRef<void(std::int64_t i, const float* logits)> use);
+  LogprobRows logprob_rows(const PackedBatch& batch, const float* h, float temperature, bool want_entropies,
+                           std::vector<cpu::RowStats>* stats_out);
+  // gathered rows of h through the final norm into gathered_x; rstd may be null
+  void gather_normed(const std::vector<std::int32_t>& rows, const float* h, float* rstd);
+  void head_backward(const PackedBatch& batch, const float* h, std::span<const float> d_logprobs,
+                     std::span<const float> d_entropies, float* d_h, float* grad);
+
+  void gemm(const void* a, std::int64_t m, std::int64_t lda, const cpu::PackedMatrix& b, void* c, cpu::Type out,
+            cpu::Store store_mode, const void* bias = nullptr, std::int64_t ldc = -1);
+  // grad_w [out][in] += dy[n][out]^T x[n][in]
+  void weight_gradient(const void* dy, std::int64_t n, std::int64_t out, const void* x, std::int64_t in, float* grad_w);
+  void bias_gradient(const void* dy, std::int64_t n, std::int64_t width, float* grad_b);
+};
+
+}  // namespace r1

@@ -1,0 +1,254 @@
+// The learner's half of the Transformer: packed batches, the kept forward pass, the backward pass.
+#include <algorithm>
+#include <cstring>
+
+#include "model/transformer_impl.h"
+
+namespace r1 {
+
+namespace {
+constexpr std::int64_t kHeadChunk = 256;  // rows of the LM head's backward at a time: [kHeadChunk][V]
+}
+
+void Transformer::Impl::check_batch(const PackedBatch& batch) const {
+  R1_CHECK(!batch.tokens.empty() && batch.positions.size() == batch.tokens.size(), "a batch of ", batch.tokens.size(),
+           " tokens with ", batch.positions.size(), " positions");
+  R1_CHECK(batch.predictors.size() == batch.targets.size(), batch.predictors.size(), " predictors, ", batch.targets.size(), " targets");
+  for (TokenId t : batch.tokens) R1_CHECK(t >= 0 && t < V, "token ", t, " outside the vocabulary of ", V);
+  for (std::int32_t p : batch.predictors)
+    R1_CHECK(p >= 0 && static_cast<std::size_t>(p) < batch.tokens.size(), "predictor row ", p, " of ", batch.tokens.size());
+  for (TokenId t : batch.targets) R1_CHECK(t >= 0 && t < vocab_limit, "target ", t, " outside the vocabulary of ", vocab_limit);
+}
+
+Transformer::Impl::AttentionPlan Transformer::Impl::plan_batch(const PackedBatch& batch) {
+  const std::size_t block_bytes = cpu::kv_block_bytes(shape);
+  const auto blocks_for = [](std::int64_t positions) { return (positions + cpu::kKvBlock - 1) / cpu::kKvBlock; };
+  // Which sequences are prefixes, by their first row.
+  std::vector<std::int32_t> sequence_at(batch.tokens.size() + 1, -1);
+  std::vector<bool> is_prefix(batch.sequences.size(), false);
+  std::int64_t own_blocks = 0;
+  bool shared = false;
+  for (std::size_t b = 0; b < batch.sequences.size(); ++b) {
+    const cpu::AttentionSequence& s = batch.sequences[b];
+    sequence_at[static_cast<std::size_t>(s.begin)] = static_cast<std::int32_t>(b);
+    std::int64_t prefix = 0;
+    if (s.prefix_begin >= 0) {
+      const std::int32_t owner = sequence_at[static_cast<std::size_t>(s.prefix_begin)];
+      R1_CHECK(owner >= 0 && batch.sequences[static_cast<std::size_t>(owner)].end == s.prefix_end, "sequence ", b,
+               " continues rows [", s.prefix_begin, ", ", s.prefix_end, ") which are no earlier sequence");
+      is_prefix[static_cast<std::size_t>(owner)] = true;
+      shared = true;
+      prefix = s.prefix_end - s.prefix_begin;
+    }
+    own_blocks += blocks_for(prefix + s.end - s.begin) - prefix / cpu::kKvBlock;
+  }
+  std::byte* arena = kv_arena.get<std::byte>(own_blocks * static_cast<std::int64_t>(block_bytes));
+  kv_blocks.assign(batch.sequences.size(), {});
+
+  AttentionPlan plan;
+  plan.rows.resize(batch.tokens.size());
+  if (shared) plan.prefix_rows.resize(batch.tokens.size()), plan.own_rows.resize(batch.tokens.size());
+  for (std::size_t b = 0; b < batch.sequences.size(); ++b) {
+    const cpu::AttentionSequence& s = batch.sequences[b];
+    std::vector<std::byte*>& blocks = kv_blocks[b];
+    std::int64_t prefix = 0;
+    if (s.prefix_begin >= 0) {
+      prefix = s.prefix_end - s.prefix_begin;
+      const auto& owner = kv_blocks[static_cast<std::size_t>(sequence_at[static_cast<std::size_t>(s.prefix_begin)])];
+      blocks.assign(owner.begin(), owner.begin() + prefix / cpu::kKvBlock);
+      if (prefix % cpu::kKvBlock != 0) plan.copies.emplace_back(owner[static_cast<std::size_t>(prefix / cpu::kKvBlock)], arena);
+    }
+    for (std::int64_t need = blocks_for(prefix + s.end - s.begin); static_cast<std::int64_t>(blocks.size()) < need;) {
+      blocks.push_back(arena);
+      arena += block_bytes;
+    }
+    for (std::int32_t i = s.begin; i < s.end; ++i) {
+      const auto u = static_cast<std::size_t>(i);
+      const auto position = static_cast<std::int32_t>(prefix + i - s.begin);
+      R1_CHECK(batch.positions[u] == position, "row ", i, " has position ", batch.positions[u], ", expected ", position);
+      plan.rows[u] = {blocks.data(), position};
+      if (shared) (is_prefix[b] ? plan.prefix_rows : plan.own_rows)[u] = plan.rows[u];
+    }
+  }
+  return plan;
+}
+
+void Transformer::Impl::run_layers(const PackedBatch& batch, float* h_rows, bool keep, bool recompute) {
+  pack_weights();
+  const auto n = static_cast<std::int64_t>(batch.tokens.size());
+  ensure_rope(*std::max_element(batch.positions.begin(), batch.positions.end()) + 1);
+  const AttentionPlan plan = plan_batch(batch);
+  embed_rows(batch.tokens.data(), n, h_rows);
+  if (keep) kept.resize(static_cast<std::size_t>(L));
+  for (std::int64_t l = 0; l < L; ++l) {
+    LayerActivations& a = keep && !recompute ? kept[static_cast<std::size_t>(l)] : scratch;
+    if (keep && recompute)
+      std::memcpy(kept[static_cast<std::size_t>(l)].h_in.get<float>(n * D), h_rows, static_cast<std::size_t>(n * D) * 4);
+    layer_forward(l, n, h_rows, batch.positions.data(), plan, a, keep && !recompute);
+  }
+}
+
+LogprobRows Transformer::forward(const PackedBatch& batch, float temperature, bool want_entropies, bool recompute) {
+  Impl& m = *impl_;
+  m.check_batch(batch);
+  R1_CHECK(!batch.predictors.empty(), "a training batch without a trained token");
+  const auto n = static_cast<std::int64_t>(batch.tokens.size());
+  m.pending.active = true;
+  m.pending.recompute = recompute;
+  m.pending.batch = batch;
+  m.pending.temperature = temperature;
+  float* h = m.pending.h_out.get<float>(n * m.D);
+  m.run_layers(batch, h, true, recompute);
+  return m.logprob_rows(batch, h, temperature, want_entropies, &m.pending.stats);
+}
+
+void Transformer::Impl::weight_gradient(const void* dy, std::int64_t n, std::int64_t out, const void* x_rows, std::int64_t in,
+                                        float* grad_w) {
+  auto* transposed = dy_transposed.get<std::byte>(n * out * static_cast<std::int64_t>(esize));
+  cpu::transpose(pool, dy, n, out, out, transposed, n, type);
+  if (packed_input.rows() != in || packed_input.depth() != n) packed_input = cpu::make_packed(type, in, n);
+  cpu::pack_transposed(pool, x_rows, in, packed_input);
+  gemm(transposed, out, n, packed_input, grad_w, cpu::Type::kF32, cpu::Store::kAdd, nullptr, in);
+}
+
+void Transformer::Impl::bias_gradient(const void* dy, std::int64_t n, std::int64_t width, float* grad_b) {
+  pool.parallel_for(width, 64, [&](std::int64_t begin, std::int64_t end) {
+    for (std::int64_t i = 0; i < n; ++i)
+      for (std::int64_t j = begin; j < end; ++j)
+        grad_b[j] += type == cpu::Type::kF32 ? static_cast<const float*>(dy)[i * width + j]
+                                             : cpu::to_float(static_cast<const cpu::bf16*>(dy)[i * width + j]);
+  });
+}
+
+void Transformer::Impl::layer_backward(std::int64_t l, std::int64_t n, float* dh, const PackedBatch& batch, LayerActivations& a,
+                                       float* grad) {
+  const LayerWeights& lw = layers[static_cast<std::size_t>(l)];
+  const auto bytes = [&](std::int64_t width) { return n * width * static_cast<std::int64_t>(esize); };
+  const auto g = [&](const Parameter* p) { return grad + p->offset; };
+  // The gradient of the residual stream in the type of the products.
+  const auto cast_dh = [&]() -> const void* {
+    if (type == cpu::Type::kF32) return dh;
+    cpu::convert(pool, dh, d_t.get<cpu::bf16>(n * D), n * D);
+    return d_t.data();
+  };
+  auto* xb = x.get<std::byte>(bytes(D));
+
+  // MLP: h_out = h_mid + down(silu(gate) * up)
+  const void* dy = cast_dh();
+  auto* inner = act.get<std::byte>(bytes(F));
+  cpu::swiglu(pool, a.gate_up.data(), n, F, inner, type);
+  weight_gradient(dy, n, D, inner, F, g(lw.down));
+  if (lw.down_bias) bias_gradient(dy, n, D, g(lw.down_bias));
+  auto* da = d_act.get<std::byte>(bytes(F));
+  gemm(dy, n, D, lw.down_pt, da, type, cpu::Store::kStore);
+  auto* dgu = d_gate_up.get<std::byte>(bytes(2 * F));
+  cpu::swiglu_backward(pool, a.gate_up.data(), da, n, F, dgu, type);
+  cpu::rms_norm(pool, a.h_mid.as<float>(), n, D, w(lw.post_norm), config.rms_norm_eps, xb, type, nullptr);
+  weight_gradient(dgu, n, 2 * F, xb, D, g(lw.gate));
+  if (lw.gate_bias) bias_gradient(dgu, n, 2 * F, g(lw.gate_bias));
+  auto* dx = d_x.get<std::byte>(bytes(D));
+  gemm(dgu, n, 2 * F, lw.gate_up_pt, dx, type, cpu::Store::kStore);
+  cpu::rms_norm_backward(pool, a.h_mid.as<float>(), w(lw.post_norm), a.rstd_mid.as<float>(), dx, type, n, D, dh, g(lw.post_norm));
+
+  // Attention: h_mid = h_in + o(attention(q, k, v))
+  dy = cast_dh();
+  weight_gradient(dy, n, D, a.attn.data(), q_width, g(lw.o));
+  if (lw.o_bias) bias_gradient(dy, n, D, g(lw.o_bias));
+  auto* dattn = d_attn.get<std::byte>(bytes(q_width));
+  gemm(dy, n, D, lw.o_pt, dattn, type, cpu::Store::kStore);
+  auto* dqkv = d_qkv.get<std::byte>(bytes(qkv_width));
+  const std::size_t k_at = static_cast<std::size_t>(q_width) * esize, v_at = k_at + static_cast<std::size_t>(kv_width) * esize;
+  std::byte* qkv = a.qkv.data();
+  cpu::attention_backward(pool, shape, qkv, qkv + k_at, qkv + v_at, qkv_width, a.attn.data(), q_width, dattn, q_width,
+                          a.lse.as<float>(), batch.sequences.data(), static_cast<std::int64_t>(batch.sequences.size()), dqkv,
+                          dqkv + k_at, dqkv + v_at, qkv_width);
+  cpu::rope(pool, dqkv, n, H + KV, hd, qkv_width, batch.positions.data(), rope_cos.data(), rope_sin.data(), -1.f, type);
+  if (config.qk_norm) {
+    const std::int64_t raw_width = q_width + kv_width;
+    cpu::rms_norm_heads_backward(pool, a.qk_raw.data(), raw_width, w(lw.q_norm), a.rstd_q.as<float>(), dqkv, qkv_width, type, n, H, hd,
+                                 dqkv, qkv_width, g(lw.q_norm));
+    cpu::rms_norm_heads_backward(pool, a.qk_raw.data() + k_at, raw_width, w(lw.k_norm), a.rstd_k.as<float>(), dqkv + k_at, qkv_width,
+                                 type, n, KV, hd, dqkv + k_at, qkv_width, g(lw.k_norm));
+  }
+  cpu::rms_norm(pool, a.h_in.as<float>(), n, D, w(lw.input_norm), config.rms_norm_eps, xb, type, nullptr);
+  weight_gradient(dqkv, n, qkv_width, xb, D, g(lw.q));
+  if (lw.q_bias) bias_gradient(dqkv, n, qkv_width, g(lw.q_bias));
+  gemm(dqkv, n, qkv_width, lw.qkv_pt, dx, type, cpu::Store::kStore);
+  cpu::rms_norm_backward(pool, a.h_in.as<float>(), w(lw.input_norm), a.rstd_in.as<float>(), dx, type, n, D, dh, g(lw.input_norm));
+}
+
+void Transformer::Impl::head_backward(const PackedBatch& batch, const float* h_rows, std::span<const float> d_logprobs,
+                                      std::span<const float> d_entropies, float* dh, float* grad) {
+  const auto m = static_cast<std::int64_t>(batch.predictors.size());
+  std::vector<float> rstd(static_cast<std::size_t>(m));
+  gather_normed(batch.predictors, h_rows, rstd.data());
+  Buffer d_rows;  // gradient of the gathered residual rows
+  float* dg = d_rows.get<float>(m * D);
+  std::memset(dg, 0, static_cast<std::size_t>(m * D) * 4);
+  auto* dx = d_x.get<std::byte>(m * D * static_cast<std::int64_t>(esize));
+  for (std::int64_t begin = 0; begin < m; begin += kHeadChunk) {
+    const std::int64_t c = std::min(kHeadChunk, m - begin);
+    const std::byte* xc = gathered_x.data() + static_cast<std::size_t>(begin * D) * esize;
+    float* z = logits.get<float>(c * V);
+    gemm(xc, c, D, head_p, z, cpu::Type::kF32, cpu::Store::kStore);
+    auto* dz = d_logits.get<std::byte>(c * V * static_cast<std::int64_t>(esize));
+    pool.parallel_for(c, 1, [&](std::int64_t b, std::int64_t e) {
+      for (std::int64_t i = b; i < e; ++i) {
+        const auto u = static_cast<std::size_t>(begin + i);
+        std::byte* row = dz + static_cast<std::size_t>(i * V) * esize;
+        cpu::row_logprob_backward(z + i * V, vocab_limit, pending.stats[u], batch.targets[u], pending.temperature, d_logprobs[u],
+                                  d_entropies.empty() ? 0.f : d_entropies[u], row, type);
+        std::memset(row + static_cast<std::size_t>(vocab_limit) * esize, 0, static_cast<std::size_t>(V - vocab_limit) * esize);
+      }
+    });
+    weight_gradient(dz, c, V, xc, D, grad + head->offset);
+    gemm(dz, c, V, head_pt, dx + static_cast<std::size_t>(begin * D) * esize, type, cpu::Store::kStore);
+  }
+  cpu::rms_norm_backward(pool, gathered.as<float>(), w(final_norm), rstd.data(), dx, type, m, D, dg, grad + final_norm->offset);
+  // Rows may repeat (the last prompt row predicts the first token of every sample): added in order.
+  pool.parallel_for(D, 64, [&](std::int64_t b, std::int64_t e) {
+    for (std::int64_t i = 0; i < m; ++i) {
+      float* to = dh + batch.predictors[static_cast<std::size_t>(i)] * D;
+      for (std::int64_t j = b; j < e; ++j) to[j] += dg[i * D + j];
+    }
+  });
+}
+
+void Transformer::backward(std::span<const float> d_logprobs, std::span<const float> d_entropies, std::span<float> grad) {
+  Impl& m = *impl_;
+  R1_CHECK(m.pending.active, "backward() without a forward()");
+  const PackedBatch& batch = m.pending.batch;
+  R1_CHECK(d_logprobs.size() == batch.predictors.size() && (d_entropies.empty() || d_entropies.size() == d_logprobs.size()),
+           "gradients of ", d_logprobs.size(), " log-probabilities for ", batch.predictors.size());
+  R1_CHECK(static_cast<std::int64_t>(grad.size()) == m.store.elements(), "gradient arena of ", grad.size(), " for ", m.store.elements());
+  m.pending.active = false;
+  m.pack_transposed_weights();
+  const auto n = static_cast<std::int64_t>(batch.tokens.size());
+  float* dh = m.d_h.get<float>(n * m.D);
+  std::memset(dh, 0, static_cast<std::size_t>(n * m.D) * 4);
+  m.head_backward(batch, m.pending.h_out.as<float>(), d_logprobs, d_entropies, dh, grad.data());
+
+  // The blocks of plan_batch() hold one layer, so a recomputed layer writes its own keys and values again.
+  Impl::AttentionPlan plan;
+  if (m.pending.recompute) plan = m.plan_batch(batch);
+  for (std::int64_t l = m.L - 1; l >= 0; --l) {
+    LayerActivations& a = m.kept[static_cast<std::size_t>(l)];
+    if (!m.pending.recompute) {
+      m.layer_backward(l, n, dh, batch, a, grad.data());
+      continue;
+    }
+    float* h = m.h.get<float>(n * m.D);
+    std::memcpy(h, a.h_in.as<float>(), static_cast<std::size_t>(n * m.D) * 4);
+    m.layer_forward(l, n, h, batch.positions.data(), plan, m.scratch, true);
+    m.layer_backward(l, n, dh, batch, m.scratch, grad.data());
+  }
+  float* d_embed = grad.data() + m.embed->offset;
+  m.pool.parallel_for(m.D, 64, [&](std::int64_t b, std::int64_t e) {
+    for (std::int64_t i = 0; i < n; ++i) {
+      float* to = d_embed + batch.tokens[static_cast<std::size_t>(i)] * m.D;
+      for (std::int64_t j = b; j < e; ++j) to[j] += dh[i * m.D + j];
+    }
+  });
+}
+
+}  // namespace r1
