@@ -21,7 +21,8 @@ struct Parameter {
   std::int64_t offset = 0, elements = 0;  // in the arena, in elements
 };
 
-// HF names, shapes and arena order of a dense decoder. Offsets are multiples of 32 elements.
+// HF names, shapes and arena order of a dense decoder. The first of such a group, and every parameter outside a group, starts
+// at a multiple of 32 elements; inside a group there is no padding.
 std::vector<Parameter> parameter_layout(const ModelConfig&);
 
 // Memory of one type, 64-byte aligned, zeroed. Not copyable; views live as long as the store.
@@ -29,6 +30,8 @@ class WeightStore {
  public:
   // dtype: kF32 or kBF16.
   WeightStore(const ModelConfig& config, DType dtype);
+  WeightStore(WeightStore&&) noexcept = default;
+  WeightStore& operator=(WeightStore&&) noexcept = default;
 
   DType dtype() const { return dtype_; }
   std::span<const Parameter> parameters() const { return parameters_; }

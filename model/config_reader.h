@@ -1,0 +1,42 @@
+// Reads config.json key by key, with errors that name file, key and value; internal to model/.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include <nlohmann/json.hpp>
+
+#include "core/types.h"
+
+namespace r1::detail {
+
+// Every getter throws CheckpointError for a value of the wrong type or out of range. A key that is absent or null gives
+// the default. The object outlives the reader.
+class ConfigReader {
+ public:
+  ConfigReader(const nlohmann::json& object, std::string name, std::string prefix = "");
+
+  bool has(const char* key) const;  // there and not null
+  std::int64_t positive(const char* key, std::optional<std::int64_t> missing = std::nullopt) const;  // 1 to 2^31-1
+  double positive_number(const char* key, std::optional<double> missing = std::nullopt) const;
+  double number(const char* key, double missing) const;
+  bool flag(const char* key, bool missing) const;
+  std::string text(const char* key, const std::string& missing) const;
+  std::optional<TokenId> token(const char* key) const;
+  std::vector<TokenId> tokens(const char* key) const;  // an integer or a list
+
+  // "NAME: KEY is VALUE; WHY"
+  [[noreturn]] void refuse(const std::string& key, const std::string& why) const;
+
+ private:
+  const nlohmann::json& object_;
+  std::string name_, prefix_;
+};
+
+// Throws CheckpointError for a key that changes the computation in a way we do not honour. A key that we do not know is
+// refused if its name speaks of the computation and its value turns something on.
+void refuse_unsupported_keys(const nlohmann::json& config, const ConfigReader& reader);
+
+}  // namespace r1::detail
