@@ -1,0 +1,26 @@
+// The subcommands of `r1`: each adds itself to the command line and runs when it was chosen.
+#pragma once
+
+#include <CLI/CLI.hpp>
+
+namespace r1 {
+
+// Exit codes (docs: ux): 0 done, 1 failed at run time, 2 usage or configuration, 130 interrupted after saving.
+inline constexpr int kExitFailure = 1, kExitUsage = 2, kExitInterrupted = 130;
+
+// What the program was given before and after the subcommand's name.
+struct Globals {
+  bool quiet = false;   // errors and results only
+  int threads = 0;      // 0 = all usable cores
+};
+
+// Each registers a subcommand whose callback does the work; it throws core/error.h's classes.
+void add_train(CLI::App& app, const Globals& globals, int& exit_code);
+void add_generate(CLI::App& app, const Globals& globals, int& exit_code);
+void add_eval(CLI::App& app, const Globals& globals, int& exit_code);
+void add_chat(CLI::App& app, const Globals& globals, int& exit_code);
+void add_convert(CLI::App& app, const Globals& globals, int& exit_code);
+void add_data(CLI::App& app, const Globals& globals, int& exit_code);
+void add_bench(CLI::App& app, const Globals& globals, int& exit_code);
+
+}  // namespace r1

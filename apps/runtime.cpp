@@ -1,0 +1,65 @@
+#include "apps/runtime.h"
+
+#include <fstream>
+
+#include <unistd.h>
+
+#include "core/error.h"
+#include "model/gguf_model.h"
+#include "model/hf_directory.h"
+
+namespace r1 {
+
+namespace {
+
+// Tokenizer files that exist inside a GGUF only are written to a folder that lives as long as loading them takes.
+std::shared_ptr<const Tokenizer> gguf_tokenizer(const std::filesystem::path& gguf) {
+  std::string pattern = (std::filesystem::temp_directory_path() / "r1_tokenizer_XXXXXX").string();
+  if (mkdtemp(pattern.data()) == nullptr)
+    throw IoError(message("no folder can be made in ", std::filesystem::temp_directory_path().string(), "; set TMPDIR to one that is writable"));
+  const std::filesystem::path dir = pattern;
+  struct Remove {
+    std::filesystem::path dir;
+    ~Remove() { std::error_code ignored; std::filesystem::remove_all(dir, ignored); }
+  } remove{dir};
+  for (const auto& [name, text] : GgufModel(gguf).side_files()) std::ofstream(dir / name, std::ios::binary) << text;
+  return Tokenizer::load(dir);
+}
+
+}  // namespace
+
+DType parse_dtype(const std::string& name) {
+  if (name == "bfloat16" || name == "bf16" || name == "auto") return DType::kBF16;
+  if (name == "float32" || name == "f32") return DType::kF32;
+  throw ConfigError(message("dtype '", name, "' is not known here; use bfloat16 or float32"));
+}
+
+Runtime open_model(const std::string& name, DType dtype, int threads) {
+  Runtime run;
+  run.path = resolve_model(name);
+  run.pool = std::make_unique<ComputePool>(threads);
+  const bool gguf = is_gguf(run.path);
+  run.tokenizer = gguf ? gguf_tokenizer(run.path) : Tokenizer::load(run.path);
+  if (gguf) {
+    const GgufModel source(run.path);
+    run.model = std::make_unique<Transformer>(source.config(), dtype, *run.pool);
+    source.load_into(run.model->weights());
+  } else {
+    const ModelDirectory source(run.path);
+    run.model = std::make_unique<Transformer>(source.config(), dtype, *run.pool);
+    source.load_into(run.model->weights());
+  }
+  run.model->weights_changed();
+  if (const std::int64_t known = run.tokenizer->vocab_size(); known < run.model->config().vocab_size) run.model->set_vocab_limit(known);
+  return run;
+}
+
+ChatTemplate::Options template_options(const Tokenizer& tokenizer) {
+  ChatTemplate::Options options;
+  const auto text = [&](std::optional<TokenId> id) { return id ? tokenizer.token_bytes(*id) : std::string(); };
+  options.bos_token = text(tokenizer.bos());
+  options.eos_token = text(tokenizer.eos());
+  return options;
+}
+
+}  // namespace r1

@@ -1,0 +1,35 @@
+// What every command needs of a model: weights, tokenizer, chat template, compute threads.
+#pragma once
+
+#include <filesystem>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "core/compute_pool.h"
+#include "model/transformer.h"
+#include "text/chat_template.h"
+#include "text/tokenizer.h"
+
+namespace r1 {
+
+// A model ready to run. Members are destroyed in reverse order: the model goes before its pool.
+struct Runtime {
+  std::filesystem::path path;  // what the name resolved to
+  std::unique_ptr<ComputePool> pool;
+  std::unique_ptr<Transformer> model;
+  std::shared_ptr<const Tokenizer> tokenizer;
+};
+
+// "bfloat16", "float32", "auto" (bfloat16). Throws ConfigError for others.
+DType parse_dtype(const std::string& name);
+
+// `name`: HF directory, GGUF file or a hub name in the local cache. threads 0 = all usable cores. Ids that the tokenizer
+// does not know are never sampled.
+Runtime open_model(const std::string& name, DType dtype, int threads);
+
+// The chat template's options with the tokenizer's own bos and eos texts.
+ChatTemplate::Options template_options(const Tokenizer& tokenizer);
+
+}  // namespace r1
