@@ -7,12 +7,12 @@
 #include <utility>
 
 #include "core/error.h"
-#include "model/config_reader.h"
+#include "model/config_json.h"
 
 namespace r1 {
 namespace {
 
-using detail::ConfigReader;
+using detail::ConfigJson;
 using Json = nlohmann::json;
 
 struct Family {
@@ -24,7 +24,7 @@ constexpr std::array<Family, 3> kFamilies{{{"llama", "LlamaForCausalLM", 2048},
                                            {"qwen2", "Qwen2ForCausalLM", 32768},
                                            {"qwen3", "Qwen3ForCausalLM", 32768}}};
 
-const Family& family_of(const Json& config, const ConfigReader& reader) {
+const Family& family_of(const Json& config, const ConfigJson& reader) {
   const std::string type = reader.text("model_type", "");
   for (const Family& family : kFamilies) {
     if (type != family.model_type) continue;
@@ -38,7 +38,7 @@ const Family& family_of(const Json& config, const ConfigReader& reader) {
 }
 
 // Old files have rope_theta beside rope_scaling, new ones hold everything in rope_parameters.
-void read_rope(const Json& config, const ConfigReader& reader, const std::string& name, ModelConfig& out) {
+void read_rope(const Json& config, const ConfigJson& reader, const std::string& name, ModelConfig& out) {
   const bool has_new = reader.has("rope_parameters"), has_old = reader.has("rope_scaling");
   if (has_new && has_old && config.at("rope_parameters") != config.at("rope_scaling"))
     reader.refuse("rope_scaling", "it disagrees with rope_parameters; keep one of the two");
@@ -47,7 +47,7 @@ void read_rope(const Json& config, const ConfigReader& reader, const std::string
   const char* key = has_new ? "rope_parameters" : "rope_scaling";
   const Json& object = config.at(key);
   if (!object.is_object()) reader.refuse(key, "an object is needed");
-  const ConfigReader rope(object, name, std::string(key) + ".");
+  const ConfigJson rope(object, name, std::string(key) + ".");
 
   const double theta = rope.positive_number("rope_theta", out.rope_theta);
   if (reader.has("rope_theta") && theta != out.rope_theta)
@@ -82,7 +82,7 @@ void read_rope(const Json& config, const ConfigReader& reader, const std::string
   }
 }
 
-void read_layer_types(const Json& config, const ConfigReader& reader, std::int64_t layers) {
+void read_layer_types(const Json& config, const ConfigJson& reader, std::int64_t layers) {
   if (!reader.has("layer_types")) return;
   const Json& types = config.at("layer_types");
   if (!types.is_array() || types.size() != static_cast<std::size_t>(layers))
@@ -91,7 +91,7 @@ void read_layer_types(const Json& config, const ConfigReader& reader, std::int64
     if (type != "full_attention") reader.refuse("layer_types", "only full_attention is supported");
 }
 
-void read_sizes(const Family& family, const ConfigReader& reader, ModelConfig& out) {
+void read_sizes(const Family& family, const ConfigJson& reader, ModelConfig& out) {
   const bool is_llama = out.model_type == "llama";
   out.hidden_size = reader.positive("hidden_size");
   out.num_hidden_layers = reader.positive("num_hidden_layers");
@@ -138,7 +138,7 @@ std::string read_text(const std::filesystem::path& path) {
 
 ModelConfig ModelConfig::from_json(std::string_view config_json, const std::string& name) {
   const Json config = parse_object(config_json, name);
-  const ConfigReader reader(config, name);
+  const ConfigJson reader(config, name);
   const Family& family = family_of(config, reader);
   detail::refuse_unsupported_keys(config, reader);
 
@@ -168,7 +168,7 @@ ModelConfig ModelConfig::load(const std::filesystem::path& dir) {
   ModelConfig out = from_json(read_text(config_path), config_path.string());
   if (std::filesystem::exists(generation_path)) {
     const Json generation = parse_object(read_text(generation_path), generation_path.string());
-    const ConfigReader reader(generation, generation_path.string());
+    const ConfigJson reader(generation, generation_path.string());
     if (reader.has("eos_token_id")) out.eos_token_ids = reader.tokens("eos_token_id");
     if (reader.has("bos_token_id")) out.bos_token_id = reader.token("bos_token_id");
     if (reader.has("pad_token_id")) out.pad_token_id = reader.token("pad_token_id");

@@ -6,10 +6,10 @@
 
 #include <sys/mman.h>
 
+#include "core/digest.h"
 #include "core/error.h"
 #include "core/rng.h"
 #include "model/element_convert.h"
-#include "model/hash128.h"
 
 namespace r1 {
 namespace {
@@ -89,13 +89,13 @@ WeightSnapshot WeightStore::snapshot(WeightVersion version) const {
 }
 
 WeightDigest WeightStore::digest() const {
-  Hash128 hash;
+  Hasher hash;
   for (const Parameter& p : parameters_) {
-    hash.update(p.name);
-    hash.update(safetensors_name(dtype_));
+    hash.update_field(p.name);
+    hash.update_field(safetensors_name(dtype_));
     hash.update(at(p), static_cast<std::size_t>(p.elements) * size_of(dtype_));
   }
-  return hash.finish();
+  return hash.digest();
 }
 
 void init_random(WeightStore& store, std::uint64_t seed, float std) {

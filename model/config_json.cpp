@@ -1,4 +1,4 @@
-#include "model/config_reader.h"
+#include "model/config_json.h"
 
 #include <array>
 #include <cmath>
@@ -13,18 +13,18 @@ namespace r1::detail {
 
 using nlohmann::json;
 
-ConfigReader::ConfigReader(const json& object, std::string name, std::string prefix)
+ConfigJson::ConfigJson(const json& object, std::string name, std::string prefix)
     : object_(object), name_(std::move(name)), prefix_(std::move(prefix)) {}
 
-void ConfigReader::refuse(const std::string& key, const std::string& why) const {
+void ConfigJson::refuse(const std::string& key, const std::string& why) const {
   std::string value = object_.contains(key) ? object_.at(key).dump() : "absent";
   if (value.size() > 120) value = value.substr(0, 120) + "...";
   throw CheckpointError(message(name_, ": ", prefix_, key, " is ", value, "; ", why));
 }
 
-bool ConfigReader::has(const char* key) const { return object_.contains(key) && !object_.at(key).is_null(); }
+bool ConfigJson::has(const char* key) const { return object_.contains(key) && !object_.at(key).is_null(); }
 
-std::int64_t ConfigReader::positive(const char* key, std::optional<std::int64_t> missing) const {
+std::int64_t ConfigJson::positive(const char* key, std::optional<std::int64_t> missing) const {
   if (!has(key)) {
     if (missing) return *missing;
     refuse(key, "a positive whole number is needed");
@@ -36,32 +36,32 @@ std::int64_t ConfigReader::positive(const char* key, std::optional<std::int64_t>
   return value.get<std::int64_t>();
 }
 
-double ConfigReader::number(const char* key, double missing) const {
+double ConfigJson::number(const char* key, double missing) const {
   if (!has(key)) return missing;
   if (!object_.at(key).is_number()) refuse(key, "a number is needed");
   return object_.at(key).get<double>();
 }
 
-double ConfigReader::positive_number(const char* key, std::optional<double> missing) const {
+double ConfigJson::positive_number(const char* key, std::optional<double> missing) const {
   if (!has(key) && !missing) refuse(key, "a number above 0 is needed");
   const double value = number(key, missing.value_or(0));
   if (!(value > 0) || !std::isfinite(value)) refuse(key, "a number above 0 is needed");
   return value;
 }
 
-bool ConfigReader::flag(const char* key, bool missing) const {
+bool ConfigJson::flag(const char* key, bool missing) const {
   if (!has(key)) return missing;
   if (!object_.at(key).is_boolean()) refuse(key, "true or false is needed");
   return object_.at(key).get<bool>();
 }
 
-std::string ConfigReader::text(const char* key, const std::string& missing) const {
+std::string ConfigJson::text(const char* key, const std::string& missing) const {
   if (!has(key)) return missing;
   if (!object_.at(key).is_string()) refuse(key, "a text is needed");
   return object_.at(key).get<std::string>();
 }
 
-std::vector<TokenId> ConfigReader::tokens(const char* key) const {
+std::vector<TokenId> ConfigJson::tokens(const char* key) const {
   std::vector<TokenId> ids;
   if (!has(key)) return ids;
   const json& value = object_.at(key);
@@ -74,7 +74,7 @@ std::vector<TokenId> ConfigReader::tokens(const char* key) const {
   return ids;
 }
 
-std::optional<TokenId> ConfigReader::token(const char* key) const {
+std::optional<TokenId> ConfigJson::token(const char* key) const {
   const std::vector<TokenId> ids = tokens(key);
   return ids.empty() ? std::nullopt : std::optional(ids.front());
 }
@@ -141,7 +141,7 @@ bool turns_nothing_on(const json& value) {
 
 }  // namespace
 
-void refuse_unsupported_keys(const json& config, const ConfigReader& reader) {
+void refuse_unsupported_keys(const json& config, const ConfigJson& reader) {
   std::set<std::string, std::less<>> ruled;
   for (const Rule& rule : rules()) {
     ruled.insert(rule.key);

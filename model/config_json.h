@@ -14,9 +14,9 @@ namespace r1::detail {
 
 // Every getter throws CheckpointError for a value of the wrong type or out of range. A key that is absent or null gives
 // the default. The object outlives the reader.
-class ConfigReader {
+class ConfigJson {
  public:
-  ConfigReader(const nlohmann::json& object, std::string name, std::string prefix = "");
+  ConfigJson(const nlohmann::json& object, std::string name, std::string prefix = "");
 
   bool has(const char* key) const;  // there and not null
   std::int64_t positive(const char* key, std::optional<std::int64_t> missing = std::nullopt) const;  // 1 to 2^31-1
@@ -37,6 +37,6 @@ class ConfigReader {
 
 // Throws CheckpointError for a key that changes the computation in a way we do not honour. A key that we do not know is
 // refused if its name speaks of the computation and its value turns something on.
-void refuse_unsupported_keys(const nlohmann::json& config, const ConfigReader& reader);
+void refuse_unsupported_keys(const nlohmann::json& config, const ConfigJson& reader);
 
 }  // namespace r1::detail

@@ -1,0 +1,163 @@
+#include "model/hf_directory.h"
+
+#include <cstring>
+#include <fstream>
+#include <unordered_map>
+#include <utility>
+
+#include "core/error.h"
+#include "core/files.h"
+#include "model/element_convert.h"
+#include "model/gguf_model.h"
+
+namespace r1 {
+namespace {
+
+namespace fs = std::filesystem;
+
+std::string shape_text(const std::vector<std::int64_t>& shape) {
+  std::string text = "[";
+  for (std::size_t i = 0; i < shape.size(); ++i) text += (i ? ", " : "") + std::to_string(shape[i]);
+  return text + "]";
+}
+
+// Buffers that old files carry and that follow from the config.
+bool is_ignored(const std::string& name) { return name.ends_with("rotary_emb.inv_freq"); }
+
+void check(const TensorView& tensor, const Parameter& parameter, const fs::path& file) {
+  if (tensor.shape != parameter.shape)
+    throw CheckpointError(message(file.string(), ": tensor ", tensor.name, " has shape ", shape_text(tensor.shape),
+                                  ", config.json asks for ", shape_text(parameter.shape)));
+  if (!is_float_type(tensor.dtype))
+    throw CheckpointError(message(file.string(), ": tensor ", tensor.name, " has type ", safetensors_name(tensor.dtype),
+                                  "; supported are F32, F16 and BF16"));
+}
+
+const char* torch_name(DType dtype) {
+  switch (dtype) {
+    case DType::kF32: return "float32";
+    case DType::kF16: return "float16";
+    case DType::kBF16: return "bfloat16";
+    default: throw CheckpointError(message("models are saved as F32, F16 or BF16, not as ", safetensors_name(dtype)));
+  }
+}
+
+constexpr const char* kSideFiles[] = {"tokenizer.json", "tokenizer_config.json", "special_tokens_map.json",
+                                      "chat_template.jinja", "generation_config.json", "added_tokens.json",
+                                      "vocab.json", "merges.txt", "chat_template.json"};
+
+}  // namespace
+
+ModelDirectory::ModelDirectory(const fs::path& dir)
+    : path_(dir), config_(ModelConfig::load(dir)), set_(SafetensorsSet::open(dir)) {
+  const std::vector<Parameter> parameters = parameter_layout(config_);
+  std::unordered_map<std::string_view, std::size_t> index;
+  for (std::size_t i = 0; i < parameters.size(); ++i) index.emplace(parameters[i].name, i);
+  std::vector<const TensorView*> found(parameters.size(), nullptr);
+  const TensorView* tied_head = nullptr;
+  fs::path tied_head_file;
+  auto owners = std::make_shared<std::vector<std::shared_ptr<const void>>>();
+  for (const SafetensorsFile& file : set_.files) {
+    owners->push_back(file.owner());
+    for (const TensorView& tensor : file.tensors()) {
+      const auto it = index.find(tensor.name);
+      if (it != index.end()) {
+        if (found[it->second] != nullptr)
+          throw CheckpointError(message(file.path().string(), ": tensor ", tensor.name, " is in another shard too"));
+        check(tensor, parameters[it->second], file.path());
+        found[it->second] = &tensor;
+      } else if (config_.tie_word_embeddings && tensor.name == "lm_head.weight") {
+        tied_head = &tensor;
+        tied_head_file = file.path();
+      } else if (!is_ignored(tensor.name)) {
+        throw CheckpointError(message(file.path().string(), ": tensor ", tensor.name, " is not part of a ", config_.model_type,
+                                      " model with the config.json beside it"));
+      }
+    }
+  }
+  const std::string where = set_.files.size() == 1 ? set_.files.front().path().string() : (dir / "model.safetensors.index.json").string();
+  for (std::size_t i = 0; i < parameters.size(); ++i) {
+    if (found[i] == nullptr) throw CheckpointError(message(where, ": tensor ", parameters[i].name, " is missing"));
+    snapshot_.tensors.push_back(*found[i]);
+  }
+  snapshot_.owner = owners;
+  if (tied_head != nullptr) {
+    const TensorView& embedding = snapshot_.tensors.front();
+    if (tied_head->shape != embedding.shape || tied_head->dtype != embedding.dtype ||
+        std::memcmp(tied_head->data, embedding.data, embedding.bytes()) != 0)
+      throw CheckpointError(message(tied_head_file.string(), ": lm_head.weight differs from model.embed_tokens.weight, but ",
+                                    "config.json says tie_word_embeddings true; set it to false to keep the head"));
+  }
+}
+
+WeightSnapshot ModelDirectory::snapshot() const { return snapshot_; }
+
+void ModelDirectory::load_into(WeightStore& store) const { store.load(snapshot_); }
+
+LoadedModel load_model(const fs::path& path, DType dtype) {
+  if (is_gguf(path)) {
+    const GgufModel model(path);
+    LoadedModel loaded{model.config(), WeightStore(model.config(), dtype)};
+    model.load_into(loaded.weights);
+    return loaded;
+  }
+  const ModelDirectory directory(path);
+  LoadedModel loaded{directory.config(), WeightStore(directory.config(), dtype)};
+  directory.load_into(loaded.weights);
+  return loaded;
+}
+
+bool is_gguf(const fs::path& path) {
+  std::error_code none;
+  if (!fs::is_regular_file(path, none)) return false;
+  char magic[4] = {};
+  std::ifstream(path, std::ios::binary).read(magic, 4);
+  return std::memcmp(magic, "GGUF", 4) == 0;
+}
+
+void write_model_files(const fs::path& dir, const ModelConfig& config, std::span<const TensorView> tensors,
+                       const SaveModelOptions& options) {
+  std::unordered_map<std::string_view, const TensorView*> given;
+  for (const TensorView& tensor : tensors)
+    if (!given.emplace(tensor.name, &tensor).second)
+      throw CheckpointError(message("saving ", dir.string(), ": tensor ", tensor.name, " is given twice"));
+  std::vector<TensorView> ordered;
+  for (const Parameter& p : parameter_layout(config)) {
+    const auto it = given.find(p.name);
+    if (it == given.end()) throw CheckpointError(message("saving ", dir.string(), ": tensor ", p.name, " is missing"));
+    if (it->second->shape != p.shape)
+      throw CheckpointError(message("saving ", dir.string(), ": tensor ", p.name, " has shape ", shape_text(it->second->shape),
+                                    ", the config asks for ", shape_text(p.shape)));
+    ordered.push_back(*it->second);
+    given.erase(it);
+  }
+  if (!given.empty())
+    throw CheckpointError(message("saving ", dir.string(), ": tensor ", given.begin()->first, " is not part of the model"));
+
+  std::map<std::string, std::string> files = options.side_files;
+  if (!options.side_files_from.empty())
+    for (const char* name : kSideFiles)
+      if (!files.contains(name) && fs::exists(options.side_files_from / name)) files[name] = read_file(options.side_files_from / name);
+  files["config.json"] = config.to_json(torch_name(options.dtype));
+  SafetensorsWriteOptions writing;
+  writing.float_type = options.dtype;
+  writing.materialise = options.materialise;
+  write_safetensors_set(dir, ordered, writing, options.shard_bytes);
+  for (const auto& [name, content] : files) write_file_atomic(dir / name, content);
+}
+
+void save_model_directory(const fs::path& dir, const ModelConfig& config, std::span<const TensorView> tensors,
+                          const SaveModelOptions& options) {
+  if (fs::exists(dir)) {
+    const bool is_empty = fs::is_directory(dir) && fs::is_empty(dir);
+    const bool is_model = fs::exists(dir / "config.json");
+    if (!is_empty && !(options.overwrite && is_model))
+      throw IoError(message("cannot write a model to ", dir.string(), ": it exists and is not empty; choose another folder",
+                            is_model ? ", or ask for it to be overwritten" : ""));
+  }
+  AtomicDirectory folder(dir);
+  write_model_files(folder.path(), config, tensors, options);
+  folder.commit();
+}
+
+}  // namespace r1
