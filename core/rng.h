@@ -46,8 +46,8 @@ constexpr std::uint64_t draw_bits(const DrawKey& key, std::uint32_t position) {
   return (std::uint64_t{b[0]} << 32) | b[1];
 }
 
-// Uniform in the open interval (0, 1).
-constexpr double to_unit(std::uint64_t bits) { return (static_cast<double>(bits >> 11) + 0.5) * 0x1.0p-53; }
+// Uniform in the open interval (0, 1). 52 bits: with 53, the largest would round to 1.
+constexpr double to_unit(std::uint64_t bits) { return (static_cast<double>(bits >> 12) + 0.5) * 0x1.0p-52; }
 
 constexpr double draw_uniform(const DrawKey& key, std::uint32_t position) { return to_unit(draw_bits(key, position)); }
 
