@@ -1,0 +1,105 @@
+#include "rl/parameter_arena.h"
+
+#include <algorithm>
+#include <array>
+#include <cmath>
+#include <cstring>
+#include <map>
+
+#include "core/error.h"
+
+namespace r1 {
+namespace {
+
+constexpr std::array<const char*, 3> kParts = {"master.", "exp_avg.", "exp_avg_sq."};
+
+}  // namespace
+
+ParameterArena::ParameterArena(const LiveWeights& live, ComputePool& pool)
+    : live_(live), pool_(pool), size_(static_cast<std::size_t>(live.elements)) {
+  R1_CHECK(live.dtype == DType::kF32 || live.dtype == DType::kBF16, "live weights of type ", safetensors_name(live.dtype));
+  if (live.dtype == DType::kF32) {
+    master_ = reinterpret_cast<float*>(live.data);
+  } else {
+    own_master_.assign(size_, 0.f);
+    master_ = own_master_.data();
+  }
+  gradient_.assign(size_, 0.f);
+  exp_avg_.assign(size_, 0.f);
+  exp_avg_sq_.assign(size_, 0.f);
+  copy_from_live();
+}
+
+void ParameterArena::copy_from_live() {
+  if (own_master_.empty()) return;
+  cpu::convert(pool_, reinterpret_cast<const cpu::bf16*>(live_.data), master_, static_cast<std::int64_t>(size_));
+}
+
+void ParameterArena::write_live() {
+  if (own_master_.empty()) return;
+  cpu::convert(pool_, master_, reinterpret_cast<cpu::bf16*>(live_.data), static_cast<std::int64_t>(size_));
+}
+
+void ParameterArena::zero_gradient() {
+  pool_.parallel_for(static_cast<std::int64_t>(size_), 1 << 18, [&](std::int64_t begin, std::int64_t end) {
+    std::fill(gradient_.begin() + begin, gradient_.begin() + end, 0.f);
+  });
+}
+
+double ParameterArena::gradient_sum_of_squares() {
+  return cpu::sum_of_squares(pool_, gradient_.data(), static_cast<std::int64_t>(size_));
+}
+
+void ParameterArena::adamw(const AdamWStep& step) {
+  const auto bias = [&](double beta) { return static_cast<float>(1 - std::pow(beta, static_cast<double>(step.update))); };
+  cpu::bf16* live = own_master_.empty() ? nullptr : reinterpret_cast<cpu::bf16*>(live_.data);
+  for (const Parameter& p : live_.parameters) {
+    const bool decays = step.decay_vectors || p.shape.size() > 1;
+    const cpu::AdamWArgs args{static_cast<float>(step.learning_rate), static_cast<float>(step.beta1),
+                              static_cast<float>(step.beta2),         static_cast<float>(step.epsilon),
+                              static_cast<float>(decays ? step.weight_decay : 0.0), bias(step.beta1), bias(step.beta2),
+                              static_cast<float>(step.gradient_scale)};
+    cpu::adamw(pool_, master_ + p.offset, exp_avg_.data() + p.offset, exp_avg_sq_.data() + p.offset,
+               gradient_.data() + p.offset, live ? live + p.offset : nullptr, p.elements, args);
+  }
+}
+
+std::optional<NonFinite> ParameterArena::find_non_finite(ParameterPart part) {
+  const float* data = part == ParameterPart::kMaster ? master_ : gradient_.data();
+  const std::int64_t at = cpu::first_non_finite(pool_, data, static_cast<std::int64_t>(size_));
+  if (at < 0) return std::nullopt;
+  for (const Parameter& p : live_.parameters)
+    if (at >= p.offset && at < p.offset + p.elements) return NonFinite{p.name, at - p.offset, data[at]};
+  return NonFinite{"padding of the weight arena", at, data[at]};
+}
+
+WeightSnapshot ParameterArena::state() const {
+  WeightSnapshot out;
+  const std::array<const float*, 3> data = {master_, exp_avg_.data(), exp_avg_sq_.data()};
+  for (std::size_t part = 0; part < kParts.size(); ++part)
+    for (const Parameter& p : live_.parameters)
+      out.tensors.push_back(
+          {kParts[part] + p.name, DType::kF32, p.shape, reinterpret_cast<const std::byte*>(data[part] + p.offset), -1});
+  return out;
+}
+
+void ParameterArena::restore(const WeightSnapshot& state) {
+  std::map<std::string, const TensorView*> by_name;
+  for (const TensorView& t : state.tensors) by_name[t.name] = &t;
+  const std::array<float*, 3> data = {master_, exp_avg_.data(), exp_avg_sq_.data()};
+  for (std::size_t part = 0; part < kParts.size(); ++part) {
+    for (const Parameter& p : live_.parameters) {
+      const std::string name = kParts[part] + p.name;
+      const auto found = by_name.find(name);
+      if (found == by_name.end()) throw CheckpointError(message("the optimizer state lacks ", name));
+      const TensorView& t = *found->second;
+      if (t.dtype != DType::kF32 || t.elements() != p.elements)
+        throw CheckpointError(message("optimizer state ", name, " has ", t.elements(), " elements of ", safetensors_name(t.dtype),
+                                      ", wanted ", p.elements, " of F32: it belongs to another model"));
+      std::memcpy(data[part] + p.offset, t.data, t.bytes());
+    }
+  }
+  write_live();
+}
+
+}  // namespace r1

@@ -1,0 +1,55 @@
+// Float32 master, gradient and Adam moments of a host model, laid out like its weight arena.
+#pragma once
+
+#include <memory>
+#include <optional>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "core/compute_pool.h"
+#include "core/weights.h"
+#include "kernels/cpu.h"
+#include "model/weight_store.h"
+#include "rl/policy.h"
+
+namespace r1 {
+
+// The live weights of a host model: parameters, and the memory they lie in (kF32 or kBF16).
+struct LiveWeights {
+  std::span<const Parameter> parameters;
+  std::byte* data = nullptr;
+  DType dtype = DType::kF32;
+  std::int64_t elements = 0;  // padding included
+};
+
+// Invariants: padding between parameters is 0 in all four arrays; a float32 model's master is its live arena itself.
+class ParameterArena {
+ public:
+  // The live weights outlive the arena, as does the pool. The master starts as the live weights.
+  ParameterArena(const LiveWeights& live, ComputePool& pool);
+
+  std::span<float> master() { return {master_, size_}; }
+  std::span<const float> master() const { return {master_, size_}; }
+  std::span<float> gradient() { return gradient_; }
+  std::span<const float> gradient() const { return gradient_; }
+
+  void zero_gradient();
+  double gradient_sum_of_squares();
+  void adamw(const AdamWStep& step);  // also rewrites the live weights
+  void copy_from_live();              // after somebody loaded other weights: moments stay
+  std::optional<NonFinite> find_non_finite(ParameterPart part);
+  WeightSnapshot state() const;       // views of this arena
+  void restore(const WeightSnapshot& state);
+
+ private:
+  void write_live();
+  LiveWeights live_;
+  ComputePool& pool_;
+  std::size_t size_;
+  std::vector<float> own_master_;  // empty for a float32 model
+  float* master_;
+  std::vector<float> gradient_, exp_avg_, exp_avg_sq_;
+};
+
+}  // namespace r1

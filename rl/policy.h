@@ -1,0 +1,64 @@
+// What the learner needs of a model: log-probabilities, an explicit backward pass, an optimizer step. Implemented over
+// r1::Transformer on the CPU (transformer_policy.h) and by a table (table_policy.h); a GPU model keeps its arenas on the
+// device behind the same calls.
+#pragma once
+
+#include <optional>
+#include <span>
+#include <string>
+
+#include "core/weights.h"
+#include "model/transformer.h"
+
+namespace r1 {
+
+// Gives log-probabilities; the reference model is one. Not thread-safe.
+class ScoringModel {
+ public:
+  virtual ~ScoringModel() = default;
+  // Log-probabilities of batch.targets, keeping nothing; the same bits as forward().
+  virtual LogprobRows evaluate(const PackedBatch& batch, float temperature, bool want_entropies) = 0;
+  virtual WeightSnapshot weights(WeightVersion version) const = 0;  // views of the live weights
+  virtual void load(const WeightSnapshot& weights) = 0;             // every parameter; throws CheckpointError
+};
+
+// One AdamW step. Betas, epsilon: Kingma & Ba; decoupled decay: arXiv:1711.05101.
+struct AdamWStep {
+  double learning_rate = 0, beta1 = 0.9, beta2 = 0.95, epsilon = 1e-8, weight_decay = 0;
+  bool decay_vectors = false;   // also decay norms and biases (parameters of one dimension)
+  double gradient_scale = 1;    // from clipping
+  std::int64_t update = 1;      // 1 for the first: bias corrections
+};
+
+enum class ParameterPart : std::uint8_t { kMaster, kGradient };
+
+// A bad number in an arena.
+struct NonFinite {
+  std::string tensor;
+  std::int64_t element = 0;  // in the tensor, row-major
+  float value = 0;
+};
+
+// Holds, besides the live weights, a float32 master, a gradient and both moments. Not thread-safe.
+class PolicyModel : public ScoringModel {
+ public:
+  // As evaluate(), keeping what backward() needs.
+  virtual LogprobRows forward(const PackedBatch& batch, float temperature, bool want_entropies) = 0;
+  // After forward(): adds the gradient of sum_i d_logprobs[i] logprobs[i] + d_entropies[i] entropies[i] to the gradient
+  // arena; d_entropies may be empty.
+  virtual void backward(std::span<const float> d_logprobs, std::span<const float> d_entropies) = 0;
+  virtual void zero_gradient() = 0;
+  virtual double gradient_sum_of_squares() = 0;  // float64 sum in a fixed order; not finite iff an element is not
+  virtual std::vector<float> gradient() const = 0;  // a host copy in arena order, for tests and diagnosis
+  // Master step, then publish(): the live weights are the rounded master and the kernels see them.
+  virtual void adamw(const AdamWStep& step) = 0;
+  // The first element that is NaN or Inf.
+  virtual std::optional<NonFinite> find_non_finite(ParameterPart part) = 0;
+  // master.NAME, exp_avg.NAME, exp_avg_sq.NAME in float32: with the live weights all that a resumed run needs.
+  virtual WeightSnapshot optimizer_state() const = 0;
+  // Restores them bit for bit and publishes. Throws CheckpointError naming the tensor that is missing or misshapen.
+  virtual void restore_optimizer_state(const WeightSnapshot& state) = 0;
+  virtual WeightDigest digest() const = 0;  // of the live weights
+};
+
+}  // namespace r1

@@ -1,0 +1,75 @@
+#include "rl/train_samples.h"
+
+#include <algorithm>
+#include <cmath>
+
+#include "core/error.h"
+
+namespace r1 {
+namespace {
+
+// Rounding of a float32 log-softmax may leave ln p a hair above 0.
+constexpr float kLogprobSlack = 1e-3f;
+
+WeightVersion oldest_version(const Completion& c) {
+  if (c.version_runs.empty()) return 0;
+  return std::min_element(c.version_runs.begin(), c.version_runs.end(),
+                          [](const VersionRun& a, const VersionRun& b) { return a.version < b.version; })
+      ->version;
+}
+
+TrainSample make_sample(const Prompt& prompt, const Completion& c, std::size_t index, std::uint64_t group, float advantage,
+                        bool masked) {
+  const std::size_t p = prompt.tokens.size(), n = c.tokens.size();
+  TrainSample s;
+  s.name = message(prompt.id, "/", index);
+  R1_CHECK(c.logprobs.size() == n && (c.sampled.empty() || c.sampled.size() == n), "sample ", s.name, " has ", n,
+           " tokens, ", c.logprobs.size(), " log-probabilities, ", c.sampled.size(), " sampled flags");
+  s.tokens = prompt.tokens;
+  s.tokens.insert(s.tokens.end(), c.tokens.begin(), c.tokens.end());
+  s.prompt_length = static_cast<std::int32_t>(p);
+  s.group = group;
+  s.loss_mask.assign(p + n, 0);
+  s.behavior_logprobs.assign(p + n, 0.f);
+  s.advantages.assign(p + n, 0.f);
+  s.oldest = oldest_version(c);
+  for (std::size_t t = 0; t < n && !masked; ++t) {
+    if (p + t == 0 || (!c.sampled.empty() && !c.sampled[t])) continue;
+    if (!std::isfinite(c.logprobs[t]) || c.logprobs[t] > kLogprobSlack)
+      throw NumericError(message("sample ", s.name, ", completion token ", t, " of ", n, ": the sampler's log-probability is ",
+                                 c.logprobs[t], "; it must be finite and at most 0"));
+    s.loss_mask[p + t] = 1;
+    s.behavior_logprobs[p + t] = c.logprobs[t];
+    s.advantages[p + t] = advantage;
+  }
+  return s;
+}
+
+}  // namespace
+
+TrainSet make_train_samples(std::span<const ScoredGroup> groups, const TrainSampleOptions& options, std::uint64_t first_group) {
+  std::vector<GroupRewards> rewards;
+  for (const ScoredGroup& g : groups) rewards.push_back(rewards_of(g));
+  const Advantages advantages = compute_advantages(rewards, options.advantage);
+  TrainSet out;
+  out.zero_std_groups = advantages.zero_std_groups;
+  out.abstained_samples = advantages.abstained_samples;
+  out.abstained_groups = advantages.abstained_groups;
+  for (std::size_t g = 0; g < groups.size(); ++g) {
+    const SampleGroup& group = groups[g].group;
+    for (std::size_t i = 0; i < group.completions.size(); ++i) {
+      if (!rewards[g][i]) continue;
+      const bool masked = options.overlong_filter && group.completions[i].stop == StopReason::kLength;
+      out.overlong_filtered += masked;
+      out.samples.push_back(
+          make_sample(group.prompt, group.completions[i], i, first_group + g, advantages.values[g][i], masked));
+    }
+  }
+  return out;
+}
+
+std::int64_t trained_tokens(const TrainSample& sample) {
+  return std::count_if(sample.loss_mask.begin(), sample.loss_mask.end(), [](std::uint8_t m) { return m != 0; });
+}
+
+}  // namespace r1

@@ -1,0 +1,32 @@
+// Scored groups -> training samples: which tokens train, with which advantage.
+#pragma once
+
+#include <cstdint>
+#include <span>
+#include <vector>
+
+#include "core/types.h"
+#include "rl/advantage.h"
+
+namespace r1 {
+
+struct TrainSampleOptions {
+  AdvantageOptions advantage;
+  bool overlong_filter = false;  // completions cut by the token budget train nothing (DAPO's overlong filtering)
+};
+
+struct TrainSet {
+  std::vector<TrainSample> samples;  // in group order; a sample without a trained token is kept, with an empty mask
+  std::int64_t zero_std_groups = 0, abstained_samples = 0, abstained_groups = 0, overlong_filtered = 0;
+};
+
+// Drops groups without any reward and samples without one. `first_group` numbers the groups (TrainSample::group).
+// Trained tokens are those the policy drew. Throws NumericError for a behaviour log-probability that is not finite or is
+// positive, naming the sample and the token.
+TrainSet make_train_samples(std::span<const ScoredGroup> groups, const TrainSampleOptions& options,
+                            std::uint64_t first_group = 0);
+
+// Trained tokens of a sample.
+std::int64_t trained_tokens(const TrainSample& sample);
+
+}  // namespace r1
