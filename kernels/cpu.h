@@ -44,6 +44,7 @@ class PackedMatrix {
   bool empty() const { return rows_ == 0; }
   std::size_t bytes() const { return bytes_; }
   const void* data() const { return data_.get(); }
+  Isa isa() const { return isa_; }               // whose layout; gemm refuses another
 
  private:
   friend PackedMatrix make_packed(Type, std::int64_t, std::int64_t);
@@ -51,6 +52,7 @@ class PackedMatrix {
   friend void pack_transposed(ComputePool&, const void*, std::int64_t, PackedMatrix&);
   std::int64_t rows_ = 0, depth_ = 0;
   Type type_ = Type::kF32;
+  Isa isa_ = Isa::kPortable;
   std::size_t bytes_ = 0;
   std::shared_ptr<std::byte> data_;  // 64-byte aligned; layout by isa()
 };

@@ -1,0 +1,131 @@
+// Packed matrices and the split of products over threads.
+#include <algorithm>
+#include <cstdlib>
+#include <new>
+
+#include "core/error.h"
+#include "kernels/cpu.h"
+#include "kernels/scratch.h"
+#include "kernels/table.h"
+
+namespace r1::cpu {
+namespace {
+
+std::int64_t ceil_div(std::int64_t a, std::int64_t b) { return (a + b - 1) / b; }
+
+std::size_t packed_bytes(const Table& t, Type type, std::int64_t rows, std::int64_t depth) {
+  const std::int64_t steps = type == Type::kBF16 ? ceil_div(ceil_div(depth, 2), t.step_multiple) * t.step_multiple : depth;
+  return static_cast<std::size_t>(ceil_div(rows, t.panel_columns) * t.panel_columns * steps * 4);
+}
+
+void check_packed(const PackedMatrix& b) {
+  R1_CHECK(!b.empty(), "a packed matrix without memory; make it with make_packed()");
+  R1_CHECK(b.isa() == isa(), "the matrix was packed for ", to_string(b.isa()), " but ", to_string(isa()),
+           " is in force; pack it again after set_isa()");
+}
+
+// Chunks of about this many nanoseconds: long beside a hand-over between threads, short beside a product.
+constexpr double kChunkNs = 8000.0;
+
+std::int64_t panels_per_chunk(const PackedMatrix& b, std::int64_t panels) {
+  const double ns = static_cast<double>(b.bytes()) / static_cast<double>(std::max<std::int64_t>(panels, 1)) / 8.0;
+  return std::max<std::int64_t>(1, static_cast<std::int64_t>(kChunkNs / std::max(ns, 1.0)));
+}
+
+}  // namespace
+
+PackedMatrix make_packed(Type type, std::int64_t rows, std::int64_t depth) {
+  R1_CHECK(rows > 0 && depth > 0, "a packed matrix needs rows and depth, got ", rows, " x ", depth);
+  PackedMatrix out;
+  out.rows_ = rows;
+  out.depth_ = depth;
+  out.type_ = type;
+  out.isa_ = isa();
+  out.bytes_ = packed_bytes(table(), type, rows, depth);
+  auto* memory = static_cast<std::byte*>(std::aligned_alloc(64, (out.bytes_ + 63) / 64 * 64));
+  if (memory == nullptr) throw std::bad_alloc();
+  out.data_ = std::shared_ptr<std::byte>(memory, [](std::byte* p) { std::free(p); });
+  return out;
+}
+
+void pack(ComputePool& pool, const void* b, std::int64_t ld, PackedMatrix& out) {
+  check_packed(out);
+  R1_CHECK(ld >= out.depth_, "leading dimension ", ld, " is below the depth ", out.depth_);
+  const Table& t = table();
+  const PackCall call{static_cast<const std::byte*>(b), ld, out.rows_, out.depth_, out.type_, out.data_.get()};
+  const std::int64_t panels = ceil_div(out.rows_, t.panel_columns);
+  pool.parallel_for(panels, panels_per_chunk(out, panels), [&](std::int64_t begin, std::int64_t end) { t.pack(call, begin, end); });
+}
+
+void pack_transposed(ComputePool& pool, const void* b, std::int64_t ld, PackedMatrix& out) {
+  check_packed(out);
+  R1_CHECK(ld >= out.rows_, "leading dimension ", ld, " is below the rows ", out.rows_);
+  const Table& t = table();
+  const PackCall call{static_cast<const std::byte*>(b), ld, out.rows_, out.depth_, out.type_, out.data_.get()};
+  const std::int64_t panels = ceil_div(out.rows_, t.panel_columns);
+  pool.parallel_for(panels, panels_per_chunk(out, panels),
+                    [&](std::int64_t begin, std::int64_t end) { t.pack_transposed(call, begin, end); });
+}
+
+void gemm(ComputePool& pool, const GemmArgs& args) {
+  if (args.m <= 0) return;
+  R1_CHECK(args.b != nullptr, "gemm without B");
+  check_packed(*args.b);
+  const PackedMatrix& b = *args.b;
+  R1_CHECK(args.lda >= b.depth() && args.ldc >= b.rows(), "leading dimensions ", args.lda, ", ", args.ldc,
+           " are below depth ", b.depth(), " or rows ", b.rows());
+  R1_CHECK(args.store == Store::kStore || args.out_type == Type::kF32, "Store::kAdd needs a float32 output");
+  const Table& t = table();
+  GemmCall call;
+  call.a = static_cast<const std::byte*>(args.a);
+  call.m = args.m;
+  call.lda = args.lda;
+  call.k = b.depth();
+  call.n = b.rows();
+  call.b = static_cast<const std::byte*>(b.data());
+  call.c = static_cast<std::byte*>(args.c);
+  call.ldc = args.ldc;
+  call.type = b.type();
+  call.out_type = args.out_type;
+  call.add = args.store == Store::kAdd;
+  call.bias = static_cast<const std::byte*>(args.bias);
+
+  // Work items: (panel, block of rows), rows inside, so that one thread reuses a panel from its cache. Rows are cut only
+  // where panels alone would leave a thread idle at the end.
+  const std::int64_t panels = ceil_div(call.n, t.panel_columns);
+  constexpr std::int64_t kRowUnit = 48;  // a multiple of every tile height
+  std::int64_t row_block = call.m;
+  if (pool.size() > 1 && call.m >= 2 * kRowUnit && panels < 16 * pool.size()) {
+    const std::int64_t cuts = std::min(ceil_div(16 * pool.size(), panels), call.m / kRowUnit);
+    row_block = ceil_div(ceil_div(call.m, cuts), kRowUnit) * kRowUnit;
+  }
+  const std::int64_t row_blocks = ceil_div(call.m, row_block);
+  const double flop_ns = 2.0 * static_cast<double>(call.k * t.panel_columns * std::min(call.m, row_block)) / 100.0;
+  const double byte_ns = static_cast<double>(b.bytes()) / static_cast<double>(panels) / 20.0;
+  const std::int64_t grain = std::max<std::int64_t>(1, static_cast<std::int64_t>(kChunkNs / std::max(flop_ns, byte_ns)));
+  const std::size_t scratch_bytes = t.gemm_scratch(call.k);
+  pool.parallel_for(panels * row_blocks, grain, [&](std::int64_t begin, std::int64_t end) {
+    std::byte* scratch = thread_scratch(scratch_bytes);
+    if (row_blocks == 1) {
+      t.gemm(call, begin, end, 0, call.m, scratch);
+      return;
+    }
+    for (std::int64_t i = begin; i < end; ++i) {
+      const std::int64_t panel = i / row_blocks, row = i % row_blocks * row_block;
+      t.gemm(call, panel, panel + 1, row, std::min(call.m, row + row_block), scratch);
+    }
+  });
+}
+
+void transpose(ComputePool& pool, const void* in, std::int64_t rows, std::int64_t cols, std::int64_t ld, void* out, std::int64_t out_ld,
+               Type type) {
+  if (rows <= 0 || cols <= 0) return;
+  R1_CHECK(ld >= cols && out_ld >= rows, "leading dimensions ", ld, ", ", out_ld, " for a transpose of ", rows, " x ", cols);
+  const Table& t = table();
+  pool.parallel_for(ceil_div(cols, 32), std::max<std::int64_t>(1, 512 / rows), [&](std::int64_t begin, std::int64_t end) {
+    t.transpose(static_cast<const std::byte*>(in), rows, ld, static_cast<std::byte*>(out), out_ld, type, begin * 32,
+                std::min(cols, end * 32));
+  });
+}
+
+}  // namespace r1::cpu

@@ -1,0 +1,261 @@
+// Private to kernels/: attention over KV blocks. For one kv head a block holds
+//   keys   [head_dim/2][16][2] bf16  or [head_dim][16] float32   (transposed; 4 bytes a position and step)
+//   values [8][head_dim][2] bf16     or [16][head_dim] float32   (pairs of positions)
+// Two passes: all scores of a row and their maximum, then exp, sum and the product with the values. The sum of exp runs
+// over blocks in ascending order in 16 lanes; every output element is one chain over positions in ascending order.
+// Rows are handled together only as far as that changes no row's own sequence of operations.
+#pragma once
+
+#include <type_traits>
+
+#include "kernels/isa/multiply.h"
+#include "kernels/table.h"
+
+namespace r1::cpu::R1_ISA {
+
+inline constexpr int kBlockVectors = static_cast<int>(kKvBlock) / W;  // vectors that hold one float a position
+inline constexpr i64 kKeyStepBytes = kKvBlock * 4;
+
+// Scratch of one (group of rows, kv head), n = rows * heads per kv head queries.
+struct AttentionScratch {
+  byte* q;        // [n][query_bytes] in the form the Op wants
+  float* scores;  // [n][padded]
+  byte* p;        // [n][weight_bytes] as A of the product with V
+  float* out;     // [n][head_dim]
+  float* sums;    // [n]
+  i64 query_bytes, padded, weight_bytes;
+};
+
+template <class Op> inline i64 attention_layout(const AttentionShape& s, i64 n, i64 longest, byte* base, AttentionScratch& out) {
+  const i64 per_step = Op::kABytes;
+  const i64 pairs = s.type == Type::kBF16 ? 2 : 1;
+  out.padded = (longest + kKvBlock - 1) / kKvBlock * kKvBlock;
+  out.query_bytes = s.head_dim / pairs * per_step;
+  out.weight_bytes = out.padded / pairs * per_step;
+  const auto up = [](i64 b) { return (b + 63) / 64 * 64; };
+  byte* p = base;
+  out.q = p;
+  p += up(n * out.query_bytes);
+  out.scores = f32(p);
+  p += up(n * out.padded * 4);
+  out.p = p;
+  p += up(n * out.weight_bytes);
+  out.out = f32(p);
+  p += up(n * s.head_dim * 4);
+  out.sums = f32(p);
+  p += up(n * 4);
+  return p - base;
+}
+
+inline std::size_t attention_scratch(const AttentionShape& s, i64 rows, i64 longest) {
+  AttentionScratch ignored;
+  const i64 n = rows * (s.heads / s.kv_heads);
+  return static_cast<std::size_t>(s.type == Type::kBF16 ? attention_layout<OpBf16>(s, n, longest, nullptr, ignored)
+                                                        : attention_layout<OpF32>(s, n, longest, nullptr, ignored));
+}
+
+template <class Op, int MR, int NV>
+inline void score_tile(i64 steps, const byte* q, i64 q_bytes, const Scattered<NV>& keys, vf scale, float* out, i64 out_ld) {
+  Acc<MR, NV> acc;
+  acc.clear();
+  multiply<Op, MR, NV>(steps, q, q_bytes, keys, kKeyStepBytes, acc);
+#pragma GCC unroll 8
+  for (int r = 0; r < MR; ++r)
+#pragma GCC unroll 8
+    for (int j = 0; j < NV; ++j) store(out + r * out_ld + j * W, acc.v[r][j] * scale);
+}
+
+// Scores of queries [first, first + n) against blocks [b0, b1); key_at(b) gives a block's keys.
+template <class Op, int NV, class KeyAt>
+inline void scores_of(i64 steps, const AttentionScratch& s, i64 first, i64 n, i64 b0, i64 b1, vf scale, const KeyAt& key_at) {
+  for (i64 vec = b0 * kBlockVectors; vec < b1 * kBlockVectors; vec += NV) {
+    Scattered<NV> keys;
+    for (int j = 0; j < NV; ++j)
+      keys.p[j] = key_at((vec + j) / kBlockVectors) + (vec + j) % kBlockVectors * static_cast<i64>(sizeof(vf));
+    for (i64 i = first; i < first + n;) {
+      const i64 rows = next_tile(first + n - i);
+      const byte* q = s.q + i * s.query_bytes;
+      float* out = s.scores + i * s.padded + vec * W;
+      R1_DISPATCH_ROWS(rows, (score_tile<Op, MR, NV>(steps, q, s.query_bytes, keys, scale, out, s.padded)))
+      i += rows;
+    }
+  }
+}
+template <class Op, class KeyAt>
+inline void all_scores(i64 steps, const AttentionScratch& s, i64 first, i64 n, i64 b0, i64 b1, vf scale, const KeyAt& key_at) {
+  // As wide as registers allow; a rest of blocks goes one at a time.
+  constexpr int kWide = W == 16 ? 4 : 2;
+  const i64 wide_blocks = W == 16 ? 4 : 1;
+  const i64 whole = b0 + (b1 - b0) / wide_blocks * wide_blocks;
+  scores_of<Op, kWide>(steps, s, first, n, b0, whole, scale, key_at);
+  if (whole < b1) scores_of<Op, 1>(steps, s, first, n, whole, b1, scale, key_at);
+}
+
+// Softmax of one query over `length` positions: weights to p, the rest of the last block 0. Returns the sum.
+template <class Op, bool kBf16> inline float softmax_row(float* s, i64 length, byte* p, float* max_out) {
+  const i64 padded = (length + kKvBlock - 1) / kKvBlock * kKvBlock;
+  const float lowest = -__builtin_inff();
+  for (i64 i = length; i < padded; ++i) s[i] = lowest;
+  vf m = splat(lowest);
+  for (i64 i = 0; i < padded; i += W) m = max_or_b(load(s + i), m);
+  const float max = max_lanes(m);
+  vf sum[kBlockVectors];
+  for (int j = 0; j < kBlockVectors; ++j) sum[j] = zero();
+  for (i64 i = 0; i < padded; i += kKvBlock) {
+    for (int j = 0; j < kBlockVectors; ++j) {
+      const vf e = exp(load(s + i + j * W) - splat(max));
+      sum[j] = sum[j] + e;
+      if constexpr (kBf16 && Op::kABytes == 4) store(reinterpret_cast<bf16*>(p) + i + j * W, e);
+      else store(f32(p) + i + j * W, e);
+    }
+  }
+  *max_out = max;
+  // The 16 lanes by halves, whatever the vector width.
+  float x[kKvBlock];
+  for (int j = 0; j < kBlockVectors; ++j) store(x + j * W, sum[j]);
+  for (int half = static_cast<int>(kKvBlock) / 2; half > 0; half /= 2)
+    for (int i = 0; i < half; ++i) x[i] += x[i + half];
+  return x[0];
+}
+
+// out[MR][NV vectors] += p * V over `blocks` whole blocks; accumulators pass through memory between calls unchanged.
+template <class Op, int MR, int NV, class ValueAt>
+inline void value_tile(i64 b0, i64 b1, i64 steps_per_block, i64 step_bytes, const byte* p, i64 p_bytes, i64 column, float* out,
+                       i64 out_ld, const ValueAt& value_at) {
+  Acc<MR, NV> acc;
+#pragma GCC unroll 8
+  for (int r = 0; r < MR; ++r)
+#pragma GCC unroll 8
+    for (int j = 0; j < NV; ++j) acc.v[r][j] = load(out + r * out_ld + column + j * W);
+  for (i64 b = b0; b < b1; ++b) {
+    multiply<Op, MR, NV>(steps_per_block, p + b * steps_per_block * Op::kABytes, p_bytes, Adjacent{value_at(b) + column * 4}, step_bytes,
+                         acc);
+  }
+#pragma GCC unroll 8
+  for (int r = 0; r < MR; ++r)
+#pragma GCC unroll 8
+    for (int j = 0; j < NV; ++j) store(out + r * out_ld + column + j * W, acc.v[r][j]);
+}
+
+// Queries [first, first + n), blocks [b0, b1), all of them wholly before each query's end.
+template <class Op, class ValueAt>
+inline void whole_values(const AttentionScratch& s, i64 head_dim, i64 steps_per_block, i64 first, i64 n, i64 b0, i64 b1,
+                         const ValueAt& value_at) {
+  if (b0 >= b1) return;
+  for (i64 i = first; i < first + n;) {
+    const i64 rows = next_tile(first + n - i);
+    const byte* p = s.p + i * s.weight_bytes;
+    float* out = s.out + i * head_dim;
+    i64 column = 0;
+    constexpr int kWide = W == 16 ? 4 : 2;
+    for (; column + kWide * W <= head_dim; column += kWide * W) {
+      R1_DISPATCH_ROWS(rows, (value_tile<Op, MR, kWide>(b0, b1, steps_per_block, head_dim * 4, p, s.weight_bytes, column, out, head_dim,
+                                                        value_at)))
+    }
+    for (; column < head_dim; column += W) {
+      R1_DISPATCH_ROWS(rows, (value_tile<Op, MR, 1>(b0, b1, steps_per_block, head_dim * 4, p, s.weight_bytes, column, out, head_dim,
+                                                    value_at)))
+    }
+    i += rows;
+  }
+}
+
+// The first `valid` positions of a query's last block; what lies behind them may be anything, NaN included.
+template <class Op, bool kBf16>
+inline void partial_values(i64 head_dim, i64 valid, const byte* p, const byte* values, float* out) {
+  const i64 whole = kBf16 ? valid / 2 : valid;
+  for (i64 column = 0; column < head_dim; column += W) {
+    Acc<1, 1> acc;
+    acc.v[0][0] = load(out + column);
+    multiply<Op, 1, 1>(whole, p, 0, Adjacent{values + column * 4}, head_dim * 4, acc);
+    if constexpr (kBf16) {
+      if (valid % 2 != 0) {
+        byte masked[sizeof(vf)];
+        store_bits(masked, load_bits<vu>(values + (whole * head_dim + column) * 4) & 0xffffu);
+        multiply<Op, 1, 1>(1, p + whole * Op::kABytes, 0, Adjacent{masked}, 0, acc);
+      }
+    }
+    store(out + column, acc.v[0][0]);
+  }
+}
+
+template <class Op, bool kBf16>
+inline void attention_typed(const AttentionCall& c, i64 begin, i64 count, i64 joint, i64 kv_head, byte* base) {
+  using T = std::conditional_t<kBf16, bf16, float>;
+  const AttentionShape& shape = c.shape;
+  const i64 d = shape.head_dim, reps = shape.heads / shape.kv_heads, n = count * reps;
+  const i64 steps = kBf16 ? d / 2 : d, steps_per_block = kBf16 ? kKvBlock / 2 : kKvBlock;
+  const i64 head_bytes = 2 * kKvBlock * d * static_cast<i64>(sizeof(T));
+  const i64 keys_offset = static_cast<i64>(c.layer_offset) + kv_head * head_bytes;
+  const i64 values_offset = keys_offset + head_bytes / 2;
+  i64 longest = 0;
+  for (i64 r = 0; r < count; ++r) longest = max_of(longest, c.rows[begin + r].position + 1);
+  AttentionScratch s;
+  attention_layout<Op>(shape, n, longest, base, s);
+
+  for (i64 i = 0; i < n; ++i) {
+    const byte* q = c.q + ((begin + i / reps) * c.ld + (kv_head * reps + i % reps) * d) * static_cast<i64>(sizeof(T));
+    if constexpr (kBf16) prepare_a_row<Op>(reinterpret_cast<const bf16*>(q), d, steps, s.q + i * s.query_bytes);
+    else __builtin_memcpy(s.q + i * s.query_bytes, q, static_cast<std::size_t>(d) * 4);
+    for (i64 j = 0; j < d; j += W) store(s.out + i * d + j, zero());
+  }
+  const vf scale = splat(shape.scale);
+  const auto at = [&](i64 row, i64 offset) {
+    return [blocks = c.rows[begin + row].blocks, offset](i64 b) { return static_cast<const byte*>(blocks[b]) + offset; };
+  };
+  all_scores<Op>(steps, s, 0, n, 0, joint, scale, at(0, keys_offset));
+  for (i64 r = 0; r < count; ++r) {
+    const i64 length = c.rows[begin + r].position + 1;
+    all_scores<Op>(steps, s, r * reps, reps, joint, (length + kKvBlock - 1) / kKvBlock, scale, at(r, keys_offset));
+    for (i64 i = r * reps; i < (r + 1) * reps; ++i) {
+      float max;
+      s.sums[i] = softmax_row<Op, kBf16>(s.scores + i * s.padded, length, s.p + i * s.weight_bytes, &max);
+      if (c.lse != nullptr) c.lse[(begin + r) * shape.heads + kv_head * reps + i % reps] = max + __builtin_logf(s.sums[i]);
+    }
+  }
+  whole_values<Op>(s, d, steps_per_block, 0, n, 0, joint, at(0, values_offset));
+  for (i64 r = 0; r < count; ++r) {
+    const i64 length = c.rows[begin + r].position + 1, whole = length / kKvBlock;
+    whole_values<Op>(s, d, steps_per_block, r * reps, reps, joint, whole, at(r, values_offset));
+    for (i64 i = r * reps; i < (r + 1) * reps; ++i) {
+      if (length % kKvBlock != 0) {
+        partial_values<Op, kBf16>(d, length % kKvBlock, s.p + i * s.weight_bytes + whole * steps_per_block * Op::kABytes,
+                                  at(r, values_offset)(whole), s.out + i * d);
+      }
+      const vf inverse = splat(1.f / s.sums[i]);
+      T* out = reinterpret_cast<T*>(c.out) + (begin + r) * c.out_ld + (kv_head * reps + i % reps) * d;
+      for (i64 j = 0; j < d; j += W) store(out + j, load(s.out + i * d + j) * inverse);
+    }
+  }
+}
+
+inline void attention(const AttentionCall& c, i64 begin, i64 count, i64 joint, i64 kv_head, byte* scratch) {
+  if (c.shape.type == Type::kBF16) attention_typed<OpBf16, true>(c, begin, count, joint, kv_head, scratch);
+  else attention_typed<OpF32, false>(c, begin, count, joint, kv_head, scratch);
+}
+
+inline void write_kv(const WriteKvCall& c, i64 begin, i64 end) {
+  const i64 d = c.shape.head_dim, element = c.shape.type == Type::kBF16 ? 2 : 4;
+  const i64 half = kKvBlock * d * element;
+  for (i64 m = begin; m < end; ++m) {
+    const KvRow& row = c.rows[m];
+    if (row.blocks == nullptr) continue;
+    const i64 slot = row.position % kKvBlock;
+    for (i64 h = 0; h < c.shape.kv_heads; ++h) {
+      byte* keys = row.blocks[row.position / kKvBlock] + c.layer_offset + h * 2 * half;
+      byte* values = keys + half;
+      const byte* k = c.k + (m * c.ld + h * d) * element;
+      const byte* v = c.v + (m * c.ld + h * d) * element;
+      if (c.shape.type == Type::kBF16) {
+        for (i64 i = 0; i < d; i += 2) __builtin_memcpy(keys + i / 2 * kKeyStepBytes + slot * 4, k + i * 2, 4);
+        byte* to = values + slot / 2 * d * 4 + slot % 2 * 2;
+        for (i64 i = 0; i < d; ++i) __builtin_memcpy(to + i * 4, v + i * 2, 2);
+      } else {
+        for (i64 i = 0; i < d; ++i) __builtin_memcpy(keys + i * kKeyStepBytes + slot * 4, k + i * 4, 4);
+        __builtin_memcpy(values + slot * d * 4, v, static_cast<std::size_t>(d) * 4);
+      }
+    }
+  }
+}
+
+}  // namespace r1::cpu::R1_ISA
