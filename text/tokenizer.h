@@ -29,6 +29,8 @@ class Tokenizer {
   virtual std::string decode(const std::vector<TokenId>& ids, bool skip_special = true) const = 0;
   // The raw bytes a token stands for; added tokens give their text. Throws DataError for an id out of range.
   virtual const std::string& token_bytes(TokenId id) const = 0;
+  // decode() is the plain concatenation of the tokens' bytes, repaired as UTF-8 (all byte-level BPE; not SentencePiece).
+  virtual bool decodes_bytewise() const { return true; }
   virtual bool is_special(TokenId id) const = 0;
   virtual std::optional<TokenId> token_id(std::string_view token) const = 0;  // added tokens and vocabulary entries
   virtual std::int32_t vocab_size() const = 0;  // largest id + 1
@@ -46,9 +48,13 @@ class IncrementalDecoder {
   std::string push(TokenId id);  // the new whole characters, may be empty
   std::string finish();          // what is held back
  private:
+  std::string push_window(TokenId id, bool last);
+
   std::shared_ptr<const Tokenizer> tokenizer_;
   bool skip_special_;
-  std::string held_;
+  std::string held_;              // bytes of an unfinished character
+  std::vector<TokenId> window_;   // tokenizers that do not decode bytewise: ids whose text may still change, after
+  std::size_t context_ = 0;       // `context_` ids that are shown already
 };
 
 }  // namespace r1
