@@ -35,6 +35,16 @@ void ParameterArena::copy_from_live() {
   cpu::convert(pool_, reinterpret_cast<const cpu::bf16*>(live_.data), master_, static_cast<std::int64_t>(size_));
 }
 
+void ParameterArena::load_master(const WeightSnapshot& source) {
+  copy_from_live();
+  if (own_master_.empty()) return;
+  for (const TensorView& t : source.tensors) {
+    if (t.dtype != DType::kF32) continue;
+    for (const Parameter& p : live_.parameters)
+      if (p.name == t.name && p.elements == t.elements()) std::memcpy(master_ + p.offset, t.data, t.bytes());
+  }
+}
+
 void ParameterArena::write_live() {
   if (own_master_.empty()) return;
   cpu::convert(pool_, master_, reinterpret_cast<cpu::bf16*>(live_.data), static_cast<std::int64_t>(size_));

@@ -37,12 +37,14 @@ class ParameterArena {
   void zero_gradient();
   double gradient_sum_of_squares();
   void adamw(const AdamWStep& step);  // also rewrites the live weights
-  void copy_from_live();              // after somebody loaded other weights: moments stay
+  // After other weights were loaded: the master is the live weights, or `source` itself where that is float32.
+  void load_master(const WeightSnapshot& source);
   std::optional<NonFinite> find_non_finite(ParameterPart part);
   WeightSnapshot state() const;       // views of this arena
   void restore(const WeightSnapshot& state);
 
  private:
+  void copy_from_live();
   void write_live();
   LiveWeights live_;
   ComputePool& pool_;

@@ -1,0 +1,225 @@
+#include "rl/learner.h"
+
+#include <algorithm>
+#include <cmath>
+#include <numeric>
+
+#include "core/error.h"
+#include "rl/minibatches.h"
+#include "rl/token_advantages.h"
+#include "rl/train_samples.h"
+#include "rl/update_metrics.h"
+
+namespace r1 {
+namespace {
+
+// "a/0, a/1, b/3 and 5 more"
+std::string names_of(std::span<const TrainSample> samples, std::span<const std::int32_t> chosen) {
+  constexpr std::size_t kShown = 8;
+  std::string out;
+  for (std::size_t i = 0; i < chosen.size() && i < kShown; ++i) out += (i ? ", " : "") + samples[chosen[i]].name;
+  if (chosen.size() > kShown) out += message(" and ", chosen.size() - kShown, " more");
+  return out;
+}
+
+LossDenominator denominator_of(std::span<const TrainSample> samples, std::span<const std::int32_t> chosen, std::int64_t budget) {
+  LossDenominator d{0, 0, budget};
+  for (std::int32_t i : chosen) {
+    const std::int64_t n = trained_tokens(samples[i]);
+    d.sequences += n > 0;
+    d.tokens += n;
+  }
+  return d;
+}
+
+std::vector<float> at_tokens(const std::vector<std::vector<float>>& per_sample, std::span<const TokenRef> tokens) {
+  std::vector<float> out;
+  out.reserve(tokens.size());
+  for (const TokenRef& t : tokens) out.push_back(per_sample[t.sample][t.position]);
+  return out;
+}
+
+}  // namespace
+
+// One micro-batch's numbers for the metrics.
+struct GrpoLearner::Pass {
+  std::vector<float> logprobs, entropies, old, behavior, ref, advantages;
+  std::vector<std::int64_t> answer, answer_tokens;
+  LossInput input;
+  LossOutput output;
+};
+
+OldPolicy parse_old_policy(std::string_view name) {
+  if (name == "recompute") return OldPolicy::kRecompute;
+  if (name == "behavior") return OldPolicy::kBehavior;
+  throw ConfigError(message("rl.mismatch.old_policy is \"", name, "\"; it can be recompute or behavior"));
+}
+
+GrpoLearner::GrpoLearner(PolicyModel& policy, ScoringModel* reference, const GrpoOptions& options)
+    : policy_(policy), reference_(reference), options_(options), optimizer_(options.optimizer) {
+  if (options.needs_reference() && !reference)
+    throw ConfigError("the KL term needs a reference model; set rl.kl.coefficient and rl.kl.in_reward to 0 to train without one");
+  if (options.temperature <= 0)
+    throw ConfigError(message("rollout.temperature is ", options.temperature, "; training needs samples drawn at more than 0"));
+  if (options.loss.aggregation == Aggregation::kSeqMeanTokenSumNorm && options.length_budget <= 0)
+    throw ConfigError("rl.loss.aggregation seq_mean_token_sum_norm needs the length budget: rollout.max_new_tokens");
+}
+
+GrpoLearner::~GrpoLearner() = default;
+
+std::vector<std::int32_t> GrpoLearner::trainable(std::span<const std::int32_t> chosen) const {
+  const bool skip = options_.skip_zero_advantages && !options_.needs_reference() && options_.loss.entropy_coefficient == 0;
+  std::vector<std::int32_t> out;
+  for (std::int32_t i : chosen) {
+    const auto& a = samples_[i].advantages;
+    if (!skip || std::any_of(a.begin(), a.end(), [](float v) { return v != 0; })) out.push_back(i);
+  }
+  return out;
+}
+
+void GrpoLearner::evaluate_into(ScoringModel& model, std::span<const std::int32_t> chosen, PerSample& out) {
+  for (const auto& part : plan_micro_batches(samples_, chosen, options_.tokens_per_micro_batch)) {
+    const MicroBatch mb = build_micro_batch(samples_, part);
+    const LogprobRows rows = model.evaluate(mb.batch, options_.temperature, false);
+    for (std::int32_t i : part) out[i].assign(samples_[i].tokens.size(), 0.f);
+    for (std::size_t k = 0; k < mb.tokens.size(); ++k) {
+      const auto [sample, position] = mb.tokens[k];
+      if (!std::isfinite(rows.logprobs[k]))
+        throw NumericError(message("log-probability ", rows.logprobs[k], " of token ", position, " of sample ", samples_[sample].name,
+                                   &model == reference_ ? " under the reference model" : " under the policy before its update"));
+      out[sample][position] = rows.logprobs[k];
+    }
+  }
+}
+
+void GrpoLearner::prepare(std::vector<TrainSample> samples, std::uint64_t rollout) {
+  samples_ = std::move(samples);
+  minibatches_ = split_minibatches(samples_, options_.updates_per_rollout, options_.seed, rollout);
+  old_.assign(samples_.size(), {});
+  ref_.assign(samples_.size(), {});
+  next_update_ = 0;
+}
+
+void GrpoLearner::finish_advantages() {
+  if (options_.kl_in_reward != 0) add_kl_to_advantages(samples_, ref_, options_.kl_in_reward);
+  if (options_.whiten_advantages) whiten_advantages(samples_, options_.whiten_epsilon);
+}
+
+void GrpoLearner::begin_rollout(std::vector<TrainSample> samples, std::uint64_t rollout) {
+  prepare(std::move(samples), rollout);
+  std::vector<std::int32_t> all(samples_.size());
+  std::iota(all.begin(), all.end(), 0);
+  if (options_.needs_reference()) evaluate_into(*reference_, all, ref_);
+  for (std::size_t i = 0; i < samples_.size(); ++i)
+    if (options_.needs_reference() && ref_[i].empty()) ref_[i].assign(samples_[i].tokens.size(), 0.f);  // trains nothing
+  finish_advantages();
+  // The first update gets them from its own forward pass, which has the same bits.
+  if (options_.old_policy == OldPolicy::kRecompute)
+    for (std::size_t m = 1; m < minibatches_.size(); ++m) evaluate_into(policy_, trainable(minibatches_[m]), old_);
+}
+
+bool GrpoLearner::rollout_done() const {
+  return next_update_ >= options_.updates_per_rollout * options_.passes_per_rollout;
+}
+
+GrpoLearner::Pass GrpoLearner::forward_backward(const MicroBatch& mb, const LossDenominator& denominator) {
+  const bool fresh = next_update_ == 0, decoupled = options_.old_policy == OldPolicy::kRecompute;
+  const bool want_entropies = options_.want_entropy || options_.loss.entropy_coefficient != 0;
+  Pass p;
+  LogprobRows rows = policy_.forward(mb.batch, options_.temperature, want_entropies);
+  p.logprobs = std::move(rows.logprobs);
+  p.entropies = std::move(rows.entropies);
+  std::int32_t last = -1;
+  for (std::size_t i = 0; i < mb.tokens.size(); ++i) {
+    const auto [sample, position] = mb.tokens[i];
+    const TrainSample& s = samples_[sample];
+    if (!std::isfinite(p.logprobs[i]))
+      throw NumericError(message("log-probability ", p.logprobs[i], " of token ", position, " of sample ", s.name,
+                                 " in the forward pass of update ", version() + 1));
+    if (sample != last) p.answer_tokens.push_back(trained_tokens(s));
+    last = sample;
+    p.answer.push_back(static_cast<std::int64_t>(p.answer_tokens.size()) - 1);
+    p.behavior.push_back(s.behavior_logprobs[position]);
+    p.advantages.push_back(s.advantages[position]);
+  }
+  if (decoupled && fresh) {
+    for (std::int32_t i : mb.samples) old_[i].assign(samples_[i].tokens.size(), 0.f);
+    for (std::size_t i = 0; i < mb.tokens.size(); ++i) old_[mb.tokens[i].sample][mb.tokens[i].position] = p.logprobs[i];
+  }
+  if (decoupled && !fresh) p.old = at_tokens(old_, mb.tokens);
+  if (options_.loss.kl_coefficient != 0) p.ref = at_tokens(ref_, mb.tokens);
+  p.input = {p.logprobs,   p.entropies, decoupled ? std::span<const float>(p.old) : p.behavior,
+             decoupled ? std::span<const float>(p.behavior) : std::span<const float>{},
+             p.ref,        p.advantages, p.answer, p.answer_tokens};
+  p.output = policy_loss(p.input, denominator, options_.loss);
+  if (!std::isfinite(p.output.loss))
+    throw NumericError(message("the loss of update ", version() + 1, " is ", p.output.loss, " in the micro-batch of samples ",
+                               names_of(samples_, mb.samples)));
+  policy_.backward(p.output.d_logprobs, p.output.d_entropies);
+  return p;
+}
+
+StepReport GrpoLearner::update() {
+  R1_CHECK(!rollout_done(), "update ", next_update_, " of a rollout that is done");
+  const auto& chosen = minibatches_[static_cast<std::size_t>(next_update_) % minibatches_.size()];
+  const LossDenominator denominator = denominator_of(samples_, chosen, options_.length_budget);
+  StepReport report;
+  report.metrics["train/samples"] = static_cast<double>(denominator.sequences);
+  report.metrics["train/trained_tokens"] = static_cast<double>(denominator.tokens);
+  if (denominator.tokens == 0) {
+    ++next_update_;
+    return report;
+  }
+  policy_.zero_gradient();
+  const MicroBatchPlan plan = plan_micro_batches(samples_, trainable(chosen), options_.tokens_per_micro_batch);
+  UpdateMetrics metrics;
+  std::size_t rows = 0;
+  for (const auto& part : plan) {
+    const MicroBatch mb = build_micro_batch(samples_, part);
+    const Pass pass = forward_backward(mb, denominator);
+    rows += mb.batch.tokens.size();
+    metrics.add(pass.input, pass.output);
+    // Fresh: the very pass that is trained. Later in a rollout: the pass at its start.
+    const std::vector<float>& log_p = next_update_ == 0 ? pass.logprobs : pass.old;
+    for (std::size_t i = 0, end = 0; i < log_p.size(); i = end) {
+      while (end < log_p.size() && pass.answer[end] == pass.answer[i]) ++end;
+      metrics.mismatch().add_answer({log_p.data() + i, end - i}, {pass.behavior.data() + i, end - i});
+    }
+  }
+  UpdateStats stats;
+  try {
+    stats = optimizer_.step(policy_);
+  } catch (const BadGradient&) {
+    blame_gradient(plan, denominator);
+  }
+  ++next_update_;
+  if (options_.needs_reference() && options_.reference_refresh > 0 && optimizer_.updates() % options_.reference_refresh == 0) {
+    reference_->load(policy_.weights(version()));
+    reference_refreshed_ = true;
+    report.metrics["reference_refreshed"] = 1;
+  }
+  report.updated = true;
+  metrics.report(report.metrics);
+  report.metrics["grad_norm"] = stats.grad_norm;
+  report.metrics["grad_clip_scale"] = stats.clip_scale;
+  report.metrics["learning_rate"] = stats.learning_rate;
+  report.metrics["train/rows"] = static_cast<double>(rows);
+  report.metrics["train/micro_batches"] = static_cast<double>(plan.size());
+  return report;
+}
+
+void GrpoLearner::blame_gradient(const MicroBatchPlan& plan, const LossDenominator& denominator) {
+  // The sum is spoilt: run the micro-batches again, one by one.
+  for (std::size_t i = 0; i < plan.size(); ++i) {
+    policy_.zero_gradient();
+    forward_backward(build_micro_batch(samples_, plan[i]), denominator);
+    if (const auto bad = policy_.find_non_finite(ParameterPart::kGradient))
+      throw NumericError(message("the gradient of ", bad->tensor, " is ", bad->value, " at element ", bad->element, " in update ",
+                                 version() + 1, ", micro-batch ", i + 1, " of ", plan.size(), " (samples ",
+                                 names_of(samples_, plan[i]), "); the weights are still those before it"));
+  }
+  throw NumericError(message("the gradient of update ", version() + 1, " overflows when its ", plan.size(),
+                             " micro-batches are summed; lower rl.learning_rate or check the rewards' scale"));
+}
+
+}  // namespace r1

@@ -1,0 +1,104 @@
+// The GRPO learner: training samples of a rollout -> policy updates. Knows nothing of prompts, text or rewards.
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "core/types.h"
+#include "rl/optimizer.h"
+#include "rl/packing.h"
+#include "rl/policy.h"
+#include "rl/policy_loss.h"
+
+namespace r1 {
+
+// The denominator of the update ratio (algorithms: "Train/sample mismatch").
+enum class OldPolicy : std::uint8_t {
+  kRecompute,  // decoupled: the learner's own log-probabilities at the start of the rollout; mismatch weights apply
+  kBehavior,   // bypass: the sampler's; the ratio then holds the mismatch already and no weight is applied
+};
+OldPolicy parse_old_policy(std::string_view name);  // recompute, behavior; throws ConfigError
+
+struct GrpoOptions {
+  PolicyLossOptions loss;
+  OptimizerOptions optimizer;
+  float temperature = 1.f;              // of the rollout: log-probabilities are of the distribution sampled from
+  std::int64_t length_budget = 0;       // tokens an answer may have: the constant of seq_mean_token_sum_norm
+  std::int64_t tokens_per_micro_batch = 8192;  // rows; memory only, the gradient is the same up to rounding
+  int updates_per_rollout = 1;          // disjoint minibatches
+  int passes_per_rollout = 1;           // times each is trained on
+  OldPolicy old_policy = OldPolicy::kRecompute;
+  std::int64_t reference_refresh = 0;   // reference <- policy every so many updates; 0 = never
+  double kl_in_reward = 0;              // beta of a k1 penalty inside the token rewards; 0 = none
+  bool whiten_advantages = false;       // over all trained tokens of the rollout
+  double whiten_epsilon = 1e-6;
+  bool want_entropy = false;            // metric `entropy` from the trained forward pass
+  // Leave out of the passes what cannot have a gradient (advantage 0 with no KL and no entropy term); it counts in the
+  // denominators all the same, so the gradient is that of the full batch.
+  bool skip_zero_advantages = true;
+  std::uint64_t seed = 0;               // of the minibatch draw
+
+  bool needs_reference() const { return loss.kl_coefficient != 0 || kl_in_reward != 0; }
+};
+
+struct StepReport {
+  bool updated = false;                   // false: no sample had a trained token; nothing changed
+  std::map<std::string, double> metrics;  // loss, grad_norm, learning_rate, kl, clip_ratio/..., mismatch/..., train/...
+};
+
+// Not thread-safe. Policy and reference outlive it.
+class GrpoLearner {
+ public:
+  // `reference` is needed iff options.needs_reference(); it holds its weights already. Throws ConfigError.
+  GrpoLearner(PolicyModel& policy, ScoringModel* reference, const GrpoOptions& options);
+  ~GrpoLearner();
+
+  // Takes a rollout's samples (groups adjacent), computes what is fixed for the rollout: reference and old
+  // log-probabilities, token advantages, minibatches. `rollout` is its number.
+  void begin_rollout(std::vector<TrainSample> samples, std::uint64_t rollout);
+  bool rollout_done() const;
+  // The next update of the rollout. Throws NumericError naming tensor and samples; the weights are then as before it.
+  StepReport update();
+
+  // Live weights; version = updates done.
+  WeightSnapshot publish() const { return policy_.weights(version()); }
+  WeightVersion version() const { return static_cast<WeightVersion>(optimizer_.updates()); }
+  const GrpoOptions& options() const { return options_; }
+  const std::vector<TrainSample>& samples() const { return samples_; }
+
+  // ---- exact resume ----------------------------------------------------------------------------------------------
+  // Views of master, moments, the reference if it was ever refreshed (reference.NAME), and, inside a rollout, the
+  // log-probabilities that were fixed at its start (rollout.NAME). Valid until the next call that changes the learner.
+  WeightSnapshot state() const;
+  int next_update() const { return next_update_; }  // in the rollout
+  // Bit for bit. If next_update > 0 the rollout goes on with `samples` as they were given to begin_rollout().
+  void restore(const WeightSnapshot& state, std::int64_t updates, std::uint64_t rollout, int next_update,
+               std::vector<TrainSample> samples);
+
+ private:
+  struct Pass;
+  using PerSample = std::vector<std::vector<float>>;  // [sample][token]
+  void prepare(std::vector<TrainSample> samples, std::uint64_t rollout);
+  void finish_advantages();
+  std::vector<std::int32_t> trainable(std::span<const std::int32_t> chosen) const;
+  void evaluate_into(ScoringModel& model, std::span<const std::int32_t> chosen, PerSample& out);
+  Pass forward_backward(const MicroBatch& micro_batch, const LossDenominator& denominator);
+  [[noreturn]] void blame_gradient(const MicroBatchPlan& plan, const LossDenominator& denominator);
+
+  PolicyModel& policy_;
+  ScoringModel* reference_;
+  GrpoOptions options_;
+  Optimizer optimizer_;
+  bool reference_refreshed_ = false;
+
+  std::vector<TrainSample> samples_;
+  std::vector<std::vector<std::int32_t>> minibatches_;
+  int next_update_ = 0;
+  PerSample old_, ref_;  // empty vectors where not computed
+  mutable std::vector<float> packed_old_, packed_ref_;  // what state() views
+};
+
+}  // namespace r1

@@ -1,0 +1,44 @@
+#include "rl/transformer_policy.h"
+
+namespace r1 {
+
+TransformerPolicy::TransformerPolicy(Transformer& model, Options options)
+    : model_(model),
+      options_(options),
+      arena_({model.weights().parameters(), model.weights().data(), model.weights().dtype(), model.weights().elements()},
+             model.pool()) {}
+
+LogprobRows TransformerPolicy::evaluate(const PackedBatch& batch, float temperature, bool want_entropies) {
+  return model_.evaluate(batch, temperature, want_entropies);
+}
+
+LogprobRows TransformerPolicy::forward(const PackedBatch& batch, float temperature, bool want_entropies) {
+  return model_.forward(batch, temperature, want_entropies, options_.recompute);
+}
+
+void TransformerPolicy::backward(std::span<const float> d_logprobs, std::span<const float> d_entropies) {
+  model_.backward(d_logprobs, d_entropies, arena_.gradient());
+}
+
+void TransformerPolicy::adamw(const AdamWStep& step) {
+  arena_.adamw(step);
+  model_.weights_changed();
+}
+
+void TransformerPolicy::restore_optimizer_state(const WeightSnapshot& state) {
+  arena_.restore(state);
+  model_.weights_changed();
+}
+
+void TransformerPolicy::load(const WeightSnapshot& weights) {
+  model_.weights().load(weights);
+  arena_.load_master(weights);
+  model_.weights_changed();
+}
+
+void TransformerReference::load(const WeightSnapshot& weights) {
+  model_.weights().load(weights);
+  model_.weights_changed();
+}
+
+}  // namespace r1

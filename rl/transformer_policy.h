@@ -1,0 +1,57 @@
+// PolicyModel and ScoringModel over r1::Transformer on the CPU.
+#pragma once
+
+#include "model/transformer.h"
+#include "rl/parameter_arena.h"
+#include "rl/policy.h"
+
+namespace r1 {
+
+// Shares the transformer, and so the live weights, with the rollout engine. The transformer outlives it.
+class TransformerPolicy : public PolicyModel {
+ public:
+  struct Options {
+    bool recompute = true;  // gradient checkpointing: keep each layer's input only
+  };
+  TransformerPolicy(Transformer& model, Options options);
+  explicit TransformerPolicy(Transformer& model) : TransformerPolicy(model, Options{}) {}
+
+  LogprobRows evaluate(const PackedBatch& batch, float temperature, bool want_entropies) override;
+  LogprobRows forward(const PackedBatch& batch, float temperature, bool want_entropies) override;
+  void backward(std::span<const float> d_logprobs, std::span<const float> d_entropies) override;
+  void zero_gradient() override { arena_.zero_gradient(); }
+  double gradient_sum_of_squares() override { return arena_.gradient_sum_of_squares(); }
+  std::vector<float> gradient() const override { return {arena_.gradient().begin(), arena_.gradient().end()}; }
+  void adamw(const AdamWStep& step) override;
+  std::optional<NonFinite> find_non_finite(ParameterPart part) override { return arena_.find_non_finite(part); }
+  WeightSnapshot optimizer_state() const override { return arena_.state(); }
+  void restore_optimizer_state(const WeightSnapshot& state) override;
+  WeightSnapshot weights(WeightVersion version) const override { return model_.weights().snapshot(version); }
+  // The master becomes these weights, unrounded where they are float32; moments stay.
+  void load(const WeightSnapshot& weights) override;
+  WeightDigest digest() const override { return model_.weights().digest(); }
+
+  ParameterArena& arena() { return arena_; }
+
+ private:
+  Transformer& model_;
+  Options options_;
+  ParameterArena arena_;
+};
+
+// A frozen model with weights of its own: the reference of the KL term.
+class TransformerReference : public ScoringModel {
+ public:
+  // The transformer outlives it and is used by nobody else.
+  explicit TransformerReference(Transformer& model) : model_(model) {}
+  LogprobRows evaluate(const PackedBatch& batch, float temperature, bool want_entropies) override {
+    return model_.evaluate(batch, temperature, want_entropies);
+  }
+  WeightSnapshot weights(WeightVersion version) const override { return model_.weights().snapshot(version); }
+  void load(const WeightSnapshot& weights) override;
+
+ private:
+  Transformer& model_;
+};
+
+}  // namespace r1
