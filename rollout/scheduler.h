@@ -69,7 +69,7 @@ class Scheduler {
   void clear();  // ends and forgets every group, and the cache
   bool idle();   // no unfinished sample
 
-  const std::list<Group>& groups() const { return groups_; }
+  std::list<Group>& groups() { return groups_; }  // in order; for finish() of some of them
   std::int64_t preemptions() const { return preemptions_; }
   std::int64_t prompt_tokens() const { return prompt_tokens_; }         // computed for prompts, or found
   std::int64_t cached_prompt_tokens() const { return cached_tokens_; }  // of these, found in the cache

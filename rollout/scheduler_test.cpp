@@ -207,8 +207,8 @@ TEST_CASE("ending samples early frees their blocks, in any state") {
   e.add(1, numbers(6), 3, 20);
   e.add(2, numbers(9, 30), 2, 20);
   for (int i = 0; i < 4; ++i) e.step();
-  for (const Group& g : e.scheduler.groups())
-    for (const Sequence& s : g.samples) e.scheduler.finish(const_cast<Sequence&>(s));
+  for (Group& g : e.scheduler.groups())
+    for (Sequence& s : g.samples) e.scheduler.finish(s);
   CHECK(e.blocks.used() == 0);
   CHECK(e.scheduler.idle());
   e.blocks.check();
@@ -254,11 +254,11 @@ TEST_CASE("random requests in random pools all end and never read a wrong block"
       for (std::uint64_t n = rng.below(6); n > 0 && !e.scheduler.idle(); --n) e.step();
       if (rng.below(6) == 0) e.scheduler.weights_changed(rng.below(2) == 0);
       if (rng.below(5) == 0 && !e.scheduler.idle()) {
-        const Group& g = e.scheduler.groups().front();
-        for (const Sequence& s : g.samples) {
+        Group& g = e.scheduler.groups().front();
+        for (Sequence& s : g.samples) {
           if (s.state == Sequence::State::kFinished || rng.below(2) == 0) continue;
           ended_early[{g.request, s.sample}] = true;
-          e.scheduler.finish(const_cast<Sequence&>(s));
+          e.scheduler.finish(s);
         }
         e.blocks.check();
       }

@@ -36,6 +36,9 @@ class StopMatcher {
   // stop strings). Order of precedence: end token, stop token, stop string, length.
   std::optional<StopReason> push(TokenId token, int count, std::string_view new_text);
 
+  // Text that ends a completion without a token: an unfinished character.
+  void append(std::string_view text) { text_ += text; }
+
   // Text that is certain not to belong to a stop string and was not taken before; with `all`, everything up to the
   // stop string.
   std::string take(bool all);
