@@ -2,6 +2,7 @@
 
 Only the standard library is imported at the top, so that a script can report "skipped" where a peer is not installed.
 """
+
 import importlib.metadata
 import json
 import os
@@ -68,7 +69,11 @@ class OthersMeter:
             return None
         busy = sum(v) - v[3] - v[4]  # all but idle and waiting for I/O
         own = os.times()
-        return time.perf_counter(), busy / os.sysconf("SC_CLK_TCK"), own.user + own.system + own.children_user + own.children_system
+        return (
+            time.perf_counter(),
+            busy / os.sysconf("SC_CLK_TCK"),
+            own.user + own.system + own.children_user + own.children_system,
+        )
 
     def cores(self):
         now = self._read()
@@ -79,7 +84,7 @@ class OthersMeter:
 
 
 def timed_runs(fn, runs, warmup=1):
-    """(wall seconds, processor seconds of all threads) of each of `runs` calls of fn after `warmup` calls that do not count.
+    """(wall seconds, processor seconds) of each of `runs` calls of fn after `warmup` calls that do not count.
 
     With one thread the processor seconds tell what a quiet machine would take, even when the machine was not quiet.
     """
@@ -96,13 +101,19 @@ def timed_runs(fn, runs, warmup=1):
 def summary(runs):
     """Fields of a list of (wall seconds, processor seconds)."""
     wall, cpu = zip(*runs)
-    return {"runs_s": [round(s, 4) for s in wall], "median_s": round(statistics.median(wall), 4),
-            "min_s": round(min(wall), 4), "cpu_median_s": round(statistics.median(cpu), 4)}
+    return {
+        "runs_s": [round(s, 4) for s in wall],
+        "median_s": round(statistics.median(wall), 4),
+        "min_s": round(min(wall), 4),
+        "cpu_median_s": round(statistics.median(cpu), 4),
+    }
 
 
-_WORDS = (" time year people way day man thing woman life child world school state family student group country problem "
-          "hand part place case week company system program question work government number night point home water room "
-          "mother area money story fact month lot right study book eye job word business issue side kind head house").split()
+_WORDS = (
+    " time year people way day man thing woman life child world school state family student group country problem "
+    "hand part place case week company system program question work government number night point home water room "
+    "mother area money story fact month lot right study book eye job word business issue side kind head house"
+).split()
 
 
 def prompt_texts(tokenizer, count, tokens, seed=0):
@@ -120,4 +131,4 @@ def prompt_texts(tokenizer, count, tokens, seed=0):
             out.append(text)
             if len(out) == count:
                 return out
-    raise SystemExit(f"prompt_texts: {len(out)} of {count} prompts have exactly {tokens} tokens; does the tokenizer add BOS?")
+    raise SystemExit(f"prompt_texts: only {len(out)} of {count} prompts have {tokens} tokens; is BOS added?")

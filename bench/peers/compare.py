@@ -2,19 +2,21 @@
 
   python compare.py --ours OURS.jsonl... --peers PEERS.jsonl... [--require grpo=5]
 
-A ratio is always speed, ours / peer: 2.00 means that ours takes half the time. Lines pair up when kind, batch, prompt_tokens,
-new_tokens and threads agree (one that a side does not give counts as equal; "train" is tokens/s and may differ in batch).
+A ratio is always speed, ours / peer: 2.00 means that ours takes half the time. Lines pair up when kind, batch,
+prompt_tokens, new_tokens and threads agree (one that a side does not give counts as equal; "train" is tokens/s and may
+differ in batch).
 Fields read from a line, all others are ignored:
   kind, else case           "rollout" | "train" | "grpo"; "rollout_b64" or "bench/train" count by the word in it
   batch                     sequences at once (grpo: completions a step; prompts x group where it is absent)
   prompt_tokens, new_tokens, threads
-  tokens_per_s              rollout: generated tokens/s, prefill included; train: prompt + completion tokens trained a second
+  tokens_per_s              rollout: generated tokens/s, prefill included; train: prompt + completion tokens/s
   step_s                    grpo: seconds of a whole step (median_s and seconds are read likewise)
   train_s                   grpo, optional: its training part; gives a "train" line too (so does train_tokens_per_s)
   dtype, peer, others_cores, cpu, skipped, failed
-Of several lines of one case the last one counts. --require KIND=RATIO (repeatable) makes the exit code 1 when one of our cases
-of that kind is less than RATIO times as fast as the fastest peer it pairs with, or when none pairs.
+Of several lines of one case the last one counts. --require KIND=RATIO (repeatable) makes the exit code 1 when one of
+our cases of that kind is less than RATIO times as fast as the fastest peer it pairs with, or when none pairs.
 """
+
 import argparse
 import json
 import sys
@@ -43,9 +45,16 @@ def normalise(row, default_name):
     batch = number(row, "batch")
     if batch is None and number(row, "prompts") and number(row, "group"):
         batch = number(row, "prompts") * number(row, "group")
-    base = {"name": str(row.get("peer") or default_name), "dtype": str(row.get("dtype", "")), "batch": batch,
-            "prompt": number(row, "prompt_tokens"), "new": number(row, "new_tokens"), "threads": number(row, "threads"),
-            "others": row.get("others_cores"), "cpu": row.get("cpu")}
+    base = {
+        "name": str(row.get("peer") or default_name),
+        "dtype": str(row.get("dtype", "")),
+        "batch": batch,
+        "prompt": number(row, "prompt_tokens"),
+        "new": number(row, "new_tokens"),
+        "threads": number(row, "threads"),
+        "others": row.get("others_cores"),
+        "cpu": row.get("cpu"),
+    }
     out = []
     if kind == "grpo":
         step = number(row, "step_s", "median_s", "seconds")
@@ -132,7 +141,9 @@ def main():
         print(f"\nWarning: measured on different CPUs: {', '.join(sorted(cpus))}")
     busy = [r["others"] for r in ours + peers if isinstance(r["others"], (int, float)) and r["others"] > 0.2]
     if busy:
-        print(f"\nWarning: in {len(busy)} lines other processes kept up to {max(busy)} cores busy: no fair comparison")
+        print(
+            f"\nWarning: no fair comparison, other processes used up to {max(busy)} cores during {len(busy)} lines"
+        )
     for note in ours_notes + peer_notes:
         print(f"Not compared: {note}")
     failed = False

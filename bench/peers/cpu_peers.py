@@ -1,10 +1,11 @@
-"""Runs every CPU peer on one model, one after the other, each in a process of its own: HF generate, llama.cpp, TRL GRPO.
+"""Runs every CPU peer on one model, one after the other, each in a process of its own.
 
-  python cpu_peers.py --model HF_DIR --gguf FILE --json OUT.jsonl [--llama-python VENV/bin/python] [--only hf,llama,trl]
+  python cpu_peers.py --model HF_DIR --gguf FILE --json OUT.jsonl [--llama-python BIN] [--only hf,llama,trl]
 
-Appends one JSON line a case to OUT (fields: README.md). A peer that is not installed, or dies, gives a line with "skipped" or "failed" and
-the others still run; the exit code is 1 only when a peer failed.
+Appends one JSON line a case to OUT (fields: README.md). A peer that is not installed, or dies, gives a line with
+"skipped" or "failed" and the others still run; the exit code is 1 only when a peer failed.
 """
+
 import argparse
 import json
 import os
@@ -17,8 +18,14 @@ import common
 
 def run_case(name, command, args):
     """Runs one peer; its lines go to the screen and to args.json as they come. Returns False when the peer failed."""
-    env = dict(os.environ, OMP_NUM_THREADS=str(args.threads), MKL_NUM_THREADS=str(args.threads),
-               TOKENIZERS_PARALLELISM="false", HF_HUB_OFFLINE="1", CUDA_VISIBLE_DEVICES="")
+    env = dict(
+        os.environ,
+        OMP_NUM_THREADS=str(args.threads),
+        MKL_NUM_THREADS=str(args.threads),
+        TOKENIZERS_PARALLELISM="false",
+        HF_HUB_OFFLINE="1",
+        CUDA_VISIBLE_DEVICES="",
+    )
     if args.nice:
         command = ["nice", "-n", str(args.nice), *command]
     rows = 0
@@ -57,8 +64,10 @@ def main():
         "trl": ("trl_grpo", [sys.executable, f"{here}/trl_grpo.py", "--model", args.model, *common_args]),
     }
     if args.gguf and os.path.exists(args.llama_python):
-        commands["llama"] = ("llama_decode",
-                             [args.llama_python, f"{here}/llama_decode.py", "--gguf", args.gguf, *common_args])
+        commands["llama"] = (
+            "llama_decode",
+            [args.llama_python, f"{here}/llama_decode.py", "--gguf", args.gguf, *common_args],
+        )
     wanted = args.only.split(",")
     unknown = sorted(set(wanted) - {"hf", "llama", "trl"})
     if unknown:

@@ -1,4 +1,5 @@
 """Peer: Hugging Face `generate` on the CPU. One JSON line a (dtype, batch)."""
+
 import argparse
 
 import common
@@ -35,20 +36,39 @@ def main():
             torch.manual_seed(0)
 
             def run():
-                out = model.generate(ids[:batch], attention_mask=torch.ones_like(ids[:batch]), do_sample=True,
-                                     temperature=1.0, top_k=0, top_p=1.0, min_new_tokens=args.new,
-                                     max_new_tokens=args.new, pad_token_id=tokenizer.pad_token_id)
+                out = model.generate(
+                    ids[:batch],
+                    attention_mask=torch.ones_like(ids[:batch]),
+                    do_sample=True,
+                    temperature=1.0,
+                    top_k=0,
+                    top_p=1.0,
+                    min_new_tokens=args.new,
+                    max_new_tokens=args.new,
+                    pad_token_id=tokenizer.pad_token_id,
+                )
                 if tuple(out.shape) != (batch, args.prompt + args.new):
-                    raise SystemExit(f"hf_generate: output is {tuple(out.shape)}, expected {batch} x {args.prompt + args.new}")
+                    raise SystemExit(f"hf_generate: wrong output shape {tuple(out.shape)}")
 
             with torch.no_grad():
                 stats = common.summary(common.timed_runs(run, args.runs))
-            common.record("hf_generate", peer="transformers", kind="rollout", dtype=dtype, batch=batch,
-                          prompt_tokens=args.prompt, new_tokens=args.new, temperature=1.0, threads=args.threads, **stats,
-                          tokens_per_s=round(batch * args.new / stats["median_s"], 1), load_before=load,
-                          load_after=common.load_average(), others_cores=others.cores(),
-                          versions=common.versions("torch", "transformers", "tokenizers"))
-        del model
+            common.record(
+                "hf_generate",
+                peer="transformers",
+                kind="rollout",
+                dtype=dtype,
+                batch=batch,
+                prompt_tokens=args.prompt,
+                new_tokens=args.new,
+                temperature=1.0,
+                threads=args.threads,
+                **stats,
+                tokens_per_s=round(batch * args.new / stats["median_s"], 1),
+                load_before=load,
+                load_after=common.load_average(),
+                others_cores=others.cores(),
+                versions=common.versions("torch", "transformers", "tokenizers"),
+            )
 
 
 if __name__ == "__main__":

@@ -1,7 +1,8 @@
-"""Ceiling probe: GFLOP/s of LibTorch's at::linear (oneDNN) on this CPU at the shapes of SmolLM2-135M. One JSON line a shape.
+"""Ceiling probe: GFLOP/s of LibTorch's at::linear on this CPU at the shapes of SmolLM2-135M. One JSON line a shape.
 
-`plain` is at::linear; `prepacked` reorders the weight once and calls the mkldnn pointwise linear (bf16, where offered).
+`plain` is at::linear; `prepacked` (bf16) reorders the weight once and calls the mkldnn pointwise linear.
 """
+
 import argparse
 import time
 
@@ -50,15 +51,32 @@ def main():
                     calls = {"plain": lambda: torch.nn.functional.linear(x, w)}
                     if dtype == "bfloat16":
                         packed = torch.ops.mkldnn._reorder_linear_weight(w, m)
-                        calls["prepacked"] = lambda: torch.ops.mkldnn._linear_pointwise(x, packed, None, "none", [], "")
+                        calls["prepacked"] = lambda: torch.ops.mkldnn._linear_pointwise(
+                            x, packed, None, "none", [], ""
+                        )
                     row = {}
                     with torch.no_grad():
                         for name, fn in calls.items():
                             wall, cpu = seconds_per_call(fn, args.budget)
-                            row.update({f"{name}_us": round(wall * 1e6, 1), f"{name}_gflops": round(flops / wall / 1e9, 1),
-                                        f"{name}_gflops_per_cpu_second": round(flops / cpu / 1e9, 1)})
-                    common.record("linear_probe", dtype=dtype, m=m, k=k, n=n, threads=threads, **row, load_before=load,
-                                  others_cores=others.cores(), versions=common.versions("torch"))
+                            row.update(
+                                {
+                                    f"{name}_us": round(wall * 1e6, 1),
+                                    f"{name}_gflops": round(flops / wall / 1e9, 1),
+                                    f"{name}_gflops_per_cpu_second": round(flops / cpu / 1e9, 1),
+                                }
+                            )
+                    common.record(
+                        "linear_probe",
+                        dtype=dtype,
+                        m=m,
+                        k=k,
+                        n=n,
+                        threads=threads,
+                        **row,
+                        load_before=load,
+                        others_cores=others.cores(),
+                        versions=common.versions("torch"),
+                    )
 
 
 if __name__ == "__main__":

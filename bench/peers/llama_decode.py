@@ -2,6 +2,7 @@
 
 Runs in an environment of its own (see README.md). The Python loop of `eval` and `sample` is part of the time.
 """
+
 import argparse
 import time
 
@@ -22,8 +23,14 @@ def main():
         common.record("llama_decode", skipped=f"llama-cpp-python: {error}")
         return
 
-    llm = llama_cpp.Llama(args.gguf, n_ctx=args.prompt + args.new + 8, n_threads=args.threads,
-                          n_threads_batch=args.threads, seed=0, verbose=False)
+    llm = llama_cpp.Llama(
+        args.gguf,
+        n_ctx=args.prompt + args.new + 8,
+        n_threads=args.threads,
+        n_threads_batch=args.threads,
+        seed=0,
+        verbose=False,
+    )
 
     class Tokenizer:  # the subset of the HF interface that prompt_texts needs
         def __call__(self, text, add_special_tokens=True):
@@ -51,11 +58,26 @@ def main():
     stats, pre = common.summary(decode), common.summary(prefill)
     whole = stats["median_s"] + pre["median_s"]
     info = llama_cpp.llama_print_system_info().decode().strip()
-    common.record("llama_decode", peer="llama.cpp", kind="rollout", dtype=args.gguf.rsplit(".", 2)[-2], batch=1,
-                  prompt_tokens=args.prompt, new_tokens=args.new, temperature=1.0, threads=args.threads, **stats,
-                  prefill_s=pre["median_s"], decode_tokens_per_s=round(args.new / stats["median_s"], 1),
-                  tokens_per_s=round(args.new / whole, 1), load_before=load, load_after=common.load_average(),
-                  others_cores=others.cores(), system_info=info, versions=common.versions("llama-cpp-python", "llama_cpp_python", "numpy"))
+    common.record(
+        "llama_decode",
+        peer="llama.cpp",
+        kind="rollout",
+        dtype=args.gguf.rsplit(".", 2)[-2],
+        batch=1,
+        prompt_tokens=args.prompt,
+        new_tokens=args.new,
+        temperature=1.0,
+        threads=args.threads,
+        **stats,
+        prefill_s=pre["median_s"],
+        decode_tokens_per_s=round(args.new / stats["median_s"], 1),
+        tokens_per_s=round(args.new / whole, 1),
+        load_before=load,
+        load_after=common.load_average(),
+        others_cores=others.cores(),
+        system_info=info,
+        versions=common.versions("llama-cpp-python", "llama_cpp_python", "numpy"),
+    )
 
 
 if __name__ == "__main__":

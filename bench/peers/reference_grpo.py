@@ -1,15 +1,17 @@
-"""Reference: a plain GRPO loop on Hugging Face transformers, the curve that `r1 train` has to match in steps and beat in time.
+"""Reference: a plain GRPO loop on transformers, the curve that `r1 train` has to match in steps and beat in time.
 
-Weights and optimizer float32, forward passes (generation too) under bfloat16 autocast. A step: the next `--prompts` prompts of
-the training file, `--group` samples each at temperature 1 with no top-k/p, at most `--new` tokens; reward 1 when the last number of
-the completion equals the answer and the completion ended with EOS, else 0; advantage (r - mean) / (std + 1e-4) within the group
-(std with n-1); loss = -sum(advantage * log p) / (all completion tokens of the batch), one update a batch (so the ratio is 1
-and neither clipping nor a KL term enters), gradient norm clipped to 1.0, AdamW (0.9, 0.999, eps 1e-8, no decay) at a constant rate.
-Held-out: the first `--eval-prompts` distinct prompts of the evaluation file, greedy and at temperature 1.
+Weights and optimizer float32, forward passes (generation too) under bfloat16 autocast. A step: the next `--prompts`
+prompts of the training file, `--group` samples each at temperature 1 with no top-k/p, at most `--new` tokens; reward 1
+when the last number of the completion equals the answer and the completion ended with EOS, else 0; advantage
+(r - mean) / (std + 1e-4) within the group (std with n-1); loss = -sum(advantage * log p) / (all completion tokens of
+the batch), one update a batch (so the ratio is 1, and neither clipping nor a KL term enters), gradient norm clipped
+to 1.0, AdamW (0.9, 0.999, eps 1e-8, no decay) at a constant rate. Held-out: the first `--eval-prompts` distinct
+prompts of the evaluation file, greedy and at temperature 1.
 
-Prints one JSON line an event ({"case": "reference_grpo", "event": "eval"|"step"|"end", ...}); --json appends them to a file.
-Seconds of a step exclude evaluation. Rows of both files: {"prompt": text, "answer": text}.
+Prints one JSON line an event ({"case": "reference_grpo", "event": "eval"|"step"|"end", ...}); --json appends them to
+a file. Seconds of a step exclude evaluation. Rows of both files: {"prompt": text, "answer": text}.
 """
+
 import argparse
 import json
 import math
@@ -72,10 +74,15 @@ class Reference:
         return self.torch.autocast("cpu", dtype=self.torch.bfloat16)
 
     def generate(self, prompts, group, sample):
-        """Returns (ids [N, P+C], attention mask, prompt length P, completion lengths with EOS, texts, ended flags)."""
+        """Returns (ids [N, P+C], attention mask, prompt length P, lengths with EOS, texts, ended flags)."""
         torch = self.torch
-        chats = [self.tokenizer.apply_chat_template([{"role": "user", "content": p}], add_generation_prompt=True,
-                                                    tokenize=False) for p in prompts for _ in range(group)]
+        chats = [
+            self.tokenizer.apply_chat_template(
+                [{"role": "user", "content": p}], add_generation_prompt=True, tokenize=False
+            )
+            for p in prompts
+            for _ in range(group)
+        ]
         batch = self.tokenizer(chats, return_tensors="pt", padding=True, add_special_tokens=False)
         how = {"do_sample": True, "temperature": 1.0, "top_k": 0, "top_p": 1.0} if sample else {"do_sample": False}
         with torch.no_grad(), self.autocast():
@@ -85,7 +92,9 @@ class Reference:
         is_eos = completion == self.eos
         ended = is_eos.any(1)
         lengths = torch.where(ended, is_eos.int().argmax(1) + 1, completion.shape[1])
-        texts = [self.tokenizer.decode(c[:n], skip_special_tokens=True) for c, n in zip(completion, lengths.tolist())]
+        texts = [
+            self.tokenizer.decode(c[:n], skip_special_tokens=True) for c, n in zip(completion, lengths.tolist())
+        ]
         columns = torch.arange(completion.shape[1])
         mask = torch.cat([batch["attention_mask"], (columns < lengths[:, None]).long()], 1)
         return ids, mask, width, lengths, texts, ended.tolist()
@@ -95,7 +104,7 @@ class Reference:
         for name, sample in (("greedy", False), ("t1", True)):
             hits = total = 0
             for start in range(0, len(rows), self.args.eval_batch):
-                part = rows[start:start + self.args.eval_batch]
+                part = rows[start : start + self.args.eval_batch]
                 _, _, _, lengths, texts, ended = self.generate([r["prompt"] for r in part], 1, sample)
                 hits += sum(reward(t, e, r["answer"]) for t, e, r in zip(texts, ended, part))
                 total += int(lengths.sum())
@@ -113,11 +122,12 @@ class Reference:
         self.optimizer.zero_grad(set_to_none=True)
         for rows in order.split(self.args.micro):
             n = int(lengths[rows].max())
-            x, m = ids[rows, :width + n], mask[rows, :width + n]
+            x, m = ids[rows, : width + n], mask[rows, : width + n]
             positions = (m.cumsum(1) - 1).clamp(min=0)
             with self.autocast():
-                logits = self.model(input_ids=x, attention_mask=m, position_ids=positions, use_cache=False,
-                                    logits_to_keep=n + 1).logits[:, :-1]
+                logits = self.model(
+                    input_ids=x, attention_mask=m, position_ids=positions, use_cache=False, logits_to_keep=n + 1
+                ).logits[:, :-1]
             logits = logits.float()
             lse = torch.logsumexp(logits, -1)
             logp = logits.gather(-1, x[:, width:, None]).squeeze(-1) - lse
@@ -140,18 +150,29 @@ class Reference:
         start, cpu, others = time.perf_counter(), time.process_time(), common.OthersMeter()
         ids, mask, width, lengths, texts, ended = self.generate([r["prompt"] for r in rows], group, True)
         generated = time.perf_counter()
-        rewards = torch.tensor([reward(t, e, rows[i // group]["answer"]) for i, (t, e) in enumerate(zip(texts, ended))])
+        rewards = torch.tensor(
+            [reward(t, e, rows[i // group]["answer"]) for i, (t, e) in enumerate(zip(texts, ended))]
+        )
         by_group = rewards.view(-1, group)
         std = by_group.std(1, keepdim=True)
         advantages = ((by_group - by_group.mean(1, keepdim=True)) / (std + 1e-4)).view(-1)
         entropy, loss, norm = self.train(ids, mask, width, lengths, advantages)
         end = time.perf_counter()
-        return {"step_s": round(end - start, 2), "generate_s": round(generated - start, 2),
-                "train_s": round(end - generated, 2), "reward": round(rewards.mean().item(), 4),
-                "mixed_groups": round((std > 0).float().mean().item(), 4), "entropy": round(entropy, 4),
-                "mean_length": round(lengths.float().mean().item(), 2), "ended": round(sum(ended) / len(ended), 4),
-                "completion_tokens": int(lengths.sum()), "loss": round(loss, 5), "grad_norm": round(norm, 4),
-                "cpu_s": round(time.process_time() - cpu, 2), "others_cores": others.cores()}
+        return {
+            "step_s": round(end - start, 2),
+            "generate_s": round(generated - start, 2),
+            "train_s": round(end - generated, 2),
+            "reward": round(rewards.mean().item(), 4),
+            "mixed_groups": round((std > 0).float().mean().item(), 4),
+            "entropy": round(entropy, 4),
+            "mean_length": round(lengths.float().mean().item(), 2),
+            "ended": round(sum(ended) / len(ended), 4),
+            "completion_tokens": int(lengths.sum()),
+            "loss": round(loss, 5),
+            "grad_norm": round(norm, 4),
+            "cpu_s": round(time.process_time() - cpu, 2),
+            "others_cores": others.cores(),
+        }
 
 
 def main():
@@ -161,7 +182,9 @@ def main():
     parser.add_argument("--eval", required=True, help="JSONL of held-out rows")
     parser.add_argument("--json", help="append the JSON lines to this file")
     parser.add_argument("--steps", type=int, default=70)
-    parser.add_argument("--max-seconds", type=float, default=0, help="stop after the step that passes this (0: never)")
+    parser.add_argument(
+        "--max-seconds", type=float, default=0, help="stop after the step that passes this (0: never)"
+    )
     parser.add_argument("--eval-every", type=int, default=10)
     parser.add_argument("--eval-prompts", type=int, default=300)
     parser.add_argument("--eval-batch", type=int, default=100)
@@ -191,9 +214,13 @@ def main():
     train_rows, eval_rows = read_rows(args.train), read_rows(args.eval, args.eval_prompts)
     overlap = {r["prompt"] for r in train_rows} & {r["prompt"] for r in eval_rows}
     if overlap:
-        raise SystemExit(f"reference_grpo: {len(overlap)} held-out prompts are in the training file, e.g. {min(overlap)!r}")
-    emit("start", settings={k: v for k, v in vars(args).items() if k not in ("model", "train", "eval", "json")},
-         **common.cpu_facts(), versions=common.versions("torch", "transformers"))
+        raise SystemExit(f"{len(overlap)} held-out prompts are also in the training file, e.g. {min(overlap)!r}")
+    emit(
+        "start",
+        settings={k: v for k, v in vars(args).items() if k not in ("model", "train", "eval", "json")},
+        **common.cpu_facts(),
+        versions=common.versions("torch", "transformers"),
+    )
 
     began, train_seconds, eval_seconds = time.perf_counter(), 0.0, 0.0
 
@@ -202,8 +229,13 @@ def main():
         start = time.perf_counter()
         result = reference.evaluate(eval_rows)
         eval_seconds += time.perf_counter() - start
-        emit("eval", step=step, train_seconds=round(train_seconds, 1), **result,
-             eval_s=round(time.perf_counter() - start, 1))
+        emit(
+            "eval",
+            step=step,
+            train_seconds=round(train_seconds, 1),
+            **result,
+            eval_s=round(time.perf_counter() - start, 1),
+        )
 
     evaluate(0)
     done = 0

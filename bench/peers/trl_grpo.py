@@ -1,4 +1,5 @@
-"""Peer: TRL's GRPOTrainer on the CPU: seconds of a whole step, split into generate, score and train. One JSON line a dtype."""
+"""Peer: TRL's GRPOTrainer on the CPU: seconds of a whole step and of its parts. One JSON line a dtype."""
+
 import argparse
 import statistics
 import tempfile
@@ -45,37 +46,88 @@ def measure(args, dtype):
 
         def on_step_end(self, *a, **k):
             step = time.perf_counter() - clock["start"]
-            rows.append({"step": step, "generate": clock["generate"], "score": clock["rollout"] - clock["generate"],
-                         "train": step - clock["rollout"], "cpu": time.process_time() - clock["cpu"]})
+            rows.append(
+                {
+                    "step": step,
+                    "generate": clock["generate"],
+                    "score": clock["rollout"] - clock["generate"],
+                    "train": step - clock["rollout"],
+                    "cpu": time.process_time() - clock["cpu"],
+                }
+            )
 
     bf16 = dtype == "bfloat16"
     with tempfile.TemporaryDirectory() as folder:
         config = trl.GRPOConfig(
-            output_dir=folder, use_cpu=True, bf16=bf16, fp16=False, per_device_train_batch_size=args.micro,
-            gradient_accumulation_steps=samples // args.micro, num_generations=args.group, max_steps=steps,
-            max_completion_length=args.new, generation_kwargs={"min_new_tokens": args.new}, temperature=1.0, beta=0.0,
-            learning_rate=1e-5, lr_scheduler_type="constant", max_grad_norm=1.0, gradient_checkpointing=False,
-            logging_steps=1000, save_strategy="no", report_to=[], disable_tqdm=True, seed=0, shuffle_dataset=False,
-            dataloader_pin_memory=False)
+            output_dir=folder,
+            use_cpu=True,
+            bf16=bf16,
+            fp16=False,
+            per_device_train_batch_size=args.micro,
+            gradient_accumulation_steps=samples // args.micro,
+            num_generations=args.group,
+            max_steps=steps,
+            max_completion_length=args.new,
+            generation_kwargs={"min_new_tokens": args.new},
+            temperature=1.0,
+            beta=0.0,
+            learning_rate=1e-5,
+            lr_scheduler_type="constant",
+            max_grad_norm=1.0,
+            gradient_checkpointing=False,
+            logging_steps=1000,
+            save_strategy="no",
+            report_to=[],
+            disable_tqdm=True,
+            seed=0,
+            shuffle_dataset=False,
+            dataloader_pin_memory=False,
+        )
         model = transformers.AutoModelForCausalLM.from_pretrained(args.model, dtype=getattr(torch, dtype))
         # A reward that differs within every group: no advantage is zero, so every gradient is really computed.
-        trainer = Trainer(model=model, args=config, processing_class=tokenizer, callbacks=[Clock()],
-                          reward_funcs=lambda completions, **_: [float(len(c)) for c in completions],
-                          train_dataset=datasets.Dataset.from_dict({"prompt": texts}))
+        trainer = Trainer(
+            model=model,
+            args=config,
+            processing_class=tokenizer,
+            callbacks=[Clock()],
+            reward_funcs=lambda completions, **_: [float(len(c)) for c in completions],
+            train_dataset=datasets.Dataset.from_dict({"prompt": texts}),
+        )
         load, others = common.load_average(), common.OthersMeter()
         trainer.train()
     timed = rows[1:]
     median = {k: round(statistics.median(r[k] for r in timed), 3) for k in timed[0]}
     tokens = samples * args.new
-    common.record("trl_grpo", peer="trl", kind="grpo", dtype=dtype, prompts=args.prompts, group=args.group, batch=samples,
-                  prompt_tokens=args.prompt, new_tokens=args.new, micro_batch=args.micro, beta=0.0,
-                  gradient_checkpointing=False, threads=args.threads, runs_s=[round(r["step"], 3) for r in timed],
-                  warmup_s=round(rows[0]["step"], 3), median_s=median["step"], step_s=median["step"],
-                  generate_s=median["generate"], score_s=median["score"], train_s=median["train"],
-                  tokens_per_s=round(tokens / median["step"], 1),
-                  rollout_tokens_per_s=round(tokens / median["generate"], 1),
-                  train_tokens_per_s=round(samples * (args.prompt + args.new) / median["train"], 1), load_before=load,
-                  load_after=common.load_average(), others_cores=others.cores(), cpu_median_s=median["cpu"], versions=common.versions("torch", "transformers", "trl"))
+    common.record(
+        "trl_grpo",
+        peer="trl",
+        kind="grpo",
+        dtype=dtype,
+        prompts=args.prompts,
+        group=args.group,
+        batch=samples,
+        prompt_tokens=args.prompt,
+        new_tokens=args.new,
+        micro_batch=args.micro,
+        beta=0.0,
+        gradient_checkpointing=False,
+        threads=args.threads,
+        runs_s=[round(r["step"], 3) for r in timed],
+        warmup_s=round(rows[0]["step"], 3),
+        median_s=median["step"],
+        step_s=median["step"],
+        generate_s=median["generate"],
+        score_s=median["score"],
+        train_s=median["train"],
+        tokens_per_s=round(tokens / median["step"], 1),
+        rollout_tokens_per_s=round(tokens / median["generate"], 1),
+        train_tokens_per_s=round(samples * (args.prompt + args.new) / median["train"], 1),
+        load_before=load,
+        load_after=common.load_average(),
+        others_cores=others.cores(),
+        cpu_median_s=median["cpu"],
+        versions=common.versions("torch", "transformers", "trl"),
+    )
 
 
 def main():
