@@ -15,8 +15,16 @@ namespace r1 {
 struct RewardResult {
   std::optional<float> value;
   Verdict verdict = Verdict::kAbstain;  // rewards that only measure (length, overlap) leave it
-  std::string detail;                   // the word behind the verdict: "no_box", "not_closed", ...
+  std::string detail;                   // the word behind the verdict: "no_answer", "not_closed", ...
   std::map<std::string, std::string> columns;
+};
+
+// A completion made up from a prompt, and what the reward must say of it. For self-tests (`r1 doctor`).
+struct KnownAnswer {
+  std::string what;        // "the gold answer, boxed"
+  Completion completion;   // text, stop; tokens hold as many ids as the reward may count
+  Verdict verdict = Verdict::kAbstain;
+  std::optional<float> value;
 };
 
 class RewardFunction {
@@ -29,6 +37,11 @@ class RewardFunction {
   // Called once per prompt before a run: an error text if this prompt can never be scored (unreadable gold, missing
   // column), empty if fine.
   virtual std::string check_prompt(const Prompt&) const { return {}; }
+  // True if the verdict says whether the answer is right. The first such reward of a rubric decides a sample's verdict
+  // unless the recipe marks another one.
+  virtual bool judges_answer() const { return false; }
+  // Good and bad completions for this prompt, with what score() must say of each. May be empty.
+  virtual std::vector<KnownAnswer> known_answers(const Prompt&) const { return {}; }
 };
 
 }  // namespace r1

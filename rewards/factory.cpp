@@ -1,0 +1,84 @@
+#include "rewards/factory.h"
+
+#include <algorithm>
+#include <array>
+
+#include "core/error.h"
+#include "core/suggest.h"
+#include "rewards/countdown.h"
+#include "rewards/exact_match.h"
+#include "rewards/format.h"
+#include "rewards/length.h"
+#include "rewards/math_answer.h"
+
+namespace r1 {
+namespace {
+
+template <std::unique_ptr<RewardFunction> (*kMake)(ConfigReader&)>
+std::unique_ptr<RewardFunction> plain(ConfigReader& options, const RewardContext&) {
+  return kMake(options);
+}
+
+constexpr auto kKinds = std::to_array<RewardKind>({
+    {"math", "final answer equals the gold answer: numbers exactly, other answers as text", plain<make_math_reward>},
+    {"format", "one <think> block, then one answer", plain<make_format_reward>},
+    {"countdown", "an expression that uses each given number once and equals the target", plain<make_countdown_reward>},
+    {"exact_match", "the answer text equals the gold text", plain<make_exact_match_reward>},
+    {"regex", "the completion matches a pattern", plain<make_regex_reward>},
+    {"words_below", "fewer words than a limit", plain<make_words_below_reward>},
+    {"overlong", "DAPO's soft punishment near the token limit, 0 to -1",
+     [](ConfigReader& o, const RewardContext& c) { return make_overlong_reward(o, c.max_new_tokens); }},
+    {"length", "1 inside a range of tokens, words or characters", plain<make_length_reward>},
+    {"repetition", "minus the share of repeated n-grams", plain<make_repetition_reward>},
+    {"tag_count", "a quarter for each think and answer tag in its place", plain<make_tag_count_reward>},
+});
+
+}  // namespace
+
+std::span<const RewardKind> reward_kinds() { return kKinds; }
+
+std::unique_ptr<RewardFunction> make_reward(const std::string& name, ConfigReader& options, const RewardContext& context) {
+  const auto kind = std::find_if(kKinds.begin(), kKinds.end(), [&](const RewardKind& k) { return k.name == name; });
+  if (kind == kKinds.end()) {
+    std::vector<std::string> names;
+    for (const RewardKind& k : kKinds) names.emplace_back(k.name);
+    const std::string near = nearest_name(name, names);
+    options.fail("name", message("there is no reward '", name, "'", near.empty() ? "" : message("; did you mean '", near, "'?"),
+                                 " Known rewards: ", join_names(names)));
+  }
+  return kind->make(options, context);
+}
+
+std::unique_ptr<RewardFunction> make_reward(const std::string& name, const std::string& options_yaml, const RewardContext& context) {
+  ConfigReader options(Config::parse(options_yaml, "reward " + name));
+  auto reward = make_reward(name, options, context);
+  options.finish();
+  return reward;
+}
+
+Rubric make_rubric(std::vector<ConfigReader> entries, const RewardContext& context) {
+  std::vector<Rubric::Entry> made;
+  bool paid = false;
+  for (ConfigReader& o : entries) {
+    Rubric::Entry entry;
+    for (const char* key : {"python", "grpc", "plugin"}) {
+      if (!o.has(key)) continue;
+      const auto maker = context.external.find(key);
+      if (maker == context.external.end()) o.fail(key, message("this program has no ", key, " rewards built in"));
+      if (entry.reward) o.fail(key, "an entry names one reward only");
+      entry.reward = maker->second(o);
+    }
+    if (entry.reward) o.reject("name", "use `as: NAME` to label a reward that is not built in");
+    else entry.reward = make_reward(o.require<std::string>("name"), o, context);
+    entry.label = o.get<std::string>("as", std::string(entry.reward->name()));
+    entry.weight = o.get_in<float>("weight", 1.f, -1e6f, 1e6f);
+    entry.verdict = o.get<bool>("verdict", false);
+    entry.tasks = o.get<std::vector<std::string>>("tasks", {});
+    paid = paid || entry.weight != 0.f;
+    made.push_back(std::move(entry));
+  }
+  if (!made.empty() && !paid) throw ConfigError("rewards: every weight is 0, so nothing would be rewarded; give one reward a weight");
+  return Rubric(std::move(made));
+}
+
+}  // namespace r1

@@ -1,0 +1,48 @@
+// Rewards by name, and rubrics from a recipe's `rewards:` list.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <map>
+#include <memory>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "core/config.h"
+#include "rewards/reward.h"
+#include "rewards/rubric.h"
+
+namespace r1 {
+
+// What rewards may want to know of the run that uses them.
+struct RewardContext {
+  std::int64_t max_new_tokens = 0;  // the rollout's token budget; 0 = unknown
+  // Rewards that are no part of this library, by the key that names them in a recipe entry: `python: file.py:f`,
+  // `grpc: host:port/name`, `plugin: lib.so:name`. The maker reads that key and its own options.
+  std::map<std::string, std::function<std::unique_ptr<RewardFunction>(ConfigReader&)>> external;
+};
+
+using RewardMaker = std::unique_ptr<RewardFunction> (*)(ConfigReader& options, const RewardContext& context);
+
+// The table of everything make_reward() knows. A new reward is one row here.
+struct RewardKind {
+  std::string_view name;
+  std::string_view summary;  // one line, for help texts
+  RewardMaker make;
+};
+std::span<const RewardKind> reward_kinds();
+
+// `options` is the section that holds the reward's options; keys it does not know stay unread (ConfigReader::finish reports
+// them). Throws ConfigError for an unknown name (with the nearest one and the list) and for bad options.
+std::unique_ptr<RewardFunction> make_reward(const std::string& name, ConfigReader& options, const RewardContext& context = {});
+// Options as YAML text: "{extract: boxed, require_end: true}". Unknown keys are errors here.
+std::unique_ptr<RewardFunction> make_reward(const std::string& name, const std::string& options_yaml = "{}",
+                                            const RewardContext& context = {});
+
+// The entries of `rewards:`. Besides a reward's own options each entry has: name (or python, grpc, plugin), as (label),
+// weight (1), verdict (false), tasks (all). Throws ConfigError; also if no weight differs from 0.
+Rubric make_rubric(std::vector<ConfigReader> entries, const RewardContext& context = {});
+
+}  // namespace r1

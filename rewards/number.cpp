@@ -1,0 +1,412 @@
+#include "rewards/number.h"
+
+#include <algorithm>
+
+#include "core/error.h"
+#include "rewards/completion_text.h"
+#include "rewards/units.h"
+
+namespace r1 {
+namespace {
+
+constexpr bool is_digit(char c) { return c >= '0' && c <= '9'; }
+constexpr bool is_letter(char c) { return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z'); }
+
+std::size_t digits_end(std::string_view s, std::size_t i) {
+  while (i < s.size() && is_digit(s[i])) ++i;
+  return i;
+}
+
+mpz_class power_of_ten(unsigned long exponent) {
+  mpz_class out;
+  mpz_ui_pow_ui(out.get_mpz_t(), 10, exponent);
+  return out;
+}
+
+// The end of an unsigned integer with optional thousands separators: 1234 or 1,234,567.
+std::size_t integer_end(std::string_view s, std::size_t begin) {
+  std::size_t end = digits_end(s, begin);
+  if (end == begin || end - begin > 3) return end;
+  for (std::size_t i = end; i < s.size() && s[i] == ',' && digits_end(s, i + 1) == i + 4;) end = i = i + 4;
+  return end;
+}
+
+// Reads numbers from the front of a text. Every read_ function leaves the position alone when it fails.
+class NumberReader {
+ public:
+  explicit NumberReader(std::string_view text) : s_(text) {}
+
+  std::optional<Number> read() {
+    Number out;
+    skip_spaces();
+    bool negative = read_sign();
+    std::string currency = read_currency();
+    if (!negative) negative = read_sign();
+    if (currency.empty()) currency = read_currency();
+    if (!read_magnitude(out)) return std::nullopt;
+    if (negative) out.value = -out.value;
+    if (!read_tail(out)) return std::nullopt;
+    if (!currency.empty()) out.unit = currency;
+    return out;
+  }
+
+ private:
+  bool at(std::string_view word) const { return s_.substr(i_).starts_with(word); }
+  void skip_spaces() {
+    while (i_ < s_.size() && (s_[i_] == ' ' || s_[i_] == '\t' || s_[i_] == '\n' || s_[i_] == '\r')) ++i_;
+  }
+  bool read_sign() {
+    if (i_ >= s_.size() || (s_[i_] != '-' && s_[i_] != '+')) return false;
+    const bool negative = s_[i_++] == '-';
+    skip_spaces();
+    return negative;
+  }
+  std::string read_currency() {
+    for (const std::string_view symbol : {"US$", "USD", "$", "\xE2\x82\xAC", "\xC2\xA3", "\xC2\xA5", "\xE2\x82\xB9"}) {
+      if (!at(symbol)) continue;
+      i_ += symbol.size();
+      skip_spaces();
+      return canonical_unit(symbol == "US$" ? "$" : symbol).value_or("");
+    }
+    return {};
+  }
+
+  // Decimal or integer literal without sign.
+  bool read_literal(Number& out) {
+    const std::size_t begin = i_;
+    std::size_t end = integer_end(s_, i_);
+    std::string digits;
+    for (std::size_t i = begin; i < end; ++i) {
+      if (s_[i] != ',') digits += s_[i];
+    }
+    std::size_t places = 0;
+    std::string repeat;
+    if (end < s_.size() && s_[end] == '.') {
+      const std::size_t last = digits_end(s_, end + 1);
+      places = last - end - 1;
+      digits.append(s_.substr(end + 1, places));
+      static constexpr std::string_view kOver = "\\overline{";
+      if (s_.substr(last).starts_with(kOver)) {
+        const std::size_t first = last + kOver.size(), close = digits_end(s_, first);
+        if (close == first || close >= s_.size() || s_[close] != '}') return false;
+        repeat = s_.substr(first, close - first);
+        end = close + 1;
+      } else if (places > 0) {
+        end = last;
+      } else if (end == begin) {
+        return false;  // a lone point
+      }  // else "12.": the point ends a sentence; the caller sees it
+    }
+    if (digits.empty() && repeat.empty()) return false;
+    if (digits.size() + repeat.size() > kMaxNumberDigits) return false;
+    out.value = mpq_class(mpz_class(digits.empty() ? "0" : digits, 10), power_of_ten(places));
+    if (!repeat.empty()) {
+      out.value += mpq_class(mpz_class(repeat, 10), power_of_ten(places) * (power_of_ten(repeat.size()) - 1));
+    }
+    out.value.canonicalize();
+    out.decimal = places > 0 && repeat.empty();
+    out.significant_digits = static_cast<int>(digits.size() - std::min(digits.find_first_not_of('0'), digits.size()));
+    out.last_place = mpq_class(mpz_class(1), power_of_ten(places));
+    i_ = end;
+    return true;
+  }
+
+  // {12}, 12 or one digit: an argument of \frac. `braces_only` = the second form of TeX, a single digit.
+  bool read_argument(mpq_class& out) {
+    const std::size_t start = i_;
+    skip_spaces();
+    Number n;
+    if (i_ < s_.size() && is_digit(s_[i_])) {
+      out = s_[i_++] - '0';
+      return true;
+    }
+    if (i_ < s_.size() && s_[i_] == '{') {
+      ++i_;
+      skip_spaces();
+      const bool negative = read_sign();
+      if (read_literal(n)) {
+        skip_spaces();
+        if (i_ < s_.size() && s_[i_] == '}') {
+          ++i_;
+          out = negative ? mpq_class(-n.value) : n.value;
+          return true;
+        }
+      }
+    }
+    i_ = start;
+    return false;
+  }
+  bool read_latex_fraction(mpq_class& out) {
+    const std::size_t start = i_;
+    mpq_class top, bottom;
+    if (at("\\frac")) {
+      i_ += 5;
+      if (read_argument(top) && read_argument(bottom) && bottom != 0) {
+        out = top / bottom;
+        return true;
+      }
+    }
+    i_ = start;
+    return false;
+  }
+
+  // A small integer exponent: 3, -3, {3}, {-3}, (3).
+  bool read_exponent(long& out) {
+    const std::size_t start = i_;
+    skip_spaces();
+    char close = '\0';
+    if (i_ < s_.size() && (s_[i_] == '{' || s_[i_] == '(')) close = s_[i_++] == '{' ? '}' : ')';
+    skip_spaces();
+    const bool negative = read_sign();
+    const std::size_t end = digits_end(s_, i_);
+    if (end == i_ || end - i_ > 4) return i_ = start, false;
+    // TeX takes one token where there are no braces, people mean the whole number; ^10 is read as people mean it.
+    out = std::stol(std::string(s_.substr(i_, end - i_)));
+    i_ = end;
+    if (close) {
+      skip_spaces();
+      if (i_ >= s_.size() || s_[i_] != close) return i_ = start, false;
+      ++i_;
+    }
+    if (negative) out = -out;
+    if (out > kMaxExponent || out < -kMaxExponent) return i_ = start, false;
+    return true;
+  }
+  static void scale(Number& n, long exponent) {
+    const mpz_class factor = power_of_ten(static_cast<unsigned long>(std::abs(exponent)));
+    for (mpq_class* v : {&n.value, &n.last_place}) {
+      if (exponent >= 0) *v *= factor; else *v /= factor;
+    }
+    if (exponent < 0) n.decimal = true;
+  }
+
+  bool read_magnitude(Number& out) {
+    if (read_latex_fraction(out.value)) return true;
+    const std::size_t begin = i_;
+    if (!read_literal(out)) return false;
+    const bool whole = !out.decimal && out.value.get_den() == 1;
+    const std::size_t after = i_;
+    if (i_ < s_.size() && (s_[i_] == 'e' || s_[i_] == 'E')) {  // 1.5e3
+      long exponent = 0;
+      ++i_;
+      if (i_ < s_.size() && s_[i_] != ' ' && s_[i_] != '{' && s_[i_] != '(' && read_exponent(exponent)) {
+        scale(out, exponent);
+        return true;
+      }
+      i_ = after;
+    }
+    skip_spaces();
+    if (at("*")) {  // 1.5*10^{3}
+      ++i_;
+      skip_spaces();
+      long exponent = 0;
+      if (at("10")) {
+        i_ += 2;
+        skip_spaces();
+        if (at("^")) {
+          ++i_;
+          if (read_exponent(exponent)) return scale(out, exponent), true;
+        }
+      }
+      i_ = after;
+      return true;  // the tail refuses the rest
+    }
+    if (at("^") && !at("^\\")) {  // 2^{10}
+      ++i_;
+      long exponent = 0;
+      if (whole && read_exponent(exponent) && mpz_sizeinbase(out.value.get_num_mpz_t(), 2) * std::abs(exponent) <= 4096 &&
+          (exponent >= 0 || out.value != 0)) {
+        mpz_class power;
+        mpz_pow_ui(power.get_mpz_t(), out.value.get_num_mpz_t(), static_cast<unsigned long>(std::abs(exponent)));
+        out.value = exponent >= 0 ? mpq_class(power) : mpq_class(1) / power;
+        out.significant_digits = 0;
+        return true;
+      }
+      i_ = after;
+      return true;
+    }
+    if (at("/")) {  // a/b
+      ++i_;
+      skip_spaces();
+      Number bottom;
+      if (i_ < s_.size() && (is_digit(s_[i_]) || s_[i_] == '.')) {
+        if (!read_literal(bottom) || bottom.value == 0) return false;
+        out.value /= bottom.value;
+        out.decimal = false;
+        out.significant_digits = 0;
+        return true;
+      }
+      i_ = after;  // "5/day": the tail's business
+      return true;
+    }
+    if (whole) {  // mixed numbers
+      mpq_class fraction;
+      if (read_latex_fraction(fraction)) {
+        if (fraction <= 0 || fraction >= 1) return false;  // 2\frac{3}{2} is a product
+      } else if (i_ > after && i_ < s_.size() && is_digit(s_[i_])) {
+        const std::size_t top_end = digits_end(s_, i_);
+        Number top, bottom;
+        if (top_end >= s_.size() || s_[top_end] != '/' || !read_literal(top)) return false;
+        ++i_;
+        if (!read_literal(bottom) || bottom.value == 0 || top.value >= bottom.value) return false;
+        fraction = top.value / bottom.value;
+      } else {
+        i_ = after;
+        return true;
+      }
+      out.value += fraction;
+      out.significant_digits = 0;
+      return true;
+    }
+    i_ = after;
+    return i_ > begin;
+  }
+
+  bool read_tail(Number& out);
+
+  std::string_view s_;
+  std::size_t i_ = 0;
+};
+
+// unit, unit^2, unit^{3}: the canonical name with its power, or nothing.
+std::optional<std::string> unit_with_power(std::string_view token) {
+  const auto caret = token.find('^');
+  auto unit = canonical_unit(token.substr(0, caret));
+  if (unit || caret != std::string_view::npos) {
+    if (!unit || caret == std::string_view::npos) return unit;
+    const std::string_view power = token.substr(caret + 1);
+    if (power == "2" || power == "{2}") return *unit + "^2";
+    if (power == "3" || power == "{3}") return *unit + "^3";
+    return std::nullopt;
+  }
+  const auto slash = token.find('/');
+  if (slash == std::string_view::npos) return std::nullopt;
+  const auto top = canonical_unit(token.substr(0, slash)), bottom = canonical_unit(token.substr(slash + 1));
+  return top && bottom ? std::optional(*top + "/" + *bottom) : std::nullopt;
+}
+
+// What may follow a number: %, unit, ordinal ending, words that do not change the value.
+bool NumberReader::read_tail(Number& out) {
+  std::string_view rest = s_.substr(i_);
+  while (!rest.empty() && std::string_view(" .,;:\n\r\t").find(rest.back()) != std::string_view::npos) rest.remove_suffix(1);
+  if (rest.empty()) return true;
+  if (rest.starts_with("^\\circ")) {
+    out.unit = "deg";
+    rest = trim(rest.substr(6));
+  } else if (const std::string_view degree = trim(rest); degree.starts_with("%")) {
+    out.percent = true;
+    rest = trim(degree.substr(1));
+  } else if (const std::size_t suffix = attached_suffix(rest)) {
+    if (const auto unit = unit_with_power(rest.substr(0, suffix))) out.unit = *unit;
+    rest.remove_prefix(suffix);
+  } else if (rest[0] == '-' && rest.size() > 1 && is_letter(rest[1])) {
+    rest.remove_prefix(1);  // 82-year-old
+  } else if (rest[0] == '/' && rest.size() > 1 && is_letter(rest[1])) {
+    rest.remove_prefix(1);  // 5/day
+  } else if (static_cast<unsigned char>(rest[0]) < 0x80 && rest[0] != ' ' && rest[0] != '\n' && rest[0] != '\t' && rest[0] != '\r') {
+    return false;
+  }
+  std::string unit;
+  bool all_unit = true, first = true;
+  int pending_power = 0;  // "square" seen
+  while (!(rest = trim(rest)).empty()) {
+    std::string_view word = rest.substr(0, rest.find_first_of(" \t\r\n"));
+    rest.remove_prefix(word.size());
+    if (static_cast<unsigned char>(word[0]) >= 0x80 && first && word.size() >= 3) {
+      if (const double factor = magnitude_word(word.substr(0, 3)); factor > 0) {
+        out.value *= mpz_class(factor);
+        out.last_place *= mpz_class(factor);
+        word.remove_prefix(3);
+        if (word.empty()) continue;
+      }
+    }
+    while (!word.empty() && (word.back() == ')' || word.back() == ',' || word.back() == '.' || word.back() == ';')) word.remove_suffix(1);
+    while (!word.empty() && word.front() == '(') word.remove_prefix(1);
+    if (word.empty()) continue;
+    if (word == "%" || word == "percent") {
+      out.percent = true;
+    } else if (const double factor = magnitude_word(word); factor > 0) {
+      if (!first) return false;
+      out.value *= mpz_class(factor);
+      out.last_place *= mpz_class(factor);
+      continue;  // a unit may follow
+    } else if (const auto known = unit_with_power(word)) {
+      if (unit.ends_with('/') || unit.empty()) unit += *known + (pending_power ? "^" + std::to_string(pending_power) : "");
+      else all_unit = false;
+      pending_power = 0;
+    } else if (word == "square" || word == "sq" || word == "cubic") {
+      pending_power = word == "cubic" ? 3 : 2;
+    } else if ((word == "squared" || word == "cubed") && !unit.empty() && all_unit) {
+      unit += word == "squared" ? "^2" : "^3";
+    } else if (word == "per" && !unit.empty()) {
+      unit += "/";
+    } else {
+      if (changes_value(word) || (word.size() == 1 && is_letter(word[0]))) return false;
+      if (word.find_first_of("0123456789+*=<>\\{}[]|^_$") != std::string_view::npos) return false;
+      if (word[0] == '/' || word[0] == '-' || word[0] == '!') return false;
+      all_unit = false;
+    }
+    first = false;
+  }
+  if (all_unit && !unit.empty() && !unit.ends_with('/') && out.unit.empty()) out.unit = unit;
+  return true;
+}
+
+}  // namespace
+
+std::optional<Number> parse_number(std::string_view text) {
+  text = trim(text);
+  // Pairs of brackets around the whole: (5), {5}. A tuple has commas and stays a text.
+  for (int depth = 0; depth < 4 && text.size() > 2; ++depth) {
+    const char open = text.front();
+    if ((open != '(' && open != '{') || text.back() != (open == '(' ? ')' : '}')) break;
+    const std::string_view inner = text.substr(1, text.size() - 2);
+    if (inner.find_first_of("(){},") != std::string_view::npos) break;
+    text = trim(inner);
+  }
+  if (text.empty() || text.size() > kMaxNumberDigits + 500) return std::nullopt;
+  return NumberReader(text).read();
+}
+
+std::size_t number_literal_end(std::string_view s, std::size_t begin) {
+  const auto decimal_end = [&](std::size_t i) {
+    std::size_t end = integer_end(s, i);
+    if (end + 1 < s.size() && s[end] == '.' && is_digit(s[end + 1])) end = digits_end(s, end + 1);
+    return end;
+  };
+  std::size_t end = decimal_end(begin);
+  if (end < s.size() && (s[end] == 'e' || s[end] == 'E')) {
+    std::size_t i = end + 1;
+    if (i < s.size() && (s[i] == '+' || s[i] == '-')) ++i;
+    const std::size_t last = digits_end(s, i);
+    if (last > i && (last >= s.size() || !is_letter(s[last]))) return last;
+  }
+  if (end + 1 < s.size() && s[end] == '/' && is_digit(s[end + 1])) end = decimal_end(end + 1);
+  return end;
+}
+
+std::size_t attached_suffix(std::string_view text) {
+  if (text.starts_with("%")) return 1;
+  if (text.starts_with("\\%")) return 2;
+  std::size_t end = 0;
+  while (end < text.size() && end < 16 && (is_letter(text[end]) || text[end] == '/')) ++end;
+  const std::string_view word = text.substr(0, end);
+  if (word.empty()) return 0;
+  if (word == "st" || word == "nd" || word == "rd" || word == "th") return end;
+  if (!unit_with_power(word)) return 0;
+  for (const std::string_view power : {"^2", "^3", "^{2}", "^{3}"}) {
+    if (text.substr(end).starts_with(power)) return end + power.size();
+  }
+  return end;
+}
+
+std::string to_string(const Number& n) {
+  // Tables are for people: a 1,000-digit number is cut.
+  std::string out = n.value.get_str();
+  if (out.size() > 60) out = out.substr(0, 40) + message("... (", out.size(), " characters)");
+  if (n.percent) out += "%";
+  if (!n.unit.empty()) out += " " + n.unit;
+  return out;
+}
+
+}  // namespace r1
