@@ -77,7 +77,7 @@ std::vector<JournalRecord> Journal::open(std::uint64_t rollout, const Digest& fi
       size_ = head.size() + used;
       file_.emplace(path, File::Mode::kAppend);
       if (size_ < bytes.size()) {
-        log_warning("journal.torn", {{"text", "the last record was cut off by a crash and is dropped; it will be sampled again"},
+        log_warning("journal.torn", {{"text", "the end was cut off by a crash or is damaged; what it held will be sampled again"},
                                      {"file", path}, {"bytes", bytes.size() - size_}, {"records_kept", records.size()}});
         file_->truncate(size_);
       }
