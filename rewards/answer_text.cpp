@@ -93,7 +93,14 @@ class Cleaner {
         case '$': out_ += '$'; return;
         case '%': case '&': case '#': case '_': out_ += next; return;
         case '(': case ')': case '[': case ']': return;  // math delimiters
-        case '!': return;
+        case '!': {  // 10,\!000 and 10, \! 000
+          const std::size_t next_word = std::min(s_.find_first_not_of(' ', i_), s_.size());
+          if (trim(out_).ends_with(',') && digit_group(s_.substr(next_word))) {
+            while (out_.back() == ' ') out_.pop_back();
+            i_ = next_word;
+          }
+          return;
+        }
         case ',': case ' ': case ';': case ':': case '>':
           if (out_.size() && is_digit(out_.back()) && digit_group(s_.substr(i_))) return;  // 10\,000
           space();

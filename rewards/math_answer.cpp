@@ -5,6 +5,7 @@
 #include "core/error.h"
 #include "rewards/answer_text.h"
 #include "rewards/completion_text.h"
+#include "rewards/units.h"
 
 namespace r1 {
 namespace {
@@ -87,7 +88,7 @@ MathComparison compare_math(const MathAnswer& gold, const MathAnswer& answer, co
   }
   const Number& g = *gold.number;
   const Number& a = *answer.number;
-  if (options.check_units && !g.unit.empty() && !a.unit.empty() && g.unit != a.unit) return {false, "unit"};
+  if (options.check_units && !units_agree(g.unit, a.unit)) return {false, "unit"};
   mpq_class x = g.value, y = a.value;
   if (options.percent_is_fraction) {
     if (g.percent) x /= 100;

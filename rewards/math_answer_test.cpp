@@ -22,7 +22,7 @@ std::string read_number(std::string_view text) {
 TEST_CASE("numbers as people write them") {
   const std::vector<std::pair<const char*, const char*>> cases = {
       {"42", "42"}, {"+42", "42"}, {"-42", "-42"}, {"\u221242", "-42"}, {"- 42", "-42"}, {"042", "42"}, {"42.", "42"}, {"(42)", "42"},
-      {"1,234", "1234"}, {"1{,}234", "1234"}, {"1,234,567", "1234567"}, {"10,\\!000", "10000"}, {"10\\,000", "10000"}, {"1,23", "none"},
+      {"1,234", "1234"}, {"1{,}234", "1234"}, {"1,234,567", "1234567"}, {"10,\\!000", "10000"}, {"10\\,000", "10000"}, {"111, \\! 111, \\! 111", "111111111"}, {"1,23", "none"},
       {"1,2345", "none"}, {"0.5", "1/2"}, {".5", "1/2"}, {"0.50", "1/2"}, {"1,234.5", "2469/2"}, {"3.", "3"}, {"1.2.3", "none"},
       {"3/4", "3/4"}, {"-3/4", "-3/4"}, {"3 / 4", "3/4"}, {"6/8", "3/4"}, {"3/0", "none"}, {"3/4/5", "none"},
       {"\\frac{3}{4}", "3/4"}, {"\\dfrac{3}{4}", "3/4"}, {"\\frac34", "3/4"}, {"\\frac 97", "9/7"}, {"-\\frac{3}{4}", "-3/4"},
@@ -33,9 +33,9 @@ TEST_CASE("numbers as people write them") {
       {"1e99999", "none"}, {"0.\\overline{3}", "1/3"}, {"0.1\\overline{6}", "1/6"},
       {"$42", "42 usd"}, {"\\$42", "42 usd"}, {"-$42", "-42 usd"}, {"$-42", "-42 usd"}, {"$42$", "42"}, {"\u20AC5", "5 eur"}, {"$1,234.50", "2469/2 usd"},
       {"50%", "50%"}, {"50\\%", "50%"}, {"50 percent", "50%"}, {"\\text{50 percent}", "50%"}, {"12.5\\%", "25/2%"},
-      {"5 cm", "5 cm"}, {"5\\text{ cm}", "5 cm"}, {"5\\,\\mathrm{cm}", "5 cm"}, {"5cm", "5 cm"}, {"5 centimeters", "5 cm"}, {"5 cm^2", "5 cm^2"},
+      {"5 cm", "5 cm"}, {"5\\text{ cm}", "5 cm"}, {"5\\,\\mathrm{cm}", "5 cm"}, {"5cm", "5 cm"}, {"4t", "none"}, {"3s^2", "none"}, {"5 m", "5 m"}, {"5 centimeters", "5 cm"}, {"5 cm^2", "5 cm^2"},
       {"5\\text{ cm}^2", "5 cm^2"}, {"5 square cm", "5 cm^2"}, {"135\\text{ square feet}", "135 ft^2"}, {"60 miles per hour", "60 mi/h"}, {"60 km/h", "60 km/h"},
-      {"90^\\circ", "90 deg"}, {"90\u00B0", "90 deg"}, {"90 degrees", "90 deg"}, {"8\\text{ meals}", "8"}, {"42 red apples", "42"}, {"82-year-old", "82"},
+      {"90^\\circ", "90 deg"}, {"90\u00B0", "90 deg"}, {"90 degrees", "90 deg"}, {"8\\text{ meals}", "8"}, {"42 red apples", "42"}, {"45 \\text{ units}^2", "45 unit^2"}, {"45 units", "45"}, {"9\\text{ a.m.}", "9 am"}, {"82-year-old", "82"},
       {"5 million", "5000000"}, {"1.5 million dollars", "1500000 usd"}, {"21st", "21"}, {"3\u4E07", "30000"}, {"42\u4E2A", "42"},
       {"\uFF14\uFF12", "42"}, {"\uFF0D\uFF14\uFF12\uFF0E\uFF15", "-85/2"}, {"\u0664\u0662", "42"}, {"1\uFF0C234", "1234"}, {"4\u200B2", "42"},
       {"**42**", "42"}, {"\\textbf{42}", "42"}, {"\\(42\\)", "42"}, {"\\left(42\\right)", "42"},
@@ -129,6 +129,8 @@ TEST_CASE("comparison: percent and units") {
   CHECK_FALSE(equal("$5", "5 cents"));
   CHECK(equal("$5", "5 dollars"));
   CHECK(equal("12 inches", "12 in"));
+  CHECK(equal("45 \\text{ units}^2", "45 cm^2"));
+  CHECK_FALSE(equal("45 \\text{ units}^2", "45 cm^3"));
   CHECK(equal("42 apples", "42 oranges"));  // unknown words do not count
   MathCompareOptions any;
   any.check_units = false;

@@ -348,7 +348,7 @@ bool NumberReader::read_tail(Number& out) {
     }
     first = false;
   }
-  if (all_unit && !unit.empty() && !unit.ends_with('/') && out.unit.empty()) out.unit = unit;
+  if (all_unit && !unit.empty() && !unit.ends_with('/') && out.unit.empty() && unit != "unit") out.unit = unit;
   return true;
 }
 
@@ -393,7 +393,7 @@ std::size_t attached_suffix(std::string_view text) {
   const std::string_view word = text.substr(0, end);
   if (word.empty()) return 0;
   if (word == "st" || word == "nd" || word == "rd" || word == "th") return end;
-  if (!unit_with_power(word)) return 0;
+  if (word.size() == 1 || !unit_with_power(word)) return 0;  // "4t" is a product far more often than four tons
   for (const std::string_view power : {"^2", "^3", "^{2}", "^{3}"}) {
     if (text.substr(end).starts_with(power)) return end + power.size();
   }

@@ -33,7 +33,8 @@ std::optional<Number> parse_number(std::string_view text);
 // `begin`, which must be a digit or a point before a digit. For finding numbers in prose.
 std::size_t number_literal_end(std::string_view text, std::size_t begin);
 
-// Length of a known unit's name, %, ordinal ending that follows directly at `text`'s start; 0 if none.
+// Length of a known unit's name (two letters and more: 4t is a product), %, ordinal ending that follows directly at `text`'s
+// start; 0 if none.
 std::size_t attached_suffix(std::string_view text);
 
 // "3/4", "-12", "5%": for tables.

@@ -125,6 +125,35 @@ TEST_CASE("MATH and contest golds: each accepts itself in any dress; how many ar
   }
 }
 
+TEST_CASE("MATH golds with one digit, sign or bracket changed are refused") {
+  const auto math = make_reward("math");
+  int tried = 0, accepted = 0;
+  for (const char* file : {"math/train_4500.jsonl", "competition_math/aime2024.jsonl", "competition_math/hmmt_feb2025.jsonl"}) {
+    for (const json& row : rows(file)) {
+      const std::string gold = row["answer"].is_string() ? row["answer"].get<std::string>() : row["answer"].dump();
+      const Prompt p = with_gold(gold);
+      for (std::size_t i = 0; i < gold.size(); ++i) {
+        std::string mutant = gold;
+        if (gold[i] >= '0' && gold[i] <= '9') mutant[i] = static_cast<char>('0' + (gold[i] - '0' + 1) % 10);
+        else if (gold[i] == '+' || gold[i] == '-') mutant[i] = gold[i] == '+' ? '-' : '+';
+        else if (gold[i] == '[' || gold[i] == '(') mutant[i] = gold[i] == '[' ? '(' : '[';
+        else continue;
+        ++tried;
+        if (score(*math, p, "\\boxed{" + mutant + "}").verdict != Verdict::kCorrect) continue;
+        ++accepted;
+        std::printf("'%s' accepts '%s'\n", gold.c_str(), mutant.c_str());
+      }
+      if (parse_gold(gold)->number) {
+        ++tried;
+        accepted += score(*math, p, "\\boxed{-(" + gold + ")}").verdict == Verdict::kCorrect;
+      }
+    }
+  }
+  if (tried == 0) return;
+  std::printf("mutated golds: %d accepted of %d\n", accepted, tried);
+  CHECK(accepted == 0);
+}
+
 TEST_CASE("short word problems and Chinese problems: golds are numbers and accept themselves") {
   const auto math = make_reward("math");
   const std::vector<std::pair<const char*, const char*>> files = {{"word_problems/svamp_train.jsonl", "final"}, {"word_problems/mawps_train.jsonl", "final"},

@@ -21,7 +21,8 @@ constexpr Row kUnits[] = {
     {"ml", "ml"}, {"mL", "ml"}, {"milliliter", "ml"}, {"millilitre", "ml"}, {"l", "l"}, {"L", "l"}, {"liter", "l"}, {"litre", "l"},
     {"gallon", "gallon"}, {"quart", "quart"}, {"pint", "pint"}, {"cup", "cup"},
     {"s", "s"}, {"sec", "s"}, {"second", "s"}, {"min", "min"}, {"minute", "min"}, {"h", "h"}, {"hr", "h"}, {"hour", "h"},
-    {"day", "day"}, {"week", "week"}, {"month", "month"}, {"year", "year"}, {"yr", "year"}, {"am", "am"}, {"pm", "pm"},
+    {"day", "day"}, {"week", "week"}, {"month", "month"}, {"year", "year"}, {"yr", "year"}, {"am", "am"}, {"a.m", "am"}, {"pm", "pm"}, {"p.m", "pm"},
+    {"unit", "unit"},  // agrees with every unit of the same power
     {"mph", "mph"}, {"kmh", "km/h"}, {"kph", "km/h"}, {"km/h", "km/h"}, {"m/s", "m/s"}, {"km/hr", "km/h"},
     {"deg", "deg"}, {"degree", "deg"}, {"rad", "rad"}, {"radian", "rad"},
     {"$", "usd"}, {"dollar", "usd"}, {"usd", "usd"}, {"buck", "usd"}, {"cent", "cent"},
@@ -70,6 +71,12 @@ double magnitude_word(std::string_view word) {
     if (small == name) return factor;
   }
   return 0;
+}
+
+bool units_agree(std::string_view a, std::string_view b) {
+  if (a.empty() || b.empty() || a == b) return true;
+  const auto power = [](std::string_view u) { return u.find('^') == std::string_view::npos ? std::string_view() : u.substr(u.find('^')); };
+  return (a.starts_with("unit") || b.starts_with("unit")) && power(a) == power(b);
 }
 
 bool changes_value(std::string_view word) {
