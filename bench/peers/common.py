@@ -83,29 +83,58 @@ class OthersMeter:
         return round(max(0.0, (busy - own) / max(wall, 1e-3)), 2)
 
 
-def timed_runs(fn, runs, warmup=1):
-    """(wall seconds, processor seconds) of each of `runs` calls of fn after `warmup` calls that do not count.
+QUIET_CORES = 0.15  # a run during which others used more than this many cores is disturbed
 
-    With one thread the processor seconds tell what a quiet machine would take, even when the machine was not quiet.
+
+def wait_for_quiet(deadline):
+    """Sleeps until half a second passed in which others were quiet, or until perf_counter() is past deadline."""
+    while time.perf_counter() < deadline:
+        meter = OthersMeter()
+        time.sleep(0.5)
+        if (meter.cores() or 0.0) <= QUIET_CORES:
+            break
+
+
+def enough(out, runs, deadline):
+    """Whether `out`, tuples that end in the cores others used, holds `runs` quiet ones, or any `runs` after the deadline."""
+    quiet = sum(run[-1] <= QUIET_CORES for run in out)
+    return quiet >= runs or (len(out) >= runs and time.perf_counter() >= deadline)
+
+
+def least_disturbed(out, runs):
+    """The `runs` least disturbed of `out`; quiet ones count as equal and stay in order."""
+    return sorted(out, key=lambda run: max(run[-1], QUIET_CORES))[:runs]
+
+
+def timed_runs(fn, runs, patience=0.0, warmup=1):
+    """(wall seconds, processor seconds, cores others used) of `runs` calls of fn after `warmup` calls that do not count.
+
+    With patience > 0 a call starts only when the last half second was quiet, and a disturbed one is made again, until
+    that many seconds have passed in all; then the least disturbed ones are returned, whatever they were.
     """
+    deadline = time.perf_counter() + patience
     for _ in range(warmup):
+        wait_for_quiet(deadline)
         fn()
     out = []
-    for _ in range(runs):
-        wall, cpu = time.perf_counter(), time.process_time()
+    while True:
+        wait_for_quiet(deadline)
+        meter, wall, cpu = OthersMeter(), time.perf_counter(), time.process_time()
         fn()
-        out.append((time.perf_counter() - wall, time.process_time() - cpu))
-    return out
+        out.append((time.perf_counter() - wall, time.process_time() - cpu, meter.cores() or 0.0))
+        if enough(out, runs, deadline):
+            return least_disturbed(out, runs)
 
 
 def summary(runs):
-    """Fields of a list of (wall seconds, processor seconds)."""
-    wall, cpu = zip(*runs)
+    """Fields of a list of (wall seconds, processor seconds, cores others used)."""
+    wall, cpu, others = zip(*runs)
     return {
         "runs_s": [round(s, 4) for s in wall],
         "median_s": round(statistics.median(wall), 4),
         "min_s": round(min(wall), 4),
         "cpu_median_s": round(statistics.median(cpu), 4),
+        "others_cores": max(others),
     }
 
 

@@ -54,11 +54,12 @@ def main():
     parser.add_argument("--only", default="hf,llama,trl")
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--runs", type=int, default=3)
+    parser.add_argument("--patience", type=float, default=0, help="seconds a case may wait for a quiet machine")
     parser.add_argument("--nice", type=int, default=0)
     args = parser.parse_args()
 
     here = os.path.dirname(os.path.abspath(__file__))
-    common_args = ["--threads", str(args.threads), "--runs", str(args.runs)]
+    common_args = ["--threads", str(args.threads), "--runs", str(args.runs), "--patience", str(args.patience)]
     commands = {
         "hf": ("hf_generate", [sys.executable, f"{here}/hf_generate.py", "--model", args.model, *common_args]),
         "trl": ("trl_grpo", [sys.executable, f"{here}/trl_grpo.py", "--model", args.model, *common_args]),

@@ -14,6 +14,7 @@ def main():
     parser.add_argument("--new", type=int, default=64, help="generated tokens; EOS is suppressed until then")
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--runs", type=int, default=3)
+    parser.add_argument("--patience", type=float, default=0, help="seconds a case may wait for a quiet machine")
     args = parser.parse_args()
     try:
         import torch
@@ -32,7 +33,7 @@ def main():
     for dtype in args.dtypes.split(","):
         model = transformers.AutoModelForCausalLM.from_pretrained(args.model, dtype=getattr(torch, dtype)).eval()
         for batch in batches:
-            load, others = common.load_average(), common.OthersMeter()
+            load = common.load_average()
             torch.manual_seed(0)
 
             def run():
@@ -51,7 +52,7 @@ def main():
                     raise SystemExit(f"hf_generate: wrong output shape {tuple(out.shape)}")
 
             with torch.no_grad():
-                stats = common.summary(common.timed_runs(run, args.runs))
+                stats = common.summary(common.timed_runs(run, args.runs, args.patience))
             common.record(
                 "hf_generate",
                 peer="transformers",
@@ -66,7 +67,6 @@ def main():
                 tokens_per_s=round(batch * args.new / stats["median_s"], 1),
                 load_before=load,
                 load_after=common.load_average(),
-                others_cores=others.cores(),
                 versions=common.versions("torch", "transformers", "tokenizers"),
             )
 

@@ -1,6 +1,7 @@
-"""Peer: llama.cpp by llama-cpp-python at batch 1: prefill and decode timed apart. One JSON line.
+"""Peer: llama.cpp by llama-cpp-python at batch 1: prefill and decode. One JSON line.
 
 Runs in an environment of its own (see README.md). The Python loop of `eval` and `sample` is part of the time.
+median_s is the whole run; prefill_s is the best prefill, decode_tokens_per_s what remains of the median without it.
 """
 
 import argparse
@@ -16,6 +17,7 @@ def main():
     parser.add_argument("--new", type=int, default=64)
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--runs", type=int, default=3)
+    parser.add_argument("--patience", type=float, default=0, help="seconds a case may wait for a quiet machine")
     args = parser.parse_args()
     try:
         import llama_cpp
@@ -41,22 +43,19 @@ def main():
 
     tokenizer = Tokenizer()
     ids = tokenizer(common.prompt_texts(tokenizer, 1, args.prompt)[0])["input_ids"]
-    load, others = common.load_average(), common.OthersMeter()
-    prefill, decode = [], []
-    for run in range(args.runs + 1):
+    load = common.load_average()
+    prefill = []
+
+    def run():
+        start = time.perf_counter()
         llm.reset()
-        marks = [(time.perf_counter(), time.process_time())]
         llm.eval(ids)
-        marks.append((time.perf_counter(), time.process_time()))
+        prefill.append(time.perf_counter() - start)
         for _ in range(args.new):  # EOS is an ordinary token here: the loop always makes args.new tokens
             llm.eval([llm.sample(temp=1.0, top_k=0, top_p=1.0, min_p=0.0, repeat_penalty=1.0)])
-        marks.append((time.perf_counter(), time.process_time()))
-        if run > 0:
-            spans = [(b[0] - a[0], b[1] - a[1]) for a, b in zip(marks, marks[1:])]
-            prefill.append(spans[0])
-            decode.append(spans[1])
-    stats, pre = common.summary(decode), common.summary(prefill)
-    whole = stats["median_s"] + pre["median_s"]
+
+    stats = common.summary(common.timed_runs(run, args.runs, args.patience))
+    prefill_s = min(prefill)
     info = llama_cpp.llama_print_system_info().decode().strip()
     common.record(
         "llama_decode",
@@ -69,12 +68,11 @@ def main():
         temperature=1.0,
         threads=args.threads,
         **stats,
-        prefill_s=pre["median_s"],
-        decode_tokens_per_s=round(args.new / stats["median_s"], 1),
-        tokens_per_s=round(args.new / whole, 1),
+        prefill_s=round(prefill_s, 4),
+        decode_tokens_per_s=round(args.new / (stats["median_s"] - prefill_s), 1),
+        tokens_per_s=round(args.new / stats["median_s"], 1),
         load_before=load,
         load_after=common.load_average(),
-        others_cores=others.cores(),
         system_info=info,
         versions=common.versions("llama-cpp-python", "llama_cpp_python", "numpy"),
     )

@@ -134,8 +134,27 @@ class Common(unittest.TestCase):
         self.assertEqual(len(set(texts)), 3)
 
     def test_summary(self):
-        fields = common.summary([(3.0, 1.0), (1.0, 2.0), (2.0, 9.0)])
+        fields = common.summary([(3.0, 1.0, 0.1), (1.0, 2.0, 0.0), (2.0, 9.0, 0.7)])
         self.assertEqual((fields["median_s"], fields["min_s"], fields["cpu_median_s"]), (2.0, 1.0, 2.0))
+        self.assertEqual(fields["others_cores"], 0.7)
+
+    def test_disturbed_runs_are_made_again_while_patience_lasts(self):
+        busy, calls = iter([0.0, 0.0, 0.0, 1.5, 0.0, 0.02]), []  # wait, warm up, wait, run, wait, run
+        with (
+            mock.patch.object(common.OthersMeter, "cores", lambda self: next(busy)),
+            mock.patch.object(common.time, "sleep", lambda s: None),
+        ):
+            common.OthersMeter().cores()
+            out = common.timed_runs(lambda: calls.append(1), runs=1, patience=60)
+        self.assertEqual([run[2] for run in out], [0.02])
+        self.assertEqual(len(calls), 3)
+
+    def test_out_of_patience_keeps_the_least_disturbed(self):
+        past = 0.0
+        runs = [(1.0, 1.0, 1.5), (2.0, 1.0, 0.3), (3.0, 1.0, 0.1)]
+        self.assertFalse(common.enough(runs[:1], 2, past))
+        self.assertTrue(common.enough(runs, 2, past))
+        self.assertEqual([r[0] for r in common.least_disturbed(runs, 2)], [3.0, 2.0])
 
 
 if __name__ == "__main__":

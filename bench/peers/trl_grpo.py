@@ -19,10 +19,11 @@ def measure(args, dtype):
     transformers.utils.logging.disable_progress_bar()
     tokenizer = transformers.AutoTokenizer.from_pretrained(args.model)
     samples = args.prompts * args.group
-    steps = args.runs + 1  # the first one is the warm-up
+    steps = 1 + args.runs * (4 if args.patience else 1)  # a warm-up, and room for disturbed ones
     texts = common.prompt_texts(tokenizer, args.prompts * steps, args.prompt)
     clock = {"generate": 0.0, "rollout": 0.0}
-    rows = []
+    rows = []  # ({part: seconds}, cores others used)
+    deadline = time.perf_counter() + args.patience
 
     class Trainer(trl.GRPOTrainer):
         def _generate_single_turn(self, *a, **k):
@@ -42,19 +43,21 @@ def measure(args, dtype):
 
     class Clock(transformers.TrainerCallback):
         def on_step_begin(self, *a, **k):
-            clock.update(generate=0.0, rollout=0.0, start=time.perf_counter(), cpu=time.process_time())
+            common.wait_for_quiet(deadline)
+            clock.update(generate=0.0, rollout=0.0, others=common.OthersMeter())
+            clock.update(start=time.perf_counter(), cpu=time.process_time())
 
-        def on_step_end(self, *a, **k):
+        def on_step_end(self, arguments, state, control, **k):
             step = time.perf_counter() - clock["start"]
-            rows.append(
-                {
-                    "step": step,
-                    "generate": clock["generate"],
-                    "score": clock["rollout"] - clock["generate"],
-                    "train": step - clock["rollout"],
-                    "cpu": time.process_time() - clock["cpu"],
-                }
-            )
+            parts = {
+                "step": step,
+                "generate": clock["generate"],
+                "score": clock["rollout"] - clock["generate"],
+                "train": step - clock["rollout"],
+                "cpu": time.process_time() - clock["cpu"],
+            }
+            rows.append((parts, clock["others"].cores() or 0.0))
+            control.should_training_stop = common.enough(rows[1:], args.runs, deadline)
 
     bf16 = dtype == "bfloat16"
     with tempfile.TemporaryDirectory() as folder:
@@ -93,10 +96,10 @@ def measure(args, dtype):
             reward_funcs=lambda completions, **_: [float(len(c)) for c in completions],
             train_dataset=datasets.Dataset.from_dict({"prompt": texts}),
         )
-        load, others = common.load_average(), common.OthersMeter()
+        load = common.load_average()
         trainer.train()
-    timed = rows[1:]
-    median = {k: round(statistics.median(r[k] for r in timed), 3) for k in timed[0]}
+    timed = common.least_disturbed(rows[1:], args.runs)
+    median = {k: round(statistics.median(r[k] for r, _ in timed), 3) for k in timed[0][0]}
     tokens = samples * args.new
     common.record(
         "trl_grpo",
@@ -112,8 +115,8 @@ def measure(args, dtype):
         beta=0.0,
         gradient_checkpointing=False,
         threads=args.threads,
-        runs_s=[round(r["step"], 3) for r in timed],
-        warmup_s=round(rows[0]["step"], 3),
+        runs_s=[round(r["step"], 3) for r, _ in timed],
+        warmup_s=round(rows[0][0]["step"], 3),
         median_s=median["step"],
         step_s=median["step"],
         generate_s=median["generate"],
@@ -124,7 +127,7 @@ def measure(args, dtype):
         train_tokens_per_s=round(samples * (args.prompt + args.new) / median["train"], 1),
         load_before=load,
         load_after=common.load_average(),
-        others_cores=others.cores(),
+        others_cores=max(o for _, o in timed),
         cpu_median_s=median["cpu"],
         versions=common.versions("torch", "transformers", "trl"),
     )
@@ -141,6 +144,7 @@ def main():
     parser.add_argument("--micro", type=int, default=8)
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--runs", type=int, default=3)
+    parser.add_argument("--patience", type=float, default=0, help="seconds a case may wait for a quiet machine")
     args = parser.parse_args()
     try:
         import datasets  # noqa: F401
