@@ -1,0 +1,144 @@
+#include "rollout/rollout_bench.h"
+
+#include <algorithm>
+#include <atomic>
+#include <chrono>
+#include <cstring>
+#include <ostream>
+
+#include <nlohmann/json.hpp>
+#include <sys/resource.h>
+
+#include "core/error.h"
+#include "core/rng.h"
+
+namespace r1 {
+namespace {
+
+double now() { return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count(); }
+
+template <class F>
+double best_seconds(int times, F&& f) {
+  double best = 1e30;
+  for (int i = 0; i < times; ++i) {
+    const double start = now();
+    f();
+    best = std::min(best, now() - start);
+  }
+  return best;
+}
+
+std::vector<RolloutRequest> make_requests(const RolloutBenchCase& c, std::int64_t vocab, std::uint64_t seed, std::uint64_t run) {
+  std::vector<RolloutRequest> requests(static_cast<std::size_t>(c.sequences));
+  for (std::size_t i = 0; i < requests.size(); ++i) {
+    RolloutRequest& r = requests[i];
+    StreamRng rng(seed + run, i);
+    r.prompt.id = message("bench-", i);
+    for (int t = 0; t < c.prompt_tokens; ++t) r.prompt.tokens.push_back(static_cast<TokenId>(rng.below(static_cast<std::uint64_t>(vocab))));
+    r.sampling.max_new_tokens = c.new_tokens;
+    r.sampling.ignore_eos = true;
+    r.key = {seed, run, i, 0};
+  }
+  return requests;
+}
+
+}  // namespace
+
+std::vector<RolloutBenchCase> default_rollout_cases() { return {{1, 64, 64}, {8, 64, 64}, {32, 64, 64}, {64, 64, 64}}; }
+
+double rollout_floor_seconds(const ModelConfig& m, std::size_t bytes_per_weight, const RolloutBenchCase& c, double bandwidth, double flops) {
+  const auto size = static_cast<double>(bytes_per_weight);
+  const double head = static_cast<double>(m.vocab_size * m.hidden_size);
+  const double all = static_cast<double>(m.num_parameters());
+  const double read = m.tie_word_embeddings ? all : all - head;  // each decode step; an input embedding row is nothing
+  const double layers = read - head;
+  const double kv = 2.0 * static_cast<double>(m.num_hidden_layers * m.num_key_value_heads * m.head_dim) * size;  // bytes a token
+  const double score = static_cast<double>(m.num_attention_heads * m.head_dim * m.num_hidden_layers);
+  const double B = c.sequences, P = c.prompt_tokens;
+  double seconds = std::max(size * read / bandwidth, (2 * layers * B * P + 2 * score * P * B * P + 2 * head * B) / flops);
+  for (int t = 1; t < c.new_tokens; ++t) {
+    const double context = P + t;
+    seconds += std::max(size * read / bandwidth, 2 * read * B / flops) + std::max(B * context * kv / bandwidth, 4 * B * context * score / flops);
+  }
+  return seconds;
+}
+
+double measure_bandwidth(ComputePool& pool, std::size_t bytes) {
+  const auto n = static_cast<std::int64_t>(std::max<std::size_t>(bytes / 64, 1) * 8);
+  std::vector<std::uint64_t> data(static_cast<std::size_t>(n), 1);
+  std::atomic<std::uint64_t> sum{0};
+  const double seconds = best_seconds(7, [&] {
+    pool.parallel_for(n, std::int64_t{1} << 17, [&](std::int64_t begin, std::int64_t end) {
+      std::uint64_t part[8] = {};
+      for (std::int64_t i = begin; i + 8 <= end; i += 8)
+        for (int j = 0; j < 8; ++j) part[j] += data[static_cast<std::size_t>(i + j)];
+      sum += part[0] + part[1] + part[2] + part[3] + part[4] + part[5] + part[6] + part[7];
+    });
+  });
+  R1_CHECK(sum == static_cast<std::uint64_t>(n) * 7, "the reading loop read ", sum.load());
+  return static_cast<double>(n) * 8 / seconds;
+}
+
+double measure_flops(ComputePool& pool, cpu::Type type) {
+  constexpr std::int64_t kM = 512, kN = 4096, kK = 2048;
+  const std::size_t size = type == cpu::Type::kBF16 ? 2 : 4;
+  const std::vector<std::byte> a(kM * kK * size), b(kN * kK * size);
+  std::vector<float> c(kM * kN);
+  cpu::PackedMatrix packed = cpu::make_packed(type, kN, kK);
+  cpu::pack(pool, b.data(), kK, packed);
+  cpu::GemmArgs args;
+  args.a = a.data(), args.m = kM, args.lda = kK, args.b = &packed, args.c = c.data(), args.ldc = kN;
+  return 2.0 * kM * kN * kK / best_seconds(6, [&] { cpu::gemm(pool, args); });
+}
+
+void run_rollout_bench(Transformer& model, const std::shared_ptr<const Tokenizer>& tokenizer, const std::vector<RolloutBenchCase>& cases,
+                       const RolloutBenchOptions& options, std::ostream& out) {
+  const DType dtype = model.weights().dtype();
+  const cpu::Type type = dtype == DType::kBF16 ? cpu::Type::kBF16 : cpu::Type::kF32;
+  const auto weight_bytes = static_cast<std::size_t>(model.config().num_parameters()) * size_of(dtype);
+  const double bandwidth = options.bandwidth > 0 ? options.bandwidth : measure_bandwidth(model.pool(), weight_bytes);
+  const double flops = options.flops > 0 ? options.flops : measure_flops(model.pool(), type);
+  for (const RolloutBenchCase& c : cases) {
+    LocalEngineOptions engine_options = options.engine;
+    engine_options.max_rows = std::max(engine_options.max_rows, c.sequences);
+    LocalEngine engine(model, tokenizer, engine_options);
+    std::vector<double> seconds;
+    for (int run = 0; run <= std::max(options.repeats, 1); ++run) {
+      std::vector<RolloutRequest> requests = make_requests(c, model.vocab_limit(), options.seed, static_cast<std::uint64_t>(run));
+      const double start = now();
+      const std::vector<SampleGroup> groups = generate(engine, std::move(requests));
+      if (run > 0) seconds.push_back(now() - start);
+      for (const SampleGroup& g : groups)
+        R1_CHECK(static_cast<int>(g.completions[0].tokens.size()) == c.new_tokens, "a completion of ", g.completions[0].tokens.size(), " tokens");
+    }
+    const std::vector<double> runs = seconds;
+    std::sort(seconds.begin(), seconds.end());
+    const double median = seconds[seconds.size() / 2];
+    const double floor = rollout_floor_seconds(model.config(), size_of(dtype), c, bandwidth, flops);
+    const EngineStats stats = engine.stats();
+    rusage usage{};
+    getrusage(RUSAGE_SELF, &usage);
+    nlohmann::ordered_json line = {{"bench", "rollout"},
+                                   {"device", "cpu"},
+                                   {"isa", cpu::to_string(cpu::isa())},
+                                   {"threads", model.pool().size()},
+                                   {"dtype", safetensors_name(dtype)},
+                                   {"parameters", model.config().num_parameters()},
+                                   {"batch", c.sequences},
+                                   {"prompt_tokens", c.prompt_tokens},
+                                   {"new_tokens", c.new_tokens},
+                                   {"seconds", median},
+                                   {"runs_s", runs},
+                                   {"tok_s", static_cast<double>(c.sequences) * c.new_tokens / median},
+                                   {"floor_s", floor},
+                                   {"roofline_pct", 100 * floor / median},
+                                   {"bandwidth_gb_s", bandwidth / 1e9},
+                                   {"gflops", flops / 1e9},
+                                   {"kv_bytes", stats.kv_blocks_peak * static_cast<std::int64_t>(engine.kv_block_bytes())},
+                                   {"peak_memory_bytes", static_cast<std::int64_t>(usage.ru_maxrss) * 1024}};
+    if (!options.commit.empty()) line["commit"] = options.commit;
+    out << line.dump() << std::endl;
+  }
+}
+
+}  // namespace r1

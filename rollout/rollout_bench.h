@@ -1,0 +1,42 @@
+// `r1 bench rollout`: speed of the engine beside the floor that memory bandwidth and arithmetic set.
+#pragma once
+
+#include <cstdint>
+#include <iosfwd>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "model/transformer.h"
+#include "rollout/local_engine.h"
+#include "text/tokenizer.h"
+
+namespace r1 {
+
+// `sequences` different random prompts, every completion of exactly `new_tokens` (end tokens ignored), temperature 1.
+struct RolloutBenchCase {
+  int sequences = 64, prompt_tokens = 64, new_tokens = 64;
+};
+std::vector<RolloutBenchCase> default_rollout_cases();  // 1, 8, 32, 64 sequences of 64 + 64 tokens
+
+struct RolloutBenchOptions {
+  int repeats = 3;           // after one warm-up run; the median counts
+  double bandwidth = 0;      // bytes/s; 0 = measured: reading as many bytes as the model's weights have
+  double flops = 0;          // operations/s of the model's type; 0 = measured: a product of [512][2048] with [2048][4096]
+  std::uint64_t seed = 1;
+  LocalEngineOptions engine;
+  std::string commit;        // printed if not empty
+};
+
+// Seconds that no implementation on this machine can beat, for prefill and decode together. Prefill: each prompt token
+// through the layers, the vocabulary once a prompt. Decode step with mean context c: weights read or multiplied
+// (whichever is slower), then keys and values read or multiplied. Sampling is left out.
+double rollout_floor_seconds(const ModelConfig& config, std::size_t bytes_per_weight, const RolloutBenchCase& c, double bandwidth, double flops);
+double measure_bandwidth(ComputePool& pool, std::size_t bytes);                // best of a few readings
+double measure_flops(ComputePool& pool, cpu::Type type);                       // best of a few products
+
+// Prints one JSON line a case. `tokenizer` may be null.
+void run_rollout_bench(Transformer& model, const std::shared_ptr<const Tokenizer>& tokenizer, const std::vector<RolloutBenchCase>& cases,
+                       const RolloutBenchOptions& options, std::ostream& out);
+
+}  // namespace r1
