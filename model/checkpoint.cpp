@@ -10,6 +10,7 @@
 #include "core/error.h"
 #include "core/files.h"
 #include "model/checkpoint_manifest.h"
+#include "model/mapped_file.h"
 
 namespace r1 {
 namespace {
@@ -90,17 +91,18 @@ fs::path save_checkpoint(const fs::path& root, const ModelConfig& config, const 
 }
 
 Checkpoint::Checkpoint(const fs::path& dir, Verify verify) : path_(dir) {
-  if (!fs::is_directory(dir)) throw CheckpointError(message("checkpoint ", dir.string(), " is not there or not a folder"));
+  std::error_code none;
+  if (!fs::is_directory(dir, none)) throw CheckpointError(message("checkpoint ", dir.string(), " is not there or not a folder"));
   detail::verify_manifest(dir, verify == Verify::kDigests);
   const fs::path state = dir / "state" / "state.json";
-  if (!fs::exists(state)) throw CheckpointError(message("checkpoint ", dir.string(), " has no state/state.json"));
+  if (!path_exists(state)) throw CheckpointError(message("checkpoint ", dir.string(), " has no state/state.json"));
   state_ = CheckpointState::from_json(read_file(state), state.string());
   if (const auto step = step_of(fs::weakly_canonical(dir)); step && *step != state_.step)
     throw CheckpointError(message("checkpoint ", dir.string(), " holds step ", state_.step, ": the folder was renamed or copied; "
                                   "name it ", folder_name(state_.step)));
 }
 
-bool Checkpoint::has_optimizer() const { return fs::exists(path_ / "state" / "optimizer.safetensors"); }
+bool Checkpoint::has_optimizer() const { return path_exists(path_ / "state" / "optimizer.safetensors"); }
 
 SafetensorsFile Checkpoint::optimizer() const {
   if (!has_optimizer())
@@ -134,8 +136,9 @@ std::optional<Checkpoint> newest_checkpoint(const fs::path& root, const SkipMess
 }
 
 Checkpoint open_checkpoint(const fs::path& path, const SkipMessage& skipped) {
-  if (!fs::is_directory(path)) throw CheckpointError(message("checkpoint ", path.string(), " is not there or not a folder"));
-  if (fs::exists(path / "manifest.json") || step_of(fs::weakly_canonical(path))) return Checkpoint(fs::weakly_canonical(path));
+  std::error_code none;
+  if (!fs::is_directory(path, none)) throw CheckpointError(message("checkpoint ", path.string(), " is not there or not a folder"));
+  if (path_exists(path / "manifest.json") || step_of(fs::weakly_canonical(path))) return Checkpoint(fs::weakly_canonical(path));
   for (const fs::path& root : {path, path / "checkpoints"})
     if (auto newest = newest_checkpoint(root, skipped)) return *std::move(newest);
   throw CheckpointError(message("no complete checkpoint in ", path.string(), " (looked for step_NNNNNN with a manifest.json there ",

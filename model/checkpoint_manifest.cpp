@@ -1,4 +1,5 @@
 #include "model/checkpoint_manifest.h"
+#include "model/mapped_file.h"
 
 #include <map>
 #include <set>
@@ -44,7 +45,7 @@ void write_manifest(const fs::path& dir) {
 }
 
 void verify_manifest(const fs::path& dir, bool digests) {
-  if (!fs::exists(dir / kManifest))
+  if (!path_exists(dir / kManifest))
     torn(dir, "manifest.json is missing (a checkpoint that was not finished, or a folder that is none)");
   json manifest;
   try {

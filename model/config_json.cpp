@@ -24,15 +24,14 @@ void ConfigJson::refuse(const std::string& key, const std::string& why) const {
 
 bool ConfigJson::has(const char* key) const { return object_.contains(key) && !object_.at(key).is_null(); }
 
-std::int64_t ConfigJson::positive(const char* key, std::optional<std::int64_t> missing) const {
+std::int64_t ConfigJson::positive(const char* key, std::optional<std::int64_t> missing, std::int64_t limit) const {
   if (!has(key)) {
     if (missing) return *missing;
     refuse(key, "a positive whole number is needed");
   }
   const json& value = object_.at(key);
-  constexpr auto kLimit = std::numeric_limits<std::int32_t>::max();
-  if (!value.is_number_integer() || value.get<double>() < 1 || value.get<double>() > kLimit)
-    refuse(key, message("a whole number from 1 to ", kLimit, " is needed"));
+  if (!value.is_number_integer() || value.get<double>() < 1 || value.get<double>() > static_cast<double>(limit))
+    refuse(key, message("a whole number from 1 to ", limit, " is needed"));
   return value.get<std::int64_t>();
 }
 

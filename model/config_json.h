@@ -19,7 +19,8 @@ class ConfigJson {
   ConfigJson(const nlohmann::json& object, std::string name, std::string prefix = "");
 
   bool has(const char* key) const;  // there and not null
-  std::int64_t positive(const char* key, std::optional<std::int64_t> missing = std::nullopt) const;  // 1 to 2^31-1
+  // 1 to `limit`; a larger value is damage, and would make the sizes computed from it overflow.
+  std::int64_t positive(const char* key, std::optional<std::int64_t> missing = std::nullopt, std::int64_t limit = 1 << 24) const;
   double positive_number(const char* key, std::optional<double> missing = std::nullopt) const;
   double number(const char* key, double missing) const;
   bool flag(const char* key, bool missing) const;

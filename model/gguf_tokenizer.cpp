@@ -145,7 +145,7 @@ std::string with_vocab(Json tokenizer, const nlohmann::json& vocab) {
 
 }  // namespace
 
-std::map<std::string, std::string> hf_tokenizer_files(const GgufFile& file, const ModelConfig& config) {
+static std::map<std::string, std::string> make_files(const GgufFile& file, const ModelConfig& config) {
   const Kind& kind = kind_of(file);
   const std::vector<std::string>& tokens = file.texts("tokenizer.ggml.tokens");
   const auto name_of = [&](std::optional<TokenId> id) -> std::optional<std::string> {
@@ -195,6 +195,14 @@ std::map<std::string, std::string> hf_tokenizer_files(const GgufFile& file, cons
       {"generation_config.json", generation.dump(2) + "\n"}};
   if (!chat_template.empty()) files["chat_template.jinja"] = chat_template;
   return files;
+}
+
+std::map<std::string, std::string> hf_tokenizer_files(const GgufFile& file, const ModelConfig& config) {
+  try {
+    return make_files(file, config);
+  } catch (const Json::exception& e) {
+    refuse(file, message("the tokenizer has a text that is not UTF-8, so that it cannot become tokenizer.json (", e.what(), ")"));
+  }
 }
 
 }  // namespace r1

@@ -9,6 +9,7 @@
 #include "core/files.h"
 #include "model/element_convert.h"
 #include "model/gguf_model.h"
+#include "model/mapped_file.h"
 
 namespace r1 {
 namespace {
@@ -137,7 +138,7 @@ void write_model_files(const fs::path& dir, const ModelConfig& config, std::span
   std::map<std::string, std::string> files = options.side_files;
   if (!options.side_files_from.empty())
     for (const char* name : kSideFiles)
-      if (!files.contains(name) && fs::exists(options.side_files_from / name)) files[name] = read_file(options.side_files_from / name);
+      if (!files.contains(name) && path_exists(options.side_files_from / name)) files[name] = read_file(options.side_files_from / name);
   files["config.json"] = config.to_json(torch_name(options.dtype));
   SafetensorsWriteOptions writing;
   writing.float_type = options.dtype;
@@ -148,9 +149,9 @@ void write_model_files(const fs::path& dir, const ModelConfig& config, std::span
 
 void save_model_directory(const fs::path& dir, const ModelConfig& config, std::span<const TensorView> tensors,
                           const SaveModelOptions& options) {
-  if (fs::exists(dir)) {
+  if (path_exists(dir)) {
     const bool is_empty = fs::is_directory(dir) && fs::is_empty(dir);
-    const bool is_model = fs::exists(dir / "config.json");
+    const bool is_model = path_exists(dir / "config.json");
     if (!is_empty && !(options.overwrite && is_model))
       throw IoError(message("cannot write a model to ", dir.string(), ": it exists and is not empty; choose another folder",
                             is_model ? ", or ask for it to be overwritten" : ""));

@@ -5,8 +5,15 @@
 #include <cstddef>
 #include <filesystem>
 #include <memory>
+#include <system_error>
 
 namespace r1 {
+
+// False also where the path may not be looked at or is too long, when std::filesystem::exists() throws.
+inline bool path_exists(const std::filesystem::path& path) {
+  std::error_code none;
+  return std::filesystem::exists(path, none);
+}
 
 // Immutable, thread-safe. The file must not be shortened while it is mapped (replacing it by rename is fine).
 class MappedFile {

@@ -3,11 +3,13 @@
 #include <array>
 #include <fstream>
 #include <iterator>
+#include <limits>
 #include <sstream>
 #include <utility>
 
 #include "core/error.h"
 #include "model/config_json.h"
+#include "model/mapped_file.h"
 
 namespace r1 {
 namespace {
@@ -68,7 +70,8 @@ void read_rope(const Json& config, const ConfigJson& reader, const std::string& 
     s.factor = rope.positive_number("factor");
     s.low_freq_factor = rope.positive_number("low_freq_factor");
     s.high_freq_factor = rope.positive_number("high_freq_factor");
-    s.original_max_position_embeddings = rope.positive("original_max_position_embeddings", out.max_position_embeddings);
+    s.original_max_position_embeddings = rope.positive("original_max_position_embeddings", out.max_position_embeddings,
+                                                          std::numeric_limits<std::int32_t>::max());
     if (s.high_freq_factor <= s.low_freq_factor) rope.refuse("high_freq_factor", "it must be above low_freq_factor");
   } else if (type != "default") {
     rope.refuse(rope.has("rope_type") ? "rope_type" : "type", "supported: default, linear, llama3");
@@ -94,23 +97,23 @@ void read_layer_types(const Json& config, const ConfigJson& reader, std::int64_t
 void read_sizes(const Family& family, const ConfigJson& reader, ModelConfig& out) {
   const bool is_llama = out.model_type == "llama";
   out.hidden_size = reader.positive("hidden_size");
-  out.num_hidden_layers = reader.positive("num_hidden_layers");
-  out.num_attention_heads = reader.positive("num_attention_heads");
+  out.num_hidden_layers = reader.positive("num_hidden_layers", std::nullopt, 4096);
+  out.num_attention_heads = reader.positive("num_attention_heads", std::nullopt, 4096);
   // Qwen's own default is a fixed 32, which fits few models: the file has to say.
   out.num_key_value_heads =
       is_llama ? reader.positive("num_key_value_heads", out.num_attention_heads) : reader.positive("num_key_value_heads");
   out.intermediate_size = reader.positive("intermediate_size");
   out.vocab_size = reader.positive("vocab_size");
-  out.max_position_embeddings = reader.positive("max_position_embeddings", family.max_position_embeddings);
+  out.max_position_embeddings = reader.positive("max_position_embeddings", family.max_position_embeddings, std::numeric_limits<std::int32_t>::max());
   if (out.num_attention_heads % out.num_key_value_heads != 0)
     reader.refuse("num_attention_heads", message("it must be a multiple of num_key_value_heads ", out.num_key_value_heads));
   if (out.model_type == "qwen3") {
-    out.head_dim = reader.positive("head_dim", 128);
+    out.head_dim = reader.positive("head_dim", 128, 4096);
   } else {
     if (!reader.has("head_dim") && out.hidden_size % out.num_attention_heads != 0)
       reader.refuse("hidden_size", message("it must be a multiple of num_attention_heads ", out.num_attention_heads,
                                            " unless head_dim is given"));
-    out.head_dim = reader.positive("head_dim", out.hidden_size / out.num_attention_heads);
+    out.head_dim = reader.positive("head_dim", out.hidden_size / out.num_attention_heads, 4096);
   }
   if (out.head_dim % 2 != 0) reader.refuse("head_dim", message("head width ", out.head_dim, " must be even (rotary pairs)"));
 }
@@ -166,7 +169,7 @@ ModelConfig ModelConfig::from_json(std::string_view config_json, const std::stri
 ModelConfig ModelConfig::load(const std::filesystem::path& dir) {
   const std::filesystem::path config_path = dir / "config.json", generation_path = dir / "generation_config.json";
   ModelConfig out = from_json(read_text(config_path), config_path.string());
-  if (std::filesystem::exists(generation_path)) {
+  if (path_exists(generation_path)) {
     const Json generation = parse_object(read_text(generation_path), generation_path.string());
     const ConfigJson reader(generation, generation_path.string());
     if (reader.has("eos_token_id")) out.eos_token_ids = reader.tokens("eos_token_id");

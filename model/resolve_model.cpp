@@ -12,7 +12,8 @@ namespace fs = std::filesystem;
 
 std::vector<fs::path> gguf_files_in(const fs::path& dir) {
   std::vector<fs::path> files;
-  for (const auto& entry : fs::directory_iterator(dir))
+  std::error_code none;
+  for (const auto& entry : fs::directory_iterator(dir, none))
     if (is_gguf(entry.path())) files.push_back(entry.path());
   std::sort(files.begin(), files.end());
   return files;
@@ -63,7 +64,7 @@ fs::path resolve_model(const std::string& path_or_name, const std::vector<fs::pa
     throw CheckpointError(message(path_or_name, ": no model in this folder: config.json is missing and there are ", files.size(),
                                   " GGUF files (one would do); a model folder needs config.json, tokenizer.json and *.safetensors"));
   }
-  std::string places = fs::absolute(path).lexically_normal().string();
+  std::string places = fs::absolute(path, none).lexically_normal().string();
   if (looks_like_hub_name(path_or_name)) {
     for (const fs::path& cache : hub_caches) {
       const fs::path snapshot = find_snapshot(cache, path_or_name);

@@ -144,8 +144,8 @@ const TensorView& SafetensorsFile::at(std::string_view name) const {
 SafetensorsSet SafetensorsSet::open(const std::filesystem::path& dir) {
   SafetensorsSet set;
   const std::filesystem::path index_path = dir / "model.safetensors.index.json", single = dir / "model.safetensors";
-  if (!std::filesystem::exists(index_path)) {
-    if (!std::filesystem::exists(single))
+  if (!path_exists(index_path)) {
+    if (!path_exists(single))
       throw CheckpointError(message(dir.string(), ": no weights: neither model.safetensors nor model.safetensors.index.json "
                                     "is there (PyTorch .bin files are not read; convert them to safetensors)"));
     set.files.emplace_back(single);
@@ -168,7 +168,7 @@ SafetensorsSet SafetensorsSet::open(const std::filesystem::path& dir) {
     shards[shard.get<std::string>()].insert(tensor);
   }
   for (const auto& [shard, names] : shards) {
-    if (!std::filesystem::exists(dir / shard))
+    if (!path_exists(dir / shard))
       throw CheckpointError(message(index_name, ": shard ", shard, " with ", names.size(), " tensors is missing in ", dir.string()));
     SafetensorsFile& file = set.files.emplace_back(dir / shard);
     for (const std::string& name : names)

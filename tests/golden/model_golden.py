@@ -1,0 +1,128 @@
+#!/usr/bin/env python3
+"""Makes tests/golden/model/<family>/: a tiny random model of each family and what transformers computes with it.
+
+  config.json, model.safetensors (float32)    the model, as save_pretrained() would write it
+  expected.safetensors                        tokens [B,T] int64; logits [B,T,V]; logprobs, entropies [B,T-1] of the next token;
+                                              loss [1] (mean of -logprobs); grad.NAME of every parameter;
+                                              weights_logprob, weights_entropy [B,T-1] and mixed.NAME: gradients of
+                                              sum(wl * logprob + we * entropy) at temperature 0.7; inv_freq [head_dim/2]
+and tests/golden/model/rope.safetensors: inverse frequencies of released configurations (their config.json in the metadata).
+
+Everything is float32 with eager attention. Versions are in the metadata. Run: python model_golden.py
+"""
+import json
+import os
+
+import torch
+import transformers
+from safetensors.torch import save_file
+from transformers import AutoConfig, AutoModelForCausalLM
+
+HERE = os.path.join(os.path.dirname(os.path.abspath(__file__)), "model")
+TOKENS = (2, 24)
+TEMPERATURE = 0.7
+BASE = dict(hidden_size=32, num_hidden_layers=2, num_attention_heads=4, num_key_value_heads=2, head_dim=16,
+            intermediate_size=64, vocab_size=96, max_position_embeddings=128, rms_norm_eps=1e-5, rope_theta=10000.0,
+            tie_word_embeddings=False, bos_token_id=1, eos_token_id=2, pad_token_id=None, hidden_act="silu")
+FAMILIES = {
+    "tiny-llama3": dict(model_type="llama", rope_theta=500000.0, rope_scaling=dict(
+        rope_type="llama3", factor=8.0, low_freq_factor=1.0, high_freq_factor=4.0, original_max_position_embeddings=32)),
+    "tiny-llama-tied": dict(model_type="llama", tie_word_embeddings=True, num_attention_heads=3, num_key_value_heads=1,
+                            vocab_size=99, hidden_size=48),
+    "tiny-llama-bias": dict(model_type="llama", attention_bias=True, mlp_bias=True, num_key_value_heads=4,
+                            rope_scaling=dict(rope_type="linear", factor=4.0)),
+    "tiny-qwen2": dict(model_type="qwen2", rms_norm_eps=1e-6, rope_theta=1e6, intermediate_size=80, vocab_size=99),
+    "tiny-qwen2-tied": dict(model_type="qwen2", rms_norm_eps=1e-6, rope_theta=1e6, tie_word_embeddings=True),
+    "tiny-qwen3": dict(model_type="qwen3", rms_norm_eps=1e-6, rope_theta=1e6, head_dim=32, num_attention_heads=2,
+                       num_key_value_heads=1, tie_word_embeddings=True),
+}
+RELEASED = {  # config.json keys that matter for the rotary frequencies
+    "llama-3.1-8b": dict(model_type="llama", hidden_size=4096, num_attention_heads=32, rope_theta=500000.0,
+                         max_position_embeddings=131072, rope_scaling=dict(rope_type="llama3", factor=8.0, low_freq_factor=1.0,
+                                                                           high_freq_factor=4.0, original_max_position_embeddings=8192)),
+    "llama-3.2-1b": dict(model_type="llama", hidden_size=2048, num_attention_heads=32, head_dim=64, rope_theta=500000.0,
+                         max_position_embeddings=131072, rope_scaling=dict(rope_type="llama3", factor=32.0, low_freq_factor=1.0,
+                                                                           high_freq_factor=4.0, original_max_position_embeddings=8192)),
+    "smollm2-135m": dict(model_type="llama", hidden_size=576, num_attention_heads=9, rope_theta=100000.0),
+    "deepseek-coder-1.3b": dict(model_type="llama", hidden_size=2048, num_attention_heads=16, rope_theta=100000.0,
+                                rope_scaling=dict(type="linear", factor=4.0)),
+    "qwen2.5-7b": dict(model_type="qwen2", hidden_size=3584, num_attention_heads=28, rope_theta=1000000.0),
+    "qwen3-8b": dict(model_type="qwen3", hidden_size=4096, num_attention_heads=32, head_dim=128, rope_theta=1000000.0),
+}
+VERSIONS = {"torch": torch.__version__, "transformers": transformers.__version__, "made_by": "tests/golden/model_golden.py"}
+
+
+def build(settings):
+    settings = dict(settings)
+    config = AutoConfig.for_model(settings.pop("model_type"), **settings)
+    model = AutoModelForCausalLM.from_config(config, attn_implementation="eager", dtype=torch.float32)
+    return model.eval()
+
+
+def randomise(model, seed):
+    generator = torch.Generator().manual_seed(seed)
+    with torch.no_grad():
+        for name, p in model.named_parameters():
+            noise = torch.randn(p.shape, generator=generator)
+            p.copy_(1 + 0.2 * noise if name.endswith("norm.weight") else 0.15 * noise)
+
+
+def next_token(logits, tokens, temperature):
+    logp = torch.log_softmax(logits[:, :-1] / temperature, dim=-1)
+    chosen = logp.gather(-1, tokens[:, 1:, None])[..., 0]
+    return chosen, -(logp.exp() * logp).sum(-1)
+
+
+def gradients(model, objective, prefix):
+    model.zero_grad(set_to_none=True)
+    objective.backward()
+    return {prefix + name: p.grad.clone() for name, p in model.named_parameters()}
+
+
+def make(name, settings, seed):
+    folder = os.path.join(HERE, name)
+    os.makedirs(folder, exist_ok=True)
+    model = build({**BASE, **settings})
+    randomise(model, seed)
+    model.save_pretrained(folder)
+    os.remove(os.path.join(folder, "generation_config.json"))
+
+    generator = torch.Generator().manual_seed(seed + 1)
+    tokens = torch.randint(0, model.config.vocab_size, TOKENS, generator=generator)
+    logits = model(tokens, use_cache=False).logits
+    logprobs, entropies = next_token(logits, tokens, 1.0)
+    loss = -logprobs.mean()
+    out = {"tokens": tokens, "logits": logits, "logprobs": logprobs, "entropies": entropies, "loss": loss[None],
+           "inv_freq": model.model.rotary_emb.inv_freq}
+    out.update(gradients(model, loss, "grad."))
+
+    weights = torch.randn(2, *logprobs.shape, generator=generator)
+    chosen, entropy = next_token(model(tokens, use_cache=False).logits, tokens, TEMPERATURE)
+    mixed = gradients(model, (weights[0] * chosen + 0.1 * weights[1] * entropy).sum(), "mixed.")
+    out["weights_logprob"], out["weights_entropy"] = weights[0], 0.1 * weights[1]
+    wanted = ("embed_tokens", "layers.0.self_attn", "layers.1.mlp.gate", "model.norm", "lm_head")
+    out.update({k: v for k, v in mixed.items() if any(w in k for w in wanted)})
+    save_file({k: v.detach().contiguous() for k, v in out.items()}, os.path.join(folder, "expected.safetensors"),
+              metadata={**VERSIONS, "temperature_of_mixed": str(TEMPERATURE)})
+    print(name, f"loss {loss.item():.6f}", {f: os.path.getsize(os.path.join(folder, f)) for f in sorted(os.listdir(folder))})
+
+
+def rope():
+    out, configs = {}, {}
+    for name, settings in RELEASED.items():
+        full = dict(num_hidden_layers=1, intermediate_size=8, vocab_size=8, num_key_value_heads=1, **settings)
+        with torch.device("meta"):
+            config = AutoConfig.for_model(full["model_type"], **{k: v for k, v in full.items() if k != "model_type"})
+        module = type(AutoModelForCausalLM.from_config(AutoConfig.for_model(
+            full["model_type"], **{**{k: v for k, v in full.items() if k != "model_type"}, "hidden_size": 64,
+                                   "num_attention_heads": 1, "head_dim": 64})).model.rotary_emb)
+        out[name] = module(config=config).inv_freq.clone()
+        configs[name] = json.dumps(full)
+    save_file(out, os.path.join(HERE, "rope.safetensors"), metadata={**VERSIONS, **configs})
+
+
+if __name__ == "__main__":
+    torch.set_num_threads(2)
+    for i, (family, extra) in enumerate(FAMILIES.items()):
+        make(family, extra, 100 + 10 * i)
+    rope()
