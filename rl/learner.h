@@ -66,7 +66,9 @@ class GrpoLearner {
   // Live weights; version = updates done.
   WeightSnapshot publish() const { return policy_.weights(version()); }
   WeightVersion version() const { return static_cast<WeightVersion>(optimizer_.updates()); }
+  WeightDigest digest() const { return policy_.digest(); }  // of the live weights
   const GrpoOptions& options() const { return options_; }
+  void set_tokens_per_micro_batch(std::int64_t rows) { options_.tokens_per_micro_batch = rows; }  // between updates
   const std::vector<TrainSample>& samples() const { return samples_; }
 
   // ---- exact resume ----------------------------------------------------------------------------------------------

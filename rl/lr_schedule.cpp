@@ -13,7 +13,7 @@ LrSchedule parse_lr_schedule(std::string_view name) {
   if (name == "linear") return LrSchedule::kLinear;
   if (name == "cosine") return LrSchedule::kCosine;
   if (name == "cosine_with_min_lr") return LrSchedule::kCosineWithMinLr;
-  throw ConfigError(message("rl.optimizer.schedule is \"", name, "\"; it can be constant, linear, cosine, cosine_with_min_lr"));
+  throw ConfigError(message("rl.schedule is \"", name, "\"; it can be constant, linear, cosine, cosine_with_min_lr"));
 }
 
 double learning_rate(const LrOptions& o, std::int64_t update) {

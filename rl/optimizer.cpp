@@ -20,7 +20,7 @@ UpdateStats Optimizer::step(PolicyModel& policy) {
   if (const auto bad = policy.find_non_finite(ParameterPart::kMaster))
     throw NumericError(message("update ", updates_, " made weight ", bad->element, " of ", bad->tensor, " ", bad->value,
                                " (learning rate ", stats.learning_rate, ", gradient norm ", stats.grad_norm,
-                               "): lower the learning rate or rl.optimizer.max_grad_norm"));
+                               "): lower the learning rate or rl.max_grad_norm"));
   return stats;
 }
 

@@ -1,0 +1,183 @@
+#include "rl/trainer.h"
+
+#include <chrono>
+#include <cmath>
+#include <utility>
+
+#include <sys/resource.h>
+
+#include "core/error.h"
+#include "core/signals.h"
+#include "rl/rollout_metrics.h"
+
+namespace r1 {
+namespace {
+
+using Clock = std::chrono::steady_clock;
+double seconds_since(Clock::time_point start) { return std::chrono::duration<double>(Clock::now() - start).count(); }
+
+double peak_gb() {
+  rusage usage{};
+  getrusage(RUSAGE_SELF, &usage);
+  return static_cast<double>(usage.ru_maxrss) / (1 << 20);
+}
+
+void check(const TrainerOptions& o) {
+  if (o.prompts_per_rollout < 1) throw ConfigError(message("rl.prompts_per_rollout is ", o.prompts_per_rollout, ", must be at least 1"));
+  if (o.samples_per_prompt < 1) throw ConfigError(message("rollout.samples_per_prompt is ", o.samples_per_prompt, ", must be at least 1"));
+  if (o.dynamic.enabled && o.samples_per_prompt < 2)
+    throw ConfigError("rl.dynamic_sampling needs rollout.samples_per_prompt of at least 2: one sample is never mixed");
+}
+
+}  // namespace
+
+Trainer::Trainer(Parts parts, TrainerOptions options)
+    : parts_(std::move(parts)),
+      options_((check(options), std::move(options))),
+      journal_(parts_.journal),
+      sampler_(*parts_.engine, parts_.scorer, journal_,
+               {options_.samples_per_prompt, options_.sampling, options_.seed, options_.reward_threads}) {
+  if (!parts_.eval_scorer) parts_.eval_scorer = parts_.scorer;
+}
+
+void Trainer::run() {
+  try {
+    loop();
+    if (saved_step_ != state_.step) save();
+  } catch (const Interrupted&) {
+    if (saved_step_ != state_.step) save();
+    throw;
+  }
+}
+
+void Trainer::loop() {
+  while (true) {
+    // Evaluation first: so a checkpoint of this step says that it is done.
+    if (evaluation_due()) run_evaluation();
+    if (options_.save_every > 0 && state_.step > 0 && state_.step % options_.save_every == 0 && saved_step_ != state_.step) save();
+    if (state_.step >= options_.steps) return;
+    throw_if_stopped();
+    if (!state_.in_rollout) collect_rollout();
+    one_update();
+  }
+}
+
+bool Trainer::evaluation_due() const {
+  if (parts_.eval_prompts.empty() || evaluated_step_ == state_.step) return false;
+  if (state_.step == 0) return options_.eval_at_start;
+  return options_.eval_every > 0 && (state_.step % options_.eval_every == 0 || state_.step == options_.steps);
+}
+
+void Trainer::publish() {
+  if (published_ == parts_.learner->version()) return;
+  parts_.engine->load_weights(parts_.learner->publish());
+  published_ = parts_.learner->version();
+}
+
+std::vector<ScoredGroup> Trainer::sample_groups() {
+  RolloutJournal::Contents known = journal_.open(state_.rollout, journal_fingerprint());
+  if (!known.scores.empty())
+    tell(message("rollout ", state_.rollout, ": ", known.scores.size(), " scored groups found in the journal"));
+  std::vector<ScoredGroup> kept;
+  all_groups_.clear();
+  const auto wanted = static_cast<std::size_t>(options_.prompts_per_rollout);
+  int round = 0;
+  do {
+    const double factor = options_.dynamic.enabled ? options_.dynamic.oversample : 1.0;
+    const auto prompts = static_cast<std::size_t>(std::ceil(static_cast<double>(wanted - kept.size()) * factor));
+    std::vector<GroupSampler::Item> items;
+    for (std::size_t i = 0; i < prompts; ++i, ++state_.cursor) items.push_back({state_.cursor, parts_.prompts->at(state_.cursor)});
+    for (ScoredGroup& g : sampler_.sample(std::move(items), state_.rollout, known, [&](const RolloutProgress& p) {
+           for (TrainObserver* o : parts_.observers) o->on_rollout_progress(p);
+         })) {
+      all_groups_.push_back(std::move(g));
+      // In prompt order, so that which groups are kept does not depend on which ended first.
+      if (kept.size() < wanted && (!options_.dynamic.enabled || keeps_group(all_groups_.back()))) kept.push_back(all_groups_.back());
+    }
+    ++round;
+  } while (options_.dynamic.enabled && kept.size() < wanted && round < options_.dynamic.max_rounds);
+  if (options_.dynamic.enabled) {
+    rollout_metrics_["dynamic_sampling/rounds"] = round;
+    rollout_metrics_["dynamic_sampling/kept"] = static_cast<double>(kept.size());
+    rollout_metrics_["dynamic_sampling/sampled"] = static_cast<double>(all_groups_.size());
+    if (kept.size() < wanted)
+      tell(message("rollout ", state_.rollout, ": only ", kept.size(), " of ", wanted, " groups are mixed after ", round, " rounds (",
+                   all_groups_.size(), " sampled)"));
+  }
+  return kept;
+}
+
+void Trainer::collect_rollout() {
+  for (TrainObserver* o : parts_.observers) o->on_rollout_start(state_.rollout, state_.step);
+  publish();
+  rollout_metrics_.clear();
+  sampler_.reset_times();
+  const State before = state_;
+  try {
+    trained_groups_ = sample_groups();
+  } catch (...) {
+    state_ = before;  // the prompts taken are taken again
+    throw;
+  }
+  rollout_metrics_.merge(r1::rollout_metrics(all_groups_));
+  const RolloutTimes& times = sampler_.times();
+  const auto generated = static_cast<double>(count_completion_tokens(all_groups_));
+  rollout_metrics_["timing_s/gen"] = times.generate_s;
+  rollout_metrics_["timing_s/reward"] = times.reward_wait_s;
+  rollout_metrics_["timing_s/reward_cpu"] = times.reward_cpu_s;
+  rollout_metrics_["rollout/tokens_per_s"] = times.generate_s > 0 ? generated / times.generate_s : 0;
+  state_.num_tokens += count_tokens(all_groups_);
+
+  const auto start = Clock::now();
+  TrainSet set = make_train_samples(trained_groups_, options_.train_samples);
+  rollout_metrics_["completions/overlong_filtered"] = static_cast<double>(set.overlong_filtered);
+  parts_.learner->begin_rollout(std::move(set.samples), state_.rollout);
+  rollout_metrics_["timing_s/prepare"] = seconds_since(start);
+  state_.in_rollout = true;
+}
+
+void Trainer::one_update() {
+  const auto start = Clock::now();
+  const bool first = !rollout_metrics_.empty();
+  StepReport report = parts_.learner->update();
+  ++state_.step;
+  if (!report.updated) tell(message("step ", state_.step, ": no sample to train on, the weights stay"));
+  StepRecord record;
+  record.step = state_.step;
+  record.rollout = state_.rollout;
+  record.metrics = std::move(report.metrics);
+  double step_time = seconds_since(start);
+  record.metrics["timing_s/update_actor"] = step_time;
+  if (first) {
+    for (const char* part : {"timing_s/gen", "timing_s/reward", "timing_s/prepare"}) step_time += rollout_metrics_[part];
+    for (const auto& [name, value] : rollout_metrics_) record.metrics[name] = value;  // entropy: of all tokens, not of those trained
+    rollout_metrics_.clear();
+    record.groups = all_groups_;
+    record.samples = parts_.learner->samples();
+  }
+  record.metrics["timing_s/step"] = record.metrics["step_time"] = step_time;
+  record.metrics["num_tokens"] = static_cast<double>(state_.num_tokens);
+  if (first) record.metrics["perf/throughput"] = step_time > 0 ? static_cast<double>(count_tokens(all_groups_)) / step_time : 0;
+  record.metrics["memory/peak_gb"] = peak_gb();
+  if (parts_.learner->rollout_done()) {
+    state_.in_rollout = false;
+    ++state_.rollout;
+  }
+  for (TrainObserver* o : parts_.observers) o->on_step(record);
+  if (!state_.in_rollout) trained_groups_.clear(), all_groups_.clear();
+}
+
+void Trainer::run_evaluation() {
+  publish();
+  EvalOptions eval = options_.eval;
+  eval.reward_threads = options_.reward_threads;
+  const EvalReport report = evaluate(*parts_.engine, parts_.eval_prompts, parts_.eval_scorer, eval);
+  evaluated_step_ = state_.step;
+  for (TrainObserver* o : parts_.observers) o->on_evaluation(state_.step, report);
+}
+
+void Trainer::tell(const std::string& text) {
+  for (TrainObserver* o : parts_.observers) o->on_message(text);
+}
+
+}  // namespace r1
