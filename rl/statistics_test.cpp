@@ -6,7 +6,7 @@
 #include <vector>
 
 #include "rl/evaluator.h"
-#include "rl/prompt_source.h"
+#include "rl/prompt_stream.h"
 #include "core/error.h"
 #include "rl/test_support.h"
 #include "rollout/scripted_engine.h"

@@ -1,4 +1,4 @@
-// A whole training run on a table policy for tests: recipe text -> learner, engine, trainer, checkpoints in a folder.
+// A whole training run on a table policy for tests: options -> learner, engine, trainer, checkpoints in a folder.
 #pragma once
 
 #include <algorithm>
@@ -7,11 +7,8 @@
 #include <string>
 #include <vector>
 
-#include "core/config.h"
 #include "core/files.h"
 #include "model/safetensors.h"
-#include "rl/presets.h"
-#include "rl/rl_options.h"
 #include "rl/test_support.h"
 #include "rl/trainer.h"
 
@@ -59,6 +56,11 @@ inline std::vector<Score> score_bandit(const SampleGroup& g, std::int32_t vocab)
   return out;
 }
 
+struct RunOptions {
+  GrpoOptions grpo;
+  TrainerOptions trainer;
+};
+
 struct TableRun {
   static constexpr std::int32_t kVocab = 6;
   std::unique_ptr<ComputePool> pool = std::make_unique<ComputePool>(1);
@@ -68,22 +70,18 @@ struct TableRun {
   std::unique_ptr<GrpoLearner> learner;
   std::unique_ptr<FolderStore> store;
   std::unique_ptr<Trainer> trainer;
-  RlRecipe recipe;
 
   // `folder` empty = no checkpoints and no journal.
-  TableRun(const std::string& yaml, const std::filesystem::path& folder, std::vector<TrainObserver*> observers = {}, Scorer scorer = {}) {
-    const Config config = with_preset(Config::parse(yaml, "test.yaml"));
-    ConfigReader root(config);
-    recipe = read_rl_recipe(root);
-    root.finish();
-    recipe.trainer.config_digest = yaml;
+  TableRun(RunOptions options, const std::filesystem::path& folder, std::vector<TrainObserver*> observers = {}, Scorer scorer = {}) {
+    options.grpo.seed = options.trainer.seed;
+    options.grpo.length_budget = options.trainer.sampling.max_new_tokens;
     policy = std::make_unique<TablePolicy>(kVocab, *pool);
     reference = std::make_unique<TablePolicy>(kVocab, *pool);
     engine = std::make_unique<TableEngine>(*policy, kVocab - 1);
     std::vector<Prompt> list;
     for (TokenId t = 0; t < 3; ++t) list.push_back(make_prompt("p" + std::to_string(t), {5, t}));
-    prompts = std::make_unique<ShuffledPrompts>(list, recipe.trainer.seed);
-    learner = std::make_unique<GrpoLearner>(*policy, recipe.grpo.needs_reference() ? reference.get() : nullptr, recipe.grpo);
+    prompts = std::make_unique<ShuffledPrompts>(list, options.trainer.seed);
+    learner = std::make_unique<GrpoLearner>(*policy, options.grpo.needs_reference() ? reference.get() : nullptr, options.grpo);
     Trainer::Parts parts;
     parts.learner = learner.get();
     parts.engine = engine.get();
@@ -96,7 +94,7 @@ struct TableRun {
       parts.checkpoints = store.get();
       parts.journal = folder / "journal";
     }
-    trainer = std::make_unique<Trainer>(parts, recipe.trainer);
+    trainer = std::make_unique<Trainer>(parts, options.trainer);
   }
 
   // Probability of the right token, the least over the prompts.

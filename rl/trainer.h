@@ -17,7 +17,7 @@
 #include "rl/evaluator.h"
 #include "rl/group_sampler.h"
 #include "rl/learner.h"
-#include "rl/prompt_source.h"
+#include "rl/prompt_stream.h"
 #include "rl/train_samples.h"
 
 namespace r1 {
@@ -74,7 +74,7 @@ class Trainer {
   struct Parts {
     GrpoLearner* learner = nullptr;
     RolloutEngine* engine = nullptr;
-    const PromptSource* prompts = nullptr;
+    const PromptStream* prompts = nullptr;
     Scorer scorer;
     std::vector<Prompt> eval_prompts;
     Scorer eval_scorer;                      // empty = scorer

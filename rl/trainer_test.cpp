@@ -16,14 +16,24 @@ namespace {
 
 using test::TableRun;
 
-constexpr const char* kSmall = R"(
-seed: 3
-rl: {steps: 12, prompts_per_rollout: 6, updates_per_rollout: 3, learning_rate: 0.1, warmup_steps: 0,
-     kl: {coefficient: 0.01, refresh_every: 4}}
-rollout: {samples_per_prompt: 4, max_new_tokens: 3}
-eval: {every: 4, samples: 2}
-output: {save_every: 5}
-)";
+test::RunOptions small() {
+  test::RunOptions o;
+  o.trainer.seed = 3;
+  o.trainer.steps = 12;
+  o.trainer.prompts_per_rollout = 6;
+  o.trainer.samples_per_prompt = 4;
+  o.trainer.sampling.max_new_tokens = 3;
+  o.trainer.sampling.want_entropy = true;
+  o.trainer.eval_every = 4;
+  o.trainer.eval.samples = 2;
+  o.trainer.eval.sampling.max_new_tokens = 3;
+  o.trainer.save_every = 5;
+  o.grpo.updates_per_rollout = 3;
+  o.grpo.optimizer.learning_rate.peak = 0.1;
+  o.grpo.loss.kl_coefficient = 0.01;
+  o.grpo.reference_refresh = 4;
+  return o;
+}
 
 // Keeps what it hears; dies at the n-th event of one kind.
 struct Witness : TrainObserver {
@@ -58,24 +68,9 @@ struct Witness : TrainObserver {
 
 }  // namespace
 
-TEST_CASE("a bandit reaches its optimum under every preset, through the real recipe, learner and trainer") {
-  for (const Preset& preset : presets()) {
-    CAPTURE(preset.name);
-    const bool single = preset.name == "reinforce_pp";
-    const std::string yaml = message("seed: 1\nrl: {preset: ", preset.name, ", steps: 240, learning_rate: 0.05, warmup_steps: 0, prompts_per_rollout: ",
-                                     single ? 128 : 16, "}\nrollout: {samples_per_prompt: ", single ? 1 : 8,
-                                     ", max_new_tokens: 1}\neval: {every: 0}\n");
-    TableRun run(yaml, {});
-    CHECK(run.skill() == doctest::Approx(1.0 / 6));
-    run.trainer->run();
-    CHECK(run.trainer->step() == 240);
-    CHECK(run.skill() > 0.9);
-  }
-}
-
 TEST_CASE("steps, rollouts, evaluations and metrics of a run") {
   Witness w;
-  TableRun run(kSmall, {}, {&w});
+  TableRun run(small(), {}, {&w});
   run.trainer->run();
   REQUIRE(w.steps.size() == 12);
   CHECK(w.evaluations == std::vector<std::int64_t>{0, 4, 8, 12});
@@ -100,7 +95,7 @@ TEST_CASE("steps, rollouts, evaluations and metrics of a run") {
 TEST_CASE("killed anywhere and started again: the same weights, no completion sampled twice") {
   const test::TempDir whole_dir;
   Witness whole_w;
-  TableRun whole(kSmall, whole_dir.path(), {&whole_w});
+  TableRun whole(small(), whole_dir.path(), {&whole_w});
   whole.trainer->run();
   const WeightDigest want = whole.policy->digest();
 
@@ -118,13 +113,13 @@ TEST_CASE("killed anywhere and started again: the same weights, no completion sa
       Witness w;
       w.kind = kill.kind;
       w.die_at = kill.at;
-      TableRun run(kSmall, dir.path(), {&w});
+      TableRun run(small(), dir.path(), {&w});
       run.trainer->resume();
       CHECK_THROWS_AS(run.trainer->run(), Witness::Killed);
       progress = w.counts[Witness::kProgress];
     }
     Witness w;
-    TableRun run(kSmall, dir.path(), {&w});
+    TableRun run(small(), dir.path(), {&w});
     run.trainer->resume();
     run.trainer->run();
     CHECK(run.policy->digest() == want);
@@ -143,7 +138,7 @@ TEST_CASE("killed anywhere and started again: the same weights, no completion sa
 
 TEST_CASE("a stop request saves and the run goes on later as if nothing had been") {
   const test::TempDir whole_dir;
-  TableRun whole(kSmall, whole_dir.path());
+  TableRun whole(small(), whole_dir.path());
   whole.trainer->run();
   struct Stopper : TrainObserver {
     int at;
@@ -157,12 +152,12 @@ TEST_CASE("a stop request saves and the run goes on later as if nothing had been
     Stopper stopper;
     stopper.at = at;
     {
-      TableRun run(kSmall, dir.path(), {&stopper});
+      TableRun run(small(), dir.path(), {&stopper});
       CHECK_THROWS_AS(run.trainer->run(), Interrupted);
       CHECK(run.store->newest().has_value());
     }
     reset_stop_for_tests();
-    TableRun run(kSmall, dir.path());
+    TableRun run(small(), dir.path());
     CHECK(run.trainer->resume().has_value());
     run.trainer->run();
     CHECK(run.policy->digest() == whole.policy->digest());
@@ -173,23 +168,29 @@ TEST_CASE("another budget of the micro-batches or another recipe on resume") {
   const test::TempDir dir;
   Witness w;
   w.die_at = 7;
-  TableRun run(kSmall, dir.path(), {&w});
+  TableRun run(small(), dir.path(), {&w});
   CHECK_THROWS_AS(run.trainer->run(), Witness::Killed);
-  TableRun other(kSmall, dir.path());
+  TableRun other(small(), dir.path());
   other.learner->set_tokens_per_micro_batch(7);
   CHECK(other.trainer->resume() == 5);
   CHECK(other.learner->options().tokens_per_micro_batch == 8192);  // the plan of the run that was begun
-  TableRun changed(std::string(kSmall) + "train: {tokens_per_micro_batch: 9}\n", dir.path());
+  test::RunOptions different = small();
+  different.trainer.config_digest = "another";
+  TableRun changed(different, dir.path());
   CHECK_THROWS_AS(changed.trainer->resume(), CheckpointError);
 }
 
 TEST_CASE("dynamic sampling: only mixed groups train, more prompts are drawn, rounds are capped") {
-  const std::string yaml = R"(
-seed: 5
-rl: {steps: 6, prompts_per_rollout: 4, learning_rate: 0.2, warmup_steps: 0, kl: {coefficient: 0}, dynamic_sampling: {enabled: true, max_rounds: 3}}
-rollout: {samples_per_prompt: 3, max_new_tokens: 1}
-eval: {every: 0}
-)";
+  test::RunOptions options;
+  options.trainer.seed = 5;
+  options.trainer.steps = 6;
+  options.trainer.prompts_per_rollout = 4;
+  options.trainer.samples_per_prompt = 3;
+  options.trainer.sampling.max_new_tokens = 1;
+  options.trainer.eval_at_start = false;
+  options.trainer.eval_every = 0;
+  options.trainer.dynamic = {true, 3, 1.0};
+  options.grpo.optimizer.learning_rate.peak = 0.2;
   struct Check : TrainObserver {
     int partial = 0, more_rounds = 0;
     void on_step(const StepRecord& r) override {
@@ -205,13 +206,13 @@ eval: {every: 0}
       CHECK(static_cast<double>(r.groups.size()) == r.metrics.at("dynamic_sampling/sampled"));
     }
   } check;
-  TableRun run(yaml, {}, {&check});
+  TableRun run(options, {}, {&check});
   run.trainer->run();
   CHECK(check.more_rounds > 0);
 
   // Nothing is ever mixed: no update, the run says so and ends.
   Witness w;
-  TableRun hopeless(yaml, {}, {&w}, [](const SampleGroup& g) {
+  TableRun hopeless(options, {}, {&w}, [](const SampleGroup& g) {
     return std::vector<Score>(g.completions.size(), Score{1.f, {{"all", 1.f}}, Verdict::kCorrect, "", {}});
   });
   hopeless.trainer->run();
@@ -220,13 +221,13 @@ eval: {every: 0}
 }
 
 TEST_CASE("a reward that throws ends the run with its message") {
-  TableRun run(kSmall, {}, {}, [](const SampleGroup&) -> std::vector<Score> { throw DataError("broken reward"); });
+  TableRun run(small(), {}, {}, [](const SampleGroup&) -> std::vector<Score> { throw DataError("broken reward"); });
   CHECK_THROWS_WITH_AS(run.trainer->run(), "broken reward", DataError);
 }
 
 TEST_CASE("transcripts hold what a person wants to see") {
   Witness w;
-  TableRun run(kSmall, {}, {&w});
+  TableRun run(small(), {}, {&w});
   run.trainer->run();
   for (const char* key : {"\"prompt_id\":\"p", "\"completion\":", "\"reward\":", "\"rewards\":{\"bandit\":", "\"verdict\":", "\"advantage\":",
                           "\"stop\":", "\"step\":1"})
@@ -245,7 +246,7 @@ TEST_CASE("recorder: a metrics line a step, transcripts every few steps") {
   record.samples_file = [&](std::int64_t step) { return dir / ("samples_" + std::to_string(step)); };
   record.eval_items = dir / "eval";
   RunRecorder recorder(&metrics, record);
-  TableRun run(kSmall, {}, {&recorder});
+  TableRun run(small(), {}, {&recorder});
   run.trainer->run();
   const std::string text = read_file(dir / "metrics.jsonl");
   CHECK(std::count(text.begin(), text.end(), '\n') == 12 + 4);

@@ -1,4 +1,4 @@
-#include "rl/prompt_source.h"
+#include "rl/prompt_stream.h"
 
 #include <numeric>
 #include <utility>

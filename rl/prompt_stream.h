@@ -9,15 +9,15 @@
 
 namespace r1 {
 
-class PromptSource {
+class PromptStream {
  public:
-  virtual ~PromptSource() = default;
+  virtual ~PromptStream() = default;
   virtual std::uint64_t size() const = 0;                     // prompts of one epoch
   virtual Prompt at(std::uint64_t index) const = 0;           // index 0, 1, ... without end; thread-safe
 };
 
 // Epoch e shows every prompt once, in an order drawn from (seed, e); shuffle = false keeps the order given.
-class ShuffledPrompts : public PromptSource {
+class ShuffledPrompts : public PromptStream {
  public:
   // Throws DataError if there is none.
   ShuffledPrompts(std::vector<Prompt> prompts, std::uint64_t seed, bool shuffle = true);
