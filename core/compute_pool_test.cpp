@@ -5,6 +5,7 @@
 #include <ctime>
 #include <fstream>
 #include <mutex>
+#include <set>
 #include <stdexcept>
 #include <thread>
 #include <vector>
@@ -56,26 +57,39 @@ TEST_CASE("many small loops back to back and with gaps: none is lost, none runs 
 TEST_CASE("all threads take part when there is work for all") {
   ComputePool pool(3);
   std::mutex mutex;
-  std::vector<std::thread::id> ids;
-  // Each chunk waits until three threads are inside, so the loop ends only if the workers do come.
-  std::atomic<int> inside{0};
-  pool.parallel_for(3, 1, [&](std::int64_t, std::int64_t) {
-    ++inside;
-    while (inside < 3) std::this_thread::yield();
-    const std::lock_guard lock(mutex);
-    ids.push_back(std::this_thread::get_id());
-  });
-  REQUIRE(ids.size() == 3);
-  CHECK(ids[0] != ids[1]);
-  CHECK(ids[1] != ids[2]);
-  CHECK(ids[0] != ids[2]);
+  std::set<std::thread::id> ids;
+  for (int round = 0; round < 3; ++round) {
+    std::this_thread::sleep_for(std::chrono::milliseconds(2));  // all workers sleep again
+    ids.clear();
+    // The first block runs before the workers are woken. Of the other three, each waits until three threads are inside,
+    // so the loop ends only if the workers do come.
+    std::atomic<int> inside{0};
+    pool.parallel_for(4, 1, [&](std::int64_t begin, std::int64_t) {
+      if (begin == 0) return std::this_thread::sleep_for(std::chrono::milliseconds(1));
+      ++inside;
+      while (inside < 3) std::this_thread::yield();
+      const std::lock_guard lock(mutex);
+      ids.insert(std::this_thread::get_id());
+    });
+    CHECK(ids.size() == 3);
+  }
+}
+
+TEST_CASE("a loop too short to be worth a wake-up stays on the caller's thread") {
+  ComputePool pool(2);
+  for (int round = 0; round < 20; ++round) {
+    std::this_thread::sleep_for(std::chrono::milliseconds(1));
+    std::atomic<int> items{0};
+    pool.parallel_for(100, 10, [&](std::int64_t begin, std::int64_t end) { items += static_cast<int>(end - begin); });
+    CHECK(items == 100);
+  }
 }
 
 TEST_CASE("an exception reaches the caller and the pool lives on") {
   ComputePool pool(2);
   for (int round = 0; round < 100; ++round) {
-    CHECK_THROWS_WITH_AS(pool.parallel_for(100, 1, [](std::int64_t begin, std::int64_t) {
-      if (begin >= 24) throw DataError("bad row");
+    CHECK_THROWS_WITH_AS(pool.parallel_for(100, 1, [](std::int64_t, std::int64_t end) {
+      if (end > 24) throw DataError("bad row");
     }), "bad row", DataError);
     std::atomic<int> items{0};
     pool.parallel_for(10, 1, [&](std::int64_t begin, std::int64_t end) { items += static_cast<int>(end - begin); });

@@ -84,7 +84,9 @@ class AtomicDirectory {
 
 // For tests: asked before every operation above that changes the disk. A non-zero return is the errno with which the
 // operation fails (a write first writes half of its bytes, as a full disk does). Empty = off. The hook may also end the
-// process, to test what a crash leaves. Set it while no other thread uses files.
+// process, to test what a crash leaves; kSkipSync leaves a sync out (success), so that tests of many crashes are fast.
+// Set it while no other thread uses files.
+inline constexpr int kSkipSync = -1;
 enum class FileOp { kCreate, kWrite, kSync, kRename, kTruncate };
 using FileFaultHook = std::function<int(FileOp, const std::filesystem::path&)>;
 void set_file_fault_hook(FileFaultHook hook);

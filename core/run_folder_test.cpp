@@ -108,7 +108,10 @@ TEST_CASE("a folder of something else is left alone; leftovers of a killed start
     const fs::path run = dir / "killed" / std::to_string(at);
     const pid_t child = fork();
     if (child == 0) {
-      set_file_fault_hook([n = at](FileOp, const fs::path&) mutable { return n-- == 0 ? (_exit(9), 0) : 0; });
+      set_file_fault_hook([n = at](FileOp op, const fs::path&) mutable {
+        if (n-- == 0) _exit(9);
+        return op == FileOp::kSync ? kSkipSync : 0;
+      });
       try {
         const RunFolder folder(run, config(), kEnvironment);
       } catch (...) {

@@ -50,7 +50,8 @@ TEST_CASE("a full queue makes the giver wait") {
       ++given;
     }
   });
-  std::this_thread::sleep_for(50ms);
+  while (given < 3) std::this_thread::sleep_for(1ms);
+  std::this_thread::sleep_for(20ms);
   CHECK(given == 3);  // one runs, two wait
   gate.set_value();
   giver.join();
