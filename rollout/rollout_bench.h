@@ -21,7 +21,7 @@ std::vector<RolloutBenchCase> default_rollout_cases();  // 1, 8, 32, 64 sequence
 
 struct RolloutBenchOptions {
   int repeats = 3;           // after one warm-up run; the median counts
-  double bandwidth = 0;      // bytes/s; 0 = measured: reading as many bytes as the model's weights have
+  double bandwidth = 0;      // bytes/s; 0 = measured: reading the model's weights
   double flops = 0;          // operations/s of the model's type; 0 = measured: a product of [512][2048] with [2048][4096]
   std::uint64_t seed = 1;
   LocalEngineOptions engine;
@@ -32,8 +32,8 @@ struct RolloutBenchOptions {
 // through the layers, the vocabulary once a prompt. Decode step with mean context c: weights read or multiplied
 // (whichever is slower), then keys and values read or multiplied. Sampling is left out.
 double rollout_floor_seconds(const ModelConfig& config, std::size_t bytes_per_weight, const RolloutBenchCase& c, double bandwidth, double flops);
-double measure_bandwidth(ComputePool& pool, std::size_t bytes);                // best of a few readings
-double measure_flops(ComputePool& pool, cpu::Type type);                       // best of a few products
+double measure_bandwidth(ComputePool& pool, const std::byte* data, std::size_t bytes);  // best of a few readings; 8-byte aligned
+double measure_flops(ComputePool& pool, cpu::Type type);  // best of a few products
 
 // Prints one JSON line a case. `tokenizer` may be null.
 void run_rollout_bench(Transformer& model, const std::shared_ptr<const Tokenizer>& tokenizer, const std::vector<RolloutBenchCase>& cases,
