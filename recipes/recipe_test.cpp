@@ -1,0 +1,266 @@
+#include "recipes/recipe.h"
+
+#include <string>
+#include <vector>
+
+#include <doctest/doctest.h>
+
+#include "core/error.h"
+#include "core/files.h"
+#include "recipes/presets.h"
+#include "tests/support/support.h"
+
+namespace r1 {
+namespace {
+
+using Strings = std::vector<std::string>;
+
+const char* kGood = R"(model: {path: some/model}
+data: {generate: {task: add, level: 2, n: 100}}
+rollout: {samples_per_prompt: 8, max_new_tokens: 40}
+rewards: [{name: math}]
+rl: {steps: 10}
+)";
+
+Recipe good(const Strings& overrides = {}) { return parse_recipe(kGood, "recipes/try.yaml", overrides); }
+
+template <class F>
+std::string error_of(F&& action) {
+  try {
+    action();
+  } catch (const ConfigError& e) {
+    return e.what();
+  }
+  return "no error";
+}
+std::string error_of_setting(const Strings& overrides) { return error_of([&] { good(overrides); }); }
+bool contains(const std::string& text, const std::string& part) {
+  if (text.find(part) != std::string::npos) return true;
+  MESSAGE(text);
+  return false;
+}
+
+TEST_CASE("defaults") {
+  const Recipe r = good();
+  CHECK(r.name == "try");
+  CHECK(r.output.dir == "runs/try");
+  CHECK(r.model.dtype == DType::kBF16);
+  CHECK(r.data.generate->split == "train");
+  CHECK(r.trainer.prompts_per_rollout == 32);
+  CHECK(r.trainer.sampling.temperature == 1.f);
+  CHECK(r.learner.loss.aggregation == Aggregation::kTokenMean);
+  CHECK(r.learner.loss.clip_low == 0.2);
+  CHECK(r.learner.loss.clip_high == 0.28);
+  CHECK_FALSE(r.learner.needs_reference());
+  CHECK(r.learner.length_budget == 40);
+  CHECK(r.learner.optimizer.learning_rate.peak == 1e-6);
+  CHECK(r.learner.optimizer.learning_rate.warmup == 10);
+  CHECK(r.learner.optimizer.learning_rate.total == 10);
+  CHECK(r.learner.optimizer.weight_decay == 0);
+  CHECK(r.trainer.train_samples.advantage.epsilon == 1e-6);
+  CHECK_FALSE(r.eval_data.has_value());
+  CHECK(r.trainer.eval_every == 0);
+  CHECK(r.warnings.empty());
+  CHECK(r.rubric->entries().size() == 1);
+  CHECK(r.trainer.config_digest.size() == 32);
+}
+
+TEST_CASE("the recipes of this folder") {
+  const std::filesystem::path dir = std::filesystem::path(R1_SOURCE_DIR) / "recipes";
+  const Recipe quick = load_recipe(dir / "quickstart.yaml");
+  CHECK(quick.trainer.prompts_per_rollout == 32);
+  CHECK(quick.trainer.samples_per_prompt == 8);
+  CHECK(quick.trainer.sampling.max_new_tokens == 40);
+  CHECK(quick.learner.optimizer.learning_rate.peak == 1e-5);
+  CHECK(quick.learner.optimizer.max_grad_norm == 1);
+  CHECK(quick.learner.updates_per_rollout == 1);
+  CHECK_FALSE(quick.learner.needs_reference());
+  CHECK(quick.eval_data->generate->rows == 300);
+  CHECK(quick.eval_data->generate->distinct);
+  CHECK(quick.eval_data->generate->split == "test");
+  CHECK(quick.warnings.empty());
+  // The quick start's reward: the last number is right and the answer ended.
+  SampleGroup g;
+  g.prompt.reference = "82";
+  g.completions.resize(2);
+  for (Completion& c : g.completions) c.text = "37 + 45 = 82";
+  g.completions[0].stop = StopReason::kEos;
+  g.completions[1].stop = StopReason::kLength;
+  const auto scores = quick.rubric->score(g);
+  CHECK(scores[0].value == 1.f);
+  CHECK(scores[1].value == 0.f);
+
+  test::TempDir tmp;
+  const std::string file = (tmp / "rows.jsonl").string();
+  write_file_atomic(file, "{}\n");
+  const Strings files = {"data.path=" + file, "eval.data=" + file};
+  const Recipe zero = load_recipe(dir / "r1_zero.yaml", files);
+  CHECK(zero.data.format == "r1_zero");
+  CHECK(zero.learner.loss.kl_coefficient == 0.001);
+  CHECK(zero.learner.reference_refresh == 400);
+  CHECK(zero.learner.loss.clip_high == 10);
+  CHECK(zero.learner.loss.aggregation == Aggregation::kSeqMeanTokenMean);
+  CHECK(zero.trainer.prompts_per_rollout == 64);
+  CHECK(zero.learner.optimizer.weight_decay == 0.1);
+  CHECK(zero.rubric->entries()[1].weight == 0.2f);
+  CHECK(zero.warnings.empty());
+  const Recipe gsm = load_recipe(dir / "gsm8k.yaml", files);
+  CHECK(contains(gsm.data.instruction, "\\boxed{}"));
+  CHECK(gsm.eval_data->limit == 660);
+  CHECK(gsm.warnings.empty());
+}
+
+TEST_CASE("presets: published values, below the recipe's own") {
+  const auto preset = [](const std::string& name, Strings more = {}) {
+    more.insert(more.begin(), "rl.preset=" + name);
+    return good(more);
+  };
+  CHECK(preset("r1_zero").trainer.prompts_per_rollout == 512);
+  CHECK(preset("r1_zero").learner.updates_per_rollout == 16);
+  CHECK(preset("r1_zero").learner.optimizer.learning_rate.peak == 3e-6);
+  CHECK(preset("r1_zero").trainer.samples_per_prompt == 8);  // the recipe's
+  CHECK(preset("r1_zero", {"rl.learning_rate=5e-7"}).learner.optimizer.learning_rate.peak == 5e-7);
+  CHECK(preset("r1_zero", {"rl.kl.coefficient=0"}).learner.reference_refresh == 0);  // the preset's rest of kl falls silent
+  CHECK(preset("deepseekmath").learner.loss.kl_coefficient == 0.04);
+  const Recipe dapo = preset("dapo");
+  CHECK(dapo.learner.loss.clip_high == 0.28);
+  CHECK(dapo.trainer.dynamic.enabled);
+  CHECK(dapo.trainer.dynamic.oversample == 3.0);
+  CHECK(dapo.rubric->entries().size() == 1);  // the recipe's rewards replace the preset's
+  const Recipe bare = parse_recipe("model: {path: m}\ndata: {generate: {task: add, n: 9}}\nrl: {preset: dapo}\n", "d.yaml");
+  REQUIRE(bare.rubric->entries().size() == 2);
+  CHECK(bare.rubric->entries()[1].label == "overlong");
+  const Recipe dr = preset("dr_grpo");
+  CHECK(dr.learner.loss.aggregation == Aggregation::kSeqMeanTokenSumNorm);
+  CHECK(dr.trainer.train_samples.advantage.kind == AdvantageKind::kGroupMean);
+  for (const Preset& p : presets()) {
+    CAPTURE(p.name);
+    const Recipe r = preset(std::string(p.name));
+    CHECK(r.resolved.has_value());
+    bool marked = false;
+    for (const auto& line : r.resolved->lines()) marked = marked || line.origin.kind == Origin::Kind::kPreset;
+    CHECK(marked);
+  }
+  CHECK(contains(error_of_setting({"rl.preset=r1_zer"}), "did you mean 'r1_zero'"));
+}
+
+TEST_CASE("one clear error for each mistake") {
+  struct Row {
+    Strings settings;
+    Strings parts;
+  };
+  const std::vector<Row> rows = {
+      {{"rl.leaning_rate=1e-6"}, {"rl.leaning_rate", "did you mean 'rl.learning_rate'"}},              // wrong key
+      {{"steps=10"}, {"'steps'", "rl.steps"}},                                                          // right key, wrong section
+      {{"rl.steps=many"}, {"rl.steps", "many"}},                                                        // wrong type
+      {{"rollout.temperature=warm"}, {"rollout.temperature", "warm"}},
+      {{"rl=5"}, {"'rl'", "section"}},
+      {{"rl.steps=0"}, {"rl.steps", "1"}},                                                              // out of range
+      {{"rl.learning_rate=-1"}, {"rl.learning_rate"}},
+      {{"rl.learning_rate=0"}, {"nothing would be learnt"}},
+      {{"rollout.samples_per_prompt=0"}, {"rollout.samples_per_prompt"}},
+      {{"rollout.temperature=0"}, {"rollout.temperature", "use 1.0"}},
+      {{"rollout.top_p=0"}, {"top_p"}},
+      {{"rollout.max_new_tokens=0"}, {"max_new_tokens"}},
+      {{"rollout.stop=['']"}, {"stop"}},
+      {{"rl.aggregation=mean"}, {"command line", "rl.aggregation", "is 'mean'; it can be seq_mean_token_mean, token_mean"}},                   // unknown choice
+      {{"rl.advantage.kind=zscore"}, {"advantage", "group_zscore"}},
+      {{"model.dtype=int8"}, {"model.dtype", "bfloat16"}},
+      {{"kind=ppo"}, {"kind", "grpo"}},
+      {{"rollout.engine=vllm"}, {"rollout.engine", "local"}},
+      {{"model.path=~"}, {"model.path"}},                                                               // required
+      {{"data.generate=~"}, {"data.path"}},
+      {{"data.generate.task=~"}, {"data.generate.task"}},
+      {{"rewards=[]"}, {"rewards", "empty"}},
+      {{"rewards=[mth]"}, {"did you mean 'math'"}},
+      {{"rewards=[{name: math, weight: 0}]"}, {"every weight is 0"}},
+      {{"rewards=[{name: math, extract: boxes}]"}, {"extract", "boxed"}},
+      {{"rewards=[{name: math, require_ends: true}]"}, {"require_ends", "require_end"}},
+      // Contradictions.
+      {{"rollout.samples_per_prompt=1"}, {"compares the samples", "at least 2"}},
+      {{"rl.updates_per_rollout=1000"}, {"more than the 256 completions"}},
+      {{"rl.lr_schedule=cosine", "rl.warmup_steps=10"}, {"warmup_steps", "rl.steps = 10"}},
+      {{"data.path=x.jsonl"}, {"both set"}},
+      {{"rl.dynamic_sampling.enabled=true", "rollout.samples_per_prompt=1", "rl.advantage.kind=none"}, {"dynamic_sampling", "at least 2"}},
+      {{"rl.mismatch.floor=3"}, {"floor", "cap"}},
+      {{"eval.generate={task: add, n: 10}", "eval.pass_k=[8]"}, {"pass_k", "samples"}},
+      {{"eval.generate={task: add, n: 10}", "eval.greedy=false", "eval.samples=0"}, {"nothing would be evaluated"}},
+      {{"eval.generate={task: add, n: 10}", "eval.temperature=0"}, {"temperature", "greedy"}},
+      {{"rewards=[math, format]", "rollout.stop=[</answer>]"}, {"stop_closes_answer"}},
+      // Keys without effect.
+      {{"rl.kl.estimator=k2"}, {"no effect", "kl.coefficient is 0"}},
+      {{"rl.kl.reference_refresh=400"}, {"no effect", "no reference"}},
+      {{"rl.min_lr_ratio=0.1"}, {"no effect", "cosine_with_min_lr"}},
+      {{"rl.surrogate=ratio", "rl.clip_low=0.1"}, {"no effect", "surrogate: clip"}},
+      {{"rl.cispo_ratio_cap=3"}, {"no effect", "cispo"}},
+      {{"rl.dynamic_sampling.max_rounds=3"}, {"no effect"}},
+      {{"rl.advantage.kind=group_mean", "rl.advantage.epsilon=1e-4"}, {"no effect"}},
+      {{"rl.mismatch.old_policy=behavior", "rl.mismatch.cap=3"}, {"no effect"}},
+      {{"eval.every=5"}, {"no effect", "eval has no data"}},
+      {{"data.answer=gold"}, {"no effect", "generated rows"}},
+      {{"data.template=none", "data.system_prompt=Be brief."}, {"no effect", "chat templates"}},
+      {{"data.template=r1_zeo"}, {"data.template", "did you mean 'r1_zero'"}},
+      {{"data.template=file"}, {"data.template_file"}},
+      {{"data.template=file", "data.template_file=nowhere.txt"}, {"does not exist"}},
+      {{"output.dir=''"}, {"output.dir"}},
+  };
+  for (const Row& row : rows) {
+    CAPTURE(row.settings[0]);
+    const std::string error = error_of_setting(row.settings);
+    for (const std::string& part : row.parts) CHECK(contains(error, part));
+  }
+}
+
+TEST_CASE("errors name the line of the recipe") {
+  const std::string error = error_of([] { parse_recipe(std::string(kGood) + "train:\n  treads: 2\n", "recipes/try.yaml"); });
+  CHECK(contains(error, "recipes/try.yaml:7"));
+  CHECK(contains(error, "train.threads"));
+}
+
+TEST_CASE("files that are not there") {
+  test::TempDir tmp;
+  write_file_atomic(tmp / "train.jsonl", "{}\n");
+  const std::string yaml = "model: {path: m}\nrewards: [math]\ndata:\n  path: ";
+  CHECK(error_of([&] { parse_recipe(yaml + (tmp / "train.jsonl").string() + "\n", "r.yaml"); }) == "no error");
+  const std::string missing = error_of([&] { parse_recipe(yaml + (tmp / "tain.jsonl").string() + "\n", "r.yaml"); });
+  CHECK(contains(missing, "r.yaml:4: 'data.path'"));
+  CHECK(contains(missing, "does not exist"));
+  CHECK(contains(missing, "did you mean " + (tmp / "train.jsonl").string()));
+  CHECK(contains(error_of([&] { parse_recipe(yaml + tmp.path().string() + "\n", "r.yaml"); }), "names a folder"));
+  CHECK(error_of([&] { parse_recipe(yaml + (tmp / "*.jsonl").string() + "\n", "r.yaml"); }) == "no error");
+  CHECK(contains(error_of([&] { parse_recipe(yaml + (tmp / "no" / "*.jsonl").string() + "\n", "r.yaml"); }), "does not exist"));
+  CHECK(contains(error_of([&] { load_recipe(tmp / "none.yaml"); }), "none.yaml"));
+}
+
+TEST_CASE("settings that are probably not meant are warned of") {
+  const auto warning = [](const Strings& settings) {
+    const Recipe r = good(settings);
+    return r.warnings.empty() ? std::string("none") : r.warnings[0];
+  };
+  CHECK(contains(warning({"rollout.top_p=0.9"}), "top_p"));
+  CHECK(contains(warning({"rl.kl.coefficient=0.1", "rl.kl.estimator=k1"}), "k1"));
+  CHECK(contains(warning({"rl.warmup_steps=100"}), "warmup_steps"));
+  CHECK(contains(parse_recipe("model: {path: m}\ndata: {generate: {task: add, n: 9}}\nrewards: [math]\nrl: {clip_low: 0.1}\n", "r.yaml").warnings.at(0), "clip_low"));
+  CHECK(warning({}) == "none");
+}
+
+TEST_CASE("the digest holds what decides the numbers, and nothing else") {
+  const std::string base = recipe_digest(good());
+  CHECK(recipe_digest(good({"output.dir=runs/other"})) == base);
+  CHECK(recipe_digest(good({"rl.steps=20"})) == base);
+  CHECK(recipe_digest(good({"train.threads=1"})) == base);
+  CHECK(recipe_digest(good({"seed=1"})) != base);
+  CHECK(recipe_digest(good({"rl.learning_rate=2e-6"})) != base);
+  CHECK(recipe_digest(good({"rewards=[{name: math, require_end: true}]"})) != base);
+  CHECK(recipe_digest(good({"rl.lr_schedule=linear", "rl.warmup_steps=1"})) != recipe_digest(good({"rl.lr_schedule=linear", "rl.warmup_steps=1", "rl.steps=20"})));
+}
+
+TEST_CASE("the resolved recipe reads back as itself") {
+  const Recipe r = good({"rl.preset=r1_zero", "eval.generate={task: add, level: 2, n: 20, distinct: true}"});
+  const Recipe again = parse_recipe(r.resolved->to_yaml(), "recipes/try.yaml");
+  CHECK(again.resolved->differences(*r.resolved) == Strings{});
+  CHECK(again.trainer.config_digest == r.trainer.config_digest);
+}
+
+}  // namespace
+}  // namespace r1
