@@ -1,0 +1,139 @@
+// Exact resume of a real (tiny) transformer with the real engine, in process and after SIGKILL of a child process.
+#include <doctest/doctest.h>
+
+#include <csignal>
+
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "core/error.h"
+#include "rl/transformer_run.h"
+#include "tests/support/support.h"
+
+namespace r1 {
+namespace {
+
+using test::TransformerRun;
+
+struct Log : TrainObserver {
+  std::vector<std::map<std::string, double>> steps;
+  void on_step(const StepRecord& r) override { steps.push_back(r.metrics); }
+};
+
+WeightDigest whole_run(const test::TransformerRunOptions& o) {
+  TransformerRun run(o, {});
+  run.trainer->run();
+  return run.policy->digest();
+}
+
+// Runs in a child process that kills itself at the n-th finished sample, counted over rollouts and evaluations.
+void run_until_killed(const test::TransformerRunOptions& o, const std::filesystem::path& folder, int samples, std::int64_t at_step) {
+  const pid_t child = fork();
+  REQUIRE(child >= 0);
+  if (child == 0) {
+    struct Killer : TrainObserver {
+      int left;
+      std::int64_t step;
+      void on_rollout_progress(const RolloutProgress&) override {
+        if (left > 0 && --left == 0) kill(getpid(), SIGKILL);
+      }
+      void on_step(const StepRecord& r) override {
+        if (r.step == step) kill(getpid(), SIGKILL);
+      }
+    } killer;
+    killer.left = samples;
+    killer.step = at_step;
+    try {
+      TransformerRun run(o, folder, {&killer});
+      run.trainer->resume();
+      run.trainer->run();
+    } catch (...) {
+      _exit(3);
+    }
+    _exit(0);
+  }
+  int status = 0;
+  waitpid(child, &status, 0);
+  CHECK(WIFSIGNALED(status));
+}
+
+}  // namespace
+
+TEST_CASE("rollout and learner agree exactly on every step, also after updates and with waves and preemption") {
+  for (DType dtype : {DType::kF32, DType::kBF16}) {
+    test::TransformerRunOptions o = test::tiny_options();
+    o.dtype = dtype;
+    o.threads = 2;
+    Log log;
+    TransformerRun run(o, {}, {&log});
+    run.trainer->run();
+    REQUIRE(log.steps.size() == 6);
+    for (const auto& m : log.steps) {
+      CHECK(m.at("mismatch/max_abs_logp") == 0);
+      CHECK(m.at("mismatch/kl") == 0);
+    }
+    CHECK(log.steps[0].at("ratio/max") == 1);
+    CHECK(log.steps[1].at("ratio/max") != 1);
+  }
+}
+
+TEST_CASE("four steps = two + restore + two, bitwise; and any other cut") {
+  test::TransformerRunOptions o = test::tiny_options();
+  o.trainer.save_every = 1;
+  o.trainer.steps = 4;
+  const WeightDigest want = whole_run(o);
+  for (std::int64_t cut : {1, 2, 3}) {
+    CAPTURE(cut);
+    const test::TempDir dir;
+    test::TransformerRunOptions first = o;
+    first.trainer.steps = cut;
+    {
+      TransformerRun run(first, dir.path());
+      run.trainer->run();
+    }
+    TransformerRun run(o, dir.path());
+    CHECK(run.trainer->resume() == cut);
+    run.trainer->run();
+    CHECK(run.policy->digest() == want);
+  }
+}
+
+TEST_CASE("SIGKILL in rollouts and between updates: the final weights are those of the uninterrupted run") {
+  const test::TransformerRunOptions o = test::tiny_options();
+  const WeightDigest want = whole_run(o);
+  for (const auto& [samples, step] : std::vector<std::pair<int, int>>{{3, 0}, {21, 0}, {0, 1}, {0, 3}, {40, 0}}) {
+    CAPTURE(samples);
+    CAPTURE(step);
+    const test::TempDir dir;
+    run_until_killed(o, dir.path(), samples, step);
+    run_until_killed(o, dir.path(), 9, 0);  // and once more, soon after
+    TransformerRun run(o, dir.path());
+    run.trainer->resume();
+    run.trainer->run();
+    CHECK(run.policy->digest() == want);
+  }
+}
+
+TEST_CASE("threads and engine limits change no bit") {
+  test::TransformerRunOptions o = test::tiny_options();
+  const WeightDigest want = whole_run(o);
+  o.threads = 2;
+  CHECK(whole_run(o) == want);
+  o.engine.max_rows = 64;
+  o.engine.prefix_sharing = false;
+  o.engine.prefill_tokens_per_step = 5;
+  CHECK(whole_run(o) == want);
+}
+
+TEST_CASE("a saved checkpoint is a model that loads, with the live weights") {
+  const test::TempDir dir;
+  TransformerRun run(test::tiny_options(), dir.path());
+  run.trainer->run();
+  const Checkpoint checkpoint = open_checkpoint(dir.path());
+  CHECK(checkpoint.state().step == 6);
+  WeightStore store(checkpoint.model().config(), DType::kBF16);
+  checkpoint.model().load_into(store);
+  CHECK(store.digest() == run.policy->digest());
+}
+
+}  // namespace r1

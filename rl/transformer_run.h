@@ -1,0 +1,113 @@
+// A whole training run of a tiny random transformer for tests: LocalEngine, learner, trainer, HF checkpoints.
+#pragma once
+
+#include <filesystem>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "core/files.h"
+#include "model/transformer.h"
+#include "rl/test_support.h"
+#include "rl/trainer.h"
+#include "rl/transformer_policy.h"
+#include "rollout/local_engine.h"
+
+namespace r1::test {
+
+struct TransformerRunOptions {
+  GrpoOptions grpo;
+  TrainerOptions trainer;
+  DType dtype = DType::kBF16;
+  LocalEngineOptions engine;
+  int threads = 1;
+};
+
+// Six steps of two updates a rollout with a reference that is refreshed; every part of the state is in use.
+inline TransformerRunOptions tiny_options() {
+  TransformerRunOptions o;
+  o.trainer.seed = 11;
+  o.trainer.steps = 6;
+  o.trainer.prompts_per_rollout = 4;
+  o.trainer.samples_per_prompt = 4;
+  o.trainer.sampling.max_new_tokens = 10;
+  o.trainer.sampling.want_entropy = true;
+  o.trainer.save_every = 2;
+  o.trainer.eval_every = 0;
+  o.trainer.eval_at_start = false;
+  o.grpo.seed = 11;
+  o.grpo.length_budget = 10;
+  o.grpo.updates_per_rollout = 2;
+  o.grpo.optimizer.learning_rate.peak = 2e-3;
+  o.grpo.loss.kl_coefficient = 0.02;
+  o.grpo.reference_refresh = 3;
+  o.grpo.tokens_per_micro_batch = 64;
+  o.engine.kv_cache_bytes = 1 << 20;
+  o.engine.max_rows = 6;  // several waves
+  return o;
+}
+
+// The share of even tokens: easy to raise.
+inline std::vector<Score> score_even(const SampleGroup& g) {
+  std::vector<Score> out;
+  for (const Completion& c : g.completions) {
+    Score s;
+    for (TokenId t : c.tokens) s.value += t % 2 == 0 ? 1.f / static_cast<float>(c.tokens.size()) : 0.f;
+    s.parts["even"] = s.value;
+    s.verdict = s.value > 0.5f ? Verdict::kCorrect : Verdict::kWrong;
+    out.push_back(std::move(s));
+  }
+  return out;
+}
+
+struct TransformerRun {
+  TransformerRun(const TransformerRunOptions& o, const std::filesystem::path& folder, std::vector<TrainObserver*> observers = {})
+      : pool(o.threads) {
+    const ModelConfig config = ModelConfig::from_json(read_file(std::filesystem::path(R1_SOURCE_DIR) / "tests/golden/trl_tiny/config.json"), "config.json");
+    model = std::make_unique<Transformer>(config, o.dtype, pool);
+    init_random(model->weights(), 5, 0.2f);
+    model->weights_changed();
+    policy = std::make_unique<TransformerPolicy>(*model);
+    reference_model = std::make_unique<Transformer>(config, o.dtype, pool);
+    init_random(reference_model->weights(), 5, 0.2f);
+    reference_model->weights_changed();
+    reference = std::make_unique<TransformerReference>(*reference_model);
+    engine = std::make_unique<LocalEngine>(*model, nullptr, o.engine);
+    learner = std::make_unique<GrpoLearner>(*policy, reference.get(), o.grpo);
+    std::vector<Prompt> list;
+    StreamRng rng(17, 0);
+    for (int i = 0; i < 6; ++i) {
+      std::vector<TokenId> tokens;
+      for (std::uint64_t k = 0, n = 3 + rng.below(20); k < n; ++k) tokens.push_back(static_cast<TokenId>(2 + rng.below(46)));
+      list.push_back(make_prompt("p" + std::to_string(i), tokens));
+    }
+    prompts = std::make_unique<ShuffledPrompts>(list, o.trainer.seed);
+    Trainer::Parts parts;
+    parts.learner = learner.get();
+    parts.engine = engine.get();
+    parts.prompts = prompts.get();
+    parts.scorer = score_even;
+    parts.eval_prompts = list;
+    parts.observers = std::move(observers);
+    if (!folder.empty()) {
+      SaveCheckpointOptions save;
+      save.dtype = o.dtype;
+      store = std::make_unique<ModelCheckpointStore>(folder / "checkpoints", config, save);
+      parts.checkpoints = store.get();
+      parts.journal = folder / "journal";
+    }
+    trainer = std::make_unique<Trainer>(parts, o.trainer);
+  }
+
+  ComputePool pool;
+  std::unique_ptr<Transformer> model, reference_model;
+  std::unique_ptr<TransformerPolicy> policy;
+  std::unique_ptr<TransformerReference> reference;
+  std::unique_ptr<LocalEngine> engine;
+  std::unique_ptr<GrpoLearner> learner;
+  std::unique_ptr<ShuffledPrompts> prompts;
+  std::unique_ptr<ModelCheckpointStore> store;
+  std::unique_ptr<Trainer> trainer;
+};
+
+}  // namespace r1::test
