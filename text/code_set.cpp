@@ -5,6 +5,7 @@
 #include <string_view>
 
 #include "core/error.h"
+#include "text/pcre2_categories.h"
 #include "text/unicode.h"
 
 namespace r1 {
@@ -110,9 +111,14 @@ CodeSet CodeSet::intersect(const CodeSet& other) const {
   return either.complement();
 }
 
-std::string CodeSet::to_pcre2() const {
-  if (ranges_.empty()) return "(?!)";
-  std::string out = "[";
+std::size_t CodeSet::count() const {
+  std::size_t n = 0;
+  for (const Range& r : ranges_) n += r.last - r.first + 1;
+  return n;
+}
+
+std::string CodeSet::ranges_text() const {
+  std::string out;
   char text[40];
   const auto put = [&](std::uint32_t first, std::uint32_t last) {
     std::snprintf(text, sizeof text, first == last ? "\\x{%x}" : "\\x{%x}-\\x{%x}", first, last);
@@ -122,7 +128,30 @@ std::string CodeSet::to_pcre2() const {
     if (r.first < 0xD800) put(r.first, std::min<std::uint32_t>(r.last, 0xD7FF));
     if (r.last > 0xDFFF) put(std::max<std::uint32_t>(r.first, 0xE000), r.last);
   }
-  return out == "[" ? "(?!)" : out + "]";
+  return out;
+}
+
+std::string CodeSet::to_pcre2(bool caseless) const {
+  constexpr std::size_t kFewRanges = 40;
+  if (ranges_.size() <= kFewRanges || caseless) {
+    const std::string text = ranges_text();
+    return text.empty() ? "(?!)" : "[" + text + "]";
+  }
+  // Long lists of ranges are slow and soon too large for PCRE2: take the categories that are mostly inside, and then
+  // correct them.
+  std::string categories;
+  CodeSet covered;
+  const auto& sets = pcre2_categories();
+  for (std::size_t k = 0; k < sets.size(); ++k) {
+    if (sets[k].empty() || intersect(sets[k]).count() * 2 <= sets[k].count()) continue;
+    categories += std::string("\\p{") + kCategoryNames[k] + "}";
+    covered.add(sets[k]);
+  }
+  const CodeSet surrogates({{0xD800, 0xDFFF}});
+  const CodeSet extra = intersect(covered.complement());
+  CodeSet outside = complement().intersect(covered).intersect(surrogates.complement());
+  const std::string cut = outside.empty() ? "" : "(?![" + outside.ranges_text() + "])";
+  return "(?:" + cut + "[" + categories + extra.ranges_text() + "])";
 }
 
 }  // namespace r1

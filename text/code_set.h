@@ -26,11 +26,14 @@ class CodeSet {
   CodeSet complement() const;
   CodeSet intersect(const CodeSet& other) const;
   bool empty() const { return ranges_.empty(); }
-  // "[\x{61}-\x{7a}]"
-  std::string to_pcre2() const;
+  std::size_t count() const;  // of code points
+  // A PCRE2 class with exactly these members: categories as PCRE2 has them, plus and minus single ranges; a short set, or
+  // one for caseless matching, as ranges alone ("[\x{61}-\x{7a}]").
+  std::string to_pcre2(bool caseless) const;
 
  private:
   void normalize();
+  std::string ranges_text() const;
   std::vector<Range> ranges_;
 };
 

@@ -128,10 +128,7 @@ Value map(const Value& v, const Arguments& a) {
   List out;
   if (const Value* attribute = a.positional.empty() ? a.get(0, "attribute") : nullptr) {
     const Value* otherwise = a.get(1, "default");
-    for (const Value& item : v.iterate()) {
-      Value found = get_path(item, *attribute);
-      out.push_back(found.is_undefined() && otherwise ? *otherwise : std::move(found));
-    }
+    for (const Value& item : v.iterate()) out.push_back(get_path(item, *attribute, otherwise));
     return out;
   }
   const std::string& name = needed(a, 0, "filter").string("the name of a filter");
@@ -320,7 +317,11 @@ const std::map<std::string_view, Filter>& filters() {
            if (!v.dict()) throw Failure("items needs a mapping");
            return find_method(v, "items")->function()->call(a);
          }},
-        {"attr", [](const Value& v, const Arguments& a) { return get_attribute(v, needed(a, 0, "name").string("name")); }},
+        {"attr",
+         [](const Value& v, const Arguments& a) {  // elements of a mapping are no attributes here
+           const std::string& name = needed(a, 0, "name").string("name");
+           return v.dict() ? find_method(v, name).value_or(Value(Undefined{name})) : get_attribute(v, name);
+         }},
         {"sort",
          [](const Value& v, const Arguments& a) { return Value(sorted(v.iterate(), a.get(2, "attribute"), flag(a, 1, "case_sensitive"), flag(a, 0, "reverse"))); }},
         {"min", [](const Value& v, const Arguments& a) { return extreme(v, a, -1); }},

@@ -21,7 +21,7 @@ std::optional<Value> find_global(std::string_view name);
 // value.name and value[key] as jinja2's getattr and getitem: an undefined value where nothing is found.
 Value get_attribute(const Value& object, const std::string& name);
 Value get_item(const Value& object, const Value& key);
-// "a.b.0" as the filters map, selectattr, sort take it.
-Value get_path(const Value& object, const Value& path);
+// "a.b.0" as the filters map, selectattr, sort take it; `otherwise`, if given, stands in at every undefined step.
+Value get_path(const Value& object, const Value& path, const Value* otherwise = nullptr);
 
 }  // namespace r1::jinja

@@ -238,6 +238,7 @@ class Lexer {
       case 'v': out += '\v'; break;
       case '\\': case '\'': case '"': out += c; break;
       case '\n': break;
+      case 'N': fail(begin, "\\N{...} in a string is not implemented");
       case 'x': code(2); break;
       case 'u': code(4); break;
       case 'U': code(8); break;

@@ -199,8 +199,8 @@ Value loop_attribute(const std::shared_ptr<Loop>& loop, const std::string& name)
   if (name == "first") return i == 0;
   if (name == "last") return i + 1 == n;
   if (name == "length") return n;
-  if (name == "depth") return loop->depth;
-  if (name == "depth0") return loop->depth - 1;
+  if (name == "depth") return 1;  // counts recursive loops only, which are not implemented
+  if (name == "depth0") return 0;
   if (name == "previtem") return i > 0 ? (*loop->items)[i - 1] : Value(Undefined{"there is no previous item"});
   if (name == "nextitem") return i + 1 < n ? (*loop->items)[i + 1] : Value(Undefined{"there is no next item"});
   if (name == "cycle") {
@@ -267,12 +267,16 @@ Value get_item(const Value& object, const Value& key) {
   return Undefined{message(object.type_name(), " object has no element ", key.is_undefined() ? "undefined" : key.repr())};
 }
 
-Value get_path(const Value& object, const Value& path) {
-  if (!path.is_string()) return get_item(object, path);
+Value get_path(const Value& object, const Value& path, const Value* otherwise) {
   Value current = object;
+  if (!path.is_string()) {
+    current = get_item(object, path);
+    return otherwise && current.is_undefined() ? *otherwise : current;
+  }
   for (const std::string& part : split_text(*path.as<std::string>(), ".", -1, false)) {
     const bool number = !part.empty() && part.size() < 18 && part.find_first_not_of("0123456789") == std::string::npos;
     current = get_item(current, number ? Value(static_cast<std::int64_t>(std::stoll(part))) : Value(part));
+    if (otherwise && current.is_undefined()) current = *otherwise;
   }
   return current;
 }

@@ -136,14 +136,12 @@ class Renderer {
     if (items.empty()) return execute(s.bodies[1], scope(&names), out);
     auto loop = std::make_shared<Loop>();
     loop->items = std::make_shared<const List>(std::move(items));
-    loop->depth = ++loop_depth_;
     for (; loop->index < loop->items->size(); ++loop->index) {
       Scope& inner = scope(&names);
       inner.names["loop"] = loop;
       unpack(s.names, (*loop->items)[loop->index], s.offset, inner);
       if (execute(s.bodies[0], inner, out) == Flow::kBreak) break;
     }
-    --loop_depth_;
     return Flow::kNext;
   }
 
@@ -315,7 +313,6 @@ class Renderer {
 
   std::string_view source_;
   std::deque<Scope> scopes_;
-  std::size_t loop_depth_ = 0;
   int calls_ = 0;
 };
 

@@ -189,6 +189,7 @@ std::string pad_text(const std::string& s, std::int64_t width, const std::string
 std::string format_text(const std::string& pattern, const Arguments& arguments) {
   std::string out;
   std::size_t next = 0;
+  bool numbered = false;
   for (std::size_t i = 0; i < pattern.size(); ++i) {
     const char c = pattern[i];
     if ((c == '{' || c == '}') && i + 1 < pattern.size() && pattern[i + 1] == c) {
@@ -199,6 +200,8 @@ std::string format_text(const std::string& pattern, const Arguments& arguments) 
       const std::string field = pattern.substr(i + 1, end - i - 1);
       if (field.find_first_of(":!.[{") != std::string::npos) throw Failure(message("the format field {", field, "} is not implemented"));
       const bool number = !field.empty() && field.size() < 6 && field.find_first_not_of("0123456789") == std::string::npos;
+      if (field.empty() ? numbered : number && next > 0) throw Failure("a format string mixes {} and {0}");
+      numbered |= number;
       const std::size_t index = field.empty() ? next++ : number ? std::stoul(field) : arguments.positional.size();
       const Value* v = arguments.get(index, field);
       if (!v) throw Failure(message("the format field {", field, "} has no argument"));

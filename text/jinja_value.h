@@ -53,7 +53,6 @@ struct Function {
 struct Loop {
   std::shared_ptr<const List> items;
   std::size_t index = 0;
-  std::size_t depth = 1;
   std::vector<Value> last_changed;
   bool has_changed = false;
 };

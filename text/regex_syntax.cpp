@@ -139,11 +139,11 @@ class Translator {
       if (!take(")")) fail("missing )");
       return {open + body + ")"};
     }
-    if (take("[")) return {char_class(caseless).to_pcre2()};
-    if (take(".")) return {CodeSet({{'\n', '\n'}}).complement().to_pcre2()};
+    if (take("[")) return {char_class(caseless).to_pcre2(caseless)};
+    if (take(".")) return {CodeSet({{'\n', '\n'}}).complement().to_pcre2(false)};
     if (take("^")) return {"(?m:^)", false};
     if (take("$")) return {"(?m:$)", false};
-    if (take("\\")) return escape();
+    if (take("\\")) return escape(caseless);
     if (starts("*") || starts("+") || starts("?")) fail("a quantifier has nothing to repeat");
     const char32_t c = next();
     if (caseless && c >= 0x80) fail("caseless characters beyond ASCII are not implemented");
@@ -161,13 +161,13 @@ class Translator {
     return out;
   }
 
-  Atom escape() {
+  Atom escape(bool caseless) {
     CodeSet set;
-    if (class_escape(set)) return {set.to_pcre2()};
+    if (class_escape(set)) return {set.to_pcre2(caseless)};
     if (take("b") || take("B")) {
-      const std::string w = CodeSet::word().to_pcre2();
-      const std::string edge = "(?<=" + w + ")(?!" + w + ")|(?<!" + w + ")(?=" + w + ")";
-      return {source_[pos_ - 1] == 'b' ? "(?:" + edge + ")" : "(?!" + edge + ")", false};
+      const std::string w = CodeSet::word().to_pcre2(false);
+      const std::string edge = "(?(?<=" + w + ")(?!" + w + ")|(?=" + w + "))";
+      return {source_[pos_ - 1] == 'b' ? edge : "(?!" + edge + ")", false};
     }
     for (const char* anchor : {"A", "z", "Z"}) {
       if (take(anchor)) return {std::string("\\") + anchor, false};

@@ -1,0 +1,277 @@
+// Rows to prompts: columns, templates, checks.
+#include "text/dataset.h"
+
+#include <algorithm>
+#include <fstream>
+#include <unordered_map>
+
+#include <nlohmann/json.hpp>
+
+#include "core/error.h"
+
+namespace r1 {
+namespace {
+
+using Json = nlohmann::ordered_json;
+
+constexpr const char* kPromptColumns[] = {"prompt", "messages", "question", "problem", "instruction", "query", "input"};
+constexpr const char* kAnswerColumns[] = {"reward_model.ground_truth", "answer", "solution", "final", "ground_truth", "golden"};
+
+std::string where(const Row& row) { return message(row.file, ":", row.line); }
+
+std::string column_names(const Row& row) {
+  std::string out;
+  for (const auto& [name, value] : row.columns) out += (out.empty() ? "" : ", ") + name;
+  return out.empty() ? "none" : out;
+}
+
+// A column, or "column.field" inside one; absent gives a discarded value.
+Json find_column(const Row& row, const std::string& name) {
+  if (const auto it = row.columns.find(name); it != row.columns.end()) return Json::parse(it->second);
+  const std::size_t dot = name.find('.');
+  const auto it = dot == std::string::npos ? row.columns.end() : row.columns.find(name.substr(0, dot));
+  if (it == row.columns.end()) return Json(Json::value_t::discarded);
+  const Json outer = Json::parse(it->second);
+  const auto inner = outer.is_object() ? outer.find(name.substr(dot + 1)) : outer.end();
+  return !outer.is_object() || inner == outer.end() ? Json(Json::value_t::discarded) : *inner;
+}
+
+std::string text_of(const Json& value) {
+  if (value.is_discarded() || value.is_null()) return "";
+  return value.is_string() ? value.get<std::string>() : value.dump();
+}
+
+// "... #### 72" of GSM8K: the text behind the last mark; other answers as they are.
+std::string reference_of(const std::string& answer) {
+  const std::size_t mark = answer.rfind("####");
+  if (mark == std::string::npos) return answer;
+  const std::size_t begin = answer.find_first_not_of(" \t\r\n", mark + 4);
+  if (begin == std::string::npos) return answer;
+  return answer.substr(begin, answer.find_last_not_of(" \t\r\n") + 1 - begin);
+}
+
+// A message's text: a string, or parts of type "text".
+std::string content_of(const Json& message_json, const std::string& at) {
+  const auto it = message_json.find("content");
+  if (it == message_json.end() || it->is_null()) return "";
+  if (it->is_string()) return it->get<std::string>();
+  std::string out;
+  for (const Json& part : *it) {
+    if (!part.is_object() || !part.contains("text") || !part["text"].is_string()) {
+      throw DataError(message(at, ": a message's content must be a text or a list of {\"type\": \"text\", \"text\": ...}"));
+    }
+    out += part["text"].get<std::string>();
+  }
+  return out;
+}
+
+std::string read_template(const std::string& path) {
+  std::ifstream in(path, std::ios::binary);
+  std::string text((std::istreambuf_iterator<char>(in)), {});
+  if (!in.is_open() || in.bad()) throw ConfigError(message("data.template_file: cannot read ", path));
+  return text;
+}
+
+}  // namespace
+
+struct PromptMaker::Impl {
+  DatasetOptions options;
+  std::shared_ptr<const Tokenizer> tokenizer;
+  std::unique_ptr<ChatTemplate> chat;  // null: a plain text with {question}
+  std::string plain;
+  ChatTemplate::Options chat_options;
+
+  Json question_of(const Row& row) const;
+  Json conversation(const Json& value, const std::string& at) const;
+  void render(const Json& messages, const std::string& tools, const std::string& at, Prompt& out) const;
+};
+
+PromptMaker::PromptMaker(DatasetOptions options, std::shared_ptr<const Tokenizer> tokenizer) {
+  auto impl = std::make_unique<Impl>();
+  impl->tokenizer = std::move(tokenizer);
+  const std::string& kind = options.prompt_template;
+  std::string jinja;
+  if (kind == "chat") {
+    jinja = impl->tokenizer->chat_template();
+    if (jinja.empty()) throw ConfigError("data.template is chat, but the model has no chat template; use r1_zero, none, or file with data.template_file");
+  } else if (kind == "r1_zero") {
+    impl->plain = kR1ZeroTemplate;
+  } else if (kind == "none") {
+    impl->plain = "{question}";
+  } else if (kind == "file") {
+    const std::string text = read_template(options.template_file);
+    const bool is_plain = text.find("{question}") != std::string::npos;
+    (is_plain ? impl->plain : jinja) = text;
+    if (!is_plain && text.find("{{") == std::string::npos) {
+      throw ConfigError(message("data.template_file ", options.template_file, " holds neither {question} nor a Jinja template"));
+    }
+  } else {
+    throw ConfigError(message("data.template \"", kind, "\" is unknown; use chat, r1_zero, none or file"));
+  }
+  if (!options.template_file.empty() && kind != "file") {
+    throw ConfigError(message("data.template_file has no effect with data.template ", kind, "; use data.template: file"));
+  }
+  if (!jinja.empty()) {
+    with_context("chat template of the data", [&] { impl->chat = std::make_unique<ChatTemplate>(jinja); });
+    const auto token = [&](std::optional<TokenId> id) { return id ? impl->tokenizer->token_bytes(*id) : std::string(); };
+    impl->chat_options.bos_token = token(impl->tokenizer->bos());
+    impl->chat_options.eos_token = token(impl->tokenizer->eos());
+    impl->chat_options.variables_json = options.template_variables;
+  } else {
+    for (const auto& [name, value] : {std::pair("data.system_prompt", &options.system_prompt), {"data.template_variables", &options.template_variables}}) {
+      if (!value->empty()) throw ConfigError(message(name, " has no effect with data.template ", kind, "; it needs a chat template"));
+    }
+  }
+  impl->options = std::move(options);
+  impl_ = std::move(impl);
+}
+PromptMaker::~PromptMaker() = default;
+PromptMaker::PromptMaker(PromptMaker&&) noexcept = default;
+
+// The prompt column: a text or a list of messages.
+Json PromptMaker::Impl::question_of(const Row& row) const {
+  if (!options.prompt_column.empty()) {
+    Json value = find_column(row, options.prompt_column);
+    if (!value.is_discarded()) return value;
+    throw DataError(message(where(row), ": there is no column \"", options.prompt_column, "\" (data.prompt); the columns are: ", column_names(row)));
+  }
+  for (const char* name : kPromptColumns) {
+    Json value = find_column(row, name);
+    if (!value.is_discarded()) return value;
+  }
+  throw DataError(message(where(row), ": no prompt column was found; set data.prompt to one of: ", column_names(row)));
+}
+
+// A list of messages with the system prompt and the suffix put in.
+Json PromptMaker::Impl::conversation(const Json& value, const std::string& at) const {
+  Json messages = Json::array();
+  if (value.is_string()) {
+    messages.push_back({{"role", "user"}, {"content", value}});
+  } else if (value.is_array() && !value.empty()) {
+    messages = value;
+  } else {
+    throw DataError(message(at, ": the prompt must be a text or a list of {role, content}, it is ", value.dump().substr(0, 80)));
+  }
+  Json* last_user = nullptr;
+  for (Json& m : messages) {
+    if (!m.is_object() || !m.contains("role") || !m["role"].is_string()) {
+      throw DataError(message(at, ": a message of the prompt is no {role, content}: ", m.dump().substr(0, 80)));
+    }
+    if (m["role"] == "user") last_user = &m;
+  }
+  if (messages.back()["role"] == "assistant") {
+    throw DataError(message(at, ": the prompt ends with an assistant turn, so there is nothing to answer; cut that turn or name another column in data.prompt"));
+  }
+  if (!options.prompt_suffix.empty()) {
+    if (!last_user) throw DataError(message(at, ": data.prompt_suffix needs a user turn in the prompt"));
+    (*last_user)["content"] = content_of(*last_user, at) + options.prompt_suffix;
+  }
+  if (!options.system_prompt.empty() && messages[0]["role"] != "system") {
+    messages.insert(messages.begin(), Json{{"role", "system"}, {"content", options.system_prompt}});
+  }
+  return messages;
+}
+
+void PromptMaker::Impl::render(const Json& messages, const std::string& tools, const std::string& at, Prompt& out) const {
+  for (const Json& m : messages) out.messages.push_back({m["role"].get<std::string>(), content_of(m, at)});
+  if (chat) {
+    ChatTemplate::Options o = chat_options;
+    o.tools_json = tools;
+    out.text = with_context(at, [&] { return chat->render_json(messages.dump(), o); });
+    out.tokens = tokenizer->encode(out.text, false);  // the template writes its own BOS
+  } else {
+    if (out.messages.size() != 1) {
+      throw DataError(message(at, ": the prompt has ", out.messages.size(), " turns, but data.template ", options.prompt_template,
+                              " has room for one question; use a chat template"));
+    }
+    const std::string mark = "{question}", &question = out.messages[0].content;
+    for (std::size_t from = 0, hit; from <= plain.size(); from = hit + mark.size()) {
+      hit = plain.find(mark, from);
+      out.text.append(plain, from, hit - from);
+      if (hit == std::string::npos) break;
+      out.text += question;
+    }
+    out.tokens = tokenizer->encode(out.text, true);
+  }
+  if (out.tokens.empty()) throw DataError(message(at, ": the prompt is empty"));
+  const auto n = static_cast<std::int64_t>(out.tokens.size());
+  if (options.max_prompt_tokens > 0 && n > options.max_prompt_tokens) {
+    throw DataError(message(at, out.id.empty() ? "" : " (id " + out.id + ")", ": the prompt has ", n, " tokens, data.max_prompt_tokens is ",
+                            options.max_prompt_tokens, "; raise it, shorten the row, or set data.on_error: skip"));
+  }
+}
+
+Prompt PromptMaker::make_prompt(const Row& row, std::int64_t number) const {
+  const DatasetOptions& o = impl_->options;
+  const std::string at = where(row);
+  const auto named = [&](const std::string& column, const char* option) {
+    Json value = find_column(row, column);
+    if (value.is_discarded()) throw DataError(message(at, ": there is no column \"", column, "\" (", option, "); the columns are: ", column_names(row)));
+    return text_of(value);
+  };
+  Prompt out;
+  out.columns = row.columns;
+  out.id = o.id_column.empty() ? text_of(find_column(row, "id")) : named(o.id_column, "data.id");
+  if (out.id.empty()) out.id = std::to_string(number);
+  out.task = o.task_column.empty() ? text_of(find_column(row, "task")) : named(o.task_column, "data.task_column");
+  if (out.task.empty()) out.task = o.task;
+  std::string answer;
+  if (!o.answer_column.empty()) {
+    answer = named(o.answer_column, "data.answer");
+  } else {
+    for (const char* name : kAnswerColumns) {
+      const Json value = find_column(row, name);
+      if (value.is_discarded()) continue;
+      answer = text_of(value);
+      break;
+    }
+  }
+  out.reference = reference_of(answer);
+  std::string tools;
+  if (const auto it = row.columns.find("tools"); it != row.columns.end()) {
+    const Json value = Json::parse(it->second);
+    tools = value.is_null() ? "" : text_of(value);  // a list, or a list as JSON text
+  }
+  impl_->render(impl_->conversation(impl_->question_of(row), at), tools, at, out);
+  return out;
+}
+
+Prompt PromptMaker::make_prompt(const std::string& question) const {
+  Prompt out;
+  impl_->render(impl_->conversation(Json(question), "prompt"), "", "prompt", out);
+  return out;
+}
+
+Prompt PromptMaker::make_prompt(const std::vector<Message>& messages) const {
+  Json list = Json::array();
+  for (const Message& m : messages) list.push_back({{"role", m.role}, {"content", m.content}});
+  Prompt out;
+  impl_->render(impl_->conversation(list, "conversation"), "", "conversation", out);
+  return out;
+}
+
+PromptSet load_prompts(const DatasetOptions& options, std::shared_ptr<const Tokenizer> tokenizer) {
+  const PromptMaker maker(options, std::move(tokenizer));
+  PromptSet set;
+  const std::vector<Row> rows = read_rows(options, &set.skipped);
+  std::unordered_map<std::string, const Row*> seen;
+  for (std::size_t i = 0; i < rows.size(); ++i) {
+    try {
+      Prompt prompt = maker.make_prompt(rows[i], static_cast<std::int64_t>(i) + 1);
+      const auto [it, is_new] = seen.try_emplace(prompt.id, &rows[i]);
+      if (!is_new) {
+        throw DataError(message(where(rows[i]), ": the id \"", prompt.id, "\" is that of ", where(*it->second), " too; ids must be unique: name another column in data.id"));
+      }
+      set.prompts.push_back(std::move(prompt));
+    } catch (const DataError& e) {
+      if (!options.skip_bad_rows) throw;
+      set.skipped.push_back(e.what());
+    }
+  }
+  if (set.prompts.empty()) {
+    throw DataError(message("no usable row in the data", set.skipped.empty() ? "" : message(": all ", set.skipped.size(), " were skipped, the first: ", set.skipped[0])));
+  }
+  return set;
+}
+
+}  // namespace r1

@@ -1,0 +1,105 @@
+// Data sets of prompts: JSON lines (also .gz and .zst) or a JSON array, columns by name, a template, and an order that a
+// resumed run repeats.
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "core/types.h"
+#include "text/chat_template.h"
+#include "text/tokenizer.h"
+
+namespace r1 {
+
+// One row of a file, unchecked.
+struct Row {
+  std::string file;
+  std::int64_t line = 0;                       // from 1; of a JSON array: the element's number
+  std::map<std::string, std::string> columns;  // each value as JSON text
+};
+
+struct DatasetOptions {
+  std::vector<std::string> paths;  // files or glob patterns, read in this order
+  // Empty = the first that a row has of: prompt, messages, question, problem, instruction, query, input.
+  std::string prompt_column;
+  // Empty = reward_model.ground_truth (verl), answer, solution, final, ground_truth, golden; none of them is allowed.
+  std::string answer_column;
+  std::string id_column;    // empty = id, if there is one; rows without it are named by their number
+  std::string task_column;  // empty = task, if there is one
+  std::string task;         // the task of rows without such a column
+
+  // chat: the model's own chat template. r1_zero: kR1ZeroTemplate. none: the prompt as it is. file: template_file.
+  std::string prompt_template = "chat";
+  std::string template_file;       // a Jinja chat template, or plain text with {question} in it
+  std::string system_prompt;       // chat only: a system turn before rows that have none
+  std::string prompt_suffix;       // appended to the question as it is, e.g. "\nPut the answer in \\boxed{}."
+  std::string template_variables;  // chat only: JSON object, e.g. {"enable_thinking": false}
+  std::int64_t max_prompt_tokens = 0;  // 0 = no limit
+  std::int64_t limit = 0;              // only the first rows; 0 = all
+  bool skip_bad_rows = false;          // data.on_error: skip
+};
+
+// Reads all rows. Throws DataError that names file and line for bad JSON (unless skipped: then `skipped` gets the
+// message), and for a pattern without files, a cut-off archive, or no rows at all.
+std::vector<Row> read_rows(const DatasetOptions& options, std::vector<std::string>* skipped = nullptr);
+
+// Turns rows into prompts. Immutable; thread-safe.
+class PromptMaker {
+ public:
+  // Throws ConfigError for a template that the tokenizer's model does not have, an unknown name, options that have no effect.
+  PromptMaker(DatasetOptions options, std::shared_ptr<const Tokenizer> tokenizer);
+  ~PromptMaker();
+  PromptMaker(PromptMaker&&) noexcept;
+
+  // `number` names a row without an id. Throws DataError that names file, line, column and remedy.
+  Prompt make_prompt(const Row& row, std::int64_t number) const;
+  // A prompt from a question alone: what a user types, with the same template.
+  Prompt make_prompt(const std::string& question) const;
+  // The same for whole conversations (chat templates only).
+  Prompt make_prompt(const std::vector<Message>& messages) const;
+
+ private:
+  struct Impl;
+  std::unique_ptr<const Impl> impl_;
+};
+
+struct PromptSet {
+  std::vector<Prompt> prompts;
+  std::vector<std::string> skipped;  // one message a row left out; empty unless skip_bad_rows
+};
+
+// Reads and checks every row before it returns; ids are unique. Throws DataError, ConfigError; never returns an empty set.
+PromptSet load_prompts(const DatasetOptions& options, std::shared_ptr<const Tokenizer> tokenizer);
+
+// Hands out prompts epoch by epoch, each epoch in its own shuffled order (Fisher-Yates keyed by seed and epoch). The
+// cursor alone says where it stands. Not thread-safe.
+class PromptSource {
+ public:
+  struct Options {
+    std::uint64_t seed = 0;
+    bool shuffle = true;
+    std::uint64_t cursor = 0;  // prompts handed out before
+  };
+  // `prompts` outlives the source and is not empty.
+  PromptSource(const std::vector<Prompt>& prompts, Options options);
+
+  std::vector<Prompt> next(std::size_t count);
+  const Prompt& next();
+  std::uint64_t cursor() const { return cursor_; }
+  std::uint64_t epoch() const { return cursor_ / prompts_.size(); }  // whole epochs handed out
+  void seek(std::uint64_t cursor);
+
+ private:
+  void order_epoch(std::uint64_t epoch);
+
+  const std::vector<Prompt>& prompts_;
+  Options options_;
+  std::uint64_t cursor_ = 0;
+  std::uint64_t ordered_epoch_ = ~std::uint64_t{0};
+  std::vector<std::uint32_t> order_;
+};
+
+}  // namespace r1
