@@ -54,7 +54,7 @@ double gradient_error(const GoldenModel& g, const Transformer& model, const std:
     const Parameter& p = model.weights().find(name);
     const double e = relative_error(grad.data() + p.offset, static_cast<std::size_t>(p.elements), g.floats(prefix + name));
     CAPTURE(name);
-    CHECK(e < 1e-4);
+    CHECK(e < 1e-5);
     worst = std::max(worst, e);
   }
   return worst;
@@ -69,7 +69,7 @@ TEST_CASE("float32 equals transformers") {
     const GoldenModel g(family);
     Loaded m(g, DType::kF32);
     const double logits = error(m.all_logits(), g.floats("logits"));
-    CHECK(logits < 1e-5);
+    CHECK(logits < 5e-6);
     worst_logits = std::max(worst_logits, logits);
     for (const bool recompute : {false, true}) {
       const LogprobRows rows = m.model.forward(m.batch, 1.f, true, recompute);
@@ -92,17 +92,21 @@ TEST_CASE("float32 equals transformers") {
   MESSAGE("worst relative error: logits ", worst_logits, ", gradients ", worst_gradient);
 }
 
-TEST_CASE("bfloat16 is within its rounding of transformers' float32") {
-  double worst = 0;
+TEST_CASE("bfloat16 is within its rounding of float32 arithmetic on the same weights") {
+  double worst = 0, worst_logprob = 0, theirs = 0;
   for (const std::string& family : test::kGoldenFamilies) {
     CAPTURE(family);
     const GoldenModel g(family);
     Loaded m(g, DType::kBF16);
-    const double e = error(m.all_logits(), g.floats("logits"));
-    CHECK(e < 2e-2);
-    worst = std::max(worst, e);
+    const double e = error(m.all_logits(), g.floats("rounded.logits"));
     const LogprobRows rows = m.model.forward(m.batch, 1.f, false, false);
-    CHECK(error(rows.logprobs, g.floats("logprobs")) < 2e-2);
+    const double logprob = error(rows.logprobs, g.floats("rounded.logprobs"));
+    CHECK(e < 2e-2);
+    CHECK(logprob < 2e-2);
+    worst = std::max(worst, e);
+    worst_logprob = std::max(worst_logprob, logprob);
+    theirs = std::max(theirs, std::stod(g.expected.metadata().at("bf16_error")));
   }
-  MESSAGE("worst relative error: logits ", worst);
+  MESSAGE("worst relative error: logits ", worst, ", log-probabilities ", worst_logprob, "; transformers in bfloat16: ", theirs);
+  CHECK(worst <= theirs);  // the float32 residual stream must pay
 }

@@ -5,7 +5,10 @@
   expected.safetensors                        tokens [B,T] int64; logits [B,T,V]; logprobs, entropies [B,T-1] of the next token;
                                               loss [1] (mean of -logprobs); grad.NAME of every parameter;
                                               weights_logprob, weights_entropy [B,T-1] and mixed.NAME: gradients of
-                                              sum(wl * logprob + we * entropy) at temperature 0.7; inv_freq [head_dim/2]
+                                              sum(wl * logprob + we * entropy) at temperature 0.7; inv_freq [head_dim/2];
+                                              rounded.logits, rounded.logprobs: float32 arithmetic on weights rounded to
+                                              bfloat16, what a bfloat16 run is held against (transformers' own bfloat16 run is
+                                              within `bf16_error` of it, relative to the largest logit: in the metadata)
 and tests/golden/model/rope.safetensors: inverse frequencies of released configurations (their config.json in the metadata).
 
 Everything is float32 with eager attention. Versions are in the metadata. Run: python model_golden.py
@@ -102,9 +105,16 @@ def make(name, settings, seed):
     out["weights_logprob"], out["weights_entropy"] = weights[0], 0.1 * weights[1]
     wanted = ("embed_tokens", "layers.0.self_attn", "layers.1.mlp.gate", "model.norm", "lm_head")
     out.update({k: v for k, v in mixed.items() if any(w in k for w in wanted)})
+    with torch.no_grad():
+        for p in model.parameters():
+            p.copy_(p.bfloat16().float())
+        rounded = model(tokens, use_cache=False).logits
+        out["rounded.logits"], out["rounded.logprobs"] = rounded, next_token(rounded, tokens, 1.0)[0]
+        coarse = model.to(torch.bfloat16)(tokens, use_cache=False).logits.float()
+        bf16_error = ((coarse - rounded).abs().max() / rounded.abs().max()).item()
     save_file({k: v.detach().contiguous() for k, v in out.items()}, os.path.join(folder, "expected.safetensors"),
-              metadata={**VERSIONS, "temperature_of_mixed": str(TEMPERATURE)})
-    print(name, f"loss {loss.item():.6f}", {f: os.path.getsize(os.path.join(folder, f)) for f in sorted(os.listdir(folder))})
+              metadata={**VERSIONS, "temperature_of_mixed": str(TEMPERATURE), "bf16_error": str(bf16_error)})
+    print(name, f"loss {loss.item():.6f} bf16 error {bf16_error:.4f}", {f: os.path.getsize(os.path.join(folder, f)) for f in sorted(os.listdir(folder))})
 
 
 def rope():
