@@ -8,6 +8,7 @@
 
 #include "core/error.h"
 #include "core/files.h"
+#include "core/rng.h"
 #include "tests/support/support.h"
 
 namespace r1 {
@@ -224,7 +225,13 @@ TEST_CASE("files that are no recipes: one clear error each") {
   CHECK(with("a: 1\n b: 2\n").rfind("bad.yaml:2:", 0) == 0);
   CHECK(with("a: 1\nb: 2\na: 3\n") == "bad.yaml:3: key 'a' is set twice, first at " + folder + "/bad.yaml:1");
   CHECK(with("x: {a: 1, a: 2}\n").find("key 'a' is set twice") != std::string::npos);
-  CHECK(with("a: 1\n---\nb: 2\n").find("a second document begins here") != std::string::npos);
+  CHECK(with("a: 1\n---\nb: 2\n").find("bad.yaml:2: the recipe ends before this; a bracket too many, or a second document") != std::string::npos);
+  for (const char* more : {"a: 1\n]\n", "a: [1]]\nb: 2\n", "{a: 1}}\n", "a: 1\n...\nb: 2\n"}) {
+    CAPTURE(more);
+    CHECK(with(more).rfind("bad.yaml:", 0) == 0);
+  }
+  CHECK(with("a: &x 1\nb: *x\n") == "no error");
+  CHECK(with("a: *x\n").find("not valid YAML") != std::string::npos);
   CHECK(with("schema: 2\n") == "bad.yaml:1: schema 2 is not known; this program reads schema 1: use a newer r1");
   CHECK(with("[a]: 1\n").find("a key must be a plain name") != std::string::npos);
   CHECK(with("x: " + std::string(100, '[') + std::string(100, ']') + "\n").find("levels of nesting") != std::string::npos);
@@ -237,6 +244,28 @@ TEST_CASE("files that are no recipes: one clear error each") {
     bomb += "]\n";
   }
   CHECK(with(bomb).find("more than 200000 values") != std::string::npos);
+}
+
+TEST_CASE("damaged recipes are ConfigErrors, never crashes") {
+  StreamRng rng(3, 0);
+  const std::string alphabet = "{}[]:,-\n \t\"'#&*!|>%@`?~\x00\xff" "a1";
+  int refused = 0;
+  for (int i = 0; i < 3000; ++i) {
+    std::string text = kRecipe;
+    for (std::uint64_t k = rng.below(6); k > 0; --k) {
+      const std::size_t at = rng.below(text.size());
+      if (rng.below(3) == 0) text.erase(at, rng.below(40));
+      else text.insert(at, 1, alphabet[rng.below(alphabet.size())]);
+    }
+    try {
+      const Config config = Config::parse(text, "bad.yaml");
+      CHECK_NOTHROW(parse_yaml(write_yaml(config.root()), "again", Origin::Kind::kRecipe));
+    } catch (const ConfigError&) {
+      ++refused;
+    }
+  }
+  CHECK(refused > 500);
+  CHECK(refused < 3000);
 }
 
 ResolvedConfig resolve(const Config& config) {

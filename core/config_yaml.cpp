@@ -1,7 +1,12 @@
 // Reading and writing the tree of config_value.h; the only file that sees yaml-cpp.
 #include <algorithm>
 #include <cctype>
+#include <map>
+#include <optional>
+#include <sstream>
+#include <utility>
 
+#include <yaml-cpp/eventhandler.h>
 #include <yaml-cpp/yaml.h>
 
 #include "core/config_value.h"
@@ -13,49 +18,132 @@ namespace {
 
 using Kind = ConfigValue::Kind;
 
-constexpr int kMaxDepth = 32;
+constexpr std::size_t kMaxDepth = 32;
 constexpr std::size_t kMaxNodes = 200000;  // aliases of aliases multiply
 
 std::string place(const std::string& name, const YAML::Mark& mark) {
   return mark.line < 0 ? name : message(name, ":", mark.line + 1);
 }
 
-struct Builder {
-  const std::string& name;
-  Origin::Kind origin_kind;
-  std::size_t nodes = 0;
+// Builds the tree from the parser's events. yaml-cpp's own nodes are not used: its LoadAll() of 0.7 runs forever, taking
+// memory, on some texts with a bracket too many, and its Load() drops what follows the first document.
+class TreeBuilder : public YAML::EventHandler {
+ public:
+  TreeBuilder(const std::string& name, Origin::Kind kind) : name_(name), kind_(kind) {}
+  ConfigValue take() { return std::move(root_); }
 
-  // `mark` is the key's: an empty value has no place of its own.
-  ConfigValue build(const YAML::Node& node, const YAML::Mark& mark, int depth) {
-    const Origin origin{origin_kind, place(name, mark)};
-    if (depth > kMaxDepth) throw ConfigError(message(origin.text, ": more than ", kMaxDepth, " levels of nesting"));
-    if (++nodes > kMaxNodes) throw ConfigError(message(origin.text, ": more than ", kMaxNodes, " values"));
+  void OnDocumentStart(const YAML::Mark&) override {}
+  void OnDocumentEnd() override {}
+  void OnNull(const YAML::Mark& mark, YAML::anchor_t anchor) override { add(ConfigValue{}, mark, anchor); }
+  void OnAlias(const YAML::Mark& mark, YAML::anchor_t anchor) override {
+    const auto it = anchors_.find(anchor);
+    if (it == anchors_.end()) throw ConfigError(message(place(name_, mark), ": this alias stands inside what it names"));
+    count(it->second.second, mark);
+    ConfigValue copy = it->second.first;
+    add(std::move(copy), mark, 0);
+  }
+  void OnScalar(const YAML::Mark& mark, const std::string& tag, YAML::anchor_t anchor, const std::string& text) override {
+    add(ConfigValue::scalar(text, tag == "!", {}), mark, anchor);
+  }
+  void OnSequenceStart(const YAML::Mark& mark, const std::string&, YAML::anchor_t anchor, YAML::EmitterStyle::value) override {
+    begin(ConfigValue::list({}), mark, anchor);
+  }
+  void OnMapStart(const YAML::Mark& mark, const std::string&, YAML::anchor_t anchor, YAML::EmitterStyle::value) override {
+    begin(ConfigValue::map({}), mark, anchor);
+  }
+  void OnSequenceEnd() override { end(); }
+  void OnMapEnd() override { end(); }
+
+ private:
+  struct Frame {
     ConfigValue value;
-    value.origin = origin;
-    switch (node.Type()) {
-      case YAML::NodeType::Undefined:
-      case YAML::NodeType::Null: break;
-      case YAML::NodeType::Scalar: value = ConfigValue::scalar(node.Scalar(), node.Tag() == "!", origin); break;
-      case YAML::NodeType::Sequence:
-        value.kind = Kind::kList;
-        for (const auto& item : node) value.items.push_back(build(item, item.Mark().line < 0 ? mark : item.Mark(), depth + 1));
-        break;
-      case YAML::NodeType::Map:
-        value.kind = Kind::kMap;
-        for (const auto& entry : node) add_entry(value, entry.first, entry.second, depth);
-        break;
-    }
-    return value;
+    YAML::Mark mark;
+    YAML::anchor_t anchor = 0;
+    std::size_t nodes_before = 0;
+    std::optional<std::string> key;  // of a map: read, its value is next
+    YAML::Mark key_mark = YAML::Mark::null_mark();
+  };
+
+  void count(std::size_t nodes, const YAML::Mark& mark) {
+    nodes_ += nodes;
+    if (nodes_ > kMaxNodes) throw ConfigError(message(place(name_, mark), ": more than ", kMaxNodes, " values"));
   }
 
-  void add_entry(ConfigValue& map, const YAML::Node& key, const YAML::Node& value, int depth) {
-    const std::string where = place(name, key.Mark());
-    if (!key.IsScalar()) throw ConfigError(message(where, ": a key must be a plain name"));
-    if (const ConfigValue* earlier = map.find(key.Scalar())) {
-      throw ConfigError(message(where, ": key '", key.Scalar(), "' is set twice, first at ", earlier->origin.text));
-    }
-    map.entries.emplace_back(key.Scalar(), build(value, key.Mark(), depth + 1));
+  bool expects_key() const { return !frames_.empty() && frames_.back().value.kind == Kind::kMap && !frames_.back().key; }
+
+  void begin(ConfigValue empty, const YAML::Mark& mark, YAML::anchor_t anchor) {
+    if (expects_key()) throw ConfigError(message(place(name_, mark), ": a key must be a plain name"));
+    if (frames_.size() >= kMaxDepth) throw ConfigError(message(place(name_, mark), ": more than ", kMaxDepth, " levels of nesting"));
+    frames_.push_back({std::move(empty), mark, anchor, nodes_, std::nullopt, YAML::Mark::null_mark()});
   }
+
+  void end() {
+    Frame frame = std::move(frames_.back());
+    frames_.pop_back();
+    if (frame.anchor != 0) anchors_[frame.anchor] = {frame.value, nodes_ - frame.nodes_before + 1};
+    add(std::move(frame.value), frame.mark, 0);
+  }
+
+  void add(ConfigValue value, const YAML::Mark& mark, YAML::anchor_t anchor) {
+    if (expects_key()) {
+      add_key(value, mark);
+      return;
+    }
+    count(1, mark);
+    if (anchor != 0) anchors_[anchor] = {value, 1};
+    if (frames_.empty()) {
+      root_ = std::move(value);
+      root_.origin = {kind_, place(name_, mark)};
+      return;
+    }
+    Frame& parent = frames_.back();
+    if (parent.value.kind == Kind::kMap) {
+      value.origin = {kind_, place(name_, parent.key_mark)};  // the key's line: an empty value has none of its own
+      parent.value.entries.emplace_back(*std::exchange(parent.key, std::nullopt), std::move(value));
+    } else {
+      value.origin = {kind_, place(name_, mark)};
+      parent.value.items.push_back(std::move(value));
+    }
+  }
+
+  void add_key(const ConfigValue& value, const YAML::Mark& mark) {
+    const std::string where = place(name_, mark);
+    if (value.kind != Kind::kScalar) throw ConfigError(message(where, ": a key must be a plain name"));
+    Frame& frame = frames_.back();
+    if (const ConfigValue* earlier = frame.value.find(value.text)) {
+      throw ConfigError(message(where, ": key '", value.text, "' is set twice, first at ", earlier->origin.text));
+    }
+    frame.key = value.text;
+    frame.key_mark = mark;
+  }
+
+  const std::string& name_;
+  const Origin::Kind kind_;
+  ConfigValue root_;
+  std::vector<Frame> frames_;
+  std::map<YAML::anchor_t, std::pair<ConfigValue, std::size_t>> anchors_;  // with the number of values
+  std::size_t nodes_ = 0;
+};
+
+// Refuses whatever follows the first document.
+class NothingMore : public YAML::EventHandler {
+ public:
+  explicit NothingMore(const std::string& name) : name_(name) {}
+  void OnDocumentStart(const YAML::Mark& mark) override { refuse(mark); }
+  void OnDocumentEnd() override {}
+  void OnNull(const YAML::Mark& mark, YAML::anchor_t) override { refuse(mark); }
+  void OnAlias(const YAML::Mark& mark, YAML::anchor_t) override { refuse(mark); }
+  void OnScalar(const YAML::Mark& mark, const std::string&, YAML::anchor_t, const std::string&) override { refuse(mark); }
+  void OnSequenceStart(const YAML::Mark& mark, const std::string&, YAML::anchor_t, YAML::EmitterStyle::value) override { refuse(mark); }
+  void OnMapStart(const YAML::Mark& mark, const std::string&, YAML::anchor_t, YAML::EmitterStyle::value) override { refuse(mark); }
+  void OnSequenceEnd() override {}
+  void OnMapEnd() override {}
+
+ private:
+  void refuse(const YAML::Mark& mark) const {
+    throw ConfigError(message(place(name_, mark), ": the recipe ends before this; a bracket too many, or a second document ('---')?"));
+  }
+  const std::string& name_;
 };
 
 bool is_plain_safe(const std::string& text) {
@@ -134,12 +222,13 @@ void write_block(const ConfigValue& value, int indent, bool comments, std::strin
 
 ConfigValue parse_yaml(const std::string& text, const std::string& name, Origin::Kind kind) {
   try {
-    const std::vector<YAML::Node> documents = YAML::LoadAll(text);
-    if (documents.size() > 1) {
-      throw ConfigError(message(place(name, documents[1].Mark()), ": a second document begins here ('---'); one is allowed"));
-    }
-    if (documents.empty()) return ConfigValue{};
-    return Builder{name, kind}.build(documents[0], documents[0].Mark(), 0);
+    std::istringstream in(text);
+    YAML::Parser parser(in);
+    TreeBuilder builder(name, kind);
+    if (!parser.HandleNextDocument(builder)) return ConfigValue{};
+    NothingMore nothing(name);
+    parser.HandleNextDocument(nothing);
+    return builder.take();
   } catch (const YAML::Exception& e) {
     throw ConfigError(message(place(name, e.mark), e.mark.line < 0 ? "" : message(":", e.mark.column + 1), ": not valid YAML: ", e.msg));
   }
