@@ -19,6 +19,7 @@ void check(const AttentionShape& s) {
 // Rows handled by one call: they share the first `joint` blocks.
 struct RowGroup {
   std::int64_t begin = 0, count = 0, joint = 0;
+  bool same_sequence = true;
 };
 
 // Queries (rows x heads per kv head) worth handling at once, and the least blocks worth sharing.
@@ -41,14 +42,17 @@ std::vector<RowGroup> group_rows(const KvRow* rows, std::int64_t m, std::int64_t
     if (!groups.empty() && groups.back().count < most) {
       RowGroup& g = groups.back();
       const std::int64_t joint = equal_blocks(rows[g.begin], rows[i], std::min(g.joint, whole));
-      const bool same_sequence = rows[g.begin].blocks == rows[i].blocks;
-      if (joint > 0 && (same_sequence || 2 * joint >= g.joint)) {
+      const bool same = g.same_sequence && rows[g.begin].blocks == rows[i].blocks;
+      // Rows of one sequence, near each other; or sharers of a prefix that is most of their length.
+      const bool near = same && rows[i].position / kKvBlock <= rows[g.begin].position / kKvBlock + 1;
+      if (near || (joint > 0 && 2 * joint >= g.joint)) {
         g.joint = joint;
+        g.same_sequence = same;
         ++g.count;
         continue;
       }
     }
-    groups.push_back({i, 1, whole});
+    groups.push_back({i, 1, whole, true});
   }
   return groups;
 }
@@ -95,7 +99,8 @@ void attention(ComputePool& pool, const AttentionShape& shape, const void* q, st
       const RowGroup& g = groups[static_cast<std::size_t>(i / shape.kv_heads)];
       std::int64_t longest = 0;
       for (std::int64_t r = g.begin; r < g.begin + g.count; ++r) longest = std::max<std::int64_t>(longest, rows[r].position + 1);
-      t.attention(call, g.begin, g.count, g.joint, i % shape.kv_heads, thread_scratch(t.attention_scratch(shape, g.count, longest)));
+      t.attention(call, g.begin, g.count, g.joint, g.same_sequence, i % shape.kv_heads,
+                  thread_scratch(t.attention_scratch(shape, g.count, longest)));
     }
   });
 }

@@ -1,12 +1,12 @@
 // The kernels for Isa::kAmx: bf16 products on tiles, everything else as AVX512-BF16.
 #define R1_ISA amx
 #include "kernels/isa/amx_gemm.h"
-#include "kernels/isa/make_table.h"
 
 namespace r1::cpu {
 namespace amx {
 constexpr Table make_amx_table() {
   Table t = make_table(Isa::kAmx, amx_trial);
+  t.peak = amx_peak;
   t.step_multiple = kTileSteps;
   t.gemm_scratch = amx_gemm_scratch;
   t.gemm = amx_gemm;

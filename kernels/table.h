@@ -60,6 +60,8 @@ struct AttentionBackwardCall {
 struct Table {
   Isa isa;
   bool (*trial)();  // executes this set's instructions once; false or a fault = not usable
+  // For benchmarks: runs the product's inner instruction on registers only; returns the floating-point operations done.
+  double (*peak)(Type, std::int64_t steps);
 
   // Matrix product. Panels of `panel_columns` columns; within a panel one step (a k of float32, a pair of k of bf16)
   // holds 4 bytes a column; the number of steps is a multiple of step_multiple.
@@ -93,10 +95,10 @@ struct Table {
 
   void (*write_kv)(const WriteKvCall&, std::int64_t begin, std::int64_t end);
   // Rows [begin, begin + count) for one kv head; the first `joint` block pointers of all rows are equal, and those
-  // blocks lie wholly before each row's position.
+  // blocks lie wholly before each row's end; same_sequence: all rows have the same table of blocks.
   std::size_t (*attention_scratch)(const AttentionShape&, std::int64_t count, std::int64_t longest_row);
-  void (*attention)(const AttentionCall&, std::int64_t begin, std::int64_t count, std::int64_t joint, std::int64_t kv_head,
-                    std::byte* scratch);
+  void (*attention)(const AttentionCall&, std::int64_t begin, std::int64_t count, std::int64_t joint, bool same_sequence,
+                    std::int64_t kv_head, std::byte* scratch);
   // A family (a prefix and its sharers, or a lone sequence) for one kv head.
   std::size_t (*attention_backward_scratch)(const AttentionShape&, std::int64_t family_rows);
   void (*attention_backward)(const AttentionBackwardCall&, const AttentionSequence* sequences, std::int64_t count,

@@ -3,6 +3,7 @@
 #pragma once
 
 #include "kernels/isa/gemm.h"
+#include "kernels/isa/make_table.h"
 
 namespace r1::cpu::R1_ISA {
 
@@ -131,6 +132,27 @@ inline bool amx_trial() {
   for (float v : c)
     if (v != 64.f) return false;
   return true;
+}
+
+inline double amx_peak(Type type, i64 steps) {
+  if (type == Type::kF32) return peak(type, steps);
+  configure(16, 16);
+  _tile_zero(0);
+  _tile_zero(1);
+  _tile_zero(2);
+  _tile_zero(3);
+  _tile_zero(4);
+  _tile_zero(5);
+  _tile_zero(6);
+  _tile_zero(7);
+  for (i64 s = 0; s < steps; ++s) {
+    _tile_dpbf16ps(0, 4, 6);
+    _tile_dpbf16ps(1, 4, 7);
+    _tile_dpbf16ps(2, 5, 6);
+    _tile_dpbf16ps(3, 5, 7);
+  }
+  _tile_release();
+  return 2.0 * static_cast<double>(steps) * 4 * 16 * 16 * 32;
 }
 
 }  // namespace r1::cpu::R1_ISA

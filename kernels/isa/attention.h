@@ -15,6 +15,7 @@ namespace r1::cpu::R1_ISA {
 
 inline constexpr int kBlockVectors = static_cast<int>(kKvBlock) / W;  // vectors that hold one float a position
 inline constexpr i64 kKeyStepBytes = kKvBlock * 4;
+inline constexpr i64 kMaxHeadDim = 256;
 
 // Scratch of one (group of rows, kv head), n = rows * heads per kv head queries.
 struct AttentionScratch {
@@ -83,12 +84,16 @@ inline void scores_of(i64 steps, const AttentionScratch& s, i64 first, i64 n, i6
 }
 template <class Op, class KeyAt>
 inline void all_scores(i64 steps, const AttentionScratch& s, i64 first, i64 n, i64 b0, i64 b1, vf scale, const KeyAt& key_at) {
-  // As wide as registers allow; a rest of blocks goes one at a time.
-  constexpr int kWide = W == 16 ? 4 : 2;
-  const i64 wide_blocks = W == 16 ? 4 : 1;
-  const i64 whole = b0 + (b1 - b0) / wide_blocks * wide_blocks;
-  scores_of<Op, kWide>(steps, s, first, n, b0, whole, scale, key_at);
-  if (whole < b1) scores_of<Op, 1>(steps, s, first, n, whole, b1, scale, key_at);
+  // As wide as registers allow; a rest of blocks in one narrower tile.
+  if constexpr (W == 16) {
+    const i64 whole = b0 + (b1 - b0) / 4 * 4;
+    scores_of<Op, 4>(steps, s, first, n, b0, whole, scale, key_at);
+    if (b1 - whole == 3) scores_of<Op, 3>(steps, s, first, n, whole, b1, scale, key_at);
+    if (b1 - whole == 2) scores_of<Op, 2>(steps, s, first, n, whole, b1, scale, key_at);
+    if (b1 - whole == 1) scores_of<Op, 1>(steps, s, first, n, whole, b1, scale, key_at);
+  } else {
+    scores_of<Op, 2>(steps, s, first, n, b0, b1, scale, key_at);
+  }
 }
 
 // Softmax of one query over `length` positions: weights to p, the rest of the last block 0. Returns the sum.
@@ -103,9 +108,9 @@ template <class Op, bool kBf16> inline float softmax_row(float* s, i64 length, b
   for (int j = 0; j < kBlockVectors; ++j) sum[j] = zero();
   for (i64 i = 0; i < padded; i += kKvBlock) {
     for (int j = 0; j < kBlockVectors; ++j) {
-      const vf e = exp(load(s + i + j * W) - splat(max));
+      const vf e = exp_nonpositive(load(s + i + j * W) - splat(max));
       sum[j] = sum[j] + e;
-      if constexpr (kBf16 && Op::kABytes == 4) store(reinterpret_cast<bf16*>(p) + i + j * W, e);
+      if constexpr (kBf16 && Op::kABytes == 4) store_fast(reinterpret_cast<bf16*>(p) + i + j * W, e);
       else store(f32(p) + i + j * W, e);
     }
   }
@@ -118,30 +123,40 @@ template <class Op, bool kBf16> inline float softmax_row(float* s, i64 length, b
   return x[0];
 }
 
-// out[MR][NV vectors] += p * V over `blocks` whole blocks; accumulators pass through memory between calls unchanged.
+// The part of a row's last block that the row sees. Behind it may lie anything, NaN included: it is never multiplied.
+struct Tail {
+  i64 steps = 0;                 // whole steps
+  const byte* values = nullptr;
+  const byte* half = nullptr;    // one more step whose second position is masked out; null = none
+};
+
+// out[MR][NV vectors] += p * V over blocks [b0, b1), then the tail; accumulators pass through memory between calls unchanged.
 template <class Op, int MR, int NV, class ValueAt>
 inline void value_tile(i64 b0, i64 b1, i64 steps_per_block, i64 step_bytes, const byte* p, i64 p_bytes, i64 column, float* out,
-                       i64 out_ld, const ValueAt& value_at) {
+                       i64 out_ld, const ValueAt& value_at, const Tail& tail) {
   Acc<MR, NV> acc;
 #pragma GCC unroll 8
   for (int r = 0; r < MR; ++r)
 #pragma GCC unroll 8
     for (int j = 0; j < NV; ++j) acc.v[r][j] = load(out + r * out_ld + column + j * W);
-  for (i64 b = b0; b < b1; ++b) {
-    multiply<Op, MR, NV>(steps_per_block, p + b * steps_per_block * Op::kABytes, p_bytes, Adjacent{value_at(b) + column * 4}, step_bytes,
-                         acc);
-  }
+  p += b0 * steps_per_block * Op::kABytes;
+  for (i64 b = b0; b < b1; ++b, p += steps_per_block * Op::kABytes)
+    multiply<Op, MR, NV>(steps_per_block, p, p_bytes, Adjacent{value_at(b) + column * 4}, step_bytes, acc);
+  if (tail.steps > 0) multiply<Op, MR, NV>(tail.steps, p, p_bytes, Adjacent{tail.values + column * 4}, step_bytes, acc);
+  if (tail.half != nullptr)
+    multiply<Op, MR, NV>(1, p + tail.steps * Op::kABytes, p_bytes, Adjacent{tail.half + column * 4}, step_bytes, acc);
 #pragma GCC unroll 8
   for (int r = 0; r < MR; ++r)
 #pragma GCC unroll 8
     for (int j = 0; j < NV; ++j) store(out + r * out_ld + column + j * W, acc.v[r][j]);
 }
 
-// Queries [first, first + n), blocks [b0, b1), all of them wholly before each query's end.
+// Queries [first, first + n): blocks [b0, b1), all of them wholly before each query's end, then the tail.
 template <class Op, class ValueAt>
-inline void whole_values(const AttentionScratch& s, i64 head_dim, i64 steps_per_block, i64 first, i64 n, i64 b0, i64 b1,
-                         const ValueAt& value_at) {
-  if (b0 >= b1) return;
+inline void weighted_values(const AttentionScratch& s, i64 head_dim, i64 steps_per_block, i64 first, i64 n, i64 b0, i64 b1,
+                            const ValueAt& value_at, const Tail& tail) {
+  if (b0 >= b1 && tail.steps == 0 && tail.half == nullptr) return;
+  const i64 bytes = head_dim * 4;
   for (i64 i = first; i < first + n;) {
     const i64 rows = next_tile(first + n - i);
     const byte* p = s.p + i * s.weight_bytes;
@@ -149,38 +164,19 @@ inline void whole_values(const AttentionScratch& s, i64 head_dim, i64 steps_per_
     i64 column = 0;
     constexpr int kWide = W == 16 ? 4 : 2;
     for (; column + kWide * W <= head_dim; column += kWide * W) {
-      R1_DISPATCH_ROWS(rows, (value_tile<Op, MR, kWide>(b0, b1, steps_per_block, head_dim * 4, p, s.weight_bytes, column, out, head_dim,
-                                                        value_at)))
+      R1_DISPATCH_ROWS(rows, (value_tile<Op, MR, kWide>(b0, b1, steps_per_block, bytes, p, s.weight_bytes, column, out, head_dim,
+                                                        value_at, tail)))
     }
     for (; column < head_dim; column += W) {
-      R1_DISPATCH_ROWS(rows, (value_tile<Op, MR, 1>(b0, b1, steps_per_block, head_dim * 4, p, s.weight_bytes, column, out, head_dim,
-                                                    value_at)))
+      R1_DISPATCH_ROWS(rows, (value_tile<Op, MR, 1>(b0, b1, steps_per_block, bytes, p, s.weight_bytes, column, out, head_dim,
+                                                    value_at, tail)))
     }
     i += rows;
   }
 }
 
-// The first `valid` positions of a query's last block; what lies behind them may be anything, NaN included.
 template <class Op, bool kBf16>
-inline void partial_values(i64 head_dim, i64 valid, const byte* p, const byte* values, float* out) {
-  const i64 whole = kBf16 ? valid / 2 : valid;
-  for (i64 column = 0; column < head_dim; column += W) {
-    Acc<1, 1> acc;
-    acc.v[0][0] = load(out + column);
-    multiply<Op, 1, 1>(whole, p, 0, Adjacent{values + column * 4}, head_dim * 4, acc);
-    if constexpr (kBf16) {
-      if (valid % 2 != 0) {
-        byte masked[sizeof(vf)];
-        store_bits(masked, load_bits<vu>(values + (whole * head_dim + column) * 4) & 0xffffu);
-        multiply<Op, 1, 1>(1, p + whole * Op::kABytes, 0, Adjacent{masked}, 0, acc);
-      }
-    }
-    store(out + column, acc.v[0][0]);
-  }
-}
-
-template <class Op, bool kBf16>
-inline void attention_typed(const AttentionCall& c, i64 begin, i64 count, i64 joint, i64 kv_head, byte* base) {
+inline void attention_typed(const AttentionCall& c, i64 begin, i64 count, i64 joint, bool same_sequence, i64 kv_head, byte* base) {
   using T = std::conditional_t<kBf16, bf16, float>;
   const AttentionShape& shape = c.shape;
   const i64 d = shape.head_dim, reps = shape.heads / shape.kv_heads, n = count * reps;
@@ -203,25 +199,34 @@ inline void attention_typed(const AttentionCall& c, i64 begin, i64 count, i64 jo
   const auto at = [&](i64 row, i64 offset) {
     return [blocks = c.rows[begin + row].blocks, offset](i64 b) { return static_cast<const byte*>(blocks[b]) + offset; };
   };
-  all_scores<Op>(steps, s, 0, n, 0, joint, scale, at(0, keys_offset));
+  // Rows of one sequence score against all its blocks together: a position beyond a row's own spoils only its own lane,
+  // which the softmax masks.
+  const i64 joint_scores = same_sequence ? s.padded / kKvBlock : joint;
+  all_scores<Op>(steps, s, 0, n, 0, joint_scores, scale, at(0, keys_offset));
   for (i64 r = 0; r < count; ++r) {
     const i64 length = c.rows[begin + r].position + 1;
-    all_scores<Op>(steps, s, r * reps, reps, joint, (length + kKvBlock - 1) / kKvBlock, scale, at(r, keys_offset));
+    all_scores<Op>(steps, s, r * reps, reps, joint_scores, (length + kKvBlock - 1) / kKvBlock, scale, at(r, keys_offset));
     for (i64 i = r * reps; i < (r + 1) * reps; ++i) {
       float max;
       s.sums[i] = softmax_row<Op, kBf16>(s.scores + i * s.padded, length, s.p + i * s.weight_bytes, &max);
       if (c.lse != nullptr) c.lse[(begin + r) * shape.heads + kv_head * reps + i % reps] = max + __builtin_logf(s.sums[i]);
     }
   }
-  whole_values<Op>(s, d, steps_per_block, 0, n, 0, joint, at(0, values_offset));
+  weighted_values<Op>(s, d, steps_per_block, 0, n, 0, joint, at(0, values_offset), Tail{});
   for (i64 r = 0; r < count; ++r) {
-    const i64 length = c.rows[begin + r].position + 1, whole = length / kKvBlock;
-    whole_values<Op>(s, d, steps_per_block, r * reps, reps, joint, whole, at(r, values_offset));
-    for (i64 i = r * reps; i < (r + 1) * reps; ++i) {
-      if (length % kKvBlock != 0) {
-        partial_values<Op, kBf16>(d, length % kKvBlock, s.p + i * s.weight_bytes + whole * steps_per_block * Op::kABytes,
-                                  at(r, values_offset)(whole), s.out + i * d);
+    const i64 length = c.rows[begin + r].position + 1, whole = length / kKvBlock, valid = length % kKvBlock;
+    alignas(64) byte half[kMaxHeadDim * 4];
+    Tail tail;
+    if (valid > 0) {
+      tail.values = at(r, values_offset)(whole);
+      tail.steps = kBf16 ? valid / 2 : valid;
+      if (kBf16 && valid % 2 != 0) {
+        tail.half = half;
+        for (i64 j = 0; j < d; j += W) store_bits(half + j * 4, load_bits<vu>(tail.values + (tail.steps * d + j) * 4) & 0xffffu);
       }
+    }
+    weighted_values<Op>(s, d, steps_per_block, r * reps, reps, joint, whole, at(r, values_offset), tail);
+    for (i64 i = r * reps; i < (r + 1) * reps; ++i) {
       const vf inverse = splat(1.f / s.sums[i]);
       T* out = reinterpret_cast<T*>(c.out) + (begin + r) * c.out_ld + (kv_head * reps + i % reps) * d;
       for (i64 j = 0; j < d; j += W) store(out + j, load(s.out + i * d + j) * inverse);
@@ -229,9 +234,9 @@ inline void attention_typed(const AttentionCall& c, i64 begin, i64 count, i64 jo
   }
 }
 
-inline void attention(const AttentionCall& c, i64 begin, i64 count, i64 joint, i64 kv_head, byte* scratch) {
-  if (c.shape.type == Type::kBF16) attention_typed<OpBf16, true>(c, begin, count, joint, kv_head, scratch);
-  else attention_typed<OpF32, false>(c, begin, count, joint, kv_head, scratch);
+inline void attention(const AttentionCall& c, i64 begin, i64 count, i64 joint, bool same_sequence, i64 kv_head, byte* scratch) {
+  if (c.shape.type == Type::kBF16) attention_typed<OpBf16, true>(c, begin, count, joint, same_sequence, kv_head, scratch);
+  else attention_typed<OpF32, false>(c, begin, count, joint, same_sequence, kv_head, scratch);
 }
 
 inline void write_kv(const WriteKvCall& c, i64 begin, i64 end) {

@@ -33,11 +33,12 @@ R1_INLINE void finish_vector(const GemmCall& g, i64 row, i64 column, vf v) {
   }
 }
 
-template <class Op, int MR, int NV>
-inline void gemm_tile(const GemmCall& g, i64 steps, const byte* a, i64 a_row_bytes, const byte* b, i64 row, i64 column) {
+template <class Op, int MR, int NV, int kLines>
+inline void gemm_tile(const GemmCall& g, i64 steps, const byte* a, i64 a_row_bytes, const byte* b, i64 row, i64 column,
+                      const byte* ahead) {
   Acc<MR, NV> acc;
   acc.clear();
-  multiply<Op, MR, NV>(steps, a, a_row_bytes, Adjacent{b}, kStepBytes, acc);
+  multiply<Op, MR, NV, kLines>(steps, a, a_row_bytes, Adjacent{b}, kStepBytes, acc, ahead);
 #pragma GCC unroll 8
   for (int r = 0; r < MR; ++r)
 #pragma GCC unroll 8
@@ -45,18 +46,17 @@ inline void gemm_tile(const GemmCall& g, i64 steps, const byte* a, i64 a_row_byt
 }
 
 // One panel times `rows` <= kMaxTileRows rows.
-template <class Op>
+template <class Op, int kLines>
 inline void gemm_panel_tile(const GemmCall& g, i64 steps, const byte* a, i64 a_row_bytes, const byte* panel, i64 row, i64 rows,
-                            i64 column) {
+                            i64 column, const byte* ahead) {
 #if defined(__AVX512F__)
-  R1_DISPATCH_ROWS(rows, (gemm_tile<Op, MR, 4>(g, steps, a, a_row_bytes, panel, row, column)))
+  R1_DISPATCH_ROWS(rows, (gemm_tile<Op, MR, 4, kLines>(g, steps, a, a_row_bytes, panel, row, column, ahead)))
 #else
   // 16 registers: a wide tile for few rows, two narrow ones otherwise.
-  if (rows == 1) return gemm_tile<Op, 1, 4>(g, steps, a, a_row_bytes, panel, row, column);
-  for (int half = 0; half < 2; ++half) {
-    const i64 offset = half * 2 * W;
-    if (column + offset >= g.n) break;
-    R1_DISPATCH_ROWS(rows, (gemm_tile<Op, MR, 2>(g, steps, a, a_row_bytes, panel + offset * 4, row, column + offset)))
+  if (rows == 1) return gemm_tile<Op, 1, 4, kLines>(g, steps, a, a_row_bytes, panel, row, column, ahead);
+  R1_DISPATCH_ROWS(rows, (gemm_tile<Op, MR, 2, kLines>(g, steps, a, a_row_bytes, panel, row, column, ahead)))
+  if (column + 2 * W < g.n) {
+    R1_DISPATCH_ROWS(rows, (gemm_tile<Op, MR, 2, 0>(g, steps, a, a_row_bytes, panel + 2 * W * 4, row, column + 2 * W, ahead)))
   }
 #endif
 }
@@ -71,7 +71,13 @@ inline void gemm_range(const GemmCall& g, i64 panel_begin, i64 panel_end, i64 ro
   const i64 panel_bytes = padded_steps(g.type, g.k, step_multiple) * kStepBytes;
   // bf16 rows go straight from memory unless the Op wants them widened or the last pair would reach beyond the row.
   const bool prepare = g.type == Type::kBF16 && (Op::kABytes == 8 || g.k % 2 != 0);
+  // The first tiles of a panel fetch the next panel into L2, each an equal part of its kLinesPerStep lines a step.
+  constexpr i64 kLinesPerStep = kStepBytes / 64;
+  const i64 row_tiles = (row_end - row_begin + kMaxTileRows - 1) / kMaxTileRows;
+  const i64 lines = row_tiles == 1 ? kLinesPerStep : row_tiles <= 3 ? (kLinesPerStep + 1) / 2 : (kLinesPerStep + 3) / 4;
   for (i64 panel = panel_begin; panel < panel_end; ++panel) {
+    const byte* here = g.b + panel * panel_bytes;
+    i64 fetched = panel + 1 < panel_end ? 0 : kLinesPerStep;
     for (i64 row = row_begin; row < row_end;) {
       const i64 rows = next_tile(row_end - row);
       const byte* a = g.a + row * g.lda * element;
@@ -82,7 +88,15 @@ inline void gemm_range(const GemmCall& g, i64 panel_begin, i64 panel_end, i64 ro
           prepare_a_row<Op>(reinterpret_cast<const bf16*>(a) + r * g.lda, g.k, steps, scratch + r * a_row_bytes);
         a = scratch;
       }
-      gemm_panel_tile<Op>(g, steps, a, a_row_bytes, g.b + panel * panel_bytes, row, rows, panel * kPanelColumns);
+      const byte* ahead = here + panel_bytes + fetched * steps * 64;
+      const i64 column = panel * kPanelColumns;
+      switch (fetched < kLinesPerStep ? lines : 0) {
+        case 0: gemm_panel_tile<Op, 0>(g, steps, a, a_row_bytes, here, row, rows, column, ahead); break;
+        case 1: gemm_panel_tile<Op, 1>(g, steps, a, a_row_bytes, here, row, rows, column, ahead); break;
+        case 2: gemm_panel_tile<Op, 2>(g, steps, a, a_row_bytes, here, row, rows, column, ahead); break;
+        default: gemm_panel_tile<Op, 4>(g, steps, a, a_row_bytes, here, row, rows, column, ahead); break;
+      }
+      fetched += lines;
       row += rows;
     }
   }

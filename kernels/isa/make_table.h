@@ -10,10 +10,43 @@
 
 namespace r1::cpu::R1_ISA {
 
+// As many independent chains as the product's tile has, without loads.
+template <class Op> inline double peak_of(i64 steps, int macs_per_lane) {
+  constexpr int kRows = 6, kVectors = W == 16 ? 4 : 2;
+  Acc<kRows, kVectors> acc;
+  acc.clear();
+  const byte zeros[64] = {};
+  typename Op::A a = Op::a(zeros, 0);
+  typename Op::B b = Op::b(zeros, 0);
+#if defined(__x86_64__)
+  // Unknown to the compiler, so that it neither computes the loop in advance nor merges equal chains.
+  __asm__ volatile("" : "+v"(a), "+v"(b));
+#pragma GCC unroll 8
+  for (int r = 0; r < kRows; ++r)
+#pragma GCC unroll 8
+    for (int j = 0; j < kVectors; ++j) __asm__ volatile("" : "+v"(acc.v[r][j]));
+#endif
+  for (i64 s = 0; s < steps; ++s) {
+#pragma GCC unroll 8
+    for (int r = 0; r < kRows; ++r)
+#pragma GCC unroll 8
+      for (int j = 0; j < kVectors; ++j) acc.v[r][j] = Op::mac(acc.v[r][j], a, b);
+  }
+  vf sum = zero();
+  for (int r = 0; r < kRows; ++r)
+    for (int j = 0; j < kVectors; ++j) sum = sum + acc.v[r][j];
+  // The sum is 0; adding it keeps the loop alive.
+  return 2.0 * static_cast<double>(steps) * kRows * kVectors * W * macs_per_lane + sum_lanes(sum);
+}
+inline double peak(Type type, i64 steps) {
+  return type == Type::kF32 ? peak_of<OpF32>(steps, 1) : peak_of<OpBf16>(steps, OpBf16::kABytes == 4 ? 2 : 1);
+}
+
 constexpr Table make_table(Isa isa, bool (*trial)()) {
   Table t{};
   t.isa = isa;
   t.trial = trial;
+  t.peak = peak;
   t.panel_columns = kPanelColumns;
   t.step_multiple = 1;
   t.gemm_scratch = gemm_scratch;

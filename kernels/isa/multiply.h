@@ -75,9 +75,13 @@ template <int NV> struct Scattered {
   R1_INLINE const byte* at(int j) const { return p[j]; }
 };
 
-template <class Op, int MR, int NV, class BPlace>
-R1_INLINE void multiply(i64 steps, const byte* a, i64 a_row_bytes, const BPlace& b, i64 b_step_bytes, Acc<MR, NV>& acc) {
+// kLines: cache lines behind `ahead` to fetch in every step, for the product that comes next.
+template <class Op, int MR, int NV, int kLines = 0, class BPlace>
+R1_INLINE void multiply(i64 steps, const byte* a, i64 a_row_bytes, const BPlace& b, i64 b_step_bytes, Acc<MR, NV>& acc,
+                        const byte* ahead = nullptr) {
   for (i64 s = 0; s < steps; ++s) {
+#pragma GCC unroll 4
+    for (int line = 0; line < kLines; ++line) __builtin_prefetch(ahead + (s * kLines + line) * 64, 0, 2);
 #pragma GCC unroll 2
     for (int part = 0; part < Op::kParts; ++part) {
       typename Op::B bv[NV];
@@ -105,7 +109,7 @@ R1_INLINE void multiply(i64 steps, const byte* a, i64 a_row_bytes, const BPlace&
   }
 
 // How many of `left` rows the next tile takes, so that the last tile is not a small rest: 8 = 4 + 4, not 6 + 2.
-inline constexpr i64 kMaxTileRows = 6;
+inline constexpr i64 kMaxTileRows = W == 16 ? 6 : 4;
 R1_INLINE i64 next_tile(i64 left) {
   const i64 tiles = (left + kMaxTileRows - 1) / kMaxTileRows;
   return (left + tiles - 1) / tiles;

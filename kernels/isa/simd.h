@@ -127,6 +127,15 @@ R1_INLINE vu round_bf16(vf v) {
 #endif
 }
 R1_INLINE void store(bf16* p, vf v) { store_bits(p, narrow(round_bf16(v))); }
+// The same but for denormal results, which the instruction makes 0: for weights of a sum.
+R1_INLINE void store_fast(bf16* p, vf v) {
+#if defined(__AVX512BF16__)
+  const __m256bh h = _mm512_cvtneps_pbh((__m512)v);
+  __builtin_memcpy(p, &h, 32);
+#else
+  store(p, v);
+#endif
+}
 
 // The first n < W elements; the rest are `fill`, untouched in memory.
 template <class T> R1_INLINE vf load_part(const T* p, i64 n, float fill = 0.f) {
@@ -192,10 +201,14 @@ template <class T> R1_INLINE float scalar(const T* p) {
   }
 }
 
-// exp(x), relative error below 2e-7 (tested) for results in the normal range; 0 below -87.3, +inf above 88.7; NaN stays NaN.
-R1_INLINE vf exp(vf x) {
+// exp without its range checks: n = round(x / ln 2), and a polynomial of the rest.
+struct ExpParts {
+  vf p;  // exp(x - n ln 2)
+  vf n;
+  vf t;  // n in the low bits
+};
+R1_INLINE ExpParts exp_parts(vf x) {
   const vf magic = splat(12582912.f);  // 1.5 * 2^23: adding it rounds to an integer in the low bits
-  const vf low = splat(-87.33f), high = splat(88.72f);
   const vf t = fma(x, splat(1.44269504088896341f), magic);
   const vf n = t - magic;
   vf r = fma(n, splat(-0.693359375f), x);  // ln 2 in two parts; the first product is exact
@@ -207,21 +220,39 @@ R1_INLINE vf exp(vf x) {
   p = fma(p, r, splat(1.6666665459e-1f));
   p = fma(p, r, splat(5.0000001201e-1f));
   p = fma(p, r * r, r) + splat(1.f);
+  return {p, n, t};
+}
+
+inline constexpr float kExpLow = -87.33f, kExpHigh = 88.72f;  // below: 0; above: infinity
+
+// exp(x), relative error below 2e-7 (tested) for results in the normal range; 0 below -87.33, +inf above 88.72; NaN stays NaN.
+R1_INLINE vf exp(vf x) {
+  const ExpParts e = exp_parts(x);
 #if defined(__AVX512F__)
-  const vf y = (vf)_mm512_scalef_ps((__m512)p, (__m512)n);
-  const __mmask16 tiny = _mm512_cmp_ps_mask((__m512)x, (__m512)low, _CMP_LT_OQ);
-  (void)high;
-  const __mmask16 inf = _mm512_cmp_ps_mask((__m512)x, (__m512)high, _CMP_GT_OQ);
+  const vf y = (vf)_mm512_scalef_ps((__m512)e.p, (__m512)e.n);
+  const __mmask16 inf = _mm512_cmp_ps_mask((__m512)x, _mm512_set1_ps(kExpHigh), _CMP_GT_OQ);
   const __m512 z = _mm512_mask_mov_ps((__m512)y, inf, _mm512_set1_ps(__builtin_inff()));
-  return (vf)_mm512_mask_mov_ps(z, tiny, _mm512_setzero_ps());
+  return (vf)_mm512_maskz_mov_ps(_mm512_cmp_ps_mask((__m512)x, _mm512_set1_ps(kExpLow), _CMP_NLT_UQ), z);
 #else
   // 2^n by adding n to the exponent, in two steps because n may be 128.
-  const vi in = (vi)t - (vi)magic;
-  const vi half = in >> 1;
-  const vf y = (vf)((vi)p + (half << 23)) * (vf)(((in - half) + 127) << 23);
-  const vf in_range = y;
-  vf out = x < low ? zero() : in_range;
-  out = x > high ? splat(__builtin_inff()) : out;
+  const vi n = (vi)e.t - (vi)splat(12582912.f);
+  const vi half = n >> 1;
+  const vf y = (vf)((vi)e.p + (half << 23)) * (vf)(((n - half) + 127) << 23);
+  vf out = x < splat(kExpLow) ? zero() : y;
+  out = x > splat(kExpHigh) ? splat(__builtin_inff()) : out;
+  return x == x ? out : x;
+#endif
+}
+
+// The same bits for x <= 0 or NaN, with fewer checks.
+R1_INLINE vf exp_nonpositive(vf x) {
+  const ExpParts e = exp_parts(x);
+#if defined(__AVX512F__)
+  const __mmask16 normal = _mm512_cmp_ps_mask((__m512)x, _mm512_set1_ps(kExpLow), _CMP_NLT_UQ);
+  return (vf)_mm512_maskz_scalef_ps(normal, (__m512)e.p, (__m512)e.n);
+#else
+  const vf y = (vf)((vi)e.p + ((vi)e.t << 23));  // the constant's own bits leave at the top
+  const vf out = x < splat(kExpLow) ? zero() : y;
   return x == x ? out : x;
 #endif
 }
