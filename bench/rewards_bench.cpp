@@ -22,7 +22,8 @@ struct Case {
 
 std::string prose(std::size_t bytes) {
   std::string out;
-  while (out.size() < bytes) out += "First we add 37 and 45, which gives 37 + 45 = 82, and then we look at what is left of it.\n";
+  while (out.size() < bytes)
+    out += "First we add 37 and 45, which gives 37 + 45 = 82, and then we look at what is left of it.\n";
   return out;
 }
 
@@ -32,14 +33,30 @@ int main(int argc, char** argv) {
   const double budget = argc > 1 ? std::atof(argv[1]) : 0.5;
   const std::string think = "<think>" + prose(1000) + "</think>\n<answer>", close = "</answer>";
   const std::vector<Case> cases = {
-      {"math_short_integer", "math", "{extract: last_number, require_end: true}", "82", {"37 + 45 = 82", "The sum is 83.", "The answer is 82."}},
+      {"math_short_integer",
+       "math",
+       "{extract: last_number, require_end: true}",
+       "82",
+       {"37 + 45 = 82", "The sum is 83.", "The answer is 82."}},
       {"math_boxed_integer", "math", "{}", "1234", {"So it is \\boxed{1,234}.", "\\boxed{1233}", "\\boxed{1234}"}},
-      {"math_fraction_decimal", "math", "{}", "\\frac{3}{8}", {"\\boxed{0.375}", "\\boxed{\\dfrac{6}{16}}", "\\boxed{37.5\\%}"}},
-      {"math_text_answer", "math", "{}", "\\frac{\\sqrt{3}}{2}", {"\\boxed{\\dfrac{\\sqrt3}{2}}", "\\boxed{\\frac{\\sqrt{2}}{3}}"}},
+      {"math_fraction_decimal",
+       "math",
+       "{}",
+       "\\frac{3}{8}",
+       {"\\boxed{0.375}", "\\boxed{\\dfrac{6}{16}}", "\\boxed{37.5\\%}"}},
+      {"math_text_answer",
+       "math",
+       "{}",
+       "\\frac{\\sqrt{3}}{2}",
+       {"\\boxed{\\dfrac{\\sqrt3}{2}}", "\\boxed{\\frac{\\sqrt{2}}{3}}"}},
       {"math_1kB_solution", "math", "{}", "82", {prose(1000) + "The final answer is 82.", prose(1000)}},
       {"math_100kB_solution", "math", "{}", "82", {prose(100'000) + "\\boxed{82}"}},
       {"format_1kB", "format", "{}", "", {think + "82" + close, think}},
-      {"countdown", "countdown", "{}", "", {"<answer>(24 + 18) + 4 = 46</answer>", "<answer>24 * 18 - 4</answer>", "I do not know"}},
+      {"countdown",
+       "countdown",
+       "{}",
+       "",
+       {"<answer>(24 + 18) + 4 = 46</answer>", "<answer>24 * 18 - 4</answer>", "I do not know"}},
       {"exact_match", "exact_match", "{}", "u r f m", {"u r f m", "U R F M.", "m f r u"}},
       {"repetition_1kB", "repetition", "{}", "", {prose(1000)}},
   };
@@ -65,8 +82,10 @@ int main(int argc, char** argv) {
       ++groups;
     } while (seconds_since(start) < budget);
     const double s = seconds_since(start), scores = static_cast<double>(groups) * 8;
-    std::printf("{\"bench\": \"rewards\", \"case\": \"%s\", \"scores_per_s\": %.0f, \"us_per_score\": %.3f, \"MB_per_s\": %.1f, \"threads\": 1}\n", c.name,
-                scores / s, 1e6 * s / scores, static_cast<double>(groups) * static_cast<double>(bytes) / s / 1e6);
+    std::printf(
+        "{\"bench\": \"rewards\", \"case\": \"%s\", \"scores_per_s\": %.0f, \"us_per_score\": %.3f, \"MB_per_s\": "
+        "%.1f, \"threads\": 1}\n",
+        c.name, scores / s, 1e6 * s / scores, static_cast<double>(groups) * static_cast<double>(bytes) / s / 1e6);
   }
   return 0;
 }

@@ -30,7 +30,8 @@ DatasetOptions dataset_options(const DataSection& data) {
   return o;
 }
 
-std::vector<Prompt> generate_prompts(const DataSection& data, const std::string& key, std::shared_ptr<const Tokenizer> tokenizer) {
+std::vector<Prompt> generate_prompts(const DataSection& data, const std::string& key,
+                                     std::shared_ptr<const Tokenizer> tokenizer) {
   const GeneratedData& g = *data.generate;
   DatasetOptions options = dataset_options(data);
   options.prompt_column = "prompt";
@@ -50,8 +51,9 @@ std::vector<Prompt> generate_prompts(const DataSection& data, const std::string&
     if (g.distinct) {
       if (!seen.insert(json.at("prompt").get<std::string>()).second) {
         if (i - last_new < kPatience) continue;
-        throw ConfigError(message(key, ".generate: ", g.task, " of level ", g.level, " has only ", prompts.size(), " different ", g.split,
-                                  " prompts, but n is ", wanted, "; lower n, raise level, or set distinct: false"));
+        throw ConfigError(message(key, ".generate: ", g.task, " of level ", g.level, " has only ", prompts.size(),
+                                  " different ", g.split, " prompts, but n is ", wanted,
+                                  "; lower n, raise level, or set distinct: false"));
       }
       last_new = i;
     }
@@ -66,7 +68,8 @@ std::vector<Prompt> generate_prompts(const DataSection& data, const std::string&
 
 }  // namespace
 
-RecipePrompts load_recipe_prompts(const DataSection& data, const std::string& key, std::shared_ptr<const Tokenizer> tokenizer, const Rubric& rubric) {
+RecipePrompts load_recipe_prompts(const DataSection& data, const std::string& key,
+                                  std::shared_ptr<const Tokenizer> tokenizer, const Rubric& rubric) {
   RecipePrompts out;
   if (data.generate) {
     out.prompts = generate_prompts(data, key, std::move(tokenizer));
@@ -77,8 +80,10 @@ RecipePrompts load_recipe_prompts(const DataSection& data, const std::string& ke
   }
   const PromptCheck check = rubric.check_prompts(out.prompts);
   if (check.problems.empty()) return out;
-  if (!data.skip_bad_rows) throw DataError(message(key, ": ", check.summary(), " (data.on_error: skip leaves such rows out)"));
-  if (check.problems.size() == out.prompts.size()) throw DataError(message(key, ": no prompt can be scored: ", check.summary()));
+  if (!data.skip_bad_rows)
+    throw DataError(message(key, ": ", check.summary(), " (data.on_error: skip leaves such rows out)"));
+  if (check.problems.size() == out.prompts.size())
+    throw DataError(message(key, ": no prompt can be scored: ", check.summary()));
   std::size_t next = 0;
   std::vector<Prompt> kept;
   for (std::size_t i = 0; i < out.prompts.size(); ++i) {

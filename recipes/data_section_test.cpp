@@ -69,7 +69,8 @@ bool contains(const std::string& text, const std::string& part) {
   return false;
 }
 
-DataSection generated(const std::string& task, int level, std::int64_t n, const std::string& split = "train", bool distinct = false) {
+DataSection generated(const std::string& task, int level, std::int64_t n, const std::string& split = "train",
+                      bool distinct = false) {
   DataSection d;
   d.generate = GeneratedData{task, level, n, 0, split, distinct};
   return d;
@@ -98,7 +99,8 @@ TEST_CASE("distinct prompts: the first n different ones, and never one of the ot
   for (const Prompt& p : train_prompts) train.insert(p.text);
   CHECK(texts.size() == 300);
   for (const std::string& text : texts) CHECK_FALSE(train.contains(text));
-  CHECK(contains(error_of<ConfigError>([] { load(generated("add", 1, 1000, "test", true)); }), "different test prompts"));
+  CHECK(
+      contains(error_of<ConfigError>([] { load(generated("add", 1, 1000, "test", true)); }), "different test prompts"));
   CHECK(contains(error_of<ConfigError>([] { load(generated("addition", 1, 10)); }), "addition"));
 }
 
@@ -114,7 +116,9 @@ TEST_CASE("files: instruction, columns, and rows that no reward can judge") {
   CHECK(contains(prompts[0].text, "1+1?\nUse \\boxed{}.\n"));
   d.instruction.clear();
 
-  write("{\"question\": \"1+1?\", \"answer\": \"2\"}\n{\"question\": \"2+2?\"}\n{\"question\": \"3+3?\", \"answer\": \" \"}\n");
+  write(
+      "{\"question\": \"1+1?\", \"answer\": \"2\"}\n{\"question\": \"2+2?\"}\n{\"question\": \"3+3?\", \"answer\": \" "
+      "\"}\n");
   const std::string error = error_of<DataError>([&] { load(d); });
   CHECK(contains(error, "2 of 3 prompts cannot be scored"));
   CHECK(contains(error, "on_error: skip"));

@@ -8,7 +8,8 @@ namespace {
 
 constexpr auto kPresets = std::to_array<Preset>({
     {"r1_zero", "arXiv:2501.12948 and its Nature supplement",
-     "optimizer betas, weight decay, schedule and gradient clip are not published: DeepSeek-V3's values (arXiv:2412.19437)",
+     "optimizer betas, weight decay, schedule and gradient clip are not published: DeepSeek-V3's values "
+     "(arXiv:2412.19437)",
      R"(rollout: {samples_per_prompt: 16, temperature: 1.0}
 rl:
   prompts_per_rollout: 512       # 8,192 completions, split into 16 updates of 32 questions x 16
@@ -38,7 +39,8 @@ rl:
   advantage: {kind: group_zscore}
   kl: {coefficient: 0.04, estimator: k3}
 )"},
-    {"dapo", "arXiv:2503.14476", "its rewards are +1 / -1 and the overlong punishment; a recipe with rewards of its own replaces them",
+    {"dapo", "arXiv:2503.14476",
+     "its rewards are +1 / -1 and the overlong punishment; a recipe with rewards of its own replaces them",
      R"(rollout: {samples_per_prompt: 16, temperature: 1.0}
 rewards:
   - {name: math, correct: 1, wrong: -1}

@@ -18,7 +18,8 @@ void read_model(ConfigReader reader, Recipe& recipe) {
 }
 
 void read_train(ConfigReader reader, Recipe& recipe) {
-  recipe.learner.tokens_per_micro_batch = reader.get_in<std::int64_t>("tokens_per_micro_batch", 8192, 1, std::int64_t{1} << 30);
+  recipe.learner.tokens_per_micro_batch =
+      reader.get_in<std::int64_t>("tokens_per_micro_batch", 8192, 1, std::int64_t{1} << 30);
   recipe.policy.recompute = reader.get<bool>("recompute", true);
   recipe.threads = reader.get_in<int>("threads", 0, 0, 4096);
   recipe.trainer.reward_threads = reader.get_in<int>("reward_threads", 1, 1, 256);
@@ -46,7 +47,8 @@ void check_together(const Recipe& recipe, ConfigReader& rollout) {
     std::vector<RewardResult> result(1);
     e.reward->score(SampleGroup{{}, {c}}, result);
     if (result[0].value == 0.f) {
-      rollout.fail("stop", "\"</answer>\" is cut from the text, so reward '" + e.label + "' would never see the answer closed; add stop_closes_answer: true to that reward");
+      rollout.fail("stop", "\"</answer>\" is cut from the text, so reward '" + e.label +
+                               "' would never see the answer closed; add stop_closes_answer: true to that reward");
     }
   }
 }
@@ -60,7 +62,9 @@ Recipe build(const Config& written, RewardContext context) {
       for (const Preset& p : presets()) names.emplace_back(p.name);
       const std::string near = nearest_name(*name, names);
       ConfigReader root(config);
-      root.section("rl").fail("preset", message("= ", *name, " is no preset", near.empty() ? "" : message("; did you mean '", near, "'?"), " Known: ", join_names(names)));
+      root.section("rl").fail(
+          "preset", message("= ", *name, " is no preset", near.empty() ? "" : message("; did you mean '", near, "'?"),
+                            " Known: ", join_names(names)));
     }
     config = config.with_defaults(std::string(preset->yaml), std::string(preset->name));
   }
@@ -94,7 +98,8 @@ Recipe load_recipe(const std::filesystem::path& path, std::span<const std::strin
   return build(Config::load(path, overrides), std::move(context));
 }
 
-Recipe parse_recipe(const std::string& yaml, const std::string& name, std::span<const std::string> overrides, RewardContext context) {
+Recipe parse_recipe(const std::string& yaml, const std::string& name, std::span<const std::string> overrides,
+                    RewardContext context) {
   return build(Config::parse(yaml, name, overrides), std::move(context));
 }
 

@@ -1,5 +1,5 @@
-// A recipe: one YAML file with overrides and a preset -> the option structs of every part of a GRPO run, checked as a whole
-// before any work. The sections and their keys are described at the structs; docs: ux.md "Recipe (YAML)".
+// A recipe: one YAML file with overrides and a preset -> the option structs of every part of a GRPO run, checked as a
+// whole before any work. The sections and their keys are described at the structs; docs: ux.md "Recipe (YAML)".
 #pragma once
 
 #include <cstdint>
@@ -24,39 +24,42 @@ namespace r1 {
 
 // model:
 struct ModelSection {
-  std::string path;           // HF directory, GGUF file, or a hub name in the local cache. Required.
-  DType dtype = DType::kBF16; // dtype: bfloat16 or float32, of the live weights; the optimizer's master is float32
+  std::string path;            // HF directory, GGUF file, or a hub name in the local cache. Required.
+  DType dtype = DType::kBF16;  // dtype: bfloat16 or float32, of the live weights; the optimizer's master is float32
 };
 
 // output:
 struct OutputSection {
-  std::filesystem::path dir;      // the run folder; default runs/NAME of the recipe file
-  int keep = 3;                   // checkpoints that stay; 0 = all
+  std::filesystem::path dir;        // the run folder; default runs/NAME of the recipe file
+  int keep = 3;                     // checkpoints that stay; 0 = all
   std::int64_t samples_every = 10;  // updates between transcripts in samples/ and on the screen; 0 = none
   bool tensorboard = true;
 };
 
 struct Recipe {
-  std::string name;               // file name without extension
+  std::string name;  // file name without extension
   ModelSection model;
   DataSection data;
   std::optional<DataSection> eval_data;  // none = no evaluation
-  LocalEngineOptions engine;      // rollout: max_rows, kv_cache_gb, prefill_tokens_per_step
-  TrainerOptions trainer;         // rollout:, rl:, eval:, output.save_every, seed
-  GrpoOptions learner;            // rl:, train.tokens_per_micro_batch
-  TransformerPolicy::Options policy;  // train.recompute
-  int threads = 0;                // train.threads; 0 = all usable cores
+  LocalEngineOptions engine;             // rollout: max_rows, kv_cache_gb, prefill_tokens_per_step
+  TrainerOptions trainer;                // rollout:, rl:, eval:, output.save_every, seed
+  GrpoOptions learner;                   // rl:, train.tokens_per_micro_batch
+  TransformerPolicy::Options policy;     // train.recompute
+  int threads = 0;                       // train.threads; 0 = all usable cores
   OutputSection output;
-  std::shared_ptr<const Rubric> rubric;  // rewards:
-  std::vector<std::string> warnings;     // settings that work but are probably not meant; one sentence each
+  std::shared_ptr<const Rubric> rubric;    // rewards:
+  std::vector<std::string> warnings;       // settings that work but are probably not meant; one sentence each
   std::optional<ResolvedConfig> resolved;  // every value with its origin, for config.yaml and `r1 plan`
 };
 
-// Reads, merges the preset, checks. Throws ConfigError with file, line, key and remedy for the first problem (unknown keys: for all);
-// also for a data file that does not exist. Reads no data and no model. `context` adds rewards (python, grpc, plugin).
-Recipe load_recipe(const std::filesystem::path& path, std::span<const std::string> overrides = {}, RewardContext context = {});
+// Reads, merges the preset, checks. Throws ConfigError with file, line, key and remedy for the first problem (unknown
+// keys: for all); also for a data file that does not exist. Reads no data and no model. `context` adds rewards (python,
+// grpc, plugin).
+Recipe load_recipe(const std::filesystem::path& path, std::span<const std::string> overrides = {},
+                   RewardContext context = {});
 // The same from text; `name` stands in errors.
-Recipe parse_recipe(const std::string& yaml, const std::string& name, std::span<const std::string> overrides = {}, RewardContext context = {});
+Recipe parse_recipe(const std::string& yaml, const std::string& name, std::span<const std::string> overrides = {},
+                    RewardContext context = {});
 
 // The recipe's digest over everything that decides the numbers of a run: output, evaluation, threads and a constant
 // schedule's number of steps may change between starts.

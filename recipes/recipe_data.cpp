@@ -19,15 +19,18 @@ void check_file(const ConfigReader& reader, const std::string& key, const std::s
   if (path.empty()) path = ".";
   std::error_code ignored;
   if (fs::exists(path, ignored)) {
-    if (!pattern && fs::is_directory(path, ignored)) reader.fail(key, message("names a folder, expected a file: ", file));
+    if (!pattern && fs::is_directory(path, ignored))
+      reader.fail(key, message("names a folder, expected a file: ", file));
     return;
   }
   std::string known;
-  for (const auto& entry : fs::directory_iterator(path.has_parent_path() ? path.parent_path() : fs::path("."), ignored)) {
+  for (const auto& entry :
+       fs::directory_iterator(path.has_parent_path() ? path.parent_path() : fs::path("."), ignored)) {
     const std::array<std::string, 1> name = {entry.path().filename().string()};
     if (!nearest_name(path.filename().string(), name).empty()) known = entry.path().string();
   }
-  reader.fail(key, message("names a file that does not exist: ", file, known.empty() ? "" : message("; did you mean ", known, "?"),
+  reader.fail(key, message("names a file that does not exist: ", file,
+                           known.empty() ? "" : message("; did you mean ", known, "?"),
                            " (paths start at the current folder, ", fs::current_path(ignored).string(), ")"));
 }
 
@@ -62,8 +65,11 @@ void read_source(ConfigReader& reader, const std::string& path_key, const std::s
 DataSection read_data(ConfigReader& reader, const std::string& split) {
   DataSection out;
   read_source(reader, "path", split, out);
-  const std::pair<const char*, std::string*> columns[] = {
-      {"prompt", &out.prompt}, {"answer", &out.answer}, {"id", &out.id}, {"task", &out.task}, {"default_task", &out.default_task}};
+  const std::pair<const char*, std::string*> columns[] = {{"prompt", &out.prompt},
+                                                          {"answer", &out.answer},
+                                                          {"id", &out.id},
+                                                          {"task", &out.task},
+                                                          {"default_task", &out.default_task}};
   for (const auto& [key, value] : columns) {
     if (out.generate) reader.reject(key, "generated rows have columns of their own");
     else *value = reader.get<std::string>(key, "");
@@ -103,7 +109,8 @@ void read_eval(ConfigReader reader, Recipe& recipe) {
   data.shuffle = false;
   data.limit = 0;
   read_source(reader, "data", "test", data);
-  if (data.generate.has_value() != recipe.data.generate.has_value()) data.prompt = data.answer = data.id = data.task = "";
+  if (data.generate.has_value() != recipe.data.generate.has_value())
+    data.prompt = data.answer = data.id = data.task = "";
   data.limit = reader.get_in<std::int64_t>("limit", 0, 0, std::int64_t{1} << 40);
   recipe.eval_data = std::move(data);
 
@@ -118,11 +125,14 @@ void read_eval(ConfigReader reader, Recipe& recipe) {
   t.eval.sampling.max_new_tokens = reader.get_in<int>("max_new_tokens", t.sampling.max_new_tokens, 1, 1 << 24);
   t.eval.seed = reader.get<std::uint64_t>("seed", recipe.trainer.seed);
   if (t.eval.sampling.top_p == 0.f) reader.fail("top_p", "must be above 0");
-  if (!t.eval.greedy && t.eval.samples == 0) reader.fail("samples", "is 0 and greedy is off: nothing would be evaluated");
+  if (!t.eval.greedy && t.eval.samples == 0)
+    reader.fail("samples", "is 0 and greedy is off: nothing would be evaluated");
   for (const int k : t.eval.pass_k) {
-    if (k < 1 || k > t.eval.samples) reader.fail("pass_k", message("holds ", k, "; each must be from 1 to samples (", t.eval.samples, ")"));
+    if (k < 1 || k > t.eval.samples)
+      reader.fail("pass_k", message("holds ", k, "; each must be from 1 to samples (", t.eval.samples, ")"));
   }
-  if (t.eval.samples > 1 && t.eval.sampling.temperature == 0.f) reader.fail("temperature", "is 0: all samples would be the same; use greedy: true and samples: 0");
+  if (t.eval.samples > 1 && t.eval.sampling.temperature == 0.f)
+    reader.fail("temperature", "is 0: all samples would be the same; use greedy: true and samples: 0");
   if (t.eval.samples == 0) {
     reader.reject("temperature", "samples is 0");
     reader.reject("pass_k", "samples is 0");

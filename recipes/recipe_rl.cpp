@@ -73,26 +73,30 @@ void read_loss(ConfigReader& rl, Recipe& recipe) {
     l.kl_estimator = read_name(kl, "estimator", "k3", parse_kl_estimator);
     l.kl_off_policy = kl.get<bool>("off_policy", false);
     if (l.kl_estimator == KlEstimator::kK1) {
-      recipe.warnings.push_back("rl.kl.estimator k1 in the loss has an expected gradient of 0; use k3 or k2, or kl.in_reward");
+      recipe.warnings.push_back(
+          "rl.kl.estimator k1 in the loss has an expected gradient of 0; use k3 or k2, or kl.in_reward");
     }
   } else {
     kl.reject("estimator", "kl.coefficient is 0 (kl.in_reward always uses k1)");
     kl.reject("off_policy", "kl.coefficient is 0");
   }
-  if (recipe.learner.needs_reference()) recipe.learner.reference_refresh = kl.get_in<std::int64_t>("reference_refresh", 0, 0, kMaxSteps);
+  if (recipe.learner.needs_reference())
+    recipe.learner.reference_refresh = kl.get_in<std::int64_t>("reference_refresh", 0, 0, kMaxSteps);
   else kl.reject("reference_refresh", "kl.coefficient and kl.in_reward are 0, so there is no reference model");
 
   ConfigReader mismatch = rl.section("mismatch");
   recipe.learner.old_policy = read_name(mismatch, "old_policy", "recompute", parse_old_policy);
   if (recipe.learner.old_policy == OldPolicy::kBehavior) {
-    for (const char* key : {"correction", "cap", "floor"}) mismatch.reject(key, "with old_policy: behavior the ratio holds the mismatch already");
+    for (const char* key : {"correction", "cap", "floor"})
+      mismatch.reject(key, "with old_policy: behavior the ratio holds the mismatch already");
     l.mismatch = MismatchCorrection::kNone;
   } else {
     l.mismatch = read_name(mismatch, "correction", "token_tis", parse_mismatch_correction);
     if (l.mismatch != MismatchCorrection::kNone) {
       l.mismatch_cap = mismatch.get_in<double>("cap", 2.0, 1e-6, 1e6);
       l.mismatch_floor = mismatch.get_in<double>("floor", 0.0, 0.0, 1e6);
-      if (l.mismatch_floor > l.mismatch_cap) mismatch.fail("floor", message("must not be above cap (", l.mismatch_cap, ")"));
+      if (l.mismatch_floor > l.mismatch_cap)
+        mismatch.fail("floor", message("must not be above cap (", l.mismatch_cap, ")"));
     } else {
       mismatch.reject("cap", "correction is none");
       mismatch.reject("floor", "correction is none");
@@ -111,13 +115,15 @@ void read_advantage(ConfigReader& rl, Recipe& recipe) {
     a.reject("epsilon", message("advantage.kind ", to_string(kind), " divides by no standard deviation"));
   }
   recipe.learner.whiten_advantages = a.get<bool>("whiten", false);
-  if (recipe.learner.whiten_advantages) recipe.learner.whiten_epsilon = a.get_in<double>("whiten_epsilon", 1e-6, 0.0, 1.0);
+  if (recipe.learner.whiten_advantages)
+    recipe.learner.whiten_epsilon = a.get_in<double>("whiten_epsilon", 1e-6, 0.0, 1.0);
   else a.reject("whiten_epsilon", "advantage.whiten is off");
 
   const bool baseline = kind != AdvantageKind::kNone;
   if (baseline && t.samples_per_prompt < 2) {
-    rl.fail("advantage", message("= ", to_string(kind), " compares the samples of a prompt, but rollout.samples_per_prompt is ", t.samples_per_prompt,
-                                 "; use at least 2, or advantage.kind: none"));
+    rl.fail("advantage",
+            message("= ", to_string(kind), " compares the samples of a prompt, but rollout.samples_per_prompt is ",
+                    t.samples_per_prompt, "; use at least 2, or advantage.kind: none"));
   }
 }
 
@@ -136,14 +142,17 @@ void read_rollout(ConfigReader reader, Recipe& recipe) {
   s.stop_strings = reader.get<std::vector<std::string>>("stop", {});
   s.stop_tokens = reader.get<std::vector<int>>("stop_token_ids", {});
   s.want_entropy = reader.get<bool>("entropy", true);
-  if (s.temperature == 0.f) reader.fail("temperature", "is 0: every sample of a prompt would be the same and nothing could be learnt; use 1.0");
+  if (s.temperature == 0.f)
+    reader.fail("temperature", "is 0: every sample of a prompt would be the same and nothing could be learnt; use 1.0");
   if (s.top_p == 0.f) reader.fail("top_p", "must be above 0 (1 = off)");
   for (const std::string& stop : s.stop_strings) {
     if (stop.empty()) reader.fail("stop", "holds an empty text, which would stop at once");
   }
   if (s.top_k != 0 || s.top_p < 1.f || s.min_p > 0.f) {
-    recipe.warnings.push_back("rollout.top_k, top_p or min_p cut the distribution that is sampled from; the learner computes the full one, so the two "
-                              "differ on every token (watch mismatch/*)");
+    recipe.warnings.push_back(
+        "rollout.top_k, top_p or min_p cut the distribution that is sampled from; the learner computes the full one, "
+        "so the two "
+        "differ on every token (watch mismatch/*)");
   }
   LocalEngineOptions& e = recipe.engine;
   e.max_rows = reader.get_in<int>("max_rows", e.max_rows, 1, 1 << 20);
@@ -175,7 +184,8 @@ void read_rl(ConfigReader rl, Recipe& recipe) {
   if (t.dynamic.enabled) {
     t.dynamic.max_rounds = dynamic.get_in<int>("max_rounds", 10, 1, 10000);
     t.dynamic.oversample = dynamic.get_in<double>("oversample", 1.0, 1.0, 100.0);
-    if (t.samples_per_prompt < 2) dynamic.fail("enabled", "needs rollout.samples_per_prompt of at least 2: one sample is never mixed");
+    if (t.samples_per_prompt < 2)
+      dynamic.fail("enabled", "needs rollout.samples_per_prompt of at least 2: one sample is never mixed");
   } else {
     dynamic.reject("max_rounds", "dynamic_sampling.enabled is false");
     dynamic.reject("oversample", "dynamic_sampling.enabled is false");
@@ -183,8 +193,10 @@ void read_rl(ConfigReader rl, Recipe& recipe) {
   g.temperature = t.sampling.temperature;
   g.length_budget = t.sampling.max_new_tokens;
   if (g.updates_per_rollout * g.passes_per_rollout == 1 && g.loss.surrogate == Surrogate::kClip &&
-      (rl.set_by("clip_low") == Origin::Kind::kRecipe || rl.set_by("clip_high") == Origin::Kind::kRecipe) && g.old_policy == OldPolicy::kRecompute) {
-    recipe.warnings.push_back("rl.clip_low and clip_high have no effect: with one update a rollout the ratio is exactly 1");
+      (rl.set_by("clip_low") == Origin::Kind::kRecipe || rl.set_by("clip_high") == Origin::Kind::kRecipe) &&
+      g.old_policy == OldPolicy::kRecompute) {
+    recipe.warnings.push_back(
+        "rl.clip_low and clip_high have no effect: with one update a rollout the ratio is exactly 1");
   }
 }
 

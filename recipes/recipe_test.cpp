@@ -33,7 +33,9 @@ std::string error_of(F&& action) {
   }
   return "no error";
 }
-std::string error_of_setting(const Strings& overrides) { return error_of([&] { good(overrides); }); }
+std::string error_of_setting(const Strings& overrides) {
+  return error_of([&] { good(overrides); });
+}
 bool contains(const std::string& text, const std::string& part) {
   if (text.find(part) != std::string::npos) return true;
   MESSAGE(text);
@@ -120,14 +122,16 @@ TEST_CASE("presets: published values, below the recipe's own") {
   CHECK(preset("r1_zero").learner.optimizer.learning_rate.peak == 3e-6);
   CHECK(preset("r1_zero").trainer.samples_per_prompt == 8);  // the recipe's
   CHECK(preset("r1_zero", {"rl.learning_rate=5e-7"}).learner.optimizer.learning_rate.peak == 5e-7);
-  CHECK(preset("r1_zero", {"rl.kl.coefficient=0"}).learner.reference_refresh == 0);  // the preset's rest of kl falls silent
+  CHECK(preset("r1_zero", {"rl.kl.coefficient=0"}).learner.reference_refresh ==
+        0);  // the preset's rest of kl falls silent
   CHECK(preset("deepseekmath").learner.loss.kl_coefficient == 0.04);
   const Recipe dapo = preset("dapo");
   CHECK(dapo.learner.loss.clip_high == 0.28);
   CHECK(dapo.trainer.dynamic.enabled);
   CHECK(dapo.trainer.dynamic.oversample == 3.0);
   CHECK(dapo.rubric->entries().size() == 1);  // the recipe's rewards replace the preset's
-  const Recipe bare = parse_recipe("model: {path: m}\ndata: {generate: {task: add, n: 9}}\nrl: {preset: dapo}\n", "d.yaml");
+  const Recipe bare =
+      parse_recipe("model: {path: m}\ndata: {generate: {task: add, n: 9}}\nrl: {preset: dapo}\n", "d.yaml");
   REQUIRE(bare.rubric->entries().size() == 2);
   CHECK(bare.rubric->entries()[1].label == "overlong");
   const Recipe dr = preset("dr_grpo");
@@ -150,12 +154,12 @@ TEST_CASE("one clear error for each mistake") {
     Strings parts;
   };
   const std::vector<Row> rows = {
-      {{"rl.leaning_rate=1e-6"}, {"rl.leaning_rate", "did you mean 'rl.learning_rate'"}},              // wrong key
-      {{"steps=10"}, {"'steps'", "rl.steps"}},                                                          // right key, wrong section
-      {{"rl.steps=many"}, {"rl.steps", "many"}},                                                        // wrong type
+      {{"rl.leaning_rate=1e-6"}, {"rl.leaning_rate", "did you mean 'rl.learning_rate'"}},  // wrong key
+      {{"steps=10"}, {"'steps'", "rl.steps"}},                                             // right key, wrong section
+      {{"rl.steps=many"}, {"rl.steps", "many"}},                                           // wrong type
       {{"rollout.temperature=warm"}, {"rollout.temperature", "warm"}},
       {{"rl=5"}, {"'rl'", "section"}},
-      {{"rl.steps=0"}, {"rl.steps", "1"}},                                                              // out of range
+      {{"rl.steps=0"}, {"rl.steps", "1"}},  // out of range
       {{"rl.learning_rate=-1"}, {"rl.learning_rate"}},
       {{"rl.learning_rate=0"}, {"nothing would be learnt"}},
       {{"rollout.samples_per_prompt=0"}, {"rollout.samples_per_prompt"}},
@@ -163,12 +167,13 @@ TEST_CASE("one clear error for each mistake") {
       {{"rollout.top_p=0"}, {"top_p"}},
       {{"rollout.max_new_tokens=0"}, {"max_new_tokens"}},
       {{"rollout.stop=['']"}, {"stop"}},
-      {{"rl.aggregation=mean"}, {"command line", "rl.aggregation", "is 'mean'; it can be seq_mean_token_mean, token_mean"}},                   // unknown choice
+      {{"rl.aggregation=mean"},
+       {"command line", "rl.aggregation", "is 'mean'; it can be seq_mean_token_mean, token_mean"}},  // unknown choice
       {{"rl.advantage.kind=zscore"}, {"advantage", "group_zscore"}},
       {{"model.dtype=int8"}, {"model.dtype", "bfloat16"}},
       {{"kind=ppo"}, {"kind", "grpo"}},
       {{"rollout.engine=vllm"}, {"rollout.engine", "local"}},
-      {{"model.path=~"}, {"model.path"}},                                                               // required
+      {{"model.path=~"}, {"model.path"}},  // required
       {{"data.generate=~"}, {"data.path"}},
       {{"data.generate.task=~"}, {"data.generate.task"}},
       {{"rewards=[]"}, {"rewards", "empty"}},
@@ -181,7 +186,8 @@ TEST_CASE("one clear error for each mistake") {
       {{"rl.updates_per_rollout=1000"}, {"more than the 256 completions"}},
       {{"rl.lr_schedule=cosine", "rl.warmup_steps=10"}, {"warmup_steps", "rl.steps = 10"}},
       {{"data.path=x.jsonl"}, {"both set"}},
-      {{"rl.dynamic_sampling.enabled=true", "rollout.samples_per_prompt=1", "rl.advantage.kind=none"}, {"dynamic_sampling", "at least 2"}},
+      {{"rl.dynamic_sampling.enabled=true", "rollout.samples_per_prompt=1", "rl.advantage.kind=none"},
+       {"dynamic_sampling", "at least 2"}},
       {{"rl.mismatch.floor=3"}, {"floor", "cap"}},
       {{"eval.generate={task: add, n: 10}", "eval.pass_k=[8]"}, {"pass_k", "samples"}},
       {{"eval.generate={task: add, n: 10}", "eval.greedy=false", "eval.samples=0"}, {"nothing would be evaluated"}},
@@ -212,7 +218,8 @@ TEST_CASE("one clear error for each mistake") {
 }
 
 TEST_CASE("errors name the line of the recipe") {
-  const std::string error = error_of([] { parse_recipe(std::string(kGood) + "train:\n  treads: 2\n", "recipes/try.yaml"); });
+  const std::string error =
+      error_of([] { parse_recipe(std::string(kGood) + "train:\n  treads: 2\n", "recipes/try.yaml"); });
   CHECK(contains(error, "recipes/try.yaml:7"));
   CHECK(contains(error, "train.threads"));
 }
@@ -228,7 +235,8 @@ TEST_CASE("files that are not there") {
   CHECK(contains(missing, "did you mean " + (tmp / "train.jsonl").string()));
   CHECK(contains(error_of([&] { parse_recipe(yaml + tmp.path().string() + "\n", "r.yaml"); }), "names a folder"));
   CHECK(error_of([&] { parse_recipe(yaml + (tmp / "*.jsonl").string() + "\n", "r.yaml"); }) == "no error");
-  CHECK(contains(error_of([&] { parse_recipe(yaml + (tmp / "no" / "*.jsonl").string() + "\n", "r.yaml"); }), "does not exist"));
+  CHECK(contains(error_of([&] { parse_recipe(yaml + (tmp / "no" / "*.jsonl").string() + "\n", "r.yaml"); }),
+                 "does not exist"));
   CHECK(contains(error_of([&] { load_recipe(tmp / "none.yaml"); }), "none.yaml"));
 }
 
@@ -240,7 +248,11 @@ TEST_CASE("settings that are probably not meant are warned of") {
   CHECK(contains(warning({"rollout.top_p=0.9"}), "top_p"));
   CHECK(contains(warning({"rl.kl.coefficient=0.1", "rl.kl.estimator=k1"}), "k1"));
   CHECK(contains(warning({"rl.warmup_steps=100"}), "warmup_steps"));
-  CHECK(contains(parse_recipe("model: {path: m}\ndata: {generate: {task: add, n: 9}}\nrewards: [math]\nrl: {clip_low: 0.1}\n", "r.yaml").warnings.at(0), "clip_low"));
+  CHECK(contains(
+      parse_recipe("model: {path: m}\ndata: {generate: {task: add, n: 9}}\nrewards: [math]\nrl: {clip_low: 0.1}\n",
+                   "r.yaml")
+          .warnings.at(0),
+      "clip_low"));
   CHECK(warning({}) == "none");
 }
 
@@ -252,7 +264,8 @@ TEST_CASE("the digest holds what decides the numbers, and nothing else") {
   CHECK(recipe_digest(good({"seed=1"})) != base);
   CHECK(recipe_digest(good({"rl.learning_rate=2e-6"})) != base);
   CHECK(recipe_digest(good({"rewards=[{name: math, require_end: true}]"})) != base);
-  CHECK(recipe_digest(good({"rl.lr_schedule=linear", "rl.warmup_steps=1"})) != recipe_digest(good({"rl.lr_schedule=linear", "rl.warmup_steps=1", "rl.steps=20"})));
+  CHECK(recipe_digest(good({"rl.lr_schedule=linear", "rl.warmup_steps=1"})) !=
+        recipe_digest(good({"rl.lr_schedule=linear", "rl.warmup_steps=1", "rl.steps=20"})));
 }
 
 TEST_CASE("the resolved recipe reads back as itself") {

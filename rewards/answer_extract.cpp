@@ -82,7 +82,8 @@ struct Phrase {
 Phrase last_phrase(std::string_view s) {
   static constexpr std::string_view kWord = "answer";
   static constexpr std::string_view kChinese = "\xE7\xAD\x94\xE6\xA1\x88";  // da an
-  static constexpr std::array<std::string_view, 6> kAfter = {"is", ":", "=", "\xE6\x98\xAF", "\xE4\xB8\xBA", "would be"};
+  static constexpr std::array<std::string_view, 6> kAfter = {"is",           ":",       "=", "\xE6\x98\xAF",
+                                                             "\xE4\xB8\xBA", "would be"};
   Phrase last;
   for (std::size_t i = 0; i + kChinese.size() <= s.size(); ++i) {
     std::size_t end = 0;
@@ -116,18 +117,24 @@ ExtractedAnswer read_phrase(std::string_view rest) {
   if (parse_number(clean_answer(s))) return found(s, "phrase");
   if (s.starts_with("$") || s.starts_with("\\(") || s.starts_with("\\[")) {
     const std::size_t width = s.starts_with("$") && !s.starts_with("$$") ? 1 : 2;
-    const std::string_view close = s.starts_with("$$") ? "$$" : s.starts_with("$") ? "$" : s.starts_with("\\(") ? "\\)" : "\\]";
+    const std::string_view close = s.starts_with("$$")    ? "$$"
+                                   : s.starts_with("$")   ? "$"
+                                   : s.starts_with("\\(") ? "\\)"
+                                                          : "\\]";
     const std::size_t end = s.find(close, width);
-    if (end != std::string_view::npos && (width == 2 || !is_space(s[end - 1]))) return found(s.substr(width, end - width), "phrase");
+    if (end != std::string_view::npos && (width == 2 || !is_space(s[end - 1])))
+      return found(s.substr(width, end - width), "phrase");
   }
   std::size_t i = 0;
   while (i < s.size() && (s[i] == '$' || s[i] == '-' || s[i] == '+')) ++i;
   if (i < s.size() && is_digit(s[i])) {
     const std::size_t end = number_literal_end(s, i);
     const std::string_view after = trim(s.substr(end));
-    static constexpr std::string_view kWords[] = {"because", "since", "as ", "which", ", since", ", because", ", as ", ", which", "("};
+    static constexpr std::string_view kWords[] = {"because",   "since", "as ",     "which", ", since",
+                                                  ", because", ", as ", ", which", "("};
     for (const std::string_view word : kWords) {
-      if (after.starts_with(word) && (word != "(" || (end < s.size() && s[end] == ' '))) return found(s.substr(0, end), "phrase");
+      if (after.starts_with(word) && (word != "(" || (end < s.size() && s[end] == ' ')))
+        return found(s.substr(0, end), "phrase");
     }
   }
   ExtractedAnswer number = last_number(s);
@@ -227,7 +234,8 @@ ExtractedAnswer extract_answer(std::string_view text, AnswerSource source) {
   if (ExtractedAnswer boxed = read_boxed(part); boxed.found) return boxed;
   if (const ExtractedAnswer hash = read_hash(part, true); hash.found) return hash;
   if (const Phrase phrase = last_phrase(part); phrase.found) {
-    if (const ExtractedAnswer answer = read_phrase(phrase.rest); answer.found || answer.why_not == "several") return answer;
+    if (const ExtractedAnswer answer = read_phrase(phrase.rest); answer.found || answer.why_not == "several")
+      return answer;
   }
   if (tag.found && parse_number(clean_answer(part))) return found(part, "tag");
   if (const ExtractedAnswer last = read_last(part); last.found || !tag.found) return last;

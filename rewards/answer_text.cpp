@@ -11,10 +11,11 @@ namespace {
 constexpr bool is_digit(char c) { return c >= '0' && c <= '9'; }
 constexpr bool is_letter(char c) { return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z'); }
 
-constexpr std::string_view kWrappers[] = {"text", "textbf", "textit", "textrm", "textnormal", "mathrm", "mathbf", "mathit", "mathsf",
-                                          "mbox", "boxed", "fbox", "emph", "operatorname", "bf", "rm", "mathcal", "bm", "boldsymbol"};
-constexpr std::string_view kDropped[] = {"left", "right", "displaystyle", "textstyle", "big", "Big", "bigl", "bigr", "Bigl", "Bigr",
-                                         "limits", "nolimits", "middle", "phantom"};
+constexpr std::string_view kWrappers[] = {
+    "text",  "textbf", "textit", "textrm",       "textnormal", "mathrm", "mathbf",  "mathit", "mathsf",    "mbox",
+    "boxed", "fbox",   "emph",   "operatorname", "bf",         "rm",     "mathcal", "bm",     "boldsymbol"};
+constexpr std::string_view kDropped[] = {"left", "right", "displaystyle", "textstyle", "big",      "Big",    "bigl",
+                                         "bigr", "Bigl",  "Bigr",         "limits",    "nolimits", "middle", "phantom"};
 
 template <std::size_t N>
 bool contains(const std::string_view (&list)[N], std::string_view word) {
@@ -91,9 +92,15 @@ class Cleaner {
       i_ += next ? 2 : 1;
       switch (next) {
         case '$': out_ += '$'; return;
-        case '%': case '&': case '#': case '_': out_ += next; return;
-        case '(': case ')': case '[': case ']': return;  // math delimiters
-        case '!': {  // 10,\!000 and 10, \! 000
+        case '%':
+        case '&':
+        case '#':
+        case '_': out_ += next; return;
+        case '(':
+        case ')':
+        case '[':
+        case ']': return;  // math delimiters
+        case '!': {        // 10,\!000 and 10, \! 000
           const std::size_t next_word = std::min(s_.find_first_not_of(' ', i_), s_.size());
           if (trim(out_).ends_with(',') && digit_group(s_.substr(next_word))) {
             while (out_.back() == ' ') out_.pop_back();
@@ -101,7 +108,11 @@ class Cleaner {
           }
           return;
         }
-        case ',': case ' ': case ';': case ':': case '>':
+        case ',':
+        case ' ':
+        case ';':
+        case ':':
+        case '>':
           if (out_.size() && is_digit(out_.back()) && digit_group(s_.substr(i_))) return;  // 10\,000
           space();
           return;
@@ -158,7 +169,8 @@ class Cleaner {
         if (out.ends_with(mark)) out.remove_suffix(mark.size()), again = true;
       }
       for (const char quote : {'"', '\''}) {
-        if (out.size() > 2 && out.front() == quote && out.back() == quote) out = out.substr(1, out.size() - 2), again = true;
+        if (out.size() > 2 && out.front() == quote && out.back() == quote)
+          out = out.substr(1, out.size() - 2), again = true;
       }
       if (!out.empty() && (out.back() == '.' || out.back() == ',' || out.back() == ';' || out.back() == ':')) {
         out.remove_suffix(1);
@@ -186,7 +198,7 @@ std::string clean_answer(std::string_view text) { return Cleaner(text).run(); }
 std::string text_key(std::string_view cleaned) {
   std::string out;
   out.reserve(cleaned.size() + 8);
-  int arguments = 0;  // that the command just seen still wants
+  int arguments = 0;       // that the command just seen still wants
   std::vector<int> stack;  // the same, outside each open brace
   for (std::size_t i = 0; i < cleaned.size();) {
     const char c = cleaned[i];
@@ -227,9 +239,10 @@ std::string text_key(std::string_view cleaned) {
     ++i;
   }
   if (out.size() == 3 && (out[0] == '(' || out[0] == '{') && is_letter(out[1])) out = out.substr(1, 1);
-  const bool word = out.size() >= 2 && std::all_of(out.begin(), out.end(), [](char c) {
-    return is_letter(c) || static_cast<unsigned char>(c) >= 0x80 || c == '-' || c == '\'' || c == ',' || c == '.';
-  });
+  const bool word =
+      out.size() >= 2 && std::all_of(out.begin(), out.end(), [](char c) {
+        return is_letter(c) || static_cast<unsigned char>(c) >= 0x80 || c == '-' || c == '\'' || c == ',' || c == '.';
+      });
   if (word) {
     for (char& c : out) c = c >= 'A' && c <= 'Z' ? static_cast<char>(c + 32) : c;
   }

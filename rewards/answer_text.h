@@ -11,9 +11,9 @@ namespace r1 {
 // {,} and \! inside numbers, \$ and \%. Input is plain_forms() text. Linear.
 std::string clean_answer(std::string_view text);
 
-// The key under which two non-numeric answers are equal: of clean_answer() text, without white space, arguments of ^ _ \sqrt
-// \frac braced, brackets around one letter dropped. Words of two and more letters compare without case; single letters and
-// formulas with it.
+// The key under which two non-numeric answers are equal: of clean_answer() text, without white space, arguments of ^ _
+// \sqrt \frac braced, brackets around one letter dropped. Words of two and more letters compare without case; single
+// letters and formulas with it.
 std::string text_key(std::string_view cleaned);
 
 }  // namespace r1

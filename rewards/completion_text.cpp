@@ -24,7 +24,8 @@ AnswerRegion after_think(std::string_view completion, bool opened_by_prompt) {
   const auto close = completion.rfind(kClose);
   if (close != std::string_view::npos) return {completion.substr(close + kClose.size()), true};
   const auto first = completion.find_first_not_of(" \t\r\n");
-  const bool opened = opened_by_prompt || (first != std::string_view::npos && completion.substr(first).starts_with("<think>"));
+  const bool opened =
+      opened_by_prompt || (first != std::string_view::npos && completion.substr(first).starts_with("<think>"));
   if (opened) return {{}, false};
   return {completion, true};
 }
@@ -42,17 +43,43 @@ namespace {
 // The plain form of one code point, or null if it stays as it is.
 const char* plain_form(UChar32 c) {
   switch (c) {
-    case 0x00A0: case 0x1680: case 0x202F: case 0x205F: case 0x3000: return " ";
-    case 0x200B: case 0x200C: case 0x200D: case 0x2060: case 0xFEFF: return "";
-    case 0x2010: case 0x2011: case 0x2012: case 0x2013: case 0x2212: case 0xFE63: case 0x2796: return "-";
-    case 0x00D7: case 0x2A2F: case 0x2219: case 0x22C5: case 0x00B7: case 0x2217: case 0x2715: case 0x2716: return "*";
-    case 0x00F7: case 0x2215: case 0x2044: case 0x2797: return "/";
+    case 0x00A0:
+    case 0x1680:
+    case 0x202F:
+    case 0x205F:
+    case 0x3000: return " ";
+    case 0x200B:
+    case 0x200C:
+    case 0x200D:
+    case 0x2060:
+    case 0xFEFF: return "";
+    case 0x2010:
+    case 0x2011:
+    case 0x2012:
+    case 0x2013:
+    case 0x2212:
+    case 0xFE63:
+    case 0x2796: return "-";
+    case 0x00D7:
+    case 0x2A2F:
+    case 0x2219:
+    case 0x22C5:
+    case 0x00B7:
+    case 0x2217:
+    case 0x2715:
+    case 0x2716: return "*";
+    case 0x00F7:
+    case 0x2215:
+    case 0x2044:
+    case 0x2797: return "/";
     case 0x2795: return "+";
     case 0x2236: return ":";
     case 0x3001: return ",";
     case 0x3002: return ".";
-    case 0x201C: case 0x201D: return "\"";
-    case 0x2018: case 0x2019: return "'";
+    case 0x201C:
+    case 0x201D: return "\"";
+    case 0x2018:
+    case 0x2019: return "'";
     case 0x2248: return "=";  // "≈ 3.14": the number after it is what is answered
     case 0x00B0: return "^\\circ ";
     case 0x03C0: return "\\pi ";

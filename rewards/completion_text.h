@@ -24,17 +24,18 @@ struct AnswerRegion {
 };
 AnswerRegion after_think(std::string_view completion, bool opened_by_prompt);
 
-// The content of the last <answer>...</answer>; one left open at the end counts (a stop string may have cut its closing tag).
-// found = false: no opening tag.
+// The content of the last <answer>...</answer>; one left open at the end counts (a stop string may have cut its closing
+// tag). found = false: no opening tag.
 struct TaggedAnswer {
   std::string_view text;
   bool found = false;
 };
 TaggedAnswer last_answer_tag(std::string_view text);
 
-// ASCII in place of look-alikes, for reading numbers and formulas: full-width forms, digits of every script, minus signs and
-// dashes, multiplication and division signs, superscripts (as ^{..}), vulgar fractions (" 1/2"), degree sign (^\circ),
-// odd spaces; zero-width characters are dropped. Other text is kept; invalid UTF-8 bytes are kept as they are. Linear.
+// ASCII in place of look-alikes, for reading numbers and formulas: full-width forms, digits of every script, minus
+// signs and dashes, multiplication and division signs, superscripts (as ^{..}), vulgar fractions (" 1/2"), degree sign
+// (^\circ), odd spaces; zero-width characters are dropped. Other text is kept; invalid UTF-8 bytes are kept as they
+// are. Linear.
 std::string plain_forms(std::string_view utf8);
 
 std::string_view trim(std::string_view text);  // white space of ASCII at both ends

@@ -22,7 +22,8 @@ std::string whole_number(const nlohmann::json& value) {
   return text;
 }
 
-// The stretch of a line that looks like arithmetic, the last one with a digit and an operator after an operand; empty if none.
+// The stretch of a line that looks like arithmetic, the last one with a digit and an operator after an operand; empty
+// if none.
 std::string_view arithmetic_run(std::string_view line) {
   static constexpr std::string_view kCharacters = "0123456789+-*/()[]=^. ";  // ^ and . make it wrong, not shorter
   std::string_view best;
@@ -113,7 +114,9 @@ class CountdownReward : public RewardFunction {
         make("a power tower", "<answer>9**9**9**9</answer>", Verdict::kWrong, wrong_)};
     if (const auto it = prompt.columns.find("solution"); it != prompt.columns.end()) {
       const auto json = nlohmann::json::parse(it->second, nullptr, false);
-      if (json.is_string()) known.push_back(make("the solution column", "<answer>" + json.get<std::string>() + "</answer>", Verdict::kCorrect, correct_));
+      if (json.is_string())
+        known.push_back(make("the solution column", "<answer>" + json.get<std::string>() + "</answer>",
+                             Verdict::kCorrect, correct_));
     }
     return known;
   }
@@ -138,7 +141,8 @@ std::optional<CountdownTask> countdown_task(const Prompt& prompt, std::string& e
   if (numbers.is_array()) {
     for (const auto& n : numbers) task.numbers.push_back(whole_number(n));
   }
-  const bool bad = std::any_of(task.numbers.begin(), task.numbers.end(), [](const std::string& n) { return n.empty() || n[0] == '-'; });
+  const bool bad = std::any_of(task.numbers.begin(), task.numbers.end(),
+                               [](const std::string& n) { return n.empty() || n[0] == '-'; });
   if (task.numbers.empty() || bad) {
     error = message("column '", it->first, "' must be a list of whole numbers, not ", it->second.substr(0, 60));
     return std::nullopt;
@@ -182,6 +186,8 @@ CountdownVerdict judge_countdown(std::string_view completion, const CountdownTas
   return out;
 }
 
-std::unique_ptr<RewardFunction> make_countdown_reward(ConfigReader& options) { return std::make_unique<CountdownReward>(options); }
+std::unique_ptr<RewardFunction> make_countdown_reward(ConfigReader& options) {
+  return std::make_unique<CountdownReward>(options);
+}
 
 }  // namespace r1

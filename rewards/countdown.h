@@ -21,15 +21,15 @@ std::optional<CountdownTask> countdown_task(const Prompt& prompt, std::string& e
 
 struct CountdownVerdict {
   Verdict verdict = Verdict::kUnparsed;
-  std::string_view why;     // "ok", "no_answer", "syntax", "too_long", "too_deep", "division_by_zero", "numbers", "value"
-  std::string expression;   // what was read
+  std::string_view why;  // "ok", "no_answer", "syntax", "too_long", "too_deep", "division_by_zero", "numbers", "value"
+  std::string expression;  // what was read
 };
 // Reads the last <answer> tag, else (tag_only = false) the last \boxed{}, else the last line that holds an expression.
 // "expr = target" and "target = expr" are read too; then every side must equal the target.
 CountdownVerdict judge_countdown(std::string_view completion, const CountdownTask& task, bool tag_only);
 
-// Options: read (auto, tag), correct (1), wrong (0.1: an expression is there but wrong), after_think (true), require_end (false).
-// No expression at all pays 0.
+// Options: read (auto, tag), correct (1), wrong (0.1: an expression is there but wrong), after_think (true),
+// require_end (false). No expression at all pays 0.
 std::unique_ptr<RewardFunction> make_countdown_reward(ConfigReader& options);
 
 }  // namespace r1

@@ -28,7 +28,8 @@ TEST_CASE("expressions are exact") {
   CHECK(value("[1 + 2] * \\left(3\\right)") == "9");
   CHECK(value("007") == "7");
   CHECK(value("1/(2-2)") == "division_by_zero");
-  for (const char* bad : {"", "1+", "(1", "1)", "2**3", "2^3", "2(3)", "1.5", "1 2", "x", "7//2", "1=1", "import os", "1e3", "()", "0x10", "1,000"}) {
+  for (const char* bad : {"", "1+", "(1", "1)", "2**3", "2^3", "2(3)", "1.5", "1 2", "x", "7//2", "1=1", "import os",
+                          "1e3", "()", "0x10", "1,000"}) {
     CAPTURE(bad);
     CHECK(value(bad) == "syntax");
   }
@@ -45,7 +46,8 @@ Prompt task(const std::string& numbers = "[4, 24, 18]", const std::string& targe
   return p;
 }
 
-RewardResult score(const std::string& text, const std::string& options = "{}", const Prompt& prompt = task(), StopReason stop = StopReason::kEos) {
+RewardResult score(const std::string& text, const std::string& options = "{}", const Prompt& prompt = task(),
+                   StopReason stop = StopReason::kEos) {
   SampleGroup group{prompt, std::vector<Completion>(1)};
   group.completions[0].text = text;
   group.completions[0].stop = stop;
@@ -55,18 +57,21 @@ RewardResult score(const std::string& text, const std::string& options = "{}", c
 }
 
 TEST_CASE("right answers in every dress") {
-  for (const char* text : {
-           "<answer>(24 + 18) + 4</answer>", "<answer>24+18+4 = 46</answer>", "<answer>46 = 24+18+4</answer>", "<answer> $24 + 18 + 4$ </answer>",
-           "<answer>\\boxed{24+18+4}</answer>", "<think>24*18 is too much</think><answer>18+24+4</answer>", "So it is (24 + 18) + 4 = 46.",
-           "We try 24 * 4 first.\nThen: 24 + 18 + 4\nDone.", "\\boxed{4 + 18 + 24}", "24 + 18 + 4 = 46", "<answer>24 \u2212 (0\u22120) </answer>",
-           "<answer>1</answer> no: <answer>4+18+24</answer>"}) {
+  for (const char* text :
+       {"<answer>(24 + 18) + 4</answer>", "<answer>24+18+4 = 46</answer>", "<answer>46 = 24+18+4</answer>",
+        "<answer> $24 + 18 + 4$ </answer>", "<answer>\\boxed{24+18+4}</answer>",
+        "<think>24*18 is too much</think><answer>18+24+4</answer>", "So it is (24 + 18) + 4 = 46.",
+        "We try 24 * 4 first.\nThen: 24 + 18 + 4\nDone.", "\\boxed{4 + 18 + 24}", "24 + 18 + 4 = 46",
+        "<answer>24 \u2212 (0\u22120) </answer>", "<answer>1</answer> no: <answer>4+18+24</answer>"}) {
     CAPTURE(text);
     const bool zero = std::string(text).find("(0") != std::string::npos;  // uses numbers that were not given
     CHECK(score(text).verdict == (zero ? Verdict::kWrong : Verdict::kCorrect));
   }
   CHECK(score("<answer>18\u00D74\u221224</answer>", "{}", task("[4, 24, 18]", "48")).verdict == Verdict::kCorrect);
-  CHECK(score("<answer>8\u00F7(3\u22128\u00F73)</answer>", "{}", task("[8, 3, 8, 3]", "24")).verdict == Verdict::kCorrect);  // needs fractions
-  CHECK(score("<answer>8/(3-8/3)</answer>", "{}", task("[\"8\", \"3\", \"8\", \"3\"]", "\"24\"")).verdict == Verdict::kCorrect);
+  CHECK(score("<answer>8\u00F7(3\u22128\u00F73)</answer>", "{}", task("[8, 3, 8, 3]", "24")).verdict ==
+        Verdict::kCorrect);  // needs fractions
+  CHECK(score("<answer>8/(3-8/3)</answer>", "{}", task("[\"8\", \"3\", \"8\", \"3\"]", "\"24\"")).verdict ==
+        Verdict::kCorrect);
   Prompt nums = task();
   nums.columns["nums"] = nums.columns["numbers"];
   nums.columns.erase("numbers");
@@ -94,15 +99,17 @@ TEST_CASE("wrong, absent and partial answers") {
   expect(score("24+18+4 = 46", "{read: tag}"), Verdict::kUnparsed, 0.f, "no_answer");
   expect(score("<think>24+18+4 = 46"), Verdict::kUnparsed, 0.f, "think_not_closed");
   expect(score("<answer>24+18-4</answer>", "{wrong: 0}"), Verdict::kWrong, 0.f, "value");
-  expect(score("<answer>24+18+4</answer>", "{require_end: true}", task(), StopReason::kLength), Verdict::kWrong, 0.f, "truncated");
+  expect(score("<answer>24+18+4</answer>", "{require_end: true}", task(), StopReason::kLength), Verdict::kWrong, 0.f,
+         "truncated");
   CHECK(score("<answer>24+18+4</answer>").columns["answer_parsed"] == "24+18+4");
 }
 
 TEST_CASE("hostile answers are quick and wrong") {
   const std::string deep = std::string(500'000, '(') + "1" + std::string(500'000, ')');
   for (const std::string& text :
-       {std::string("9**9**9"), std::string("9^9^9^9"), deep, std::string(1'000'000, '9'), std::string("__import__('os').system('ls')"),
-        std::string("24+18+4**1"), std::string("1/0"), std::string("24+18+4^1"), std::string("0b1"), std::string(1'000'000, '='), std::string(900, '-') + "46"}) {
+       {std::string("9**9**9"), std::string("9^9^9^9"), deep, std::string(1'000'000, '9'),
+        std::string("__import__('os').system('ls')"), std::string("24+18+4**1"), std::string("1/0"),
+        std::string("24+18+4^1"), std::string("0b1"), std::string(1'000'000, '='), std::string(900, '-') + "46"}) {
     CAPTURE(text.substr(0, 20));
     const auto start = std::chrono::steady_clock::now();
     for (const std::string& dressed : {"<answer>" + text + "</answer>", text, "\\boxed{" + text + "}"}) {

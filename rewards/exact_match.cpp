@@ -12,7 +12,8 @@
 namespace r1 {
 
 std::string normalised_text(std::string_view utf8, bool ignore_case, bool ignore_punctuation) {
-  icu::UnicodeString text = icu::UnicodeString::fromUTF8(icu::StringPiece(utf8.data(), static_cast<int32_t>(utf8.size())));
+  icu::UnicodeString text =
+      icu::UnicodeString::fromUTF8(icu::StringPiece(utf8.data(), static_cast<int32_t>(utf8.size())));
   if (ignore_case) text.foldCase();
   icu::UnicodeString out;
   bool space = false;
@@ -125,11 +126,13 @@ class ExactMatch : public TextReward {
 
 class RegexReward : public TextReward {
  public:
-  explicit RegexReward(ConfigReader& o) : TextReward(o, false), pattern_(o.require<std::string>("pattern"), re2::RE2::Quiet) {
+  explicit RegexReward(ConfigReader& o)
+      : TextReward(o, false), pattern_(o.require<std::string>("pattern"), re2::RE2::Quiet) {
     if (!pattern_.ok()) o.fail("pattern", message("is no RE2 pattern: ", pattern_.error()));
     full_ = o.get_choice("match", "search", std::vector<std::string>{"search", "full"}) == "full";
     gold_ = o.get<bool>("gold", false);
-    if (gold_ && pattern_.NumberOfCapturingGroups() < 1) o.fail("gold", "the pattern needs a group (...) to compare with the gold text");
+    if (gold_ && pattern_.NumberOfCapturingGroups() < 1)
+      o.fail("gold", "the pattern needs a group (...) to compare with the gold text");
   }
   std::string_view name() const override { return "regex"; }
   bool judges_answer() const override { return gold_; }  // without the gold text it is a rule about form
@@ -213,8 +216,14 @@ class WordsBelow : public TextReward {
 
 }  // namespace
 
-std::unique_ptr<RewardFunction> make_exact_match_reward(ConfigReader& options) { return std::make_unique<ExactMatch>(options); }
-std::unique_ptr<RewardFunction> make_regex_reward(ConfigReader& options) { return std::make_unique<RegexReward>(options); }
-std::unique_ptr<RewardFunction> make_words_below_reward(ConfigReader& options) { return std::make_unique<WordsBelow>(options); }
+std::unique_ptr<RewardFunction> make_exact_match_reward(ConfigReader& options) {
+  return std::make_unique<ExactMatch>(options);
+}
+std::unique_ptr<RewardFunction> make_regex_reward(ConfigReader& options) {
+  return std::make_unique<RegexReward>(options);
+}
+std::unique_ptr<RewardFunction> make_words_below_reward(ConfigReader& options) {
+  return std::make_unique<WordsBelow>(options);
+}
 
 }  // namespace r1

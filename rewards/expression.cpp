@@ -56,7 +56,8 @@ class Parser {
     mpq_class value = product();
     while (const char op = take("+-")) {
       const mpq_class right = product();
-      if (op == '+') value += right; else value -= right;
+      if (op == '+') value += right;
+      else value -= right;
     }
     return value;
   }

@@ -11,8 +11,8 @@ namespace r1 {
 
 struct Expression {
   bool ok = false;
-  std::string_view why;             // when not ok: "syntax", "too_long", "too_deep", "division_by_zero"
-  std::vector<std::string> numbers; // as written, without leading zeros, in order
+  std::string_view why;              // when not ok: "syntax", "too_long", "too_deep", "division_by_zero"
+  std::vector<std::string> numbers;  // as written, without leading zeros, in order
   mpq_class value;
 };
 
@@ -20,9 +20,9 @@ inline constexpr std::size_t kMaxExpressionBytes = 1000;
 inline constexpr int kMaxExpressionDepth = 100;
 inline constexpr std::size_t kMaxExpressionDigits = 18;  // of one number
 
-// + - * / with the usual precedence, unary signs, ( ) [ ]; whole numbers only; spaces anywhere between tokens. Powers, implied products
-// and everything else are syntax errors. The text is plain_forms(): Unicode minus, times and division are ASCII already;
-// \times, \cdot, \div, \left and \right are read too.
+// + - * / with the usual precedence, unary signs, ( ) [ ]; whole numbers only; spaces anywhere between tokens. Powers,
+// implied products and everything else are syntax errors. The text is plain_forms(): Unicode minus, times and division
+// are ASCII already; \times, \cdot, \div, \left and \right are read too.
 Expression evaluate_expression(std::string_view text);
 
 }  // namespace r1

@@ -37,19 +37,22 @@ constexpr auto kKinds = std::to_array<RewardKind>({
 
 std::span<const RewardKind> reward_kinds() { return kKinds; }
 
-std::unique_ptr<RewardFunction> make_reward(const std::string& name, ConfigReader& options, const RewardContext& context) {
+std::unique_ptr<RewardFunction> make_reward(const std::string& name, ConfigReader& options,
+                                            const RewardContext& context) {
   const auto kind = std::find_if(kKinds.begin(), kKinds.end(), [&](const RewardKind& k) { return k.name == name; });
   if (kind == kKinds.end()) {
     std::vector<std::string> names;
     for (const RewardKind& k : kKinds) names.emplace_back(k.name);
     const std::string near = nearest_name(name, names);
-    options.fail("name", message("there is no reward '", name, "'", near.empty() ? "" : message("; did you mean '", near, "'?"),
-                                 " Known rewards: ", join_names(names)));
+    options.fail("name",
+                 message("there is no reward '", name, "'", near.empty() ? "" : message("; did you mean '", near, "'?"),
+                         " Known rewards: ", join_names(names)));
   }
   return kind->make(options, context);
 }
 
-std::unique_ptr<RewardFunction> make_reward(const std::string& name, const std::string& options_yaml, const RewardContext& context) {
+std::unique_ptr<RewardFunction> make_reward(const std::string& name, const std::string& options_yaml,
+                                            const RewardContext& context) {
   ConfigReader options(Config::parse(options_yaml, "reward " + name));
   auto reward = make_reward(name, options, context);
   options.finish();
@@ -77,7 +80,8 @@ Rubric make_rubric(std::vector<ConfigReader> entries, const RewardContext& conte
     paid = paid || entry.weight != 0.f;
     made.push_back(std::move(entry));
   }
-  if (!made.empty() && !paid) throw ConfigError("rewards: every weight is 0, so nothing would be rewarded; give one reward a weight");
+  if (!made.empty() && !paid)
+    throw ConfigError("rewards: every weight is 0, so nothing would be rewarded; give one reward a weight");
   return Rubric(std::move(made));
 }
 

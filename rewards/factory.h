@@ -34,9 +34,10 @@ struct RewardKind {
 };
 std::span<const RewardKind> reward_kinds();
 
-// `options` is the section that holds the reward's options; keys it does not know stay unread (ConfigReader::finish reports
-// them). Throws ConfigError for an unknown name (with the nearest one and the list) and for bad options.
-std::unique_ptr<RewardFunction> make_reward(const std::string& name, ConfigReader& options, const RewardContext& context = {});
+// `options` is the section that holds the reward's options; keys it does not know stay unread (ConfigReader::finish
+// reports them). Throws ConfigError for an unknown name (with the nearest one and the list) and for bad options.
+std::unique_ptr<RewardFunction> make_reward(const std::string& name, ConfigReader& options,
+                                            const RewardContext& context = {});
 // Options as YAML text: "{extract: boxed, require_end: true}". Unknown keys are errors here.
 std::unique_ptr<RewardFunction> make_reward(const std::string& name, const std::string& options_yaml = "{}",
                                             const RewardContext& context = {});

@@ -20,10 +20,11 @@ int tag_at(std::string_view text, std::size_t i) {
   return -1;
 }
 
-// The end of the code span that begins with the backticks at `i`, or kNone if they open none: a run of n backticks is closed by the
-// next run of n, on the same line unless n >= 3. `last_run[n]` is where the last run of that length begins, so that
-// failing look-ups cost nothing.
-std::size_t code_span_end(std::string_view text, std::size_t i, std::size_t run, const std::vector<std::size_t>& last_run) {
+// The end of the code span that begins with the backticks at `i`, or kNone if they open none: a run of n backticks is
+// closed by the next run of n, on the same line unless n >= 3. `last_run[n]` is where the last run of that length
+// begins, so that failing look-ups cost nothing.
+std::size_t code_span_end(std::string_view text, std::size_t i, std::size_t run,
+                          const std::vector<std::size_t>& last_run) {
   if (run >= last_run.size() || last_run[run] == kNone || last_run[run] <= i) return kNone;
   for (std::size_t j = i + run; j < text.size();) {
     if (text[j] == '\n' && run < 3) return kNone;
@@ -126,7 +127,8 @@ class FormatReward : public RewardFunction {
     options_.partial = o.get<bool>("partial", false);
     options_.code_spans = o.get<bool>("code_spans", true);
     options_.stop_closes_answer = o.get<bool>("stop_closes_answer", false);
-    if (!options_.answer_tag && options_.stop_closes_answer) o.fail("stop_closes_answer", "has no effect with answer_tag: false");
+    if (!options_.answer_tag && options_.stop_closes_answer)
+      o.fail("stop_closes_answer", "has no effect with answer_tag: false");
   }
   std::string_view name() const override { return "format"; }
 
@@ -169,9 +171,11 @@ class TagCountReward : public RewardFunction {
 
 }  // namespace
 
-FormatVerdict check_format(std::string_view completion, bool opened_by_prompt, StopReason stop, const FormatOptions& options) {
+FormatVerdict check_format(std::string_view completion, bool opened_by_prompt, StopReason stop,
+                           const FormatOptions& options) {
   if (stop == StopReason::kLength || stop == StopReason::kAborted) return {0, "truncated"};
-  // A lone backtick in the thinking must not hide the closing tag, so the form is right if either reading of backticks gives it.
+  // A lone backtick in the thinking must not hide the closing tag, so the form is right if either reading of backticks
+  // gives it.
   FormatOptions literal = options;
   literal.code_spans = false;
   Walk w = walk(completion, opened_by_prompt, stop, literal);
@@ -203,7 +207,9 @@ float count_tags(std::string_view completion, bool opened_by_prompt) {
   return static_cast<float>(quarters) / 4.f;
 }
 
-std::unique_ptr<RewardFunction> make_format_reward(ConfigReader& options) { return std::make_unique<FormatReward>(options); }
+std::unique_ptr<RewardFunction> make_format_reward(ConfigReader& options) {
+  return std::make_unique<FormatReward>(options);
+}
 std::unique_ptr<RewardFunction> make_tag_count_reward(ConfigReader&) { return std::make_unique<TagCountReward>(); }
 
 }  // namespace r1

@@ -11,7 +11,8 @@
 namespace r1 {
 namespace {
 
-FormatVerdict check(std::string_view text, bool opened = false, FormatOptions options = {}, StopReason stop = StopReason::kEos) {
+FormatVerdict check(std::string_view text, bool opened = false, FormatOptions options = {},
+                    StopReason stop = StopReason::kEos) {
   return check_format(text, opened, stop, options);
 }
 
@@ -24,13 +25,13 @@ TEST_CASE("full credit for the right form only") {
   };
   const std::vector<Row> rows = {
       {"<think>\nadd them\n</think>\n<answer>\n82\n</answer>", false, "ok"},
-      {"<think>add</think><answer>82</answer>", false, "ok"},                       // no newlines
-      {"  \n<think>add</think> <answer>82</answer>\n", false, "ok"},                // leading and trailing space
-      {"add</think><answer>82</answer>", true, "ok"},                               // opening tag prefilled by the template
+      {"<think>add</think><answer>82</answer>", false, "ok"},         // no newlines
+      {"  \n<think>add</think> <answer>82</answer>\n", false, "ok"},  // leading and trailing space
+      {"add</think><answer>82</answer>", true, "ok"},                 // opening tag prefilled by the template
       {"\nadd</think>\n<answer>82</answer>", true, "ok"},
       {"<think></think><answer>82</answer>", false, "empty_think"},
       {"<think> \n </think><answer>82</answer>", false, "empty_think"},
-      {"<think>...</think><answer>82</answer>", false, "empty_think"},              // no word
+      {"<think>...</think><answer>82</answer>", false, "empty_think"},  // no word
       {"<think>\u200B\u00A0</think><answer>82</answer>", false, "empty_think"},
       {"<think></think><answer></answer>", false, "empty_think"},
       {"<think>add</think><answer></answer>", false, "empty_answer"},
@@ -52,19 +53,19 @@ TEST_CASE("full credit for the right form only") {
       {"<think>add</think><answer>82", false, "answer_not_closed"},
       {"<think>add</think><answer>8<answer>2</answer>", false, "tag_in_answer"},
       {"<think>add</think><answer>8</think>2</answer>", false, "tag_in_answer"},
-      {"</think>", true, "empty_think"},                                            // a bare closing tag earns nothing
-      {"<think>add</think><answer>82</answer>", true, "tag_in_think"},              // opened twice
+      {"</think>", true, "empty_think"},                                // a bare closing tag earns nothing
+      {"<think>add</think><answer>82</answer>", true, "tag_in_think"},  // opened twice
       {"<Think>add</Think><answer>82</answer>", false, "no_think"},
       {"<think >add</think><answer>82</answer>", false, "no_think"},
-      {"\uFF1Cthink\uFF1Eadd</think><answer>82</answer>", false, "no_think"},       // look-alikes are no tags
+      {"\uFF1Cthink\uFF1Eadd</think><answer>82</answer>", false, "no_think"},  // look-alikes are no tags
       {"<th\u200Bink>add</think><answer>82</answer>", false, "no_think"},
       {"<think>add</th\u200Bink><answer>82</answer>", false, "tag_in_think"},
-      {"<think>\u76F8\u52A0</think><answer>\u516B</answer>", false, "ok"},          // words of any script
+      {"<think>\u76F8\u52A0</think><answer>\u516B</answer>", false, "ok"},  // words of any script
       // Tags that are only quoted, in code spans of the think block.
       {"<think>put it in `<answer>` tags</think><answer>82</answer>", false, "ok"},
       {"<think>```\n<answer>x</answer>\n</think>\n```\nadd</think><answer>82</answer>", false, "ok"},
       {"<think>a lone ` mark</think><answer>`82`</answer>", false, "ok"},
-      {"<think>a lone ` mark\nhere</think><answer>it is ` 82</answer>", false, "ok"},   // spans do not cross lines
+      {"<think>a lone ` mark\nhere</think><answer>it is ` 82</answer>", false, "ok"},  // spans do not cross lines
       {"<think>put it in \"<answer>\" tags</think><answer>82</answer>", false, "tag_in_think"},
   };
   for (const Row& row : rows) {
@@ -78,7 +79,8 @@ TEST_CASE("full credit for the right form only") {
 TEST_CASE("options: no code spans, untagged answers, a stop string in place of the closing tag") {
   FormatOptions no_code;
   no_code.code_spans = false;
-  CHECK(std::string(check("<think>in `<answer>` tags</think><answer>82</answer>", false, no_code).why) == "tag_in_think");
+  CHECK(std::string(check("<think>in `<answer>` tags</think><answer>82</answer>", false, no_code).why) ==
+        "tag_in_think");
   FormatOptions rest;
   rest.answer_tag = false;
   CHECK(check("<think>add</think>82", false, rest).value == 1.f);
@@ -119,7 +121,7 @@ TEST_CASE("prefixes: nothing before the end without partial credit, never fallin
   CHECK(check("<think>a", false, partial).value == 0.25f);
   CHECK(check("<think>a</think>", false, partial).value == 0.5f);
   CHECK(check("<think>a</think><answer>", false, partial).value == 0.75f);
-  CHECK(check("<answer>82</answer>", false, partial).value == 0.f);       // a later tag earns nothing before an earlier one
+  CHECK(check("<answer>82</answer>", false, partial).value == 0.f);  // a later tag earns nothing before an earlier one
   CHECK(check("</think><answer>82</answer>", true, partial).value == 0.f);  // nothing for a tag the prompt wrote
 }
 

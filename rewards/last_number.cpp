@@ -78,7 +78,8 @@ std::size_t right_side(std::string_view s, std::size_t end) {
   if (c != ' ') return end;
   if (const std::size_t suffix = attached_suffix(rest.substr(1))) {  // "42 cm"
     const std::size_t after = end + 1 + suffix;
-    const bool word_in = rest.substr(1, suffix) == "in" && after < s.size() && s[after] == ' ';  // not inches: "5 in total"
+    const bool word_in =
+        rest.substr(1, suffix) == "in" && after < s.size() && s[after] == ' ';  // not inches: "5 in total"
     if (!word_in && (after >= s.size() || !is_letter(s[after]))) return after;
   }
   const std::size_t operand = rest.find_first_not_of(' ', 2);  // "5 + x"
@@ -106,8 +107,10 @@ Left left_side(std::string_view s, std::size_t start, std::size_t earlier_end) {
   if (attached && (is_letter(c) || c == '\\' || c == '{' || c == '.')) return Left::kInside;
   if (attached && c == ':' && is_digit(l)) return Left::kInside;  // 3:30
   // One star between operands is a product; markdown's stars stand at a line's start or around the number.
-  if (c == '*' && l != '*' && (is_digit(l) || is_closing(l) || (left != kNone && is_variable(s, left)))) return Left::kInside;
-  const bool is_or = !attached && at >= 1 && (c == 'r' || c == 'R') && (s[at - 1] == 'o' || s[at - 1] == 'O') && (at < 2 || s[at - 2] == ' ');
+  if (c == '*' && l != '*' && (is_digit(l) || is_closing(l) || (left != kNone && is_variable(s, left))))
+    return Left::kInside;
+  const bool is_or = !attached && at >= 1 && (c == 'r' || c == 'R') && (s[at - 1] == 'o' || s[at - 1] == 'O') &&
+                     (at < 2 || s[at - 2] == ' ');
   if (is_or && at >= 2 && before_blank(s, at - 1) + 1 == earlier_end && earlier_end > 0) return Left::kSeveral;
   return Left::kFree;
 }

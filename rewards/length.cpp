@@ -67,7 +67,8 @@ class Overlong : public RewardFunction {
       return c;
     };
     if (max_ > 1'000'000) return {};  // not worth the memory
-    return {{"a short completion", make(max_ - cache_), Verdict::kAbstain, 0.f}, {"one at the limit", make(max_), Verdict::kAbstain, -1.f}};
+    return {{"a short completion", make(max_ - cache_), Verdict::kAbstain, 0.f},
+            {"one at the limit", make(max_), Verdict::kAbstain, -1.f}};
   }
 
  private:
@@ -144,7 +145,8 @@ float soft_overlong(std::int64_t tokens, std::int64_t max_tokens, std::int64_t c
 float repeated_share(std::string_view text, int ngram) { return repeated(word_hashes(text), ngram); }
 float repeated_share(const std::vector<TokenId>& tokens, int ngram) {
   std::vector<std::uint64_t> units(tokens.size());
-  std::transform(tokens.begin(), tokens.end(), units.begin(), [](TokenId t) { return mix64(static_cast<std::uint64_t>(t) + 1); });
+  std::transform(tokens.begin(), tokens.end(), units.begin(),
+                 [](TokenId t) { return mix64(static_cast<std::uint64_t>(t) + 1); });
   return repeated(units, ngram);
 }
 
@@ -152,6 +154,8 @@ std::unique_ptr<RewardFunction> make_overlong_reward(ConfigReader& options, std:
   return std::make_unique<Overlong>(options, max_new_tokens);
 }
 std::unique_ptr<RewardFunction> make_length_reward(ConfigReader& options) { return std::make_unique<Length>(options); }
-std::unique_ptr<RewardFunction> make_repetition_reward(ConfigReader& options) { return std::make_unique<Repetition>(options); }
+std::unique_ptr<RewardFunction> make_repetition_reward(ConfigReader& options) {
+  return std::make_unique<Repetition>(options);
+}
 
 }  // namespace r1

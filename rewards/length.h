@@ -10,15 +10,15 @@
 
 namespace r1 {
 
-// Soft overlong punishment of DAPO (arXiv 2503.14476, section 3.4), in tokens: 0 up to max - cache, then falling linearly
-// to -1 at max, -1 beyond.
+// Soft overlong punishment of DAPO (arXiv 2503.14476, section 3.4), in tokens: 0 up to max - cache, then falling
+// linearly to -1 at max, -1 beyond.
 float soft_overlong(std::int64_t tokens, std::int64_t max_tokens, std::int64_t cache_tokens);
 
 // Options: max_tokens (default: the rollout's max_new_tokens), cache_tokens (default: a fifth of it, at least 1).
 std::unique_ptr<RewardFunction> make_overlong_reward(ConfigReader& options, std::int64_t max_new_tokens);
 
-// 1 from `min` to `max`, falling linearly to 0 over `margin` units outside (0 = at once). Options: unit (tokens, words, characters),
-// min (0), max (required), margin (0).
+// 1 from `min` to `max`, falling linearly to 0 over `margin` units outside (0 = at once). Options: unit (tokens, words,
+// characters), min (0), max (required), margin (0).
 std::unique_ptr<RewardFunction> make_length_reward(ConfigReader& options);
 
 // 1 - distinct n-grams / n-grams: 0 without repetition, near 1 for one phrase over and over; 0 for fewer than n units.

@@ -18,7 +18,8 @@ std::size_t last_equals(std::string_view s) {
   const std::size_t at = s.rfind('=');
   if (at == std::string_view::npos || at == 0 || at + 1 >= s.size()) return std::string_view::npos;
   for (std::size_t i = s.find('='); i != std::string_view::npos; i = s.find('=', i + 1)) {
-    if (i > 0 && (s[i - 1] == '<' || s[i - 1] == '>' || s[i - 1] == '!' || s[i - 1] == '=' || s[i - 1] == ':')) return std::string_view::npos;
+    if (i > 0 && (s[i - 1] == '<' || s[i - 1] == '>' || s[i - 1] == '!' || s[i - 1] == '=' || s[i - 1] == ':'))
+      return std::string_view::npos;
   }
   return at;
 }
@@ -30,7 +31,8 @@ bool is_arithmetic(std::string_view s) {
   });
 }
 
-// A name or a sum of names without numbers of its own: x, f(3), m+n, \angle ABC, P(A). Digits only in brackets or subscripts.
+// A name or a sum of names without numbers of its own: x, f(3), m+n, \angle ABC, P(A). Digits only in brackets or
+// subscripts.
 bool is_name(std::string_view s) {
   int depth = 0;
   bool letter = false;
@@ -61,7 +63,8 @@ MathAnswer parse_math_answer(std::string_view text) {
       if (is_arithmetic(left)) {
         out.number = parse_number(right);
         // "4 = 5" claims two values.
-        const auto claimed = parse_number(left.substr(left.rfind('=') == std::string_view::npos ? 0 : left.rfind('=') + 1));
+        const auto claimed =
+            parse_number(left.substr(left.rfind('=') == std::string_view::npos ? 0 : left.rfind('=') + 1));
         if (out.number && claimed && claimed->value != out.number->value) out.number.reset();
       } else if (is_name(left)) {
         out.variable = text_key(left);
@@ -80,7 +83,8 @@ std::string to_string(const MathAnswer& a) {
 }
 
 MathComparison compare_math(const MathAnswer& gold, const MathAnswer& answer, const MathCompareOptions& options) {
-  if (!gold.variable.empty() && !answer.variable.empty() && gold.variable != answer.variable) return {false, "variable"};
+  if (!gold.variable.empty() && !answer.variable.empty() && gold.variable != answer.variable)
+    return {false, "variable"};
   if (!gold.number || !answer.number) {
     // "0.5" against a text, or two texts. Equal keys are equal in any case.
     if (!gold.key.empty() && gold.key == answer.key) return {true, "text"};
@@ -121,15 +125,17 @@ class MathReward : public RewardFunction {
  public:
   explicit MathReward(ConfigReader& o) {
     static const std::vector<std::string> kNames = {"auto", "boxed", "tag", "hash", "phrase", "last_number", "whole"};
-    static constexpr AnswerSource kSources[] = {AnswerSource::kAuto, AnswerSource::kBoxed, AnswerSource::kTag, AnswerSource::kHash,
-                                                AnswerSource::kPhrase, AnswerSource::kLastNumber, AnswerSource::kWhole};
+    static constexpr AnswerSource kSources[] = {AnswerSource::kAuto, AnswerSource::kBoxed,  AnswerSource::kTag,
+                                                AnswerSource::kHash, AnswerSource::kPhrase, AnswerSource::kLastNumber,
+                                                AnswerSource::kWhole};
     const std::string source = o.get_choice("extract", "auto", kNames);
     source_ = kSources[std::find(kNames.begin(), kNames.end(), source) - kNames.begin()];
     require_end_ = o.get<bool>("require_end", false);
     after_think_ = o.get<bool>("after_think", true);
     several_wrong_ = o.get_choice("several_boxes", "wrong", std::vector<std::string>{"wrong", "last"}) == "wrong";
     compare_.rounding_digits = o.get_in<int>("rounding_digits", 3, 0, 100);
-    compare_.percent_is_fraction = o.get_choice("percent", "unit", std::vector<std::string>{"unit", "fraction"}) == "fraction";
+    compare_.percent_is_fraction =
+        o.get_choice("percent", "unit", std::vector<std::string>{"unit", "fraction"}) == "fraction";
     compare_.check_units = o.get_choice("units", "check", std::vector<std::string>{"check", "ignore"}) == "check";
     correct_ = o.get_in<float>("correct", 1.f, -1e6f, 1e6f);
     wrong_ = o.get_in<float>("wrong", 0.f, -1e6f, 1e6f);
@@ -202,7 +208,8 @@ class MathReward : public RewardFunction {
       out.value = verdict == Verdict::kCorrect ? correct_ : wrong_;
       out.detail = detail;
     };
-    const AnswerRegion region = after_think_ ? after_think(completion.text, prefilled) : AnswerRegion{completion.text, true};
+    const AnswerRegion region =
+        after_think_ ? after_think(completion.text, prefilled) : AnswerRegion{completion.text, true};
     if (!region.closed) return settle(Verdict::kUnparsed, "think_not_closed");
     const std::string plain = plain_forms(region.text);
     const ExtractedAnswer found = extract_answer(plain, source_);
@@ -213,7 +220,8 @@ class MathReward : public RewardFunction {
     if (require_end_ && !ended(completion)) return settle(Verdict::kWrong, "truncated");
     if (several_wrong_) {
       for (const std::string_view other : found.others) {
-        if (!compare_math(answer, parse_math_answer(other), compare_).equal) return settle(Verdict::kWrong, "several_boxes");
+        if (!compare_math(answer, parse_math_answer(other), compare_).equal)
+          return settle(Verdict::kWrong, "several_boxes");
       }
     }
     const MathComparison comparison = compare_math(gold, answer, compare_);
@@ -228,6 +236,8 @@ class MathReward : public RewardFunction {
 
 }  // namespace
 
-std::unique_ptr<RewardFunction> make_math_reward(ConfigReader& options) { return std::make_unique<MathReward>(options); }
+std::unique_ptr<RewardFunction> make_math_reward(ConfigReader& options) {
+  return std::make_unique<MathReward>(options);
+}
 
 }  // namespace r1

@@ -20,31 +20,52 @@ std::string read_number(std::string_view text) {
 }
 
 TEST_CASE("numbers as people write them") {
+  // clang-format off
   const std::vector<std::pair<const char*, const char*>> cases = {
-      {"42", "42"}, {"+42", "42"}, {"-42", "-42"}, {"\u221242", "-42"}, {"- 42", "-42"}, {"042", "42"}, {"42.", "42"}, {"(42)", "42"},
-      {"1,234", "1234"}, {"1{,}234", "1234"}, {"1,234,567", "1234567"}, {"10,\\!000", "10000"}, {"10\\,000", "10000"}, {"111, \\! 111, \\! 111", "111111111"}, {"1,23", "none"},
-      {"1,2345", "none"}, {"0.5", "1/2"}, {".5", "1/2"}, {"0.50", "1/2"}, {"1,234.5", "2469/2"}, {"3.", "3"}, {"1.2.3", "none"},
+      {"42", "42"}, {"+42", "42"}, {"-42", "-42"}, {"\u221242", "-42"}, {"- 42", "-42"}, {"042", "42"},
+      {"42.", "42"}, {"(42)", "42"},
+      {"1,234", "1234"}, {"1{,}234", "1234"}, {"1,234,567", "1234567"}, {"10,\\!000", "10000"},
+      {"10\\,000", "10000"}, {"111, \\! 111, \\! 111", "111111111"}, {"1,23", "none"},
+      {"1,2345", "none"}, {"0.5", "1/2"}, {".5", "1/2"}, {"0.50", "1/2"}, {"1,234.5", "2469/2"}, {"3.", "3"},
+      {"1.2.3", "none"},
       {"3/4", "3/4"}, {"-3/4", "-3/4"}, {"3 / 4", "3/4"}, {"6/8", "3/4"}, {"3/0", "none"}, {"3/4/5", "none"},
-      {"\\frac{3}{4}", "3/4"}, {"\\dfrac{3}{4}", "3/4"}, {"\\frac34", "3/4"}, {"\\frac 97", "9/7"}, {"-\\frac{3}{4}", "-3/4"},
-      {"\\frac{-3}{4}", "-3/4"}, {"\\frac{3}{0}", "none"}, {"\\frac{x}{2}", "none"}, {"\\frac{10}{4}", "5/2"}, {"\\frac{1,000}{3}", "1000/3"},
-      {"1 1/2", "3/2"}, {"-1 1/2", "-3/2"}, {"1\\frac{1}{2}", "3/2"}, {"1 \\frac12", "3/2"}, {"2\\frac{3}{2}", "none"}, {"1\u00BD", "3/2"},
-      {"1.5e3", "1500"}, {"1.5E-3", "3/2000"}, {"1.5 \\times 10^{3}", "1500"}, {"1.5\u00D710^3", "1500"}, {"1.5\u00D710\u00B3", "1500"},
-      {"3 \\cdot 10^{-2}", "3/100"}, {"10^{-2}", "1/100"}, {"2^{10}", "1024"}, {"2^10", "1024"}, {"2^{x}", "none"}, {"9^{9999}", "none"},
+      {"\\frac{3}{4}", "3/4"}, {"\\dfrac{3}{4}", "3/4"}, {"\\frac34", "3/4"}, {"\\frac 97", "9/7"},
+      {"-\\frac{3}{4}", "-3/4"},
+      {"\\frac{-3}{4}", "-3/4"}, {"\\frac{3}{0}", "none"}, {"\\frac{x}{2}", "none"}, {"\\frac{10}{4}", "5/2"},
+      {"\\frac{1,000}{3}", "1000/3"},
+      {"1 1/2", "3/2"}, {"-1 1/2", "-3/2"}, {"1\\frac{1}{2}", "3/2"}, {"1 \\frac12", "3/2"},
+      {"2\\frac{3}{2}", "none"}, {"1\u00BD", "3/2"},
+      {"1.5e3", "1500"}, {"1.5E-3", "3/2000"}, {"1.5 \\times 10^{3}", "1500"}, {"1.5\u00D710^3", "1500"},
+      {"1.5\u00D710\u00B3", "1500"},
+      {"3 \\cdot 10^{-2}", "3/100"}, {"10^{-2}", "1/100"}, {"2^{10}", "1024"}, {"2^10", "1024"},
+      {"2^{x}", "none"}, {"9^{9999}", "none"},
       {"1e99999", "none"}, {"0.\\overline{3}", "1/3"}, {"0.1\\overline{6}", "1/6"},
-      {"$42", "42 usd"}, {"\\$42", "42 usd"}, {"-$42", "-42 usd"}, {"$-42", "-42 usd"}, {"$42$", "42"}, {"\u20AC5", "5 eur"}, {"$1,234.50", "2469/2 usd"},
+      {"$42", "42 usd"}, {"\\$42", "42 usd"}, {"-$42", "-42 usd"}, {"$-42", "-42 usd"}, {"$42$", "42"},
+      {"\u20AC5", "5 eur"}, {"$1,234.50", "2469/2 usd"},
       {"50%", "50%"}, {"50\\%", "50%"}, {"50 percent", "50%"}, {"\\text{50 percent}", "50%"}, {"12.5\\%", "25/2%"},
-      {"5 cm", "5 cm"}, {"5\\text{ cm}", "5 cm"}, {"5\\,\\mathrm{cm}", "5 cm"}, {"5cm", "5 cm"}, {"4t", "none"}, {"3s^2", "none"}, {"5 m", "5 m"}, {"5 centimeters", "5 cm"}, {"5 cm^2", "5 cm^2"},
-      {"5\\text{ cm}^2", "5 cm^2"}, {"5 square cm", "5 cm^2"}, {"135\\text{ square feet}", "135 ft^2"}, {"60 miles per hour", "60 mi/h"}, {"60 km/h", "60 km/h"},
-      {"90^\\circ", "90 deg"}, {"90\u00B0", "90 deg"}, {"90 degrees", "90 deg"}, {"8\\text{ meals}", "8"}, {"42 red apples", "42"}, {"45 \\text{ units}^2", "45 unit^2"}, {"45 units", "45"}, {"9\\text{ a.m.}", "9 am"}, {"82-year-old", "82"},
-      {"5 million", "5000000"}, {"1.5 million dollars", "1500000 usd"}, {"21st", "21"}, {"3\u4E07", "30000"}, {"42\u4E2A", "42"},
-      {"\uFF14\uFF12", "42"}, {"\uFF0D\uFF14\uFF12\uFF0E\uFF15", "-85/2"}, {"\u0664\u0662", "42"}, {"1\uFF0C234", "1234"}, {"4\u200B2", "42"},
+      {"5 cm", "5 cm"}, {"5\\text{ cm}", "5 cm"}, {"5\\,\\mathrm{cm}", "5 cm"}, {"5cm", "5 cm"}, {"4t", "none"},
+      {"3s^2", "none"}, {"5 m", "5 m"}, {"5 centimeters", "5 cm"}, {"5 cm^2", "5 cm^2"},
+      {"5\\text{ cm}^2", "5 cm^2"}, {"5 square cm", "5 cm^2"}, {"135\\text{ square feet}", "135 ft^2"},
+      {"60 miles per hour", "60 mi/h"}, {"60 km/h", "60 km/h"},
+      {"90^\\circ", "90 deg"}, {"90\u00B0", "90 deg"}, {"90 degrees", "90 deg"}, {"8\\text{ meals}", "8"},
+      {"42 red apples", "42"}, {"45 \\text{ units}^2", "45 unit^2"}, {"45 units", "45"},
+      {"9\\text{ a.m.}", "9 am"}, {"82-year-old", "82"},
+      {"5 million", "5000000"}, {"1.5 million dollars", "1500000 usd"}, {"21st", "21"}, {"3\u4E07", "30000"},
+      {"42\u4E2A", "42"},
+      {"\uFF14\uFF12", "42"}, {"\uFF0D\uFF14\uFF12\uFF0E\uFF15", "-85/2"}, {"\u0664\u0662", "42"},
+      {"1\uFF0C234", "1234"}, {"4\u200B2", "42"},
       {"**42**", "42"}, {"\\textbf{42}", "42"}, {"\\(42\\)", "42"}, {"\\left(42\\right)", "42"},
       // None of these is one number.
-      {"", "none"}, {"x", "none"}, {"2x", "none"}, {"5 x", "none"}, {"4\\sqrt{2}", "none"}, {"\\sqrt2", "none"}, {"2\\pi", "none"}, {"1-\\sqrt{2}", "none"},
-      {"12 or 13", "none"}, {"12, 13", "none"}, {"(1, 2)", "none"}, {"5!", "none"}, {"5 squared", "none"}, {"101_2", "none"}, {"3:30", "none"},
-      {"1/2^99", "none"}, {"37+45", "none"}, {"10 - 5", "none"}, {"5k", "none"}, {"--5", "none"}, {"1e", "none"}, {"5 pi", "none"}, {"\\frac{1}{2", "none"},
-      {"[0,1]", "none"}, {"\\infty", "none"}, {"2*3", "none"}, {"5 and a half", "none"}, {"-", "none"}, {".", "none"}, {"$", "none"},
+      {"", "none"}, {"x", "none"}, {"2x", "none"}, {"5 x", "none"}, {"4\\sqrt{2}", "none"}, {"\\sqrt2", "none"},
+      {"2\\pi", "none"}, {"1-\\sqrt{2}", "none"},
+      {"12 or 13", "none"}, {"12, 13", "none"}, {"(1, 2)", "none"}, {"5!", "none"}, {"5 squared", "none"},
+      {"101_2", "none"}, {"3:30", "none"},
+      {"1/2^99", "none"}, {"37+45", "none"}, {"10 - 5", "none"}, {"5k", "none"}, {"--5", "none"}, {"1e", "none"},
+      {"5 pi", "none"}, {"\\frac{1}{2", "none"},
+      {"[0,1]", "none"}, {"\\infty", "none"}, {"2*3", "none"}, {"5 and a half", "none"}, {"-", "none"},
+      {".", "none"}, {"$", "none"},
   };
+  // clang-format on
   for (const auto& [text, want] : cases) {
     CAPTURE(text);
     CHECK(read_number(text) == want);
@@ -60,7 +81,8 @@ TEST_CASE("numbers of any size stay exact; beyond the limit they are text") {
   CHECK(compare_math(parse_math_answer(huge), parse_math_answer(huge), o).equal);
   CHECK_FALSE(compare_math(parse_math_answer(huge), parse_math_answer(huge + "1"), o).equal);
   CHECK_FALSE(compare_math(parse_math_answer(big), parse_math_answer(big.substr(1) + "8"), o).equal);
-  CHECK_FALSE(compare_math(parse_math_answer("9007199254740993"), parse_math_answer("9007199254740992"), o).equal);  // equal as doubles
+  CHECK_FALSE(compare_math(parse_math_answer("9007199254740993"), parse_math_answer("9007199254740992"), o)
+                  .equal);  // equal as doubles
 }
 
 bool equal(const char* gold, const char* answer, const MathCompareOptions& options = {}) {
@@ -92,8 +114,8 @@ TEST_CASE("comparison: numbers") {
 TEST_CASE("comparison: decimals against exact values") {
   CHECK(equal("1/3", "0.333"));
   CHECK(equal("1/3", "0.3333333"));
-  CHECK_FALSE(equal("1/3", "0.33"));    // two digits are too few
-  CHECK_FALSE(equal("2/3", "0.666"));   // cut, not rounded
+  CHECK_FALSE(equal("1/3", "0.33"));   // two digits are too few
+  CHECK_FALSE(equal("2/3", "0.666"));  // cut, not rounded
   CHECK(equal("2/3", "0.667"));
   CHECK(equal("100/3", "33.3"));
   CHECK(equal("33.3", "100/3"));
@@ -197,17 +219,27 @@ TEST_CASE("where the answer stands") {
 }
 
 TEST_CASE("the last number of prose") {
+  // clang-format off
   const std::vector<std::pair<const char*, const char*>> cases = {
-      {"37 + 45 = 82", "82"}, {"The sum of 37 and 45 is 82.", "82"}, {"82!", "82"}, {"is -3", "-3"}, {"(-3)", "-3"}, {"= -3", "-3"}, {"\n- 5", "5"},
-      {"$1,234.50 in all", "$1,234.50"}, {"so 3/4 of it", "3/4"}, {"takes 1 1/2 hours", "1 1/2 hours"}, {"or \\frac{3}{4} of it", "\\frac{3}{4}"},
-      {"-\\dfrac{3}{4}", "-\\dfrac{3}{4}"}, {"1\\frac{1}{2}", "1\\frac{1}{2}"}, {"about 50%", "50%"}, {"it is 5 cm long", "5 cm"}, {"weighs 5kg", "5kg"},
-      {"**82**", "82"}, {"*82*", "82"}, {"* 82", "82"}, {"<<37+45=82>>82", "82"}, {"A: 26", "26"}, {"x=7", "7"}, {"total:7", "7"}, {"the 21st", "21st"},
-      {"version 2.5.", "2.5"}, {"90^\\circ", "90^\\circ"}, {"COVID-19", "19"}, {"82\u4E2A", "82"}, {"1.5e3", "1.5e3"}, {"82 - good!", "82"},
-      {"x^2", "inside_expression"}, {"x^{2}", "inside_expression"}, {"2x", "inside_expression"}, {"x2", "inside_expression"}, {"10 - 5", "inside_expression"},
-      {"x - 3", "inside_expression"}, {"10-5", "inside_expression"}, {"at 3:30", "inside_expression"}, {"\\sqrt{2}", "inside_expression"}, {"4*5", "inside_expression"},
-      {"n * 5", "inside_expression"}, {"2(x+y)", "inside_expression"}, {"2\\pi", "inside_expression"}, {"1/2/3", "inside_expression"}, {"37 + 45", "inside_expression"},
+      {"37 + 45 = 82", "82"}, {"The sum of 37 and 45 is 82.", "82"}, {"82!", "82"}, {"is -3", "-3"},
+      {"(-3)", "-3"}, {"= -3", "-3"}, {"\n- 5", "5"},
+      {"$1,234.50 in all", "$1,234.50"}, {"so 3/4 of it", "3/4"}, {"takes 1 1/2 hours", "1 1/2 hours"},
+      {"or \\frac{3}{4} of it", "\\frac{3}{4}"},
+      {"-\\dfrac{3}{4}", "-\\dfrac{3}{4}"}, {"1\\frac{1}{2}", "1\\frac{1}{2}"}, {"about 50%", "50%"},
+      {"it is 5 cm long", "5 cm"}, {"weighs 5kg", "5kg"},
+      {"**82**", "82"}, {"*82*", "82"}, {"* 82", "82"}, {"<<37+45=82>>82", "82"}, {"A: 26", "26"}, {"x=7", "7"},
+      {"total:7", "7"}, {"the 21st", "21st"},
+      {"version 2.5.", "2.5"}, {"90^\\circ", "90^\\circ"}, {"COVID-19", "19"}, {"82\u4E2A", "82"},
+      {"1.5e3", "1.5e3"}, {"82 - good!", "82"},
+      {"x^2", "inside_expression"}, {"x^{2}", "inside_expression"}, {"2x", "inside_expression"},
+      {"x2", "inside_expression"}, {"10 - 5", "inside_expression"},
+      {"x - 3", "inside_expression"}, {"10-5", "inside_expression"}, {"at 3:30", "inside_expression"},
+      {"\\sqrt{2}", "inside_expression"}, {"4*5", "inside_expression"},
+      {"n * 5", "inside_expression"}, {"2(x+y)", "inside_expression"}, {"2\\pi", "inside_expression"},
+      {"1/2/3", "inside_expression"}, {"37 + 45", "inside_expression"},
       {"5 + x", "inside_expression"}, {"12 or 13", "several"}, {"nothing", "no_answer"},
   };
+  // clang-format on
   for (const auto& [text, want] : cases) {
     CAPTURE(text);
     const ExtractedAnswer e = last_number(text);
@@ -215,8 +247,8 @@ TEST_CASE("the last number of prose") {
   }
 }
 
-RewardResult score(const std::string& options, const std::string& gold, const std::string& text, StopReason stop = StopReason::kEos,
-                   const std::string& prompt_text = "") {
+RewardResult score(const std::string& options, const std::string& gold, const std::string& text,
+                   StopReason stop = StopReason::kEos, const std::string& prompt_text = "") {
   const auto reward = make_reward("math", options);
   SampleGroup group;
   group.prompt.id = "p";
@@ -266,7 +298,8 @@ TEST_CASE("the math reward: thinking, truncation, several boxes") {
   CHECK(score("{}", "7", "<think>7</think>").verdict == Verdict::kUnparsed);
   CHECK(score("{}", "7", "<think>it is \\boxed{7}").detail == "think_not_closed");
   CHECK(score("{}", "7", "it is \\boxed{7}", StopReason::kEos, "User: x <think>\n").detail == "think_not_closed");
-  CHECK(score("{}", "7", "6</think> it is \\boxed{7}", StopReason::kEos, "User: x <think>\n").verdict == Verdict::kCorrect);
+  CHECK(score("{}", "7", "6</think> it is \\boxed{7}", StopReason::kEos, "User: x <think>\n").verdict ==
+        Verdict::kCorrect);
   CHECK(score("{after_think: false}", "7", "<think>it is \\boxed{7}").verdict == Verdict::kCorrect);
   CHECK(score("{}", "7", "7", StopReason::kLength).verdict == Verdict::kCorrect);
   RewardResult r = score("{require_end: true}", "7", "7", StopReason::kLength);
@@ -309,11 +342,44 @@ TEST_CASE("one megabyte is judged in linear time, whatever it holds") {
     return out;
   };
   const std::vector<std::string> hostile = {
-      repeat("\\boxed{"), repeat("}"), repeat("{"), repeat("1"), repeat("1,"), repeat("1,111,"), repeat("1/"), repeat("1 1/2 "), repeat("$"),
-      repeat("$1 "), repeat("\\("), repeat("\\frac{1}{"), repeat("the answer is "), repeat("answer: *"), repeat("#### "), repeat("<answer>"),
-      repeat("<think>"), repeat("9^"), repeat("9**"), repeat("9e9"), repeat("\\text{"), repeat("\\boxed{1}"), repeat("\xEF\xBC\x91"), repeat("\xFF"), repeat("- "),
-      repeat("**"), repeat("\\"), repeat("= "), repeat("1 or "), "\\boxed{" + repeat("(") + "}", "\\boxed{" + repeat("\\sqrt") + "}",
-      "\\boxed{" + repeat("x=") + "}", "the answer is " + repeat("5 "), "\\boxed{" + repeat("5 cm ") + "}", repeat("\n"), repeat("*\n "), repeat(". "), repeat("\\frac"),
+      repeat("\\boxed{"),
+      repeat("}"),
+      repeat("{"),
+      repeat("1"),
+      repeat("1,"),
+      repeat("1,111,"),
+      repeat("1/"),
+      repeat("1 1/2 "),
+      repeat("$"),
+      repeat("$1 "),
+      repeat("\\("),
+      repeat("\\frac{1}{"),
+      repeat("the answer is "),
+      repeat("answer: *"),
+      repeat("#### "),
+      repeat("<answer>"),
+      repeat("<think>"),
+      repeat("9^"),
+      repeat("9**"),
+      repeat("9e9"),
+      repeat("\\text{"),
+      repeat("\\boxed{1}"),
+      repeat("\xEF\xBC\x91"),
+      repeat("\xFF"),
+      repeat("- "),
+      repeat("**"),
+      repeat("\\"),
+      repeat("= "),
+      repeat("1 or "),
+      "\\boxed{" + repeat("(") + "}",
+      "\\boxed{" + repeat("\\sqrt") + "}",
+      "\\boxed{" + repeat("x=") + "}",
+      "the answer is " + repeat("5 "),
+      "\\boxed{" + repeat("5 cm ") + "}",
+      repeat("\n"),
+      repeat("*\n "),
+      repeat(". "),
+      repeat("\\frac"),
   };
   for (const std::string& text : hostile) {
     CAPTURE(text.substr(0, 20));

@@ -21,8 +21,8 @@ struct RewardResult {
 
 // A completion made up from a prompt, and what the reward must say of it. For self-tests (`r1 doctor`).
 struct KnownAnswer {
-  std::string what;        // "the gold answer, boxed"
-  Completion completion;   // text, stop; tokens hold as many ids as the reward may count
+  std::string what;       // "the gold answer, boxed"
+  Completion completion;  // text, stop; tokens hold as many ids as the reward may count
   Verdict verdict = Verdict::kAbstain;
   std::optional<float> value;
 };

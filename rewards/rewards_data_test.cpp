@@ -1,4 +1,5 @@
-// The rewards on the team's optional data folder: golds accept themselves, labelled solutions, tasks with known solutions.
+// The rewards on the team's optional data folder: golds accept themselves, labelled solutions, tasks with known
+// solutions.
 #include <cstdio>
 #include <fstream>
 #include <string>
@@ -63,7 +64,8 @@ TEST_CASE("GSM8K: every gold is a number, equals itself and its final field, and
       CHECK(math->check_prompt(p).empty());
     }
     if (total == 0) return;
-    std::printf("%s: %d rows, %d numbers, %d accept themselves, %d accept the final field, %d accept gold + 1\n", file, total, numbers, self, boxed, off_by_one);
+    std::printf("%s: %d rows, %d numbers, %d accept themselves, %d accept the final field, %d accept gold + 1\n", file,
+                total, numbers, self, boxed, off_by_one);
     CHECK(numbers == total);
     CHECK(self == total);
     CHECK(boxed == total);
@@ -83,19 +85,23 @@ TEST_CASE("GSM8K: labelled solutions of other models") {
     false_wrong += !ok && label;
     if (ok != label) {
       const std::string solution = row["solution"];
-      std::printf("label %d, ours %s (%s), gold %s, read '%s': ...%s\n", label, to_string(r.verdict), r.detail.c_str(), row["final"].get<std::string>().c_str(),
-                  r.columns.contains("answer_parsed") ? r.columns.at("answer_parsed").c_str() : "", solution.substr(solution.size() > 80 ? solution.size() - 80 : 0).c_str());
+      std::printf("label %d, ours %s (%s), gold %s, read '%s': ...%s\n", label, to_string(r.verdict), r.detail.c_str(),
+                  row["final"].get<std::string>().c_str(),
+                  r.columns.contains("answer_parsed") ? r.columns.at("answer_parsed").c_str() : "",
+                  solution.substr(solution.size() > 80 ? solution.size() - 80 : 0).c_str());
     }
   }
   if (total == 0) return;
-  std::printf("gsm8k_solutions: agreement %d of %d; accepted against the label %d, refused against it %d\n", agree, total, false_ok, false_wrong);
+  std::printf("gsm8k_solutions: agreement %d of %d; accepted against the label %d, refused against it %d\n", agree,
+              total, false_ok, false_wrong);
   CHECK(agree >= total * 0.995);
 }
 
 TEST_CASE("MATH and contest golds: each accepts itself in any dress; how many are numbers") {
   const auto math = make_reward("math");
-  for (const char* file : {"math/train_4500.jsonl", "math/math500_even.jsonl", "competition_math/aime2024.jsonl", "competition_math/aime2025.jsonl",
-                           "competition_math/amc2023.jsonl", "competition_math/hmmt_feb2025.jsonl"}) {
+  for (const char* file :
+       {"math/train_4500.jsonl", "math/math500_even.jsonl", "competition_math/aime2024.jsonl",
+        "competition_math/aime2025.jsonl", "competition_math/amc2023.jsonl", "competition_math/hmmt_feb2025.jsonl"}) {
     int total = 0, numbers = 0, texts = 0, unreadable = 0, self = 0, solution = 0, crossed = 0;
     std::string previous;
     for (const json& row : rows(file)) {
@@ -109,17 +115,22 @@ TEST_CASE("MATH and contest golds: each accepts itself in any dress; how many ar
       const bool ok = score(*math, p, "Hence \\boxed{" + gold + "}.").verdict == Verdict::kCorrect;
       self += ok;
       if (!ok) std::printf("%s does not accept itself: %s\n", file, gold.c_str());
-      if (row.contains("solution")) solution += score(*math, with_gold(row["solution"].get<std::string>()), "\\boxed{" + gold + "}").verdict == Verdict::kCorrect;
+      if (row.contains("solution"))
+        solution += score(*math, with_gold(row["solution"].get<std::string>()), "\\boxed{" + gold + "}").verdict ==
+                    Verdict::kCorrect;
       // The gold of the row before is another answer, unless its text is the same.
-      if (!previous.empty() && previous != gold && score(*math, p, "\\boxed{" + previous + "}").verdict == Verdict::kCorrect) {
+      if (!previous.empty() && previous != gold &&
+          score(*math, p, "\\boxed{" + previous + "}").verdict == Verdict::kCorrect) {
         ++crossed;
         std::printf("%s: '%s' accepts '%s'\n", file, gold.c_str(), previous.c_str());
       }
       previous = gold;
     }
     if (total == 0) return;
-    std::printf("%s: %d golds: %d numbers, %d text, %d unreadable; %d accept themselves, %d against the solution's box, %d accept their neighbour\n", file, total,
-                numbers, texts, unreadable, self, solution, crossed);
+    std::printf(
+        "%s: %d golds: %d numbers, %d text, %d unreadable; %d accept themselves, %d against the solution's box, %d "
+        "accept their neighbour\n",
+        file, total, numbers, texts, unreadable, self, solution, crossed);
     CHECK(unreadable == 0);
     CHECK(self == total);
   }
@@ -128,7 +139,8 @@ TEST_CASE("MATH and contest golds: each accepts itself in any dress; how many ar
 TEST_CASE("MATH golds with one digit, sign or bracket changed are refused") {
   const auto math = make_reward("math");
   int tried = 0, accepted = 0;
-  for (const char* file : {"math/train_4500.jsonl", "competition_math/aime2024.jsonl", "competition_math/hmmt_feb2025.jsonl"}) {
+  for (const char* file :
+       {"math/train_4500.jsonl", "competition_math/aime2024.jsonl", "competition_math/hmmt_feb2025.jsonl"}) {
     for (const json& row : rows(file)) {
       const std::string gold = row["answer"].is_string() ? row["answer"].get<std::string>() : row["answer"].dump();
       const Prompt p = with_gold(gold);
@@ -156,15 +168,18 @@ TEST_CASE("MATH golds with one digit, sign or bracket changed are refused") {
 
 TEST_CASE("short word problems and Chinese problems: golds are numbers and accept themselves") {
   const auto math = make_reward("math");
-  const std::vector<std::pair<const char*, const char*>> files = {{"word_problems/svamp_train.jsonl", "final"}, {"word_problems/mawps_train.jsonl", "final"},
-                                                                  {"chinese_math/cmath_test.jsonl", "golden"}, {"chinese_math/mgsm_zh.jsonl", "final"}};
+  const std::vector<std::pair<const char*, const char*>> files = {{"word_problems/svamp_train.jsonl", "final"},
+                                                                  {"word_problems/mawps_train.jsonl", "final"},
+                                                                  {"chinese_math/cmath_test.jsonl", "golden"},
+                                                                  {"chinese_math/mgsm_zh.jsonl", "final"}};
   for (const auto& [file, column] : files) {
     int total = 0, good = 0;
     for (const json& row : rows(file)) {
       const std::string gold = row[column].is_string() ? row[column].get<std::string>() : row[column].dump();
       ++total;
       const auto parsed = parse_gold(gold);
-      good += parsed && parsed->number && score(*math, with_gold(gold), "\u7B54\u6848\u662F " + gold + "\u3002").verdict == Verdict::kCorrect;
+      good += parsed && parsed->number &&
+              score(*math, with_gold(gold), "\u7B54\u6848\u662F " + gold + "\u3002").verdict == Verdict::kCorrect;
       if (!(parsed && parsed->number)) std::printf("%s: no number: %s\n", file, gold.c_str());
     }
     if (total == 0) return;
@@ -188,7 +203,8 @@ TEST_CASE("quick-start tasks: known solutions score 1, others do not") {
         CHECK(score(*lenient, p, "We get " + solution + " = " + row["target"].dump() + ".").value == 1.f);
         CHECK(score(*countdown, p, "<answer>" + row["target"].dump() + "</answer>").value == (level == 1 ? 1.f : 0.1f));
         CHECK(score(*countdown, p, "<answer>" + solution + " + 0</answer>").value == 0.1f);
-        for (const KnownAnswer& known : countdown->known_answers(p)) CHECK(score(*countdown, p, known.completion.text).value == known.value);
+        for (const KnownAnswer& known : countdown->known_answers(p))
+          CHECK(score(*countdown, p, known.completion.text).value == known.value);
       }
     }
   }
@@ -203,7 +219,8 @@ TEST_CASE("quick-start tasks: known solutions score 1, others do not") {
   }
   for (const char* task : {"sort3", "repeat3", "reverse4"}) {
     for (const json& row : rows(std::string("quickstart_tasks/") + task + "_train.jsonl")) {
-      CHECK(score(*exact, with_gold(row["answer"].get<std::string>()), row["answer"].get<std::string>() + "\n").value == 1.f);
+      CHECK(score(*exact, with_gold(row["answer"].get<std::string>()), row["answer"].get<std::string>() + "\n").value ==
+            1.f);
     }
   }
 }

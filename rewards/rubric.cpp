@@ -51,9 +51,11 @@ Rubric::Rubric(std::vector<Entry> entries) : entries_(std::move(entries)) {
     R1_CHECK(e.reward != nullptr, "a rubric entry without a reward");
     if (e.label.empty()) e.label = e.reward->name();
     if (!labels.insert(e.label).second) {
-      throw ConfigError(message("rewards: two rewards are called '", e.label, "'; give one of them another name with `as: NAME`"));
+      throw ConfigError(
+          message("rewards: two rewards are called '", e.label, "'; give one of them another name with `as: NAME`"));
     }
-    if (!std::isfinite(e.weight)) throw ConfigError(message("rewards: the weight of '", e.label, "' is ", e.weight, "; it must be finite"));
+    if (!std::isfinite(e.weight))
+      throw ConfigError(message("rewards: the weight of '", e.label, "' is ", e.weight, "; it must be finite"));
   }
 }
 
@@ -74,8 +76,8 @@ std::vector<Score> Rubric::score(const SampleGroup& group) const {
       RewardResult& r = results[i];
       if (r.value) {
         if (!std::isfinite(*r.value)) {
-          throw NumericError(message("reward ", e->label, " gave ", *r.value, " for prompt ", group.prompt.id, ", sample ", i,
-                                     "; a reward must return a finite number or abstain"));
+          throw NumericError(message("reward ", e->label, " gave ", *r.value, " for prompt ", group.prompt.id,
+                                     ", sample ", i, "; a reward must return a finite number or abstain"));
         }
         scores[i].parts[e->label] = *r.value;
         sums[i] += static_cast<double>(e->weight) * static_cast<double>(*r.value);
@@ -101,7 +103,8 @@ PromptCheck Rubric::check_prompts(std::span<const Prompt> prompts) const {
       if (!applies(e, prompts[i])) continue;
       any = true;
       if (text.empty()) {
-        if (const std::string problem = e.reward->check_prompt(prompts[i]); !problem.empty()) text = e.label + ": " + problem;
+        if (const std::string problem = e.reward->check_prompt(prompts[i]); !problem.empty())
+          text = e.label + ": " + problem;
       }
     }
     if (!any) text = message("no reward applies to its task '", prompts[i].task, "'");
@@ -121,9 +124,10 @@ std::vector<std::string> Rubric::self_test(const Prompt& prompt) const {
       const RewardResult& r = result[0];
       if (r.verdict == known.verdict && r.value == known.value) continue;
       const auto shown = [](const std::optional<float>& v) { return v ? message(*v) : std::string("abstains"); };
-      failures.push_back(message(e.label, ", prompt ", prompt.id, ": ", known.what, " got ", to_string(r.verdict), " (", shown(r.value),
-                                 r.detail.empty() ? "" : ", " + r.detail, "), wanted ", to_string(known.verdict), " (",
-                                 shown(known.value), "): '", known.completion.text.substr(0, 120), "'"));
+      failures.push_back(message(e.label, ", prompt ", prompt.id, ": ", known.what, " got ", to_string(r.verdict), " (",
+                                 shown(r.value), r.detail.empty() ? "" : ", " + r.detail, "), wanted ",
+                                 to_string(known.verdict), " (", shown(known.value), "): '",
+                                 known.completion.text.substr(0, 120), "'"));
     }
   }
   return failures;

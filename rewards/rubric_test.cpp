@@ -21,9 +21,12 @@ class Fixed : public RewardFunction {
   std::string_view name() const override { return name_; }
   bool judges_answer() const override { return judges_; }
   void score(const SampleGroup&, std::span<RewardResult> out) const override {
-    for (RewardResult& r : out) r = {value_, verdict_, "detail of " + name_, {{"answer_parsed", "by " + name_}, {name_ + "_only", "x"}}};
+    for (RewardResult& r : out)
+      r = {value_, verdict_, "detail of " + name_, {{"answer_parsed", "by " + name_}, {name_ + "_only", "x"}}};
   }
-  std::string check_prompt(const Prompt& p) const override { return p.reference.empty() ? name_ + " needs a gold" : ""; }
+  std::string check_prompt(const Prompt& p) const override {
+    return p.reference.empty() ? name_ + " needs a gold" : "";
+  }
 
  private:
   std::string name_;
@@ -38,7 +41,8 @@ class Throwing : public RewardFunction {
   void score(const SampleGroup&, std::span<RewardResult>) const override { throw Error("lost connection"); }
 };
 
-Rubric::Entry entry(std::unique_ptr<RewardFunction> reward, float weight = 1, bool verdict = false, std::vector<std::string> tasks = {}) {
+Rubric::Entry entry(std::unique_ptr<RewardFunction> reward, float weight = 1, bool verdict = false,
+                    std::vector<std::string> tasks = {}) {
   return {std::move(reward), "", weight, verdict, std::move(tasks)};
 }
 template <class... E>
@@ -67,8 +71,9 @@ std::string error_of(F&& action) {
 }
 
 TEST_CASE("the value is the weighted sum of rewards that did not abstain") {
-  const Rubric r = rubric(entry(std::make_unique<Fixed>("a", 1.f), 2.f), entry(std::make_unique<Fixed>("b", std::nullopt), 5.f),
-                          entry(std::make_unique<Fixed>("c", -0.5f), 0.5f), entry(std::make_unique<Fixed>("d", 3.f), 0.f));
+  const Rubric r =
+      rubric(entry(std::make_unique<Fixed>("a", 1.f), 2.f), entry(std::make_unique<Fixed>("b", std::nullopt), 5.f),
+             entry(std::make_unique<Fixed>("c", -0.5f), 0.5f), entry(std::make_unique<Fixed>("d", 3.f), 0.f));
   const auto scores = r.score(group());
   REQUIRE(scores.size() == 2);
   CHECK(scores[0].value == 1.75f);
@@ -142,13 +147,16 @@ TEST_CASE("prompts are checked before a run: the first few problems and the coun
   const Rubric r = rubric(entry(std::make_unique<Fixed>("a", 1.f)));
   const PromptCheck check = r.check_prompts(prompts);
   CHECK(check.problems.size() == 5);
-  CHECK(check.summary(2) == "5 of 10 prompts cannot be scored: row-1: a: a needs a gold; row-3: a: a needs a gold; and 3 more");
+  CHECK(check.summary(2) ==
+        "5 of 10 prompts cannot be scored: row-1: a: a needs a gold; row-3: a: a needs a gold; and 3 more");
   CHECK(PromptCheck{}.summary().empty());
 }
 
 TEST_CASE("rubrics that make no sense are refused") {
   CHECK(error_of([] { Rubric({}); }).find("empty") != std::string::npos);
-  CHECK(error_of([] { rubric(entry(std::make_unique<Fixed>("a", 1.f)), entry(std::make_unique<Fixed>("a", 1.f))); }).find("as: NAME") != std::string::npos);
+  CHECK(error_of([] {
+          rubric(entry(std::make_unique<Fixed>("a", 1.f)), entry(std::make_unique<Fixed>("a", 1.f)));
+        }).find("as: NAME") != std::string::npos);
   CHECK(error_of([] { rubric(entry(std::make_unique<Fixed>("a", 1.f), NAN)); }).find("finite") != std::string::npos);
 }
 
@@ -161,7 +169,8 @@ Rubric from_recipe(const std::string& yaml, const RewardContext& context = {}) {
 
 TEST_CASE("a recipe's rewards section") {
   const Rubric r = from_recipe(
-      "rewards:\n  - {name: math, weight: 1.0, require_end: true, verdict: true}\n  - {name: format, weight: 0.2, tasks: [math]}\n"
+      "rewards:\n  - {name: math, weight: 1.0, require_end: true, verdict: true}\n  - {name: format, weight: 0.2, "
+      "tasks: [math]}\n"
       "  - {name: math, as: lenient, weight: 0, extract: last_number}\n  - repetition\n");
   REQUIRE(r.entries().size() == 4);
   CHECK(r.entries()[1].weight == 0.2f);
@@ -169,16 +178,21 @@ TEST_CASE("a recipe's rewards section") {
   CHECK(r.entries()[2].label == "lenient");
   CHECK(r.entries()[3].label == "repetition");
   CHECK(r.entries()[0].verdict);
-  CHECK(error_of([] { from_recipe("rewards:\n  - {name: maths}\n"); }).find("did you mean 'math'?") != std::string::npos);
+  CHECK(error_of([] { from_recipe("rewards:\n  - {name: maths}\n"); }).find("did you mean 'math'?") !=
+        std::string::npos);
   CHECK(error_of([] { from_recipe("rewards:\n  - {name: maths}\n"); }).find("countdown") != std::string::npos);
   CHECK(error_of([] { from_recipe("rewards:\n  - {name: maths}\n"); }).find("r.yaml:2") != std::string::npos);
   CHECK(error_of([] { from_recipe("rewards:\n  - {name: math, wieght: 2}\n"); }).find("weight") != std::string::npos);
-  CHECK(error_of([] { from_recipe("rewards:\n  - {name: math, weight: 0}\n"); }).find("every weight is 0") != std::string::npos);
+  CHECK(error_of([] { from_recipe("rewards:\n  - {name: math, weight: 0}\n"); }).find("every weight is 0") !=
+        std::string::npos);
   CHECK(error_of([] { from_recipe("rewards:\n  - {weight: 1}\n"); }).find("name") != std::string::npos);
   CHECK(error_of([] { from_recipe("rewards: []\n"); }).find("empty") != std::string::npos);
-  CHECK(error_of([] { from_recipe("rewards:\n  - {python: my.py:f}\n"); }).find("no python rewards") != std::string::npos);
+  CHECK(error_of([] { from_recipe("rewards:\n  - {python: my.py:f}\n"); }).find("no python rewards") !=
+        std::string::npos);
   RewardContext context;
-  context.external["python"] = [](ConfigReader& o) { return std::make_unique<Fixed>(o.require<std::string>("python"), 1.f); };
+  context.external["python"] = [](ConfigReader& o) {
+    return std::make_unique<Fixed>(o.require<std::string>("python"), 1.f);
+  };
   CHECK(from_recipe("rewards:\n  - {python: my.py:f, as: mine, weight: 0.5}\n", context).entries()[0].label == "mine");
   context.max_new_tokens = 100;
   CHECK(from_recipe("rewards:\n  - overlong\n  - math\n", context).entries().size() == 2);
@@ -190,11 +204,14 @@ TEST_CASE("every built-in reward passes its own known answers") {
   context.max_new_tokens = 64;
   std::size_t tested = 0;
   for (const std::string prefill : {"", "<think>\n"}) {
-    for (const std::string& options : {std::string("{name: math}"), std::string("{name: math, extract: tag}"), std::string("{name: math, extract: hash}"),
-                                       std::string("{name: math, extract: last_number, correct: 2, wrong: -1}"), std::string("{name: math, extract: whole}"),
-                                       std::string("{name: math, extract: phrase, require_end: true}"), std::string("{name: format}"),
-                                       std::string("{name: format, answer_tag: false, partial: true}"), std::string("{name: countdown}"),
-                                       std::string("{name: exact_match}"), std::string("{name: overlong}"), std::string("{name: repetition}")}) {
+    for (const std::string& options :
+         {std::string("{name: math}"), std::string("{name: math, extract: tag}"),
+          std::string("{name: math, extract: hash}"),
+          std::string("{name: math, extract: last_number, correct: 2, wrong: -1}"),
+          std::string("{name: math, extract: whole}"), std::string("{name: math, extract: phrase, require_end: true}"),
+          std::string("{name: format}"), std::string("{name: format, answer_tag: false, partial: true}"),
+          std::string("{name: countdown}"), std::string("{name: exact_match}"), std::string("{name: overlong}"),
+          std::string("{name: repetition}")}) {
       const Rubric r = from_recipe("rewards:\n  - " + options + "\n", context);
       SampleGroup g = group();
       g.prompt.text = "Question " + prefill;
@@ -220,10 +237,12 @@ TEST_CASE("a self-test fails for a reward that pays the wrong answer") {
 }
 
 TEST_CASE("scoring from several threads gives what one thread gives") {
-  const Rubric r = from_recipe("rewards:\n  - math\n  - {name: format, weight: 0.5}\n  - countdown\n  - {name: regex, pattern: '\\d+'}\n");
+  const Rubric r = from_recipe(
+      "rewards:\n  - math\n  - {name: format, weight: 0.5}\n  - countdown\n  - {name: regex, pattern: '\\d+'}\n");
   SampleGroup g = group(64);
   g.prompt.columns = {{"numbers", "[2, 3]"}, {"target", "5"}};
-  for (std::size_t i = 0; i < g.completions.size(); ++i) g.completions[i].text = "<think>x</think><answer>2 + 3 = " + std::to_string(i % 8) + "</answer>";
+  for (std::size_t i = 0; i < g.completions.size(); ++i)
+    g.completions[i].text = "<think>x</think><answer>2 + 3 = " + std::to_string(i % 8) + "</answer>";
   const auto want = r.score(g);
   std::atomic<int> different = 0;
   std::vector<std::thread> threads;
@@ -232,7 +251,8 @@ TEST_CASE("scoring from several threads gives what one thread gives") {
       for (int round = 0; round < 20; ++round) {
         const auto got = r.score(g);
         for (std::size_t i = 0; i < got.size(); ++i) {
-          if (got[i].value != want[i].value || got[i].columns != want[i].columns || got[i].verdict != want[i].verdict) ++different;
+          if (got[i].value != want[i].value || got[i].columns != want[i].columns || got[i].verdict != want[i].verdict)
+            ++different;
         }
       }
     });

@@ -13,8 +13,9 @@
 namespace r1 {
 namespace {
 
-RewardResult score(const std::string& name, const std::string& options, const std::string& gold, const std::string& text,
-                   StopReason stop = StopReason::kEos, std::map<std::string, std::string> columns = {}) {
+RewardResult score(const std::string& name, const std::string& options, const std::string& gold,
+                   const std::string& text, StopReason stop = StopReason::kEos,
+                   std::map<std::string, std::string> columns = {}) {
   SampleGroup group;
   group.prompt.reference = gold;
   group.prompt.columns = std::move(columns);
@@ -42,7 +43,10 @@ TEST_CASE("plain forms") {
   CHECK(plain_forms("x\u00B2+1") == "x^{2}+1");
   CHECK(plain_forms("a\u00A0b\u3000c") == "a b c");
   CHECK(plain_forms("\u7B54\u6848") == "\u7B54\u6848");
-  CHECK(plain_forms("a\xFF\x80" "b\xE4") == "a\xFF\x80" "b\xE4");
+  CHECK(plain_forms("a\xFF\x80"
+                    "b\xE4") ==
+        "a\xFF\x80"
+        "b\xE4");
   CHECK(plain_forms("") == "");
   CHECK(has_word("a"));
   CHECK(has_word("..7.."));
@@ -66,7 +70,9 @@ TEST_CASE("the part that holds the answer") {
 }
 
 TEST_CASE("exact_match") {
-  const auto verdict = [](const std::string& options, const std::string& gold, const std::string& text) { return score("exact_match", options, gold, text).verdict; };
+  const auto verdict = [](const std::string& options, const std::string& gold, const std::string& text) {
+    return score("exact_match", options, gold, text).verdict;
+  };
   CHECK(verdict("{}", "u r f m", "U  r f m.\n") == Verdict::kCorrect);
   CHECK(verdict("{}", "u r f m", "u r f") == Verdict::kWrong);
   CHECK(verdict("{}", "31 78 97", "<think>x</think><answer>31 78 97</answer>") == Verdict::kCorrect);
@@ -89,8 +95,10 @@ TEST_CASE("exact_match") {
 TEST_CASE("regex") {
   CHECK(score("regex", "{pattern: '\\d{3}'}", "", "abc 123").value == 1.f);
   CHECK(score("regex", "{pattern: '\\d{3}', match: full}", "", "abc 123").value == 0.f);
-  CHECK(score("regex", "{pattern: 'Answer: (\\w+)', gold: true}", "dog", "Answer: cat. Answer: dog").verdict == Verdict::kCorrect);
-  CHECK(score("regex", "{pattern: 'Answer: (\\w+)', gold: true}", "cat", "Answer: cat. Answer: dog").verdict == Verdict::kWrong);
+  CHECK(score("regex", "{pattern: 'Answer: (\\w+)', gold: true}", "dog", "Answer: cat. Answer: dog").verdict ==
+        Verdict::kCorrect);
+  CHECK(score("regex", "{pattern: 'Answer: (\\w+)', gold: true}", "cat", "Answer: cat. Answer: dog").verdict ==
+        Verdict::kWrong);
   CHECK(score("regex", "{pattern: 'Answer: (\\w+)', gold: true}", "cat", "cat").verdict == Verdict::kUnparsed);
   CHECK(score("regex", "{pattern: '(x*)', gold: true}", "q", "abc").verdict == Verdict::kWrong);  // empty matches end
   CHECK(error_of([] { make_reward("regex", "{pattern: '('}"); }).find("RE2") != std::string::npos);
@@ -104,7 +112,9 @@ TEST_CASE("regex") {
 
 TEST_CASE("words_below") {
   const std::map<std::string, std::string> row = {{"limit", "6"}};
-  const auto verdict = [&](const std::string& text, StopReason stop = StopReason::kEos) { return score("words_below", "{}", "", text, stop, row).verdict; };
+  const auto verdict = [&](const std::string& text, StopReason stop = StopReason::kEos) {
+    return score("words_below", "{}", "", text, stop, row).verdict;
+  };
   CHECK(verdict("Dogs run fast at night.") == Verdict::kCorrect);
   CHECK(verdict("Dogs run very fast at night.") == Verdict::kWrong);
   CHECK(verdict("") == Verdict::kUnparsed);
@@ -132,11 +142,14 @@ TEST_CASE("overlong is continuous at both ends (DAPO)") {
   make_reward("overlong", "{}", context)->score(group, out);  // cache 20
   CHECK(out[0].value == -0.5f);
   CHECK(out[0].verdict == Verdict::kAbstain);
-  CHECK(error_of([] { make_reward("overlong", "{max_tokens: 10, cache_tokens: 10}"); }).find("cache_tokens") != std::string::npos);
+  CHECK(error_of([] { make_reward("overlong", "{max_tokens: 10, cache_tokens: 10}"); }).find("cache_tokens") !=
+        std::string::npos);
 }
 
 TEST_CASE("length and repetition") {
-  const auto length = [](const std::string& options, const std::string& text) { return *score("length", options, "", text).value; };
+  const auto length = [](const std::string& options, const std::string& text) {
+    return *score("length", options, "", text).value;
+  };
   CHECK(length("{unit: words, max: 3}", "a b c") == 1.f);
   CHECK(length("{unit: words, max: 3}", "a b c d") == 0.f);
   CHECK(length("{unit: words, max: 3, margin: 1}", "a b c d") == 0.5f);
