@@ -8,8 +8,8 @@
 
 namespace r1::cpu {
 
-// At least `bytes`, 64-byte aligned, contents undefined; valid until this thread's next call.
-inline std::byte* thread_scratch(std::size_t bytes) {
+// At least `bytes`, 64-byte aligned, contents undefined; valid until this thread's next call with the same purpose.
+template <int kPurpose = 0> inline std::byte* thread_scratch(std::size_t bytes) {
   struct Free {
     void operator()(std::byte* p) const { std::free(p); }
   };

@@ -99,10 +99,14 @@ struct Table {
   std::size_t (*attention_scratch)(const AttentionShape&, std::int64_t count, std::int64_t longest_row);
   void (*attention)(const AttentionCall&, std::int64_t begin, std::int64_t count, std::int64_t joint, bool same_sequence,
                     std::int64_t kv_head, std::byte* scratch);
-  // A family (a prefix and its sharers, or a lone sequence) for one kv head.
+  // A family (a prefix and its sharers, or a lone sequence) for one query head: dq, and this head's part of dk and dv
+  // [family rows][head_dim] float32.
   std::size_t (*attention_backward_scratch)(const AttentionShape&, std::int64_t family_rows);
   void (*attention_backward)(const AttentionBackwardCall&, const AttentionSequence* sequences, std::int64_t count,
-                             std::int64_t kv_head, std::byte* scratch);
+                             std::int64_t head, float* dk, float* dv, std::byte* scratch);
+  // out[rows][ld] = the sum of n parts [rows][d] that lie part_stride apart.
+  void (*sum_heads)(const float* parts, std::int64_t n, std::int64_t part_stride, std::int64_t rows, std::int64_t d, void* out,
+                    std::int64_t ld, Type type);
 
   float (*row_max)(const float* x, std::int64_t n);
   // One chunk of at most kVocabChunk logits: sum of e = exp(x * inv_t - max) and, if weighted is not null, of e * (x * inv_t - max).

@@ -8,14 +8,13 @@
 
 #include <type_traits>
 
-#include "kernels/isa/multiply.h"
+#include "kernels/isa/attention_operands.h"
 #include "kernels/table.h"
 
 namespace r1::cpu::R1_ISA {
 
 inline constexpr int kBlockVectors = static_cast<int>(kKvBlock) / W;  // vectors that hold one float a position
 inline constexpr i64 kKeyStepBytes = kKvBlock * 4;
-inline constexpr i64 kMaxHeadDim = 256;
 
 // Scratch of one (group of rows, kv head), n = rows * heads per kv head queries.
 struct AttentionScratch {
@@ -74,7 +73,7 @@ inline void scores_of(i64 steps, const AttentionScratch& s, i64 first, i64 n, i6
     for (int j = 0; j < NV; ++j)
       keys.p[j] = key_at((vec + j) / kBlockVectors) + (vec + j) % kBlockVectors * static_cast<i64>(sizeof(vf));
     for (i64 i = first; i < first + n;) {
-      const i64 rows = next_tile(first + n - i);
+      const i64 rows = next_tile<Op>(first + n - i);
       const byte* q = s.q + i * s.query_bytes;
       float* out = s.scores + i * s.padded + vec * W;
       R1_DISPATCH_ROWS(rows, (score_tile<Op, MR, NV>(steps, q, s.query_bytes, keys, scale, out, s.padded)))
@@ -158,7 +157,7 @@ inline void weighted_values(const AttentionScratch& s, i64 head_dim, i64 steps_p
   if (b0 >= b1 && tail.steps == 0 && tail.half == nullptr) return;
   const i64 bytes = head_dim * 4;
   for (i64 i = first; i < first + n;) {
-    const i64 rows = next_tile(first + n - i);
+    const i64 rows = next_tile<Op>(first + n - i);
     const byte* p = s.p + i * s.weight_bytes;
     float* out = s.out + i * head_dim;
     i64 column = 0;

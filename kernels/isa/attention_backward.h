@@ -1,193 +1,187 @@
-// Private to kernels/: gradients of attention for one family of sequences (a prefix and its sharers) and one kv head.
-// Everything is widened to float32; the probabilities are recomputed from the log-sum-exp of the forward pass:
-//   P = exp(scale Q K^T - lse), dV = P^T dO, dP = dO V^T, dS = P (dP - rowsum(dO O)), dQ = scale dS K, dK = scale dS^T Q.
-// Order: query head, then sequence, then block of keys, then tile of queries; fixed, so threads change nothing.
+// Private to kernels/: gradients of attention for one family of sequences (a prefix and its sharers) and one query head.
+//   P = exp(scale Q K^T - lse), dV = P^T dO, dP = dO V^T, dS = scale P (dP - rowsum(dO O)), dQ = dS K, dK = dS^T Q
+// Tiles of 48 keys by 64 queries, held transposed (queries along the vector), so that P^T and dS^T are at once the left
+// operands of dV and dK; dQ is summed transposed. With bf16 inputs P and dS are rounded to bf16 for those three products.
+// Order: sequence, tile of queries, then the prefix's keys and the own keys ascending; fixed, so threads change nothing.
 #pragma once
 
-#include "kernels/isa/multiply.h"
-#include "kernels/table.h"
+#include "kernels/isa/attention_operands.h"
 
 namespace r1::cpu::R1_ISA {
 
-inline constexpr i64 kKeyTile = 64, kQueryTile = 48;
-
-// c[MR][NV vectors] += sum over `steps` of a[r*a_row + s*a_step] * b[s][NV vectors].
-template <int MR, int NV>
-R1_INLINE void add_tile(i64 steps, const float* a, i64 a_row, i64 a_step, const float* b, i64 b_step, float* c, i64 c_row) {
-  vf acc[MR][NV];
-#pragma GCC unroll 8
-  for (int r = 0; r < MR; ++r)
-#pragma GCC unroll 8
-    for (int j = 0; j < NV; ++j) acc[r][j] = load(c + r * c_row + j * W);
-  for (i64 s = 0; s < steps; ++s) {
-    vf bv[NV];
-#pragma GCC unroll 8
-    for (int j = 0; j < NV; ++j) bv[j] = load(b + s * b_step + j * W);
-#pragma GCC unroll 8
-    for (int r = 0; r < MR; ++r) {
-      const vf av = splat(a[r * a_row + s * a_step]);
-#pragma GCC unroll 8
-      for (int j = 0; j < NV; ++j) acc[r][j] = fma(av, bv[j], acc[r][j]);
-    }
-  }
-#pragma GCC unroll 8
-  for (int r = 0; r < MR; ++r)
-#pragma GCC unroll 8
-    for (int j = 0; j < NV; ++j) store(c + r * c_row + j * W, acc[r][j]);
-}
-
-// c[m][n] += a * b; n a multiple of 16.
-inline void add_product(i64 m, i64 n, i64 steps, const float* a, i64 a_row, i64 a_step, const float* b, i64 b_step, float* c, i64 c_row) {
-  constexpr int kWide = W == 16 ? 4 : 2;
-  for (i64 i = 0; i < m;) {
-    const i64 rows = next_tile(m - i);
-    i64 j = 0;
-    for (; j + kWide * W <= n; j += kWide * W) {
-      R1_DISPATCH_ROWS(rows, (add_tile<MR, kWide>(steps, a + i * a_row, a_row, a_step, b + j, b_step, c + i * c_row + j, c_row)))
-    }
-    for (; j < n; j += W) {
-      R1_DISPATCH_ROWS(rows, (add_tile<MR, 1>(steps, a + i * a_row, a_row, a_step, b + j, b_step, c + i * c_row + j, c_row)))
-    }
-    i += rows;
-  }
-}
-
 struct BackwardScratch {
-  float *k, *v, *dk, *dv;    // [rows][d], of the family
-  float *q, *d_out, *dq;     // [rows][d], of one query head
-  float *lse, *delta;        // [rows]
-  float *kt, *vt;            // [d][kKeyTile]
-  float *s, *dp;             // [kQueryTile][kKeyTile]
+  byte *k, *v;             // rows of the family as left operands over d
+  byte* kt;                // [d] rows as left operands over the family's rows
+  byte *q_over_d, *d_out_over_d;        // [d / pairs][kQueryTile] words: right operands
+  byte *q_over_rows, *d_out_over_rows;  // [kQueryTile / pairs][d] words: right operands
+  float *lse, *delta;      // [kQueryTile]
+  float *s, *dp;           // [kKeyTile][kQueryTile]
+  byte *p_left, *ds_left;  // [kKeyTile] rows as left operands over queries
+  byte* ds_right;          // [kKeyTile / pairs][kQueryTile] words
+  float* dq;               // [d][kQueryTile]
+  i64 row_bytes, kt_bytes, query_bytes;  // of one row of k and v; of kt; of p_left and ds_left
   i64 bytes;
 };
-inline BackwardScratch backward_layout(i64 rows, i64 d, byte* base) {
+
+template <class Op, class T> inline BackwardScratch backward_layout(i64 rows, i64 d, byte* base) {
+  constexpr i64 kPairs = pairs_of<T>;
   BackwardScratch out;
+  out.row_bytes = d / kPairs * Op::kABytes;
+  out.kt_bytes = ((rows + kPairs - 1) / kPairs + 1) * Op::kABytes;
+  out.query_bytes = kQueryTile / kPairs * Op::kABytes;
   byte* p = base;
-  const auto take = [&](i64 n) {
-    float* here = f32(p);
-    p += (n * 4 + 63) / 64 * 64;
+  const auto take = [&](i64 bytes) {
+    byte* here = p;
+    p += (bytes + 63) / 64 * 64;
     return here;
   };
-  out.k = take(rows * d), out.v = take(rows * d), out.dk = take(rows * d), out.dv = take(rows * d);
-  out.q = take(rows * d), out.d_out = take(rows * d), out.dq = take(rows * d);
-  out.lse = take(rows), out.delta = take(rows);
-  out.kt = take(d * kKeyTile), out.vt = take(d * kKeyTile);
-  out.s = take(kQueryTile * kKeyTile), out.dp = take(kQueryTile * kKeyTile);
+  out.k = take(rows * out.row_bytes), out.v = take(rows * out.row_bytes), out.kt = take(d * out.kt_bytes);
+  out.q_over_d = take(d / kPairs * kQueryTile * 4), out.d_out_over_d = take(d / kPairs * kQueryTile * 4);
+  out.q_over_rows = take(kQueryTile / kPairs * d * 4), out.d_out_over_rows = take(kQueryTile / kPairs * d * 4);
+  out.lse = f32(take(kQueryTile * 4)), out.delta = f32(take(kQueryTile * 4));
+  out.s = f32(take(kKeyTile * kQueryTile * 4)), out.dp = f32(take(kKeyTile * kQueryTile * 4));
+  out.p_left = take(kKeyTile * out.query_bytes), out.ds_left = take(kKeyTile * out.query_bytes);
+  out.ds_right = take(kKeyTile * kQueryTile * 4);
+  out.dq = f32(take(d * kQueryTile * 4));
   out.bytes = p - base;
   return out;
 }
-inline std::size_t attention_backward_scratch(const AttentionShape& s, i64 rows) {
-  return static_cast<std::size_t>(backward_layout(rows, s.head_dim, nullptr).bytes);
-}
 
-// to[d][kKeyTile] = from[n][d]^T, columns beyond n zero.
-inline void transpose_keys(const float* from, i64 n, i64 d, float* to) {
-  for (i64 i = 0; i < d; ++i) {
-    for (i64 j = 0; j < n; ++j) to[i * kKeyTile + j] = from[j * d + i];
-    for (i64 j = n; j < kKeyTile; ++j) to[i * kKeyTile + j] = 0.f;
-  }
-}
+// What one tile is about. Queries are counted from the tile's first; `first_query` = the first query that sees key 0 of
+// the tile (negative: all do); queries from `queries` on do not exist.
+struct TileEdges {
+  i64 keys = 0, queries = 0, first_query = 0;
+};
 
-// Queries [q0, q1) of the family against keys [k0, k0 + keys); causal: query q0 + i sees the first `first_visible` + i keys.
-inline void backward_tile(const BackwardScratch& s, i64 d, float scale, i64 q0, i64 q1, i64 k0, i64 keys, i64 first_visible) {
-  const i64 n = q1 - q0;
-  for (i64 i = 0; i < n * kKeyTile; i += W) {
-    store(s.s + i, zero());
-    store(s.dp + i, zero());
-  }
-  add_product(n, kKeyTile, d, s.q + q0 * d, d, 1, s.kt, kKeyTile, s.s, kKeyTile);
-  add_product(n, kKeyTile, d, s.d_out + q0 * d, d, 1, s.vt, kKeyTile, s.dp, kKeyTile);
-  for (i64 i = 0; i < n; ++i) {
-    const i64 visible = min_of(keys, first_visible + i);
-    const vf lse = splat(s.lse[q0 + i]), delta = splat(s.delta[q0 + i]), k = splat(scale);
-    float* p = s.s + i * kKeyTile;
-    float* ds = s.dp + i * kKeyTile;
-    for (i64 j = 0; j < kKeyTile; j += W) {
-      const vf e = exp(load(p + j) * k - lse);
-      store(ds + j, e * (load(ds + j) - delta) * k);
-      store(p + j, e);
+// From scores and dP: P^T and dS^T in the forms that the products want; 0 where a query does not see a key.
+template <class Op, class T>
+inline void weigh_tile(const BackwardScratch& s, const TileEdges& e, i64 column_begin, float scale) {
+  constexpr i64 kPairs = pairs_of<T>;
+  const vf k = splat(scale);
+  for (i64 r = 0; r < e.keys; r += kPairs) {
+    const bool odd_end = kPairs == 2 && r + 1 == e.keys;
+    for (i64 c = column_begin; c < kQueryTile; c += W) {
+      vf ds[2] = {zero(), zero()};
+      for (i64 half = 0; half < (odd_end ? 1 : kPairs); ++half) {
+        const i64 key = r + half, at = key * kQueryTile + c;
+        vf p = exp_nonpositive(load(s.s + at) * k - load(s.lse + c));
+        if (c < e.first_query + key || c + W > e.queries) p = keep_between(p, c, e.first_query + key, e.queries);
+        ds[half] = p * (load(s.dp + at) - load(s.delta + c)) * k;
+        // 0 * NaN of a query that is not there must stay 0.
+        if (c + W > e.queries) ds[half] = keep_between(ds[half], c, e.first_query + key, e.queries);
+        store_left<Op, T>(s.p_left + key * s.query_bytes, c, p);
+        store_left<Op, T>(s.ds_left + key * s.query_bytes, c, ds[half]);
+      }
+      store_bits(s.ds_right + (r / kPairs * kQueryTile + c) * 4, right_words<T>(ds[0], ds[1]));
     }
-    for (i64 j = visible; j < kKeyTile; ++j) p[j] = ds[j] = 0.f;
   }
-  add_product(n, d, keys, s.dp, kKeyTile, 1, s.k + k0 * d, d, s.dq + q0 * d, d);
-  add_product(keys, d, n, s.dp, 1, kKeyTile, s.q + q0 * d, d, s.dk + k0 * d, d);
-  add_product(keys, d, n, s.s, 1, kKeyTile, s.d_out + q0 * d, d, s.dv + k0 * d, d);
 }
 
-template <class T>
-inline void attention_backward_typed(const AttentionBackwardCall& c, const AttentionSequence* sequences, i64 count, i64 kv_head,
-                                     byte* base) {
+template <class Op, class T>
+inline void backward_tile(const BackwardScratch& s, i64 d, float scale, const TileEdges& e, i64 key_row, float* dk, float* dv) {
+  constexpr i64 kPairs = pairs_of<T>;
+  // Queries before the first that sees the tile's first key take no part.
+  const i64 column = max_of(0, e.first_query) / W * W, columns = kQueryTile - column;
+  const i64 q_steps = (e.queries + kPairs - 1) / kPairs - column / kPairs, k_steps = (e.keys + kPairs - 1) / kPairs;
+  const i64 q_skip = column / kPairs;
+  product<Op, false>(e.keys, columns, d / kPairs, s.k + key_row * s.row_bytes, s.row_bytes, s.q_over_d + column * 4, kQueryTile * 4,
+                     s.s + column, kQueryTile);
+  product<Op, false>(e.keys, columns, d / kPairs, s.v + key_row * s.row_bytes, s.row_bytes, s.d_out_over_d + column * 4, kQueryTile * 4,
+                     s.dp + column, kQueryTile);
+  weigh_tile<Op, T>(s, e, column, scale);
+  product<Op, true>(e.keys, d, q_steps, s.p_left + q_skip * Op::kABytes, s.query_bytes, s.d_out_over_rows + q_skip * d * 4, d * 4,
+                    dv + key_row * d, d);
+  product<Op, true>(e.keys, d, q_steps, s.ds_left + q_skip * Op::kABytes, s.query_bytes, s.q_over_rows + q_skip * d * 4, d * 4,
+                    dk + key_row * d, d);
+  product<Op, true>(d, columns, k_steps, s.kt + key_row * (Op::kABytes / kPairs), s.kt_bytes, s.ds_right + column * 4, kQueryTile * 4,
+                    s.dq + column, kQueryTile);
+}
+
+template <class Op, class T>
+inline void attention_backward_typed(const AttentionBackwardCall& c, const AttentionSequence* sequences, i64 count, i64 head, float* dk,
+                                     float* dv, byte* base) {
+  constexpr i64 kPairs = pairs_of<T>;
   const AttentionShape& shape = c.shape;
-  const i64 d = shape.head_dim, reps = shape.heads / shape.kv_heads;
+  const i64 d = shape.head_dim, kv_head = head / (shape.heads / shape.kv_heads);
   i64 total = 0;
   for (i64 b = 0; b < count; ++b) total += sequences[b].end - sequences[b].begin;
-  const BackwardScratch s = backward_layout(total, d, base);
-  // Calls fn(row in the family, row in memory) for every row.
-  const auto each_row = [&](const auto& fn) {
-    i64 local = 0;
-    for (i64 b = 0; b < count; ++b)
-      for (i64 r = sequences[b].begin; r < sequences[b].end; ++r) fn(local++, r);
-  };
-  const auto widen_row = [&](const byte* from, i64 offset, float* to) {
-    const T* p = reinterpret_cast<const T*>(from) + offset;
-    for (i64 j = 0; j < d; j += W) store(to + j, load(p + j));
-  };
-  const auto narrow_row = [&](const float* from, byte* to, i64 offset) {
-    T* p = reinterpret_cast<T*>(to) + offset;
-    for (i64 j = 0; j < d; j += W) store(p + j, load(from + j));
-  };
-  each_row([&](i64 i, i64 r) {
-    widen_row(c.k, r * c.ld + kv_head * d, s.k + i * d);
-    widen_row(c.v, r * c.ld + kv_head * d, s.v + i * d);
-  });
-  __builtin_memset(s.dk, 0, static_cast<std::size_t>(total * d) * 4);
-  __builtin_memset(s.dv, 0, static_cast<std::size_t>(total * d) * 4);
-
-  for (i64 rep = 0; rep < reps; ++rep) {
-    const i64 head = kv_head * reps + rep;
-    each_row([&](i64 i, i64 r) {
-      widen_row(c.q, r * c.ld + head * d, s.q + i * d);
-      widen_row(c.d_out, r * c.d_out_ld + head * d, s.d_out + i * d);
-      const T* out = reinterpret_cast<const T*>(c.out) + r * c.out_ld + head * d;
-      vf dot = zero();
-      for (i64 j = 0; j < d; j += W) dot = fma(load(out + j), load(s.d_out + i * d + j), dot);
-      s.delta[i] = sum_lanes(dot);
-      s.lse[i] = c.lse[r * shape.heads + head];
-    });
-    __builtin_memset(s.dq, 0, static_cast<std::size_t>(total * d) * 4);
-
-    i64 own = 0;  // the sequence's first row in the family
-    for (i64 b = 0; b < count; ++b) {
-      const AttentionSequence& q = sequences[b];
-      const i64 rows = q.end - q.begin;
-      // Keys: the prefix (rows of the family's first sequence), every query sees all of it; then the own rows, causal.
-      const i64 prefix = q.prefix_begin < 0 ? 0 : q.prefix_end - q.prefix_begin;
-      const i64 prefix_at = prefix > 0 ? q.prefix_begin - sequences[0].begin : 0;
-      for (int part = 0; part < 2; ++part) {
-        const i64 key_begin = part == 0 ? prefix_at : own, key_count = part == 0 ? prefix : rows;
-        for (i64 k0 = 0; k0 < key_count; k0 += kKeyTile) {
-          const i64 keys = min_of(kKeyTile, key_count - k0);
-          transpose_keys(s.k + (key_begin + k0) * d, keys, d, s.kt);
-          transpose_keys(s.v + (key_begin + k0) * d, keys, d, s.vt);
-          for (i64 q0 = part == 0 ? 0 : k0; q0 < rows; q0 += kQueryTile) {
-            const i64 q1 = min_of(rows, q0 + kQueryTile);
-            backward_tile(s, d, shape.scale, own + q0, own + q1, key_begin + k0, keys, part == 0 ? keys : q0 - k0 + 1);
-          }
-        }
-      }
-      own += rows;
+  const BackwardScratch s = backward_layout<Op, T>(total, d, base);
+  __builtin_memset(s.kt, 0, static_cast<std::size_t>(d * s.kt_bytes));
+  i64 own = 0;  // the sequence's first row in the family
+  for (i64 b = 0; b < count; ++b) {
+    const i64 rows = sequences[b].end - sequences[b].begin;
+    const T* k = reinterpret_cast<const T*>(c.k) + sequences[b].begin * c.ld + kv_head * d;
+    const T* v = reinterpret_cast<const T*>(c.v) + sequences[b].begin * c.ld + kv_head * d;
+    for (i64 r = 0; r < rows; ++r) {
+      prepare_left<Op>(k + r * c.ld, d, s.k + (own + r) * s.row_bytes);
+      prepare_left<Op>(v + r * c.ld, d, s.v + (own + r) * s.row_bytes);
     }
-    each_row([&](i64 i, i64 r) { narrow_row(s.dq + i * d, c.dq, r * c.d_ld + head * d); });
+    transpose_left<Op>(k, c.ld, rows, d, s.kt + own * (Op::kABytes / kPairs), s.kt_bytes);
+    own += rows;
   }
-  each_row([&](i64 i, i64 r) {
-    narrow_row(s.dk + i * d, c.dk, r * c.d_ld + kv_head * d);
-    narrow_row(s.dv + i * d, c.dv, r * c.d_ld + kv_head * d);
-  });
+  __builtin_memset(dk, 0, static_cast<std::size_t>(total * d) * 4);
+  __builtin_memset(dv, 0, static_cast<std::size_t>(total * d) * 4);
+
+  own = 0;
+  for (i64 b = 0; b < count; ++b) {
+    const AttentionSequence& seq = sequences[b];
+    const i64 rows = seq.end - seq.begin;
+    const i64 prefix = seq.prefix_begin < 0 ? 0 : seq.prefix_end - seq.prefix_begin;
+    const i64 prefix_at = prefix > 0 ? seq.prefix_begin - sequences[0].begin : 0;
+    for (i64 q0 = 0; q0 < rows; q0 += kQueryTile) {
+      const i64 n = min_of(kQueryTile, rows - q0);
+      const T* q = reinterpret_cast<const T*>(c.q) + (seq.begin + q0) * c.ld + head * d;
+      const T* d_out = reinterpret_cast<const T*>(c.d_out) + (seq.begin + q0) * c.d_out_ld + head * d;
+      const T* out = reinterpret_cast<const T*>(c.out) + (seq.begin + q0) * c.out_ld + head * d;
+      right_over_columns(q, c.ld, n, d, s.q_over_d);
+      right_over_columns(d_out, c.d_out_ld, n, d, s.d_out_over_d);
+      right_over_rows(q, c.ld, n, d, s.q_over_rows);
+      right_over_rows(d_out, c.d_out_ld, n, d, s.d_out_over_rows);
+      for (i64 i = 0; i < kQueryTile; ++i) {
+        vf dot = zero();
+        for (i64 j = 0; i < n && j < d; j += W) dot = fma(load(out + i * c.out_ld + j), load(d_out + i * c.d_out_ld + j), dot);
+        s.delta[i] = sum_lanes(dot);
+        s.lse[i] = i < n ? c.lse[(seq.begin + q0 + i) * shape.heads + head] : 0.f;
+      }
+      __builtin_memset(s.dq, 0, static_cast<std::size_t>(d * kQueryTile) * 4);
+      for (i64 k0 = 0; k0 < prefix; k0 += kKeyTile)
+        backward_tile<Op, T>(s, d, shape.scale, {min_of(kKeyTile, prefix - k0), n, -kKeyTile}, prefix_at + k0, dk, dv);
+      for (i64 k0 = 0; k0 < q0 + n; k0 += kKeyTile)
+        backward_tile<Op, T>(s, d, shape.scale, {min_of(kKeyTile, q0 + n - k0), n, k0 - q0}, own + k0, dk, dv);
+      T* dq = reinterpret_cast<T*>(c.dq) + (seq.begin + q0) * c.d_ld + head * d;
+      float row[kMaxHeadDim];
+      for (i64 i = 0; i < n; ++i) {
+        for (i64 j = 0; j < d; ++j) row[j] = s.dq[j * kQueryTile + i];
+        for (i64 j = 0; j < d; j += W) store(dq + i * c.d_ld + j, load(row + j));
+      }
+    }
+    own += rows;
+  }
 }
 
-inline void attention_backward(const AttentionBackwardCall& c, const AttentionSequence* sequences, i64 count, i64 kv_head, byte* scratch) {
-  if (c.shape.type == Type::kBF16) attention_backward_typed<bf16>(c, sequences, count, kv_head, scratch);
-  else attention_backward_typed<float>(c, sequences, count, kv_head, scratch);
+inline std::size_t attention_backward_scratch(const AttentionShape& s, i64 rows) {
+  return static_cast<std::size_t>(s.type == Type::kBF16 ? backward_layout<OpBf16, bf16>(rows, s.head_dim, nullptr).bytes
+                                                        : backward_layout<OpF32, float>(rows, s.head_dim, nullptr).bytes);
+}
+
+inline void attention_backward(const AttentionBackwardCall& c, const AttentionSequence* sequences, i64 count, i64 head, float* dk,
+                               float* dv, byte* scratch) {
+  if (c.shape.type == Type::kBF16) attention_backward_typed<OpBf16, bf16>(c, sequences, count, head, dk, dv, scratch);
+  else attention_backward_typed<OpF32, float>(c, sequences, count, head, dk, dv, scratch);
+}
+
+// out[r] = sum over n parts of parts[i * part_stride + r*d ...], in order; d wide.
+template <class T> inline void sum_heads_typed(const float* parts, i64 n, i64 part_stride, i64 rows, i64 d, T* out, i64 ld) {
+  for (i64 r = 0; r < rows; ++r)
+    for (i64 j = 0; j < d; j += W) {
+      vf sum = load(parts + r * d + j);
+      for (i64 i = 1; i < n; ++i) sum = sum + load(parts + i * part_stride + r * d + j);
+      store(out + r * ld + j, sum);
+    }
+}
+inline void sum_heads(const float* parts, i64 n, i64 part_stride, i64 rows, i64 d, void* out, i64 ld, Type type) {
+  if (type == Type::kBF16) sum_heads_typed(parts, n, part_stride, rows, d, static_cast<bf16*>(out), ld);
+  else sum_heads_typed(parts, n, part_stride, rows, d, static_cast<float*>(out), ld);
 }
 
 }  // namespace r1::cpu::R1_ISA

@@ -73,13 +73,13 @@ inline void gemm_range(const GemmCall& g, i64 panel_begin, i64 panel_end, i64 ro
   const bool prepare = g.type == Type::kBF16 && (Op::kABytes == 8 || g.k % 2 != 0);
   // The first tiles of a panel fetch the next panel into L2, each an equal part of its kLinesPerStep lines a step.
   constexpr i64 kLinesPerStep = kStepBytes / 64;
-  const i64 row_tiles = (row_end - row_begin + kMaxTileRows - 1) / kMaxTileRows;
+  const i64 row_tiles = (row_end - row_begin + Op::kRows - 1) / Op::kRows;
   const i64 lines = row_tiles == 1 ? kLinesPerStep : row_tiles <= 3 ? (kLinesPerStep + 1) / 2 : (kLinesPerStep + 3) / 4;
   for (i64 panel = panel_begin; panel < panel_end; ++panel) {
     const byte* here = g.b + panel * panel_bytes;
     i64 fetched = panel + 1 < panel_end ? 0 : kLinesPerStep;
     for (i64 row = row_begin; row < row_end;) {
-      const i64 rows = next_tile(row_end - row);
+      const i64 rows = next_tile<Op>(row_end - row);
       const byte* a = g.a + row * g.lda * element;
       i64 a_row_bytes = g.lda * element;
       if (prepare) {

@@ -68,6 +68,7 @@ constexpr Table make_table(Isa isa, bool (*trial)()) {
   t.attention = attention;
   t.attention_backward_scratch = attention_backward_scratch;
   t.attention_backward = attention_backward;
+  t.sum_heads = sum_heads;
   t.row_max = row_max;
   t.exp_sum = exp_sum;
   t.exp_values = exp_values;

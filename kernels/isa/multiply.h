@@ -7,9 +7,9 @@
 namespace r1::cpu::R1_ISA {
 
 // A "step" is one k of float32, or a pair of k of bf16; B holds 4 bytes a column and step.
-// Op::kABytes: bytes of a step of A in the form this Op wants.
+// Op::kABytes: bytes of a step of A in the form this Op wants; kRows: rows of a full tile.
 struct OpF32 {
-  static constexpr int kParts = 1, kABytes = 4;
+  static constexpr int kParts = 1, kABytes = 4, kRows = 6;
   using B = vf;
   using A = vf;
   static R1_INLINE A a(const byte* p, int) {
@@ -23,7 +23,7 @@ struct OpF32 {
 
 // bf16 pairs in B, float32 pairs in A (converted beforehand): the product of the even k, then of the odd k.
 struct OpWiden {
-  static constexpr int kParts = 2, kABytes = 8;
+  static constexpr int kParts = 2, kABytes = 8, kRows = W == 8 ? 4 : 6;  // AVX2 has no registers left for six
   using B = vf;
   using A = vf;
   static R1_INLINE A a(const byte* p, int part) { return OpF32::a(p + 4 * part, 0); }
@@ -36,7 +36,7 @@ struct OpWiden {
 
 #if defined(__AVX512BF16__)
 struct OpDot {
-  static constexpr int kParts = 1, kABytes = 4;
+  static constexpr int kParts = 1, kABytes = 4, kRows = 6;
   using B = vu;
   using A = vu;
   static R1_INLINE A a(const byte* p, int) {
@@ -108,10 +108,10 @@ R1_INLINE void multiply(i64 steps, const byte* a, i64 a_row_bytes, const BPlace&
     default: { constexpr int MR = 6; CALL; break; } \
   }
 
+inline constexpr i64 kMaxTileRows = 6;
 // How many of `left` rows the next tile takes, so that the last tile is not a small rest: 8 = 4 + 4, not 6 + 2.
-inline constexpr i64 kMaxTileRows = W == 16 ? 6 : 4;
-R1_INLINE i64 next_tile(i64 left) {
-  const i64 tiles = (left + kMaxTileRows - 1) / kMaxTileRows;
+template <class Op> R1_INLINE i64 next_tile(i64 left) {
+  const i64 tiles = (left + Op::kRows - 1) / Op::kRows;
   return (left + tiles - 1) / tiles;
 }
 
