@@ -10,7 +10,7 @@
 int main(int argc, char** argv) {
   using namespace r1;
   CLI::App app{"r1: reinforcement-learning post-training of language models (rollout, verifiers, GRPO)"};
-  app.set_version_flag("--version", std::string("r1 ") + kVersion);
+  app.set_version_flag("--version", std::string("r1 ") + version());
   app.require_subcommand(1);
   app.failure_message(CLI::FailureMessage::simple);
   Globals globals;

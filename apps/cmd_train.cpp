@@ -1,0 +1,163 @@
+// r1 train: one GRPO run from a recipe: opens or resumes the run folder, wires the parts, shows the run.
+#include <algorithm>
+#include <cstdio>
+#include <fstream>
+
+#include "apps/command.h"
+#include "apps/runtime.h"
+#include "apps/train_screen.h"
+#include "core/error.h"
+#include "core/log.h"
+#include "core/metrics.h"
+#include "core/run_folder.h"
+#include "core/signals.h"
+#include "core/terminal.h"
+#include "model/hf_directory.h"
+#include "model/gguf_model.h"
+#include "recipes/data_section.h"
+#include "recipes/recipe.h"
+#include "rl/run_recorder.h"
+#include "rl/transformer_policy.h"
+
+namespace r1 {
+
+namespace {
+
+std::string cpu_name() {
+  std::ifstream in("/proc/cpuinfo");
+  for (std::string line; std::getline(in, line);)
+    if (line.rfind("model name", 0) == 0) return line.substr(line.find(':') + 2);
+  return "CPU";
+}
+
+// Every prompt with its answer must fit the model's context.
+void check_context(const std::vector<Prompt>& prompts, const Recipe& recipe, const ModelConfig& model, const char* what) {
+  for (const Prompt& p : prompts) {
+    const auto need = static_cast<std::int64_t>(p.tokens.size()) + recipe.trainer.sampling.max_new_tokens;
+    if (need > model.max_position_embeddings)
+      throw ConfigError(message(what, ": prompt ", p.id, " has ", p.tokens.size(), " tokens; with rollout.max_new_tokens ",
+                                recipe.trainer.sampling.max_new_tokens, " it needs a context of ", need, ", the model has ",
+                                model.max_position_embeddings, "; lower max_new_tokens or set data.max_prompt_tokens"));
+  }
+}
+
+int train(const Recipe& recipe, const Globals& globals, bool overwrite, const std::string& command_line) {
+  Terminal::Options screen_options;
+  screen_options.quiet = globals.quiet;
+  Terminal terminal(screen_options);
+  for (const std::string& warning : recipe.warnings) terminal.print("warning: " + warning, true);
+
+  const int threads = globals.threads > 0 ? globals.threads : recipe.threads;
+  Runtime run = open_model(recipe.model.path, recipe.model.dtype, threads);
+  const auto load = [&](const DataSection& section, const char* what) {
+    RecipePrompts loaded = load_recipe_prompts(section, what, run.tokenizer, *recipe.rubric);
+    if (!loaded.skipped.empty())
+      terminal.print(message("warning: ", what, ": ", loaded.skipped.size(), " bad rows left out, the first: ", loaded.skipped.front()), true);
+    check_context(loaded.prompts, recipe, run.model->config(), what);
+    return std::move(loaded.prompts);
+  };
+  std::vector<Prompt> prompts = load(recipe.data, "data"), eval_prompts;
+  if (recipe.eval_data) eval_prompts = load(*recipe.eval_data, "eval");
+
+  RunEnvironment environment;
+  environment.command_line = command_line;
+  environment.cpu = message(cpu_name(), ", ", cpu::to_string(cpu::isa()));
+  environment.device = "cpu";
+  environment.threads = run.pool->size();
+  environment.seed = recipe.trainer.seed;
+  RunFolder::Options folder_options;
+  folder_options.overwrite = overwrite;
+  folder_options.may_change = {"output", "eval", "train.threads", "train.reward_threads"};
+  if (recipe.learner.optimizer.learning_rate.schedule == LrSchedule::kConstant) folder_options.may_change.emplace_back("rl.steps");
+  RunFolder folder(recipe.output.dir, *recipe.resolved, environment, folder_options);
+  const LogScope log({&terminal, LogLevel::kWarning, folder.log(), LogLevel::kDebug});
+
+  terminal.print(start_block(recipe, run.model->config(), environment.cpu, run.pool->size(), prompts.size(), eval_prompts.size()));
+
+  TransformerPolicy policy(*run.model, recipe.policy);
+  std::unique_ptr<Transformer> reference_model;
+  std::unique_ptr<TransformerReference> reference;
+  if (recipe.learner.needs_reference()) {
+    reference_model = std::make_unique<Transformer>(run.model->config(), recipe.model.dtype, *run.pool);
+    reference_model->weights().load(run.model->weights().snapshot(0));
+    reference_model->weights_changed();
+    reference_model->set_vocab_limit(run.model->vocab_limit());
+    reference = std::make_unique<TransformerReference>(*reference_model);
+  }
+  GrpoLearner learner(policy, reference.get(), recipe.learner);
+  LocalEngine engine(*run.model, run.tokenizer, recipe.engine);
+
+  SaveCheckpointOptions save;
+  save.dtype = recipe.model.dtype;
+  save.keep = recipe.output.keep;
+  if (is_gguf(run.path)) save.side_files = GgufModel(run.path).side_files();
+  else save.side_files_from = run.path;
+  ModelCheckpointStore checkpoints(folder.path() / "checkpoints", run.model->config(), save);
+
+  const ShuffledPrompts source(std::move(prompts), recipe.trainer.seed, recipe.data.shuffle);
+  Trainer::Parts parts;
+  parts.learner = &learner;
+  parts.engine = &engine;
+  parts.prompts = &source;
+  parts.scorer = [&](const SampleGroup& group) { return recipe.rubric->score(group); };
+  parts.eval_prompts = std::move(eval_prompts);
+  parts.checkpoints = &checkpoints;
+  parts.journal = folder.journal();
+  Trainer trainer(std::move(parts), recipe.trainer);
+
+  const std::optional<std::int64_t> resumed = trainer.resume();
+  if (resumed) terminal.print(message("  resuming  at step ", *resumed));
+  if (folder.state() == RunFolder::State::kFinished && trainer.step() >= recipe.trainer.steps) {
+    terminal.print(message("this run is finished (", trainer.step(), " of ", recipe.trainer.steps, " updates); raise rl.steps to go on, or use --overwrite or another output.dir"), true);
+    return 0;
+  }
+  MetricsWriter::Options metrics_options;
+  metrics_options.jsonl = folder.metrics();
+  if (recipe.output.tensorboard) metrics_options.tensorboard = folder.tensorboard();
+  metrics_options.keep_until_step = resumed;
+  MetricsWriter metrics(metrics_options);
+  RunRecorder::Options recorder_options;
+  recorder_options.samples_every = recipe.output.samples_every;
+  recorder_options.first_step = trainer.step();
+  recorder_options.samples_file = [&](std::int64_t step) { return folder.samples(step); };
+  recorder_options.eval_items = folder.path() / "eval";
+  RunRecorder recorder(&metrics, recorder_options);
+  TrainScreen screen(terminal, recipe, trainer.step());
+  trainer.add_observer(&recorder);
+  trainer.add_observer(&screen);
+  try {
+    trainer.run();
+  } catch (const Interrupted&) {
+    metrics.sync();
+    screen.finish(true);
+    return kExitInterrupted;
+  }
+  metrics.sync();
+  folder.mark_finished();
+  screen.finish(false);
+  return 0;
+}
+
+}  // namespace
+
+void add_train(CLI::App& app, const Globals& globals, int& exit_code) {
+  struct Args { std::string recipe; std::vector<std::string> overrides; bool overwrite = false, resume = false; };
+  auto args = std::make_shared<Args>();
+  CLI::App* cmd = app.add_subcommand("train", "train a model by a recipe; goes on by itself where an earlier run stopped");
+  cmd->add_option("recipe", args->recipe, "YAML file")->required();
+  cmd->add_option("overrides", args->overrides, "key=value, e.g. rl.steps=20 output.dir=runs/try");
+  cmd->add_flag("--resume", args->resume, "fail unless there is an unfinished run to go on with");
+  cmd->add_flag("--overwrite", args->overwrite, "delete what an earlier run left in output.dir");
+  cmd->footer("Example: r1 train recipes/quickstart.yaml rl.steps=20 output.dir=runs/try");
+  cmd->callback([args, &globals, &exit_code] {
+    install_stop_signals();
+    const Recipe recipe = load_recipe(args->recipe, args->overrides);
+    if (args->resume && !std::filesystem::exists(recipe.output.dir / "config.yaml"))
+      throw ConfigError(message("--resume: ", recipe.output.dir.string(), " holds no run; leave --resume out to start one"));
+    std::string command_line = "r1 train " + args->recipe;
+    for (const std::string& o : args->overrides) command_line += " " + o;
+    exit_code = train(recipe, globals, args->overwrite, command_line);
+  });
+}
+
+}  // namespace r1

@@ -1,0 +1,171 @@
+#include "apps/train_screen.h"
+
+#include <chrono>
+#include <cmath>
+#include <cstdio>
+
+#include "core/error.h"
+#include "core/format.h"
+
+namespace r1 {
+
+namespace {
+
+double now_s() { return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count(); }
+
+template <class... Args>
+std::string format(const char* pattern, Args... args) {
+  char text[512];
+  std::snprintf(text, sizeof text, pattern, args...);
+  return text;
+}
+
+std::string one_line(const std::string& text, std::size_t limit) {
+  std::string out;
+  for (char c : text) out += c == '\n' ? std::string("\\n") : std::string(1, c);
+  return cut_to_width(out, limit);
+}
+
+std::string percent(const EvalPart& part) {
+  return format("%.1f %% [%.1f, %.1f]", 100 * part.accuracy, 100 * part.interval.low, 100 * part.interval.high);
+}
+
+}  // namespace
+
+std::string start_block(const Recipe& recipe, const ModelConfig& model, const std::string& cpu, int threads, std::size_t prompts,
+                        std::size_t eval_prompts) {
+  const TrainerOptions& t = recipe.trainer;
+  const std::int64_t completions = std::int64_t{t.prompts_per_rollout} * t.samples_per_prompt;
+  std::string rewards;
+  for (const Rubric::Entry& e : recipe.rubric->entries()) rewards += format("%s%s x%g", rewards.empty() ? "" : ", ", e.label.c_str(), double{e.weight});
+  std::string out;
+  const auto row = [&](const char* name, const std::string& text) { out += format("  %-9s ", name) + text + "\n"; };
+  row("model", message(recipe.model.path, " (", model.model_type, ", ", human_count(static_cast<double>(model.num_parameters())), " parameters, ",
+                       recipe.model.dtype == DType::kBF16 ? "bfloat16" : "float32", ")"));
+  row("device", message(cpu, ", ", threads, threads == 1 ? " thread" : " threads"));
+  row("data", message(with_commas(static_cast<std::int64_t>(prompts)), " prompts; evaluation on ", eval_prompts));
+  row("rollout", message(t.prompts_per_rollout, " prompts x ", t.samples_per_prompt, " samples = ", completions, " completions of at most ",
+                         t.sampling.max_new_tokens, " tokens, temperature ", t.sampling.temperature));
+  row("updates", message(t.steps, " updates, ", recipe.learner.updates_per_rollout, " a rollout, learning rate ", recipe.learner.optimizer.learning_rate.peak));
+  row("rewards", rewards);
+  row("output", recipe.output.dir.string());
+  return out;
+}
+
+TrainScreen::TrainScreen(Terminal& terminal, const Recipe& recipe, std::int64_t first_step)
+    : terminal_(terminal), recipe_(recipe), progress_(terminal, {recipe.trainer.steps, first_step, Progress::Clock::now}),
+      next_sample_(first_step), started_(now_s()) {}
+
+void TrainScreen::on_rollout_start(std::uint64_t, std::int64_t) { progress_.work("rollout", 0, 0, ""); }
+
+void TrainScreen::on_rollout_progress(const RolloutProgress& p) {
+  const double rate = p.seconds > 0.2 ? static_cast<double>(p.tokens) / p.seconds : 0;
+  progress_.work("rollout", p.completions, p.total, rate > 0 ? with_commas(static_cast<std::int64_t>(rate)) + " tok/s" : "");
+}
+
+std::string TrainScreen::step_line(const StepRecord& record) const {
+  const auto get = [&](const char* name) -> std::optional<double> {
+    const auto it = record.metrics.find(name);
+    return it == record.metrics.end() ? std::nullopt : std::optional<double>(it->second);
+  };
+  std::string line = format("step %*lld/%lld", static_cast<int>(std::to_string(recipe_.trainer.steps).size()),
+                            static_cast<long long>(record.step), static_cast<long long>(recipe_.trainer.steps));
+  const auto add = [&](const char* name, const char* key, const char* pattern, double factor = 1) {
+    if (const auto v = get(key)) line += std::string("  ") + name + " " + format(pattern, *v * factor);
+  };
+  add("reward", "reward", "%.3f");
+  add("acc", "accuracy", "%.3f");
+  add("mixed", "frac_groups_mixed", "%.2f");
+  if (!get("frac_groups_mixed"))
+    if (const auto zero = get("frac_reward_zero_std")) line += format("  mixed %.2f", 1 - *zero);
+  add("len", "completions/mean_length", "%.1f");
+  add("entropy", "entropy", "%.3f");
+  add("kl", "kl", "%.4f");
+  add("grad", "grad_norm", "%.2f");
+  add("dlogp", "mismatch/max_abs_logp", "%.2g");
+  add("tok/s", "rollout/tokens_per_s", "%.0f");
+  const double total = get("step_time").value_or(0);
+  if (total > 0) {
+    line += format("  %.1f s", total);
+    const auto share = [&](const char* key) { return static_cast<int>(std::lround(100 * get(key).value_or(0) / total)); };
+    line += format(" (gen %d %%, reward %d %%, update %d %%)", share("timing_s/gen"), share("timing_s/reward"), share("timing_s/update_actor"));
+  }
+  return line;
+}
+
+void TrainScreen::on_step(const StepRecord& record) {
+  progress_.step_done(record.step, step_line(record));
+  if (recipe_.output.samples_every > 0 && record.step > next_sample_ && !record.groups.empty()) {
+    show_sample(record);
+    next_sample_ = (record.step / recipe_.output.samples_every + 1) * recipe_.output.samples_every - 1;
+  }
+}
+
+void TrainScreen::show_sample(const StepRecord& record) {
+  // The first group that can teach something, else the first.
+  const ScoredGroup* chosen = &record.groups.front();
+  for (const ScoredGroup& g : record.groups) {
+    bool mixed = false;
+    for (const Score& s : g.scores) mixed = mixed || s.value != g.scores.front().value;
+    if (mixed) { chosen = &g; break; }
+  }
+  const Prompt& prompt = chosen->group.prompt;
+  const std::string question = prompt.messages.empty() ? prompt.text : prompt.messages.back().content;
+  std::string out = terminal_.paint(message("  sample of step ", record.step, ": ", one_line(question, 90), "   gold: ", one_line(prompt.reference, 30)), "2") + "\n";
+  std::vector<std::string> header = {"reward", "verdict", "read", "end", "completion"};
+  Table table(header);
+  for (std::size_t i = 0; i < chosen->scores.size() && i < 4; ++i) {
+    const Score& s = chosen->scores[i];
+    const Completion& c = chosen->group.completions[i];
+    const auto read = s.columns.find("answer_parsed");
+    table.add_row({format("%.2f", double{s.value}), to_string(s.verdict), read == s.columns.end() ? s.detail : one_line(read->second, 12),
+                   to_string(c.stop), one_line(c.text, 70)});
+  }
+  std::string rows = table.str();
+  for (std::size_t at = 0; at < rows.size();) {
+    const std::size_t end = rows.find('\n', at);
+    out += terminal_.paint("    " + rows.substr(at, end - at), "2") + "\n";
+    at = end + 1;
+  }
+  terminal_.print(out);
+}
+
+void TrainScreen::on_evaluation(std::int64_t step, const EvalReport& report) {
+  std::string line = message("  eval at ", step, ":");
+  if (report.greedy) {
+    line += "  greedy " + percent(*report.greedy);
+    if (!first_accuracy_) first_accuracy_ = report.greedy->accuracy, first_eval_step_ = step;
+    last_accuracy_ = report.greedy->accuracy, last_eval_step_ = step;
+  }
+  if (report.sampled) {
+    line += format("  T=%g ", double{recipe_.trainer.eval.sampling.temperature}) + percent(*report.sampled);
+    line += format("  length %.1f", report.sampled->mean_length);
+    if (!std::isnan(report.sampled->mean_entropy)) line += format("  entropy %.3f", report.sampled->mean_entropy);
+  }
+  line += format("  (%.1f s)", report.seconds);
+  terminal_.print(terminal_.paint(line, "1"));
+}
+
+void TrainScreen::on_checkpoint(std::int64_t, const std::filesystem::path& path) { checkpoint_ = path; }
+
+void TrainScreen::on_message(const std::string& text) { terminal_.print("  " + text); }
+
+void TrainScreen::finish(bool interrupted) {
+  terminal_.set_status("");
+  std::string out = message(interrupted ? "stopped" : "done", " after ", human_duration(now_s() - started_), "\n");
+  if (first_accuracy_ && last_accuracy_ && last_eval_step_ > first_eval_step_)
+    out += format("  greedy accuracy %.1f %% at step %lld -> %.1f %% at step %lld\n", 100 * *first_accuracy_, static_cast<long long>(first_eval_step_),
+                  100 * *last_accuracy_, static_cast<long long>(last_eval_step_));
+  if (!checkpoint_.empty()) out += message("  checkpoint  ", checkpoint_.string(), "  (a Hugging Face directory)\n");
+  const std::string latest = (recipe_.output.dir / "checkpoints/latest").string();
+  if (interrupted) out += message("  go on       r1 train with the same recipe; it resumes by itself\n");
+  if (!checkpoint_.empty()) {
+    out += message("  evaluate    r1 eval --model ", latest, " --data test.jsonl\n");
+    out += message("  chat        r1 chat --model ", latest, "\n");
+  }
+  out += message("  curves      tensorboard --logdir ", (recipe_.output.dir / "tensorboard").string(), "   numbers: ",
+                 (recipe_.output.dir / "metrics.jsonl").string());
+  terminal_.print(out, true);
+}
+
+}  // namespace r1
