@@ -54,11 +54,26 @@ inline std::size_t attention_scratch(const AttentionShape& s, i64 rows, i64 long
                                                         : attention_layout<OpF32>(s, n, longest, nullptr, ignored));
 }
 
-template <class Op, int MR, int NV>
-inline void score_tile(i64 steps, const byte* q, i64 q_bytes, const Scattered<NV>& keys, vf scale, float* out, i64 out_ld) {
+// While scores are computed: the next tile's keys, and this tile's values, which the second pass wants.
+template <int NV> struct FetchBlocks {
+  const byte* keys[NV];
+  i64 values_offset;  // from a block's keys to its values
+  const byte* here[NV];
+  R1_INLINE void operator()(i64 s) const {
+#pragma GCC unroll 4
+    for (int j = 0; j < NV; ++j) {
+      __builtin_prefetch(keys[j] + s * kKeyStepBytes, 0, 3);
+      __builtin_prefetch(here[j] + values_offset + s * kKeyStepBytes, 0, 2);
+    }
+  }
+};
+
+template <class Op, int MR, int NV, class Fetch>
+inline void score_tile(i64 steps, const byte* q, i64 q_bytes, const Scattered<NV>& keys, vf scale, float* out, i64 out_ld,
+                       const Fetch& fetch) {
   Acc<MR, NV> acc;
   acc.clear();
-  multiply<Op, MR, NV>(steps, q, q_bytes, keys, kKeyStepBytes, acc);
+  multiply<Op, MR, NV>(steps, q, q_bytes, keys, kKeyStepBytes, acc, fetch);
 #pragma GCC unroll 8
   for (int r = 0; r < MR; ++r)
 #pragma GCC unroll 8
@@ -68,15 +83,26 @@ inline void score_tile(i64 steps, const byte* q, i64 q_bytes, const Scattered<NV
 // Scores of queries [first, first + n) against blocks [b0, b1); key_at(b) gives a block's keys.
 template <class Op, int NV, class KeyAt>
 inline void scores_of(i64 steps, const AttentionScratch& s, i64 first, i64 n, i64 b0, i64 b1, vf scale, const KeyAt& key_at) {
+  const i64 values_offset = steps * kKeyStepBytes;
   for (i64 vec = b0 * kBlockVectors; vec < b1 * kBlockVectors; vec += NV) {
     Scattered<NV> keys;
-    for (int j = 0; j < NV; ++j)
-      keys.p[j] = key_at((vec + j) / kBlockVectors) + (vec + j) % kBlockVectors * static_cast<i64>(sizeof(vf));
+    FetchBlocks<NV> fetch;
+    fetch.values_offset = values_offset;
+    for (int j = 0; j < NV; ++j) {
+      const i64 block = (vec + j) / kBlockVectors, next = (vec + NV + j) / kBlockVectors;
+      keys.p[j] = key_at(block) + (vec + j) % kBlockVectors * static_cast<i64>(sizeof(vf));
+      fetch.here[j] = key_at(block);
+      fetch.keys[j] = next < b1 ? key_at(next) : keys.p[j];
+    }
     for (i64 i = first; i < first + n;) {
       const i64 rows = next_tile<Op>(first + n - i);
       const byte* q = s.q + i * s.query_bytes;
       float* out = s.scores + i * s.padded + vec * W;
-      R1_DISPATCH_ROWS(rows, (score_tile<Op, MR, NV>(steps, q, s.query_bytes, keys, scale, out, s.padded)))
+      if (n <= Op::kRows) {  // few queries: decoding, with keys and values still in memory
+        R1_DISPATCH_ROWS(rows, (score_tile<Op, MR, NV>(steps, q, s.query_bytes, keys, scale, out, s.padded, fetch)))
+      } else {
+        R1_DISPATCH_ROWS(rows, (score_tile<Op, MR, NV>(steps, q, s.query_bytes, keys, scale, out, s.padded, NoFetch{})))
+      }
       i += rows;
     }
   }
@@ -109,17 +135,15 @@ template <class Op, bool kBf16> inline float softmax_row(float* s, i64 length, b
     for (int j = 0; j < kBlockVectors; ++j) {
       const vf e = exp_nonpositive(load(s + i + j * W) - splat(max));
       sum[j] = sum[j] + e;
-      if constexpr (kBf16 && Op::kABytes == 4) store_fast(reinterpret_cast<bf16*>(p) + i + j * W, e);
+      if constexpr (kBf16 && Op::kABytes == 4) store(reinterpret_cast<bf16*>(p) + i + j * W, e);
       else store(f32(p) + i + j * W, e);
     }
   }
   *max_out = max;
   // The 16 lanes by halves, whatever the vector width.
-  float x[kKvBlock];
-  for (int j = 0; j < kBlockVectors; ++j) store(x + j * W, sum[j]);
-  for (int half = static_cast<int>(kKvBlock) / 2; half > 0; half /= 2)
-    for (int i = 0; i < half; ++i) x[i] += x[i + half];
-  return x[0];
+  for (int n = kBlockVectors / 2; n > 0; n /= 2)
+    for (int j = 0; j < n; ++j) sum[j] = sum[j] + sum[j + n];
+  return sum_lanes(sum[0]);
 }
 
 // The part of a row's last block that the row sees. Behind it may lie anything, NaN included: it is never multiplied.

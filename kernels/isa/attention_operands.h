@@ -63,14 +63,18 @@ template <class Op, class T> inline void transpose_left(const T* from, i64 ld, i
 
 // A vector of results at columns c.. of a left operand's row.
 template <class Op, class T> R1_INLINE void store_left(byte* row, i64 c, vf v) {
-  if constexpr (sizeof(T) == 2 && Op::kABytes == 4) store_fast(reinterpret_cast<bf16*>(row) + c, v);
+  if constexpr (sizeof(T) == 2 && Op::kABytes == 4) store(reinterpret_cast<bf16*>(row) + c, v);
   else store(f32(row) + c, v);
 }
 
 // Words of two neighbouring steps of results: a pair of bf16, or just the first as float32.
 template <class T> R1_INLINE vu right_words(vf even, vf odd) {
-  if constexpr (sizeof(T) == 2) return round_bf16(even) | (round_bf16(odd) << 16);
-  else return (vu)even;
+  if constexpr (sizeof(T) == 4) return (vu)even;
+#if defined(__AVX512BF16__)
+  return widen((vh)_mm512_cvtneps_pbh((__m512)even)) | (widen((vh)_mm512_cvtneps_pbh((__m512)odd)) << 16);
+#else
+  return round_bf16(even) | (round_bf16(odd) << 16);
+#endif
 }
 
 // v where the lane's index c + lane lies in [low, high), else 0.

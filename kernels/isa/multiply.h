@@ -75,13 +75,23 @@ template <int NV> struct Scattered {
   R1_INLINE const byte* at(int j) const { return p[j]; }
 };
 
-// kLines: cache lines behind `ahead` to fetch in every step, for the product that comes next.
-template <class Op, int MR, int NV, int kLines = 0, class BPlace>
-R1_INLINE void multiply(i64 steps, const byte* a, i64 a_row_bytes, const BPlace& b, i64 b_step_bytes, Acc<MR, NV>& acc,
-                        const byte* ahead = nullptr) {
-  for (i64 s = 0; s < steps; ++s) {
+// What to fetch in step s for the product that comes next.
+struct NoFetch {
+  R1_INLINE void operator()(i64) const {}
+};
+template <int kLines> struct FetchLines {
+  const byte* from;
+  R1_INLINE void operator()(i64 s) const {
 #pragma GCC unroll 4
-    for (int line = 0; line < kLines; ++line) __builtin_prefetch(ahead + (s * kLines + line) * 64, 0, 2);
+    for (int line = 0; line < kLines; ++line) __builtin_prefetch(from + (s * kLines + line) * 64, 0, 2);
+  }
+};
+
+template <class Op, int MR, int NV, class BPlace, class Fetch = NoFetch>
+R1_INLINE void multiply(i64 steps, const byte* a, i64 a_row_bytes, const BPlace& b, i64 b_step_bytes, Acc<MR, NV>& acc,
+                        const Fetch& fetch = {}) {
+  for (i64 s = 0; s < steps; ++s) {
+    fetch(s);
 #pragma GCC unroll 2
     for (int part = 0; part < Op::kParts; ++part) {
       typename Op::B bv[NV];

@@ -1,6 +1,7 @@
 // Private to kernels/: AdamW, sums of squares, and the search for numbers that are not finite.
 #pragma once
 
+#include "kernels/isa/rows.h"
 #include "kernels/isa/vocab.h"
 
 namespace r1::cpu::R1_ISA {
@@ -18,7 +19,9 @@ inline void adamw(float* p, float* m, float* v, const float* g, bf16* live, i64 
     store_upto(m + i, mean, left);
     store_upto(v + i, square, left);
     store_upto(p + i, next, left);
-    if (live != nullptr) store_upto(live + i, next, left);
+    if (live == nullptr) continue;
+    if (left >= W) store_exact(live + i, next);
+    else to_bf16_range(p + i, live + i, left);
   }
 }
 

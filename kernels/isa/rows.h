@@ -7,7 +7,13 @@
 namespace r1::cpu::R1_ISA {
 
 inline void to_bf16_range(const float* in, bf16* out, i64 n) {
-  for (i64 i = 0; i < n; i += W) store_upto(out + i, load_upto(in + i, n - i), n - i);
+  i64 i = 0;
+  for (; i + W <= n; i += W) store_exact(out + i, load(in + i));
+  if (i < n) {
+    bf16 last[W];
+    store_exact(last, load_part(in + i, n - i));
+    for (i64 j = i; j < n; ++j) out[j] = last[j - i];
+  }
 }
 inline void to_f32_range(const bf16* in, float* out, i64 n) {
   for (i64 i = 0; i < n; i += W) store_upto(out + i, load_upto(in + i, n - i), n - i);
@@ -16,7 +22,11 @@ inline void to_f32_range(const bf16* in, float* out, i64 n) {
 // The value as it is after a store to T.
 template <class T> R1_INLINE vf rounded(vf v) {
   if constexpr (sizeof(T) == 4) return v;
-  else return (vf)(round_bf16(v) << 16);
+#if defined(__AVX512BF16__)
+  return (vf)(widen((vh)_mm512_cvtneps_pbh((__m512)v)) << 16);
+#else
+  return (vf)(round_bf16(v) << 16);
+#endif
 }
 
 // Sum of squares with four chains; the order depends on d only.

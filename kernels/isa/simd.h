@@ -126,14 +126,14 @@ R1_INLINE vu round_bf16(vf v) {
   return v == v ? rounded : ((u >> 16) | 0x40u);
 #endif
 }
-R1_INLINE void store(bf16* p, vf v) { store_bits(p, narrow(round_bf16(v))); }
-// The same but for denormal results, which the instruction makes 0: for weights of a sum.
-R1_INLINE void store_fast(bf16* p, vf v) {
+R1_INLINE void store_exact(bf16* p, vf v) { store_bits(p, narrow(round_bf16(v))); }
+// The same but for denormal results, which the one instruction of AVX512-BF16 makes 0.
+R1_INLINE void store(bf16* p, vf v) {
 #if defined(__AVX512BF16__)
   const __m256bh h = _mm512_cvtneps_pbh((__m512)v);
   __builtin_memcpy(p, &h, 32);
 #else
-  store(p, v);
+  store_exact(p, v);
 #endif
 }
 
@@ -165,13 +165,36 @@ template <class T> R1_INLINE void store_upto(T* p, vf v, i64 left) {
   else store_part(p, v, left);
 }
 
+// Vectors of constant lane numbers; a braced list is what the compiler turns into one permute.
+template <int... kLane> struct Lanes {};
+template <int kCount, int... kLane> struct LanesOf : LanesOf<kCount - 1, kCount - 1, kLane...> {};
+template <int... kLane> struct LanesOf<0, kLane...> {
+  using type = Lanes<kLane...>;
+};
+using AllLanes = typename LanesOf<W>::type;
+
+// Lane i + kHalf in lane i, for the halving sums below; what ends up in the upper lanes is not used.
+template <int kHalf, int... kLane> R1_INLINE vf upper_half(vf v, Lanes<kLane...>) {
+#if defined(__clang__)
+  return __builtin_shufflevector(v, v, ((kLane + kHalf) % W)...);
+#else
+  return __builtin_shuffle(v, vi{((kLane + kHalf) % W)...});
+#endif
+}
 // Sum and maximum of the lanes, by halves: a fixed tree.
 R1_INLINE float sum_lanes(vf v) {
-  float x[W];
-  store(x, v);
-  for (int half = W / 2; half > 0; half /= 2)
-    for (int i = 0; i < half; ++i) x[i] += x[i + half];
-  return x[0];
+  if constexpr (W >= 16) v = v + upper_half<8>(v, AllLanes{});
+  if constexpr (W >= 8) v = v + upper_half<4>(v, AllLanes{});
+  v = v + upper_half<2>(v, AllLanes{});
+  v = v + upper_half<1>(v, AllLanes{});
+  return v[0];
+}
+R1_INLINE float max_lanes(vf v) {
+  if constexpr (W >= 16) v = max_or_b(v, upper_half<8>(v, AllLanes{}));
+  if constexpr (W >= 8) v = max_or_b(v, upper_half<4>(v, AllLanes{}));
+  v = max_or_b(v, upper_half<2>(v, AllLanes{}));
+  v = max_or_b(v, upper_half<1>(v, AllLanes{}));
+  return v[0];
 }
 R1_INLINE double sum_lanes_double(vf v) {
   float f[W];
@@ -182,14 +205,6 @@ R1_INLINE double sum_lanes_double(vf v) {
     for (int i = 0; i < half; ++i) x[i] += x[i + half];
   return x[0];
 }
-R1_INLINE float max_lanes(vf v) {
-  float x[W];
-  store(x, v);
-  for (int half = W / 2; half > 0; half /= 2)
-    for (int i = 0; i < half; ++i) x[i] = x[i] > x[i + half] ? x[i] : x[i + half];
-  return x[0];
-}
-
 template <class T> R1_INLINE float scalar(const T* p) {
   if constexpr (sizeof(T) == 4) {
     return *p;

@@ -77,6 +77,16 @@ inline i64 first_equal(const float* x, i64 n, float value) {
 inline i64 collect(const float* x, i64 n, float threshold, std::int32_t* out) {
   const vf v = splat(threshold);
   i64 found = 0, i = 0;
+#if defined(__AVX512F__)
+  // A vector at a time reaches up to 16 places behind the last id found, which the room for n ids allows.
+  const __m512i lanes = _mm512_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15);
+  for (; i + W <= n; i += W) {
+    const __mmask16 hit = _mm512_cmp_ps_mask((__m512)load(x + i), (__m512)v, _CMP_GE_OQ);
+    const __m512i ids = _mm512_add_epi32(lanes, _mm512_set1_epi32(static_cast<int>(i)));
+    _mm512_storeu_si512(out + found, _mm512_maskz_compress_epi32(hit, ids));
+    found += __builtin_popcount(hit);
+  }
+#endif
   for (; i + W <= n; i += W) {
     if (!any_lane((vi)(load(x + i) >= v))) continue;
     for (i64 j = i; j < i + W; ++j)
