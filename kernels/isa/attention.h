@@ -121,12 +121,26 @@ inline void all_scores(i64 steps, const AttentionScratch& s, i64 first, i64 n, i
   }
 }
 
+// Lanes at and behind n become -inf.
+R1_INLINE vf first_lanes(vf v, i64 n) {
+  const vf lowest = splat(-__builtin_inff());
+#if defined(__AVX512F__)
+  const auto keep = static_cast<__mmask16>(n <= 0 ? 0u : n >= W ? 0xffffu : (1u << n) - 1);
+  return (vf)_mm512_mask_mov_ps((__m512)lowest, keep, (__m512)v);
+#else
+  for (i64 i = max_of(n, 0); i < W; ++i) v[i] = lowest[i];
+  return v;
+#endif
+}
+
 // Softmax of one query over `length` positions: weights to p, the rest of the last block 0. Returns the sum.
 template <class Op, bool kBf16> inline float softmax_row(float* s, i64 length, byte* p, float* max_out) {
   const i64 padded = (length + kKvBlock - 1) / kKvBlock * kKvBlock;
-  const float lowest = -__builtin_inff();
-  for (i64 i = length; i < padded; ++i) s[i] = lowest;
-  vf m = splat(lowest);
+  if (length < padded) {
+    float* last = s + padded - kKvBlock;
+    for (int j = 0; j < kBlockVectors; ++j) store(last + j * W, first_lanes(load(last + j * W), length - (padded - kKvBlock) - j * W));
+  }
+  vf m = splat(-__builtin_inff());
   for (i64 i = 0; i < padded; i += W) m = max_or_b(load(s + i), m);
   const float max = max_lanes(m);
   vf sum[kBlockVectors];
