@@ -93,17 +93,16 @@ void gemm(ComputePool& pool, const GemmArgs& args) {
   // Work items: (panel, block of rows), rows inside, so that one thread reuses a panel from its cache. Rows are cut only
   // where panels alone would leave a thread idle at the end.
   const std::int64_t panels = ceil_div(call.n, t.panel_columns);
-  constexpr std::int64_t kRowUnit = 48;  // a multiple of every tile height
   std::int64_t row_block = call.m;
-  if (pool.size() > 1 && call.m >= 2 * kRowUnit && panels < 16 * pool.size()) {
-    const std::int64_t cuts = std::min(ceil_div(16 * pool.size(), panels), call.m / kRowUnit);
-    row_block = ceil_div(ceil_div(call.m, cuts), kRowUnit) * kRowUnit;
+  if (pool.size() > 1 && call.m >= 2 * t.row_unit && panels < 16 * pool.size()) {
+    const std::int64_t cuts = std::min(ceil_div(16 * pool.size(), panels), call.m / t.row_unit);
+    row_block = ceil_div(ceil_div(call.m, cuts), t.row_unit) * t.row_unit;
   }
   const std::int64_t row_blocks = ceil_div(call.m, row_block);
   const double flop_ns = 2.0 * static_cast<double>(call.k * t.panel_columns * std::min(call.m, row_block)) / 100.0;
   const double byte_ns = static_cast<double>(b.bytes()) / static_cast<double>(panels) / 20.0;
   const std::int64_t grain = std::max<std::int64_t>(1, static_cast<std::int64_t>(kChunkNs / std::max(flop_ns, byte_ns)));
-  const std::size_t scratch_bytes = t.gemm_scratch(call.k);
+  const std::size_t scratch_bytes = t.gemm_scratch(call.k, row_block);
   pool.parallel_for(panels * row_blocks, grain, [&](std::int64_t begin, std::int64_t end) {
     std::byte* scratch = thread_scratch(scratch_bytes);
     if (row_blocks == 1) {

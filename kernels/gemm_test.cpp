@@ -154,6 +154,23 @@ TEST_CASE("large products split over rows and panels agree with each other") {
   });
 }
 
+TEST_CASE("sums long enough to be cut into slices have the bits of the row alone, and the right value") {
+  ComputePool two(2);
+  for_each_isa_and_type([&](Type type) {
+    const Problem p = make(type, 41, 70, 40001, 1);
+    const PackedMatrix b = packed(two, p);
+    const Array all = product(two, p, b, 0, p.m, Type::kF32);
+    for (const std::int64_t i : {0, 40}) {
+      CHECK(same_bits(product(two, p, b, i, 1, Type::kF32).at(0), all.at(i * p.n), static_cast<std::size_t>(p.n) * 4));
+      for (const std::int64_t j : {0, 63, 69}) {
+        double magnitude = 0;
+        const double want = expected(p, i, j, &magnitude);
+        CHECK(std::fabs(all.get(i * p.n + j) - want) < 1e-5 * magnitude);
+      }
+    }
+  });
+}
+
 TEST_CASE("gemm refuses a matrix packed for another instruction set and a bf16 sum") {
   ComputePool pool(1);
   const Problem p = make(Type::kBF16, 2, 8, 8, 0);

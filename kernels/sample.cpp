@@ -71,6 +71,32 @@ double mass(const std::vector<Candidate>& c) {
   return sum;
 }
 
+// Reorders c so that its first n, the return value, are the smallest prefix in the order `before` whose mass reaches the
+// goal (at least one). A quickselect by mass: only the neighbourhood of the cut gets sorted.
+std::size_t smallest_prefix(std::vector<Candidate>& c, double goal) {
+  std::size_t low = 0, high = c.size();
+  double below = 0.0;  // mass of [0, low), all of it before the rest
+  while (high - low > 32) {
+    const Candidate a = c[low], b = c[low + (high - low) / 2], d = c[high - 1];
+    const Candidate pivot = before(a, b) ? (before(b, d) ? b : before(a, d) ? d : a) : (before(a, d) ? a : before(b, d) ? d : b);
+    const auto from = c.begin() + static_cast<std::ptrdiff_t>(low), to = c.begin() + static_cast<std::ptrdiff_t>(high);
+    const auto middle = std::partition(from, to, [&](const Candidate& x) { return !before(pivot, x); });
+    if (middle == to) break;  // the pivot was the last: sort the rest
+    double left = 0.0;
+    for (auto it = from; it != middle; ++it) left += it->weight;
+    const auto cut = static_cast<std::size_t>(middle - c.begin());
+    if (below + left >= goal) {
+      high = cut;
+    } else {
+      below += left;
+      low = cut;
+    }
+  }
+  std::sort(c.begin() + static_cast<std::ptrdiff_t>(low), c.begin() + static_cast<std::ptrdiff_t>(high), before);
+  while (low < high && (low == 0 || below < goal)) below += c[low++].weight;
+  return low;
+}
+
 // The kept tokens, by id. `sum` is the mass of the whole row.
 std::vector<Candidate> filtered(const Row& row, const float* logits, std::int64_t v, const SamplingArgs& args, double sum) {
   const float everything = -std::numeric_limits<float>::infinity();
@@ -90,12 +116,8 @@ std::vector<Candidate> filtered(const Row& row, const float* logits, std::int64_
         kept = row.above(nats > 100.f ? everything : row.below_max(nats));
         if (mass(kept) >= goal) break;
       }
-      std::sort(kept.begin(), kept.end(), before);
     }
-    double reached = 0.0;
-    std::size_t n = 0;
-    while (n < kept.size() && (n == 0 || reached < goal)) reached += kept[n++].weight;
-    kept.resize(n);
+    kept.resize(smallest_prefix(kept, goal));
   }
   if (!top_k && !top_p) kept = row.above(args.min_p > 0.f ? row.below_max(-std::log(args.min_p) + 0.01f) : everything);
   if (args.min_p > 0.f) std::erase_if(kept, [&](const Candidate& c) { return c.weight < args.min_p && c.weight < 1.f; });

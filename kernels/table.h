@@ -67,7 +67,8 @@ struct Table {
   // holds 4 bytes a column; the number of steps is a multiple of step_multiple.
   std::int64_t panel_columns;
   std::int64_t step_multiple;
-  std::size_t (*gemm_scratch)(std::int64_t k);  // bytes a range call needs
+  std::int64_t row_unit;  // rows are cut at multiples of this
+  std::size_t (*gemm_scratch)(std::int64_t k, std::int64_t rows);  // bytes a range call over so many rows needs
   void (*gemm)(const GemmCall&, std::int64_t panel_begin, std::int64_t panel_end, std::int64_t row_begin, std::int64_t row_end,
                std::byte* scratch);
   void (*pack)(const PackCall&, std::int64_t panel_begin, std::int64_t panel_end);
