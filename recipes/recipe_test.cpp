@@ -73,7 +73,7 @@ TEST_CASE("the recipes of this folder") {
   CHECK(quick.trainer.prompts_per_rollout == 32);
   CHECK(quick.trainer.samples_per_prompt == 8);
   CHECK(quick.trainer.sampling.max_new_tokens == 40);
-  CHECK(quick.learner.optimizer.learning_rate.peak == 1e-5);
+  CHECK(quick.learner.optimizer.learning_rate.peak == 3e-5);
   CHECK(quick.learner.optimizer.max_grad_norm == 1);
   CHECK(quick.learner.updates_per_rollout == 1);
   CHECK_FALSE(quick.learner.needs_reference());

@@ -32,6 +32,15 @@ LossDenominator denominator_of(std::span<const TrainSample> samples, std::span<c
   return d;
 }
 
+// Mean of ln behavior - ln ref over the trained tokens.
+double mean_kl(std::span<const TrainSample> samples, const std::vector<std::vector<float>>& ref) {
+  double sum = 0, n = 0;
+  for (std::size_t i = 0; i < samples.size(); ++i)
+    for (std::size_t t = 0; t < samples[i].tokens.size(); ++t)
+      if (samples[i].loss_mask[t]) sum += double{samples[i].behavior_logprobs[t]} - ref[i][t], n += 1;
+  return n > 0 ? sum / n : 0;
+}
+
 std::vector<float> at_tokens(const std::vector<std::vector<float>>& per_sample, std::span<const TokenRef> tokens) {
   std::vector<float> out;
   out.reserve(tokens.size());
@@ -112,6 +121,7 @@ void GrpoLearner::begin_rollout(std::vector<TrainSample> samples, std::uint64_t 
   if (options_.needs_reference()) evaluate_into(*reference_, all, ref_);
   for (std::size_t i = 0; i < samples_.size(); ++i)
     if (options_.needs_reference() && ref_[i].empty()) ref_[i].assign(samples_[i].tokens.size(), 0.f);  // trains nothing
+  if (options_.kl_in_reward != 0) kl_in_reward_ = mean_kl(samples_, ref_);
   finish_advantages();
   // The first update gets them from its own forward pass, which has the same bits.
   if (options_.old_policy == OldPolicy::kRecompute)
@@ -200,6 +210,7 @@ StepReport GrpoLearner::update() {
   }
   report.updated = true;
   metrics.report(report.metrics);
+  if (next_update_ == 1 && options_.kl_in_reward != 0) report.metrics["kl_in_reward"] = kl_in_reward_;
   report.metrics["grad_norm"] = stats.grad_norm;
   report.metrics["grad_clip_scale"] = stats.clip_scale;
   report.metrics["learning_rate"] = stats.learning_rate;

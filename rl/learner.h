@@ -100,6 +100,7 @@ class GrpoLearner {
   std::vector<std::vector<std::int32_t>> minibatches_;
   int next_update_ = 0;
   PerSample old_, ref_;  // empty vectors where not computed
+  double kl_in_reward_ = 0;  // mean k1 of the rollout, for its first update's metrics
   mutable std::vector<float> packed_old_, packed_ref_;  // what state() views
 };
 

@@ -101,7 +101,7 @@ TEST_CASE("four steps = two + restore + two, bitwise; and any other cut") {
 TEST_CASE("SIGKILL in rollouts and between updates: the final weights are those of the uninterrupted run") {
   const test::TransformerRunOptions o = test::tiny_options();
   const WeightDigest want = whole_run(o);
-  for (const auto& [samples, step] : std::vector<std::pair<int, int>>{{3, 0}, {21, 0}, {0, 1}, {0, 3}, {40, 0}}) {
+  for (const auto& [samples, step] : std::vector<std::pair<int, int>>{{3, 0}, {21, 0}, {0, 1}, {0, 3}, {30, 0}}) {
     CAPTURE(samples);
     CAPTURE(step);
     const test::TempDir dir;
@@ -119,6 +119,15 @@ TEST_CASE("threads and engine limits change no bit") {
   const WeightDigest want = whole_run(o);
   o.threads = 2;
   CHECK(whole_run(o) == want);
+  {  // a KV cache too small for its rows: samples are thrown out and computed again
+    test::TransformerRunOptions tight = o;
+    TransformerRun probe(tight, {});
+    tight.engine.kv_cache_bytes = static_cast<std::int64_t>(probe.engine->kv_block_bytes()) * 9;
+    TransformerRun run(tight, {});
+    run.trainer->run();
+    CHECK(run.engine->stats().preemptions > 0);
+    CHECK(run.policy->digest() == want);
+  }
   o.engine.max_rows = 64;
   o.engine.prefix_sharing = false;
   o.engine.prefill_tokens_per_step = 5;

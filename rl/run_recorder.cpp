@@ -37,14 +37,14 @@ float advantage_of(const TrainSample& s) {
 
 std::string transcripts(const StepRecord& record, int groups) {
   std::string out;
-  std::size_t next = 0;  // samples are the kept groups' in the same order: dropped ones are passed over by their names
+  std::size_t next = 0;  // samples are the kept groups' in the same order, without those no reward spoke on
   for (std::size_t g = 0; g < record.groups.size() && (groups == 0 || g < static_cast<std::size_t>(groups)); ++g) {
     const ScoredGroup& group = record.groups[g];
     for (std::size_t i = 0; i < group.scores.size(); ++i) {
       Json j = {{"step", record.step}, {"rollout", record.rollout}, {"sample", i}};
       j.update(sample_json(group.group.prompt, group.group.completions[i], group.scores[i]));
       j["advantage"] = nullptr;
-      if (next < record.samples.size() && record.samples[next].name == message(group.group.prompt.id, "/", i))
+      if ((record.kept.empty() || record.kept[g]) && next < record.samples.size() && record.samples[next].name == message(group.group.prompt.id, "/", i))
         j["advantage"] = advantage_of(record.samples[next++]);
       out += dump(j);
     }

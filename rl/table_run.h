@@ -1,6 +1,7 @@
 // A whole training run on a table policy for tests: options -> learner, engine, trainer, checkpoints in a folder.
 #pragma once
 
+#include <cmath>
 #include <algorithm>
 #include <filesystem>
 #include <memory>

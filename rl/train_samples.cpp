@@ -47,22 +47,29 @@ TrainSample make_sample(const Prompt& prompt, const Completion& c, std::size_t i
 
 }  // namespace
 
-TrainSet make_train_samples(std::span<const ScoredGroup> groups, const TrainSampleOptions& options, std::uint64_t first_group) {
+TrainSet make_train_samples(std::span<const ScoredGroup> groups, const TrainSampleOptions& options,
+                            std::span<const std::uint8_t> kept) {
+  R1_CHECK(kept.empty() || kept.size() == groups.size(), kept.size(), " flags for ", groups.size(), " groups");
+  std::vector<const SampleGroup*> used;
   std::vector<GroupRewards> rewards;
-  for (const ScoredGroup& g : groups) rewards.push_back(rewards_of(g));
+  for (std::size_t g = 0; g < groups.size(); ++g) {
+    if (!kept.empty() && !kept[g]) continue;
+    used.push_back(&groups[g].group);
+    rewards.push_back(rewards_of(groups[g]));
+  }
   const Advantages advantages = compute_advantages(rewards, options.advantage);
   TrainSet out;
   out.zero_std_groups = advantages.zero_std_groups;
   out.abstained_samples = advantages.abstained_samples;
   out.abstained_groups = advantages.abstained_groups;
-  for (std::size_t g = 0; g < groups.size(); ++g) {
-    const SampleGroup& group = groups[g].group;
+  for (std::size_t g = 0; g < used.size(); ++g) {
+    const SampleGroup& group = *used[g];
     for (std::size_t i = 0; i < group.completions.size(); ++i) {
       if (!rewards[g][i]) continue;
       const bool masked = options.overlong_filter && group.completions[i].stop == StopReason::kLength;
       out.overlong_filtered += masked;
       out.samples.push_back(
-          make_sample(group.prompt, group.completions[i], i, first_group + g, advantages.values[g][i], masked));
+          make_sample(group.prompt, group.completions[i], i, g, advantages.values[g][i], masked));
     }
   }
   return out;

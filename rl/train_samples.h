@@ -20,11 +20,12 @@ struct TrainSet {
   std::int64_t zero_std_groups = 0, abstained_samples = 0, abstained_groups = 0, overlong_filtered = 0;
 };
 
-// Drops groups without any reward and samples without one. `first_group` numbers the groups (TrainSample::group).
+// Drops groups without any reward and samples without one. `kept` [groups] says which groups take part at all (empty =
+// all); they are numbered 0, 1, ... (TrainSample::group).
 // Trained tokens are those the policy drew. Throws NumericError for a behaviour log-probability that is not finite or is
 // positive, naming the sample and the token.
 TrainSet make_train_samples(std::span<const ScoredGroup> groups, const TrainSampleOptions& options,
-                            std::uint64_t first_group = 0);
+                            std::span<const std::uint8_t> kept = {});
 
 // Trained tokens of a sample.
 std::int64_t trained_tokens(const TrainSample& sample);

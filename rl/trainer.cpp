@@ -74,37 +74,39 @@ void Trainer::publish() {
   published_ = parts_.learner->version();
 }
 
-std::vector<ScoredGroup> Trainer::sample_groups() {
+void Trainer::sample_groups() {
   RolloutJournal::Contents known = journal_.open(state_.rollout, journal_fingerprint());
   if (!known.scores.empty())
     tell(message("rollout ", state_.rollout, ": ", known.scores.size(), " scored groups found in the journal"));
-  std::vector<ScoredGroup> kept;
-  all_groups_.clear();
+  groups_.clear();
+  kept_.clear();
+  const DynamicSamplingOptions& dynamic = options_.dynamic;
   const auto wanted = static_cast<std::size_t>(options_.prompts_per_rollout);
+  std::size_t kept = 0;
   int round = 0;
   do {
-    const double factor = options_.dynamic.enabled ? options_.dynamic.oversample : 1.0;
-    const auto prompts = static_cast<std::size_t>(std::ceil(static_cast<double>(wanted - kept.size()) * factor));
+    const double factor = dynamic.enabled ? dynamic.oversample : 1.0;
+    const auto prompts = static_cast<std::size_t>(std::ceil(static_cast<double>(wanted - kept) * factor));
     std::vector<GroupSampler::Item> items;
     for (std::size_t i = 0; i < prompts; ++i, ++state_.cursor) items.push_back({state_.cursor, parts_.prompts->at(state_.cursor)});
     for (ScoredGroup& g : sampler_.sample(std::move(items), state_.rollout, known, [&](const RolloutProgress& p) {
            for (TrainObserver* o : parts_.observers) o->on_rollout_progress(p);
          })) {
-      all_groups_.push_back(std::move(g));
       // In prompt order, so that which groups are kept does not depend on which ended first.
-      if (kept.size() < wanted && (!options_.dynamic.enabled || keeps_group(all_groups_.back()))) kept.push_back(all_groups_.back());
+      const bool keep = kept < wanted && (!dynamic.enabled || keeps_group(g));
+      kept += keep;
+      kept_.push_back(keep);
+      groups_.push_back(std::move(g));
     }
     ++round;
-  } while (options_.dynamic.enabled && kept.size() < wanted && round < options_.dynamic.max_rounds);
-  if (options_.dynamic.enabled) {
-    rollout_metrics_["dynamic_sampling/rounds"] = round;
-    rollout_metrics_["dynamic_sampling/kept"] = static_cast<double>(kept.size());
-    rollout_metrics_["dynamic_sampling/sampled"] = static_cast<double>(all_groups_.size());
-    if (kept.size() < wanted)
-      tell(message("rollout ", state_.rollout, ": only ", kept.size(), " of ", wanted, " groups are mixed after ", round, " rounds (",
-                   all_groups_.size(), " sampled)"));
-  }
-  return kept;
+  } while (dynamic.enabled && kept < wanted && round < dynamic.max_rounds);
+  if (!dynamic.enabled) return;
+  rollout_metrics_["dynamic_sampling/rounds"] = round;
+  rollout_metrics_["dynamic_sampling/kept"] = static_cast<double>(kept);
+  rollout_metrics_["dynamic_sampling/sampled"] = static_cast<double>(groups_.size());
+  if (kept < wanted)
+    tell(message("rollout ", state_.rollout, ": only ", kept, " of ", wanted, " groups are mixed after ", round, " rounds (",
+                 groups_.size(), " sampled)"));
 }
 
 void Trainer::collect_rollout() {
@@ -114,22 +116,22 @@ void Trainer::collect_rollout() {
   sampler_.reset_times();
   const State before = state_;
   try {
-    trained_groups_ = sample_groups();
+    sample_groups();
   } catch (...) {
     state_ = before;  // the prompts taken are taken again
     throw;
   }
-  rollout_metrics_.merge(r1::rollout_metrics(all_groups_));
+  rollout_metrics_.merge(r1::rollout_metrics(groups_));
   const RolloutTimes& times = sampler_.times();
-  const auto generated = static_cast<double>(count_completion_tokens(all_groups_));
+  const auto generated = static_cast<double>(count_completion_tokens(groups_));
   rollout_metrics_["timing_s/gen"] = times.generate_s;
   rollout_metrics_["timing_s/reward"] = times.reward_wait_s;
   rollout_metrics_["timing_s/reward_cpu"] = times.reward_cpu_s;
   rollout_metrics_["rollout/tokens_per_s"] = times.generate_s > 0 ? generated / times.generate_s : 0;
-  state_.num_tokens += count_tokens(all_groups_);
+  state_.num_tokens += count_tokens(groups_);
 
   const auto start = Clock::now();
-  TrainSet set = make_train_samples(trained_groups_, options_.train_samples);
+  TrainSet set = make_train_samples(groups_, options_.train_samples, kept_);
   rollout_metrics_["completions/overlong_filtered"] = static_cast<double>(set.overlong_filtered);
   parts_.learner->begin_rollout(std::move(set.samples), state_.rollout);
   rollout_metrics_["timing_s/prepare"] = seconds_since(start);
@@ -152,19 +154,20 @@ void Trainer::one_update() {
     for (const char* part : {"timing_s/gen", "timing_s/reward", "timing_s/prepare"}) step_time += rollout_metrics_[part];
     for (const auto& [name, value] : rollout_metrics_) record.metrics[name] = value;  // entropy: of all tokens, not of those trained
     rollout_metrics_.clear();
-    record.groups = all_groups_;
+    record.groups = groups_;
+    record.kept = kept_;
     record.samples = parts_.learner->samples();
   }
   record.metrics["timing_s/step"] = record.metrics["step_time"] = step_time;
   record.metrics["num_tokens"] = static_cast<double>(state_.num_tokens);
-  if (first) record.metrics["perf/throughput"] = step_time > 0 ? static_cast<double>(count_tokens(all_groups_)) / step_time : 0;
+  if (first) record.metrics["perf/throughput"] = step_time > 0 ? static_cast<double>(count_tokens(groups_)) / step_time : 0;
   record.metrics["memory/peak_gb"] = peak_gb();
   if (parts_.learner->rollout_done()) {
     state_.in_rollout = false;
     ++state_.rollout;
   }
   for (TrainObserver* o : parts_.observers) o->on_step(record);
-  if (!state_.in_rollout) trained_groups_.clear(), all_groups_.clear();
+  if (!state_.in_rollout) groups_.clear();
 }
 
 void Trainer::run_evaluation() {

@@ -50,9 +50,10 @@ struct StepRecord {
   std::int64_t step = 0;           // 1 for the first
   std::uint64_t rollout = 0;
   std::map<std::string, double> metrics;
-  // The rollout behind it, at its first update only (else empty); valid during the call. `samples` are those of the
-  // kept groups, as trained.
+  // The rollout behind it, at its first update only (else empty); valid during the call. kept [groups]: 0 = dropped by
+  // dynamic sampling (empty = none was). `samples` are those of the kept groups, in order, as trained.
   std::span<const ScoredGroup> groups;
+  std::span<const std::uint8_t> kept;
   std::span<const TrainSample> samples;
 };
 
@@ -104,7 +105,7 @@ class Trainer {
   };
   void loop();
   void collect_rollout();
-  std::vector<ScoredGroup> sample_groups();
+  void sample_groups();
   void one_update();
   bool evaluation_due() const;
   void run_evaluation();
@@ -118,8 +119,8 @@ class Trainer {
   RolloutJournal journal_;
   GroupSampler sampler_;
   State state_;
-  std::vector<ScoredGroup> trained_groups_;        // of the rollout in progress: its checkpoint holds them
-  std::vector<ScoredGroup> all_groups_;            // and what dynamic sampling dropped
+  std::vector<ScoredGroup> groups_;                // of the rollout in progress; a checkpoint inside it holds the kept ones
+  std::vector<std::uint8_t> kept_;                 // [groups] 0 = dropped by dynamic sampling
   std::map<std::string, double> rollout_metrics_;  // until its first update is reported
   std::optional<WeightVersion> published_;
   std::optional<std::int64_t> saved_step_;

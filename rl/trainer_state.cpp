@@ -12,10 +12,11 @@ namespace {
 
 constexpr const char* kGroups = "rollout.groups";  // scored groups of the rollout in progress, each with a u64 length
 
-std::string pack(const std::vector<ScoredGroup>& groups) {
+std::string pack(const std::vector<ScoredGroup>& groups, const std::vector<std::uint8_t>& kept) {
   std::string out;
-  for (const ScoredGroup& g : groups) {
-    const std::string bytes = to_bytes(g);
+  for (std::size_t i = 0; i < groups.size(); ++i) {
+    if (!kept[i]) continue;
+    const std::string bytes = to_bytes(groups[i]);
     const std::uint64_t size = bytes.size();
     out.append(reinterpret_cast<const char*>(&size), sizeof size);
     out += bytes;
@@ -76,7 +77,7 @@ void Trainer::save() {
   s.extra["tokens_per_micro_batch"] = std::to_string(parts_.learner->options().tokens_per_micro_batch);
   s.extra["weights_digest"] = to_hex(parts_.learner->digest());
   WeightSnapshot optimizer = parts_.learner->state();
-  const std::string groups = state_.in_rollout ? pack(trained_groups_) : std::string();
+  const std::string groups = state_.in_rollout ? pack(groups_, kept_) : std::string();
   if (state_.in_rollout)
     optimizer.tensors.push_back({kGroups, DType::kU8, {static_cast<std::int64_t>(groups.size())}, reinterpret_cast<const std::byte*>(groups.data()), -1});
   const std::filesystem::path path = parts_.checkpoints->save(s, parts_.learner->publish(), optimizer);
@@ -108,8 +109,9 @@ std::optional<std::int64_t> Trainer::resume() {
     for (const TensorView& t : saved->optimizer.tensors)
       if (t.name == kGroups) groups = &t;
     if (!groups) throw CheckpointError(message("update ", next_update, " of a rollout was next, but the state lacks ", kGroups));
-    trained_groups_ = unpack(*groups);
-    samples = make_train_samples(trained_groups_, options_.train_samples).samples;
+    groups_ = unpack(*groups);
+    kept_.assign(groups_.size(), 1);
+    samples = make_train_samples(groups_, options_.train_samples).samples;
   }
   parts_.learner->restore(saved->optimizer, static_cast<std::int64_t>(s.version), state_.rollout, next_update, std::move(samples));
   const auto digest = s.extra.find("weights_digest");

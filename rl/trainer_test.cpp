@@ -101,8 +101,8 @@ TEST_CASE("killed anywhere and started again: the same weights, no completion sa
 
   struct Kill { Witness::Kind kind; int at; };
   std::vector<Kill> kills;
-  for (int n = 1; n <= 96; n += 7) kills.push_back({Witness::kProgress, n});
-  for (int n = 1; n <= 12; ++n) kills.push_back({Witness::kStep, n});
+  for (int n = 1; n <= 96; n += 19) kills.push_back({Witness::kProgress, n});
+  for (int n = 1; n <= 12; n += 2) kills.push_back({Witness::kStep, n});
   for (int n = 1; n <= 3; ++n) kills.push_back({Witness::kCheckpoint, n}), kills.push_back({Witness::kEvaluation, n});
   for (const Kill& kill : kills) {
     CAPTURE(static_cast<int>(kill.kind));

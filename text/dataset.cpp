@@ -146,6 +146,7 @@ Json PromptMaker::Impl::question_of(const Row& row) const {
 Json PromptMaker::Impl::conversation(const Json& value, const std::string& at) const {
   Json messages = Json::array();
   if (value.is_string()) {
+    if (value.get_ref<const std::string&>().find_first_not_of(" \t\r\n") == std::string::npos) throw DataError(message(at, ": the prompt is empty"));
     messages.push_back({{"role", "user"}, {"content", value}});
   } else if (value.is_array() && !value.empty()) {
     messages = value;
