@@ -1,7 +1,5 @@
 // Packed matrices and the split of products over threads.
 #include <algorithm>
-#include <cstdlib>
-#include <new>
 
 #include "core/error.h"
 #include "kernels/cpu.h"
@@ -42,9 +40,7 @@ PackedMatrix make_packed(Type type, std::int64_t rows, std::int64_t depth) {
   out.type_ = type;
   out.isa_ = isa();
   out.bytes_ = packed_bytes(table(), type, rows, depth);
-  auto* memory = static_cast<std::byte*>(std::aligned_alloc(64, (out.bytes_ + 63) / 64 * 64));
-  if (memory == nullptr) throw std::bad_alloc();
-  out.data_ = std::shared_ptr<std::byte>(memory, [](std::byte* p) { std::free(p); });
+  out.data_ = allocate(out.bytes_);
   return out;
 }
 
