@@ -1,12 +1,11 @@
 // Which instruction set runs: CPUID, the operating system's permission, and a real trial of each set.
 #include <atomic>
-#include <csetjmp>
-#include <csignal>
-#include <initializer_list>
-#include <mutex>
+#include <cstdint>
+#include <iterator>
 
 #include "core/error.h"
 #include "kernels/cpu.h"
+#include "kernels/fault_guard.h"
 #include "kernels/table.h"
 
 #if defined(__x86_64__)
@@ -56,35 +55,6 @@ bool request_tiles() {
   return syscall(SYS_arch_prctl, kArchReqXcompPerm, kXfeatureXtiledata) == 0;
 }
 
-thread_local volatile std::sig_atomic_t in_trial = 0;
-thread_local sigjmp_buf trial_return;
-constexpr int kFaults[] = {SIGILL, SIGSEGV, SIGBUS, SIGFPE};
-struct sigaction old_actions[std::size(kFaults)];
-
-void on_fault(int signal, siginfo_t*, void*) {
-  if (in_trial) siglongjmp(trial_return, 1);
-  // Not ours: put the earlier handler back and let the instruction fault again.
-  for (std::size_t i = 0; i < std::size(kFaults); ++i)
-    if (kFaults[i] == signal) sigaction(signal, &old_actions[i], nullptr);
-}
-
-// Runs the trial; a CPU or hypervisor that faults counts as not having the set.
-bool survives(bool (*trial)()) {
-  struct sigaction action{};
-  action.sa_sigaction = on_fault;
-  action.sa_flags = SA_SIGINFO | SA_NODEFER;
-  sigemptyset(&action.sa_mask);
-  for (std::size_t i = 0; i < std::size(kFaults); ++i) sigaction(kFaults[i], &action, &old_actions[i]);
-  volatile bool ok = false;
-  if (sigsetjmp(trial_return, 1) == 0) {
-    in_trial = 1;
-    ok = trial();
-  }
-  in_trial = 0;
-  for (std::size_t i = 0; i < std::size(kFaults); ++i) sigaction(kFaults[i], &old_actions[i], nullptr);
-  return ok;
-}
-
 #endif
 
 struct Available {
@@ -96,7 +66,7 @@ Available probe() {
 #if defined(__x86_64__)
   const Features f = announced();
   const auto add = [&](bool has, const Table& t) {
-    if (has && survives(t.trial)) out.tables[static_cast<int>(t.isa)] = &t;
+    if (has && runs_without_fault(t.trial)) out.tables[static_cast<int>(t.isa)] = &t;
     return out.tables[static_cast<int>(t.isa)] != nullptr;
   };
   if (add(f.avx2, kAvx2Table) && add(f.avx512, kAvx512Table) && add(f.avx512bf16, kAvx512Bf16Table)) {
