@@ -12,7 +12,9 @@ int main(int argc, char** argv) {
   CLI::App app{"r1: reinforcement-learning post-training of language models (rollout, verifiers, GRPO)"};
   app.set_version_flag("--version", std::string("r1 ") + version());
   app.require_subcommand(1);
-  app.failure_message(CLI::FailureMessage::simple);
+  app.failure_message([](const CLI::App*, const CLI::Error& e) {
+    return std::string("r1: error: ") + e.what() + "; r1 --help and r1 COMMAND --help list what there is\n";
+  });
   Globals globals;
   int exit_code = 0;
   app.add_flag("-q,--quiet", globals.quiet, "print results and errors only");

@@ -1,0 +1,40 @@
+#!/usr/bin/env bash
+# Kills `r1 train` at random moments and starts it again; the final weights must equal those of a run that was never killed.
+# usage: kill_resume.sh R1_PROGRAM MODEL_DIR KILLS [SEED]     exit code 77 = skipped (no model)
+set -eu
+r1=$1 model=$2 kills=$3 seed=${4:-1}
+[ -e "$model/config.json" ] || { echo "skipped: no model at '$model' (R1_TEST_MODEL)"; exit 77; }
+dir=$(mktemp -d)
+trap 'rm -rf "$dir"' EXIT
+cat > "$dir/recipe.yaml" <<EOF
+schema: 1
+kind: grpo
+model: {path: $model}
+data: {generate: {task: max, level: 2, n: 200, seed: 0}}
+rollout: {samples_per_prompt: 6, max_new_tokens: 12}
+rewards: [{name: math, extract: last_number}]
+rl: {steps: 6, prompts_per_rollout: 4, updates_per_rollout: 2, learning_rate: 1.0e-5, warmup_steps: 0}
+train: {tokens_per_micro_batch: 1024}
+output: {save_every: 3, keep: 1, tensorboard: false}
+EOF
+digest() { sha256sum "$1"/checkpoints/step_000006/model.safetensors | cut -c1-64; }
+"$r1" -q train "$dir/recipe.yaml" output.dir="$dir/whole" > "$dir/whole.log" 2>&1 || { cat "$dir/whole.log"; exit 1; }
+expected=$(digest "$dir/whole")
+RANDOM=$seed
+done_kills=0 round=0
+while [ "$done_kills" -lt "$kills" ]; do
+  round=$((round + 1))
+  run=$dir/killed$round
+  for _ in 1 2 3; do
+    [ "$done_kills" -lt "$kills" ] || break
+    "$r1" -q train "$dir/recipe.yaml" output.dir="$run" > "$dir/log" 2>&1 &
+    pid=$!
+    sleep "$((RANDOM % 5)).$((RANDOM % 10))"
+    if kill -9 "$pid" 2> /dev/null; then done_kills=$((done_kills + 1)); fi
+    wait "$pid" 2> /dev/null || true
+  done
+  "$r1" -q train "$dir/recipe.yaml" output.dir="$run" > "$dir/log" 2>&1 || { cat "$dir/log"; exit 1; }
+  [ "$(digest "$run")" = "$expected" ] || { echo "round $round: the weights differ after $done_kills kills"; exit 1; }
+  rm -rf "$run"
+done
+echo "$done_kills kills, $round runs: final weights equal ($expected)"
