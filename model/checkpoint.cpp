@@ -93,7 +93,13 @@ fs::path save_checkpoint(const fs::path& root, const ModelConfig& config, const 
 Checkpoint::Checkpoint(const fs::path& dir, Verify verify) : path_(dir) {
   std::error_code none;
   if (!fs::is_directory(dir, none)) throw CheckpointError(message("checkpoint ", dir.string(), " is not there or not a folder"));
-  detail::verify_manifest(dir, verify == Verify::kDigests);
+  try {
+    detail::verify_manifest(dir, verify == Verify::kDigests);
+  } catch (const Error&) {
+    throw;
+  } catch (const std::exception& e) {  // a folder that may not be read, a manifest of another shape
+    throw CheckpointError(message("checkpoint ", dir.string(), " cannot be verified: ", e.what()));
+  }
   const fs::path state = dir / "state" / "state.json";
   if (!path_exists(state)) throw CheckpointError(message("checkpoint ", dir.string(), " has no state/state.json"));
   state_ = CheckpointState::from_json(read_file(state), state.string());
