@@ -31,7 +31,7 @@ TEST_CASE("a trial that faults counts as not runnable, and handlers come back") 
   CHECK_FALSE(runs_without_fault([] { return false; }));
   CHECK_FALSE(runs_without_fault([] { return std::raise(SIGILL) == 0; }));
   CHECK_FALSE(runs_without_fault([] {
-    int* volatile nowhere = nullptr;
+    volatile int* volatile nowhere = nullptr;
     *nowhere = 1;
     return true;
   }));
