@@ -1,6 +1,8 @@
 // The choice of an instruction set, and the guard around trials.
 #include <csignal>
 
+#include <sys/mman.h>
+
 #include "kernels/fault_guard.h"
 #include "kernels/test_support.h"
 
