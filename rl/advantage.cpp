@@ -34,7 +34,8 @@ double mean(std::span<const double> values) {
   return std::accumulate(values.begin(), values.end(), 0.0) / static_cast<double>(values.size());
 }
 
-double advantage(double reward, double group_mean, double group_std, double batch_std, double n, const AdvantageOptions& o) {
+double advantage(double reward, double group_mean, double group_std, double batch_std, double n,
+                 const AdvantageOptions& o) {
   switch (o.kind) {
     case AdvantageKind::kGroupZscore: return (reward - group_mean) / (group_std + o.epsilon);
     case AdvantageKind::kGroupMean: return reward - group_mean;

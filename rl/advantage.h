@@ -27,7 +27,8 @@ struct AdvantageOptions {
   double epsilon = 1e-6;  // in reward units; TRL adds 1e-4
 };
 
-// No value = every reward abstained (or the sample was cut off from outside): it takes no part in means and trains nothing.
+// No value = every reward abstained (or the sample was cut off from outside): it takes no part in means and trains
+// nothing.
 using GroupRewards = std::vector<std::optional<float>>;
 
 struct Advantages {
@@ -38,7 +39,8 @@ struct Advantages {
 };
 
 // Rules: a group of one sample has no baseline, A = r. A larger group in which a single sample was scored teaches
-// nothing: A = 0. Equal rewards give exactly 0 under every kind but kNone. Throws NumericError for a reward that is not finite.
+// nothing: A = 0. Equal rewards give exactly 0 under every kind but kNone. Throws NumericError for a reward that is not
+// finite.
 Advantages compute_advantages(std::span<const GroupRewards> rewards, const AdvantageOptions& options);
 
 // Dynamic sampling (DAPO, arXiv:2503.14476 section 3.2) on the raw verdicts: true iff the verdicts are mixed (some, not

@@ -52,7 +52,8 @@ TEST_CASE("RLOO is G/(G-1) times Dr. GRPO; z-score with the std forced to 1 is D
   const double std = sample_std(values);
   GroupRewards unit;
   for (double v : values) unit.push_back(static_cast<float>(v / std));
-  const auto z = run(groups({unit}), AdvantageKind::kGroupZscore, 0), m = run(groups({unit}), AdvantageKind::kGroupMean);
+  const auto z = run(groups({unit}), AdvantageKind::kGroupZscore, 0),
+             m = run(groups({unit}), AdvantageKind::kGroupMean);
   for (int i = 0; i < 5; ++i) CHECK(z.values[0][i] == doctest::Approx(m.values[0][i]).epsilon(1e-6));
 }
 
@@ -64,7 +65,8 @@ TEST_CASE("batch std: centred in the group, scaled over the rollout") {
 }
 
 TEST_CASE("a group of one has no baseline; equal rewards teach nothing") {
-  for (auto kind : {AdvantageKind::kGroupZscore, AdvantageKind::kGroupMean, AdvantageKind::kBatchStd, AdvantageKind::kRloo}) {
+  for (auto kind :
+       {AdvantageKind::kGroupZscore, AdvantageKind::kGroupMean, AdvantageKind::kBatchStd, AdvantageKind::kRloo}) {
     CAPTURE(to_string(kind));
     CHECK(run(groups({{0.7f}}), kind).values[0][0] == 0.7f);
     const auto equal = run(groups({{0.1f, 0.1f, 0.1f}, {1.f, 0.f}}), kind);
@@ -86,7 +88,8 @@ TEST_CASE("samples without a reward take no part") {
 }
 
 TEST_CASE("a reward that is not finite stops the run") {
-  CHECK_THROWS_AS(run(groups({{1.f, std::numeric_limits<float>::quiet_NaN()}}), AdvantageKind::kGroupMean), NumericError);
+  CHECK_THROWS_AS(run(groups({{1.f, std::numeric_limits<float>::quiet_NaN()}}), AdvantageKind::kGroupMean),
+                  NumericError);
 }
 
 TEST_CASE("dynamic sampling keeps mixed verdicts with a spread of rewards") {

@@ -6,7 +6,8 @@
 
 namespace r1 {
 
-ModelCheckpointStore::ModelCheckpointStore(std::filesystem::path root, ModelConfig config, SaveCheckpointOptions options)
+ModelCheckpointStore::ModelCheckpointStore(std::filesystem::path root, ModelConfig config,
+                                           SaveCheckpointOptions options)
     : root_(std::move(root)), config_(std::move(config)), options_(std::move(options)) {}
 
 std::filesystem::path ModelCheckpointStore::save(const CheckpointState& state, const WeightSnapshot& weights,
@@ -15,7 +16,9 @@ std::filesystem::path ModelCheckpointStore::save(const CheckpointState& state, c
 }
 
 std::optional<SavedRun> ModelCheckpointStore::newest() {
-  const auto found = newest_checkpoint(root_, [](const std::string& text) { log_warning("checkpoint.skipped", {{"text", text}}); });
+  const auto found = newest_checkpoint(root_, [](const std::string& text) {
+    log_warning("checkpoint.skipped", {{"text", text}});
+  });
   if (!found) return std::nullopt;
   SavedRun run;
   run.state = found->state();

@@ -19,7 +19,8 @@ class CheckpointStore {
  public:
   virtual ~CheckpointStore() = default;
   // Complete or not at all. Returns the folder.
-  virtual std::filesystem::path save(const CheckpointState& state, const WeightSnapshot& weights, const WeightSnapshot& optimizer) = 0;
+  virtual std::filesystem::path save(const CheckpointState& state, const WeightSnapshot& weights,
+                                     const WeightSnapshot& optimizer) = 0;
   // The newest complete one; torn ones are passed over with a message in the log.
   virtual std::optional<SavedRun> newest() = 0;
 };
@@ -28,7 +29,8 @@ class ModelCheckpointStore : public CheckpointStore {
  public:
   // `root` is the run's checkpoints/ folder.
   ModelCheckpointStore(std::filesystem::path root, ModelConfig config, SaveCheckpointOptions options);
-  std::filesystem::path save(const CheckpointState& state, const WeightSnapshot& weights, const WeightSnapshot& optimizer) override;
+  std::filesystem::path save(const CheckpointState& state, const WeightSnapshot& weights,
+                             const WeightSnapshot& optimizer) override;
   std::optional<SavedRun> newest() override;
 
  private:

@@ -11,14 +11,17 @@
 namespace r1 {
 namespace {
 
-constexpr std::uint64_t kEvalStep = ~std::uint64_t{0};  // no rollout has this number: draws never coincide with training's
+constexpr std::uint64_t kEvalStep =
+    ~std::uint64_t{0};  // no rollout has this number: draws never coincide with training's
 
 void check(const EvalOptions& o) {
   if (!o.greedy && o.samples <= 0) throw ConfigError("an evaluation needs eval.greedy or eval.samples");
   if (o.samples > 0 && o.sampling.temperature <= 0)
-    throw ConfigError("eval.temperature is 0: sampled evaluation needs a temperature; set eval.samples to 0 for greedy only");
+    throw ConfigError(
+        "eval.temperature is 0: sampled evaluation needs a temperature; set eval.samples to 0 for greedy only");
   for (int k : o.pass_k)
-    if (k < 1 || k > o.samples) throw ConfigError(message("pass@", k, " needs at least ", k, " samples, eval.samples is ", o.samples));
+    if (k < 1 || k > o.samples)
+      throw ConfigError(message("pass@", k, " needs at least ", k, " samples, eval.samples is ", o.samples));
 }
 
 std::vector<SampleGroup> run(RolloutEngine& engine, std::span<const Prompt> prompts, const EvalOptions& o, bool greedy,
@@ -36,7 +39,8 @@ std::vector<SampleGroup> run(RolloutEngine& engine, std::span<const Prompt> prom
   });
 }
 
-EvalPart summarise(const std::vector<SampleGroup>& groups, const std::vector<std::vector<Score>>& scores, std::vector<double>& shares) {
+EvalPart summarise(const std::vector<SampleGroup>& groups, const std::vector<std::vector<Score>>& scores,
+                   std::vector<double>& shares) {
   EvalPart part;
   Statistics reward, length, entropy;
   std::int64_t truncated = 0;
@@ -89,7 +93,8 @@ std::map<std::string, double> EvalReport::metrics() const {
   return m;
 }
 
-EvalReport evaluate(RolloutEngine& engine, std::span<const Prompt> prompts, const Scorer& scorer, const EvalOptions& options) {
+EvalReport evaluate(RolloutEngine& engine, std::span<const Prompt> prompts, const Scorer& scorer,
+                    const EvalOptions& options) {
   check(options);
   if (prompts.empty()) throw DataError("the evaluation has no prompt");
   const auto start = std::chrono::steady_clock::now();
@@ -122,7 +127,8 @@ EvalReport evaluate(RolloutEngine& engine, std::span<const Prompt> prompts, cons
       std::move(scores[i].begin(), scores[i].end(), std::back_inserter(item.scores));
     }
     if (greedy) {
-      part.interval = wilson_interval(static_cast<std::int64_t>(part.accuracy * static_cast<double>(part.items) + 0.5), part.items);
+      part.interval =
+          wilson_interval(static_cast<std::int64_t>(part.accuracy * static_cast<double>(part.items) + 0.5), part.items);
       report.greedy = part;
       continue;
     }

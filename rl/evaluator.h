@@ -19,7 +19,7 @@ struct EvalOptions {
   int samples = 4;             // per prompt for pass@1 and pass@k; 0 = no sampled part
   std::vector<int> pass_k;     // besides k = 1; each at most `samples`; empty = {samples}
   SamplingOptions sampling;    // of the sampled part; the greedy part uses its budget and stops at temperature 0
-  std::uint64_t seed = 0;      // the same draws at every evaluation of a run: differences between steps are the policy's
+  std::uint64_t seed = 0;  // the same draws at every evaluation of a run: differences between steps are the policy's
   int reward_threads = 1;
 };
 
@@ -50,8 +50,9 @@ struct EvalReport {
   std::map<std::string, double> metrics() const;
 };
 
-// The engine must be idle and hold the weights to be judged. A sample is right iff its verdict is ok. Throws ConfigError
-// for options that contradict each other, Interrupted after a stop was requested.
-EvalReport evaluate(RolloutEngine& engine, std::span<const Prompt> prompts, const Scorer& scorer, const EvalOptions& options);
+// The engine must be idle and hold the weights to be judged. A sample is right iff its verdict is ok. Throws
+// ConfigError for options that contradict each other, Interrupted after a stop was requested.
+EvalReport evaluate(RolloutEngine& engine, std::span<const Prompt> prompts, const Scorer& scorer,
+                    const EvalOptions& options);
 
 }  // namespace r1

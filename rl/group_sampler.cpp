@@ -63,7 +63,10 @@ void GroupSampler::submit_missing(Work& work, std::uint64_t rollout, RolloutJour
       int end = first;
       while (end < samples && !finished.contains(end)) ++end;
       if (end > first) {
-        RolloutRequest request{group.prompt, end - first, options_.sampling, {options_.seed, rollout, work.indices[i], static_cast<std::uint32_t>(first)}};
+        RolloutRequest request{group.prompt,
+                               end - first,
+                               options_.sampling,
+                               {options_.seed, rollout, work.indices[i], static_cast<std::uint32_t>(first)}};
         work.places.emplace(engine_.submit(std::move(request)), Work::Place{i, first});
       }
       first = end + 1;
@@ -73,7 +76,8 @@ void GroupSampler::submit_missing(Work& work, std::uint64_t rollout, RolloutJour
   }
 }
 
-std::vector<ScoredGroup> GroupSampler::sample(std::vector<Item> items, std::uint64_t rollout, RolloutJournal::Contents& known,
+std::vector<ScoredGroup> GroupSampler::sample(std::vector<Item> items, std::uint64_t rollout,
+                                              RolloutJournal::Contents& known,
                                               const std::function<void(const RolloutProgress&)>& progress) {
   Work work;
   work.groups.resize(items.size());
@@ -108,7 +112,8 @@ std::vector<ScoredGroup> GroupSampler::sample(std::vector<Item> items, std::uint
     if (place == work.places.end()) return;
     const auto [item, first] = place->second;
     const int sample = first + event.sample;
-    if (event.completion.stop != StopReason::kAborted) journal_.append_completion(work.indices[item], sample, event.completion);
+    if (event.completion.stop != StopReason::kAborted)
+      journal_.append_completion(work.indices[item], sample, event.completion);
     work.progress.completions += 1;
     work.progress.tokens += static_cast<std::int64_t>(event.completion.tokens.size());
     work.progress.seconds = seconds_since(start);

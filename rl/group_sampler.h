@@ -39,8 +39,9 @@ class GroupSampler {
     std::uint64_t index = 0;  // in the rollout order of the whole run: key of the draws and of the journal
     Prompt prompt;
   };
-  // One scored group an item, in order. What `known` holds is not sampled or scored again. `progress` is called as samples
-  // end. Throws Interrupted soon after a stop was requested (core/signals.h): what is finished lies in the journal.
+  // One scored group an item, in order. What `known` holds is not sampled or scored again. `progress` is called as
+  // samples end. Throws Interrupted soon after a stop was requested (core/signals.h): what is finished lies in the
+  // journal.
   std::vector<ScoredGroup> sample(std::vector<Item> items, std::uint64_t rollout, RolloutJournal::Contents& known,
                                   const std::function<void(const RolloutProgress&)>& progress);
   const RolloutTimes& times() const { return times_; }  // since the last reset

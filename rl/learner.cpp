@@ -22,7 +22,8 @@ std::string names_of(std::span<const TrainSample> samples, std::span<const std::
   return out;
 }
 
-LossDenominator denominator_of(std::span<const TrainSample> samples, std::span<const std::int32_t> chosen, std::int64_t budget) {
+LossDenominator denominator_of(std::span<const TrainSample> samples, std::span<const std::int32_t> chosen,
+                               std::int64_t budget) {
   LossDenominator d{0, 0, budget};
   for (std::int32_t i : chosen) {
     const std::int64_t n = trained_tokens(samples[i]);
@@ -67,9 +68,11 @@ OldPolicy parse_old_policy(std::string_view name) {
 GrpoLearner::GrpoLearner(PolicyModel& policy, ScoringModel* reference, const GrpoOptions& options)
     : policy_(policy), reference_(reference), options_(options), optimizer_(options.optimizer) {
   if (options.needs_reference() && !reference)
-    throw ConfigError("the KL term needs a reference model; set rl.kl.coefficient and rl.kl.in_reward to 0 to train without one");
+    throw ConfigError(
+        "the KL term needs a reference model; set rl.kl.coefficient and rl.kl.in_reward to 0 to train without one");
   if (options.temperature <= 0)
-    throw ConfigError(message("rollout.temperature is ", options.temperature, "; training needs samples drawn at more than 0"));
+    throw ConfigError(
+        message("rollout.temperature is ", options.temperature, "; training needs samples drawn at more than 0"));
   if (options.loss.aggregation == Aggregation::kSeqMeanTokenSumNorm && options.length_budget <= 0)
     throw ConfigError("rl.loss.aggregation seq_mean_token_sum_norm needs the length budget: rollout.max_new_tokens");
 }
@@ -77,7 +80,8 @@ GrpoLearner::GrpoLearner(PolicyModel& policy, ScoringModel* reference, const Grp
 GrpoLearner::~GrpoLearner() = default;
 
 std::vector<std::int32_t> GrpoLearner::trainable(std::span<const std::int32_t> chosen) const {
-  const bool skip = options_.skip_zero_advantages && !options_.needs_reference() && options_.loss.entropy_coefficient == 0;
+  const bool skip =
+      options_.skip_zero_advantages && !options_.needs_reference() && options_.loss.entropy_coefficient == 0;
   std::vector<std::int32_t> out;
   for (std::int32_t i : chosen) {
     const auto& a = samples_[i].advantages;
@@ -94,8 +98,9 @@ void GrpoLearner::evaluate_into(ScoringModel& model, std::span<const std::int32_
     for (std::size_t k = 0; k < mb.tokens.size(); ++k) {
       const auto [sample, position] = mb.tokens[k];
       if (!std::isfinite(rows.logprobs[k]))
-        throw NumericError(message("log-probability ", rows.logprobs[k], " of token ", position, " of sample ", samples_[sample].name,
-                                   &model == reference_ ? " under the reference model" : " under the policy before its update"));
+        throw NumericError(
+            message("log-probability ", rows.logprobs[k], " of token ", position, " of sample ", samples_[sample].name,
+                    &model == reference_ ? " under the reference model" : " under the policy before its update"));
       out[sample][position] = rows.logprobs[k];
     }
   }
@@ -120,7 +125,8 @@ void GrpoLearner::begin_rollout(std::vector<TrainSample> samples, std::uint64_t 
   std::iota(all.begin(), all.end(), 0);
   if (options_.needs_reference()) evaluate_into(*reference_, all, ref_);
   for (std::size_t i = 0; i < samples_.size(); ++i)
-    if (options_.needs_reference() && ref_[i].empty()) ref_[i].assign(samples_[i].tokens.size(), 0.f);  // trains nothing
+    if (options_.needs_reference() && ref_[i].empty())
+      ref_[i].assign(samples_[i].tokens.size(), 0.f);  // trains nothing
   if (options_.kl_in_reward != 0) kl_in_reward_ = mean_kl(samples_, ref_);
   finish_advantages();
   // The first update gets them from its own forward pass, which has the same bits.
@@ -163,8 +169,8 @@ GrpoLearner::Pass GrpoLearner::forward_backward(const MicroBatch& mb, const Loss
              p.ref,        p.advantages, p.answer, p.answer_tokens};
   p.output = policy_loss(p.input, denominator, options_.loss);
   if (!std::isfinite(p.output.loss))
-    throw NumericError(message("the loss of update ", version() + 1, " is ", p.output.loss, " in the micro-batch of samples ",
-                               names_of(samples_, mb.samples)));
+    throw NumericError(message("the loss of update ", version() + 1, " is ", p.output.loss,
+                               " in the micro-batch of samples ", names_of(samples_, mb.samples)));
   policy_.backward(p.output.d_logprobs, p.output.d_entropies);
   return p;
 }
@@ -203,7 +209,8 @@ StepReport GrpoLearner::update() {
     blame_gradient(plan, denominator);
   }
   ++next_update_;
-  if (options_.needs_reference() && options_.reference_refresh > 0 && optimizer_.updates() % options_.reference_refresh == 0) {
+  if (options_.needs_reference() && options_.reference_refresh > 0 &&
+      optimizer_.updates() % options_.reference_refresh == 0) {
     reference_->load(policy_.weights(version()));
     reference_refreshed_ = true;
     report.metrics["reference_refreshed"] = 1;
@@ -225,9 +232,10 @@ void GrpoLearner::blame_gradient(const MicroBatchPlan& plan, const LossDenominat
     policy_.zero_gradient();
     forward_backward(build_micro_batch(samples_, plan[i]), denominator);
     if (const auto bad = policy_.find_non_finite(ParameterPart::kGradient))
-      throw NumericError(message("the gradient of ", bad->tensor, " is ", bad->value, " at element ", bad->element, " in update ",
-                                 version() + 1, ", micro-batch ", i + 1, " of ", plan.size(), " (samples ",
-                                 names_of(samples_, plan[i]), "); the weights are still those before it"));
+      throw NumericError(message("the gradient of ", bad->tensor, " is ", bad->value, " at element ", bad->element,
+                                 " in update ", version() + 1, ", micro-batch ", i + 1, " of ", plan.size(),
+                                 " (samples ", names_of(samples_, plan[i]),
+                                 "); the weights are still those before it"));
   }
   throw NumericError(message("the gradient of update ", version() + 1, " overflows when its ", plan.size(),
                              " micro-batches are summed; lower rl.learning_rate or check the rewards' scale"));

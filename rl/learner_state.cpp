@@ -41,7 +41,11 @@ void unpack(const TensorView& from, std::span<const TrainSample> samples, std::v
 }
 
 TensorView view(const char* name, const std::vector<float>& values) {
-  return {name, DType::kF32, {static_cast<std::int64_t>(values.size())}, reinterpret_cast<const std::byte*>(values.data()), -1};
+  return {name,
+          DType::kF32,
+          {static_cast<std::int64_t>(values.size())},
+          reinterpret_cast<const std::byte*>(values.data()),
+          -1};
 }
 
 }  // namespace
@@ -84,7 +88,9 @@ void GrpoLearner::restore(const WeightSnapshot& state, std::int64_t updates, std
   }
   prepare(std::move(samples), rollout);
   if (next_update == 0) return;
-  if (!old || !ref) throw CheckpointError(message("update ", next_update, " of a rollout was next, but the state lacks ", old ? kRef : kOld));
+  if (!old || !ref)
+    throw CheckpointError(
+        message("update ", next_update, " of a rollout was next, but the state lacks ", old ? kRef : kOld));
   unpack(*old, samples_, old_);
   unpack(*ref, samples_, ref_);
   finish_advantages();

@@ -38,7 +38,8 @@ void on_policy(const TablePolicy& policy, std::vector<TrainSample>& samples) {
   for (TrainSample& s : samples)
     for (std::size_t t = 1; t < s.tokens.size(); ++t)
       if (s.loss_mask[t])
-        s.behavior_logprobs[t] = static_cast<float>(policy.log_distribution(s.tokens[t - 1], 1.f)[static_cast<std::size_t>(s.tokens[t])]);
+        s.behavior_logprobs[t] =
+            static_cast<float>(policy.log_distribution(s.tokens[t - 1], 1.f)[static_cast<std::size_t>(s.tokens[t])]);
 }
 
 std::vector<float> gradient_after(const GrpoOptions& o, const std::vector<TrainSample>& samples) {
@@ -61,7 +62,8 @@ double distance(const std::vector<float>& a, const std::vector<float>& b) {
 
 TEST_CASE("the gradient does not depend on the micro-batch budget; equal plans give equal bits") {
   const auto samples = test::make_samples(4, 5, kVocab);
-  for (Aggregation a : {Aggregation::kSeqMeanTokenMean, Aggregation::kTokenMean, Aggregation::kSeqMeanTokenSumNorm, Aggregation::kSeqMeanTokenSum}) {
+  for (Aggregation a : {Aggregation::kSeqMeanTokenMean, Aggregation::kTokenMean, Aggregation::kSeqMeanTokenSumNorm,
+                        Aggregation::kSeqMeanTokenSum}) {
     GrpoOptions o = options();
     o.loss.aggregation = a;
     o.loss.kl_coefficient = 0.1;
@@ -100,7 +102,8 @@ TEST_CASE("on policy: ratio exactly 1, no clipping, mismatch exactly 0, gradient
       if (!s.loss_mask[t]) continue;
       const auto lp = policy.log_distribution(s.tokens[t - 1], 1.f);
       for (std::int32_t j = 0; j < kVocab; ++j)
-        want[static_cast<std::size_t>(s.tokens[t - 1] * kVocab + j)] -= s.advantages[t] / tokens * ((j == s.tokens[t]) - std::exp(lp[static_cast<std::size_t>(j)]));
+        want[static_cast<std::size_t>(s.tokens[t - 1] * kVocab + j)] -=
+            s.advantages[t] / tokens * ((j == s.tokens[t]) - std::exp(lp[static_cast<std::size_t>(j)]));
     }
   }
   const StepReport r = learner.update();
@@ -228,7 +231,8 @@ class OverflowingPolicy : public TablePolicy {
 
 TEST_CASE("a gradient that overflows is traced to its micro-batch and tensor") {
   OverflowingPolicy policy(kVocab, pool());
-  std::vector<TrainSample> samples = {test::make_sample(0, {1, 2}, 3, 1.f, 5, 1), test::make_sample(1, {1, 2}, 3, 1.f, 5, 2)};
+  std::vector<TrainSample> samples = {test::make_sample(0, {1, 2}, 3, 1.f, 5, 1),
+                                      test::make_sample(1, {1, 2}, 3, 1.f, 5, 2)};
   samples[1].tokens.back() = 9;
   policy.bad_target = 9;
   const WeightDigest before = policy.digest();
@@ -276,7 +280,8 @@ TEST_CASE("resume inside a rollout gives the same bits") {
     fill(b_ref, 2);
     GrpoLearner first(a, &a_ref, o), second(b, &b_ref, o);
     for (int u = 0; u <= stop; ++u) {
-      if (u % 3 == 0) first.begin_rollout(rollout(static_cast<std::uint64_t>(u / 3)), static_cast<std::uint64_t>(u / 3));
+      if (u % 3 == 0)
+        first.begin_rollout(rollout(static_cast<std::uint64_t>(u / 3)), static_cast<std::uint64_t>(u / 3));
       first.update();
     }
     const bool inside = !first.rollout_done();
@@ -284,7 +289,8 @@ TEST_CASE("resume inside a rollout gives the same bits") {
     second.restore(first.state(), stop + 1, next, inside ? first.next_update() : 0,
                    inside ? rollout(next) : std::vector<TrainSample>{});
     for (int u = stop + 1; u < 9; ++u) {
-      if (u % 3 == 0) second.begin_rollout(rollout(static_cast<std::uint64_t>(u / 3)), static_cast<std::uint64_t>(u / 3));
+      if (u % 3 == 0)
+        second.begin_rollout(rollout(static_cast<std::uint64_t>(u / 3)), static_cast<std::uint64_t>(u / 3));
       second.update();
     }
     CHECK(b.digest() == digests.back());
@@ -300,12 +306,14 @@ TEST_CASE("state of another model or rollout is refused") {
   learner.update();
   const WeightSnapshot state = learner.state();
   CHECK_THROWS_WITH_AS(small.restore(state, 1, 0, 0, {}), doctest::Contains("master.table"), CheckpointError);
-  CHECK_THROWS_WITH_AS(same.restore(state, 1, 0, 1, test::make_samples(3, 3, kVocab)), doctest::Contains("journal"), CheckpointError);
+  CHECK_THROWS_WITH_AS(same.restore(state, 1, 0, 1, test::make_samples(3, 3, kVocab)), doctest::Contains("journal"),
+                       CheckpointError);
   CHECK_THROWS_AS(same.restore(policy.optimizer_state(), 1, 0, 1, test::make_samples(4, 3, kVocab)), CheckpointError);
 }
 
 TEST_CASE("KL inside the reward is summed to the end; whitening gives mean 0 and std 1 over tokens") {
-  std::vector<TrainSample> samples = {test::make_sample(0, {1, 2}, 3, 1.f, 9, 1), test::make_sample(0, {1, 2}, 2, -1.f, 9, 2)};
+  std::vector<TrainSample> samples = {test::make_sample(0, {1, 2}, 3, 1.f, 9, 1),
+                                      test::make_sample(0, {1, 2}, 2, -1.f, 9, 2)};
   std::vector<std::vector<float>> ref;
   for (const auto& s : samples) {
     ref.push_back(s.behavior_logprobs);
@@ -317,7 +325,8 @@ TEST_CASE("KL inside the reward is summed to the end; whitening gives mean 0 and
   whiten_advantages(samples, 0);
   double sum = 0, squares = 0;
   for (const auto& s : samples)
-    for (std::size_t t = 2; t < s.tokens.size(); ++t) sum += s.advantages[t], squares += s.advantages[t] * s.advantages[t];
+    for (std::size_t t = 2; t < s.tokens.size(); ++t)
+      sum += s.advantages[t], squares += s.advantages[t] * s.advantages[t];
   CHECK(sum == doctest::Approx(0).epsilon(1e-6));
   CHECK(squares / 4 == doctest::Approx(1).epsilon(1e-5));
 }

@@ -7,7 +7,8 @@
 namespace r1 {
 
 enum class LrSchedule : std::uint8_t { kConstant, kLinear, kCosine, kCosineWithMinLr };
-LrSchedule parse_lr_schedule(std::string_view name);  // constant, linear, cosine, cosine_with_min_lr; throws ConfigError
+LrSchedule parse_lr_schedule(
+    std::string_view name);  // constant, linear, cosine, cosine_with_min_lr; throws ConfigError
 
 struct LrOptions {
   double peak = 1e-6;

@@ -12,8 +12,8 @@ namespace {
 constexpr std::uint64_t kStream = 0x6d696e6962617463ull;  // "minibatc": apart from every other use of the seed
 }
 
-std::vector<std::vector<std::int32_t>> split_minibatches(std::span<const TrainSample> samples, int n, std::uint64_t seed,
-                                                         std::uint64_t rollout) {
+std::vector<std::vector<std::int32_t>> split_minibatches(std::span<const TrainSample> samples, int n,
+                                                         std::uint64_t seed, std::uint64_t rollout) {
   R1_CHECK(n > 0, "updates_per_rollout is ", n);
   std::vector<std::vector<std::int32_t>> units;  // groups, or samples where groups are too few
   for (std::size_t i = 0; i < samples.size(); ++i) {
@@ -34,7 +34,8 @@ std::vector<std::vector<std::int32_t>> split_minibatches(std::span<const TrainSa
   for (std::size_t p = 0; p < parts.size(); ++p) {
     const std::size_t begin = p * units.size() / parts.size(), end = (p + 1) * units.size() / parts.size();
     std::sort(order.begin() + static_cast<std::ptrdiff_t>(begin), order.begin() + static_cast<std::ptrdiff_t>(end));
-    for (std::size_t k = begin; k < end; ++k) parts[p].insert(parts[p].end(), units[order[k]].begin(), units[order[k]].end());
+    for (std::size_t k = begin; k < end; ++k)
+      parts[p].insert(parts[p].end(), units[order[k]].begin(), units[order[k]].end());
   }
   return parts;
 }

@@ -5,6 +5,7 @@
 #include <cmath>
 
 #include "core/error.h"
+#include "rl/parameter_arena.h"
 #include "rl/test_support.h"
 
 namespace r1 {
@@ -70,6 +71,35 @@ TEST_CASE("AdamW on a table follows the textbook for three updates, clipping inc
     }
   }
   CHECK(optimizer.updates() == 3);
+}
+
+TEST_CASE("a spread master rounds to the same weights, and lets small updates through from the first on") {
+  ComputePool pool(1);
+  constexpr std::int64_t kN = 20000;
+  std::vector<Parameter> parameters = {{"w", {kN}, 0, kN}};
+  std::vector<cpu::bf16> start(kN);
+  StreamRng rng(3, 1);
+  for (auto& w : start) w = cpu::to_bf16(static_cast<float>(0.05 + 0.05 * rng.uniform()));  // cells of 2^-12 or 2^-11
+  start[5] = 0;
+  const auto moved_share = [&](MasterStart how) {
+    std::vector<cpu::bf16> live = start;
+    ParameterArena arena({parameters, reinterpret_cast<std::byte*>(live.data()), DType::kBF16, kN}, pool, how);
+    for (std::int64_t i = 0; i < kN; ++i)
+      REQUIRE(cpu::to_bf16(arena.master()[static_cast<std::size_t>(i)]) == start[static_cast<std::size_t>(i)]);
+    CHECK(arena.master()[5] == 0);
+    std::fill(arena.gradient().begin(), arena.gradient().end(), 1.f);
+    AdamWStep step;
+    step.learning_rate = 0x1p-15;  // an eighth or a sixteenth of a cell
+    arena.adamw(step);
+    std::int64_t moved = 0;
+    for (std::int64_t i = 0; i < kN; ++i)
+      moved += live[static_cast<std::size_t>(i)] != start[static_cast<std::size_t>(i)];
+    return static_cast<double>(moved) / kN;
+  };
+  CHECK(moved_share(MasterStart::kExact) < 0.001);
+  const double share = moved_share(MasterStart::kSpread);
+  CHECK(share > 0.06);
+  CHECK(share < 0.13);
 }
 
 TEST_CASE("a weight that is no number after the step is named") {

@@ -19,8 +19,9 @@ void check_sample(const TrainSample& s) {
                (s.old_logprobs.empty() || s.old_logprobs.size() == t),
            "sample ", s.name, ": per-token vectors differ in length from its ", t, " tokens");
   R1_CHECK(t == 0 || s.loss_mask[0] == 0, "sample ", s.name, ": its first token cannot train, nothing predicts it");
-  R1_CHECK(std::none_of(s.loss_mask.begin(), s.loss_mask.begin() + s.prompt_length, [](std::uint8_t m) { return m != 0; }),
-           "sample ", s.name, ": a token of the shared prompt is marked as trained");
+  R1_CHECK(
+      std::none_of(s.loss_mask.begin(), s.loss_mask.begin() + s.prompt_length, [](std::uint8_t m) { return m != 0; }),
+      "sample ", s.name, ": a token of the shared prompt is marked as trained");
 }
 
 void append_rows(PackedBatch& batch, const TrainSample& s, std::int32_t begin, std::int32_t end) {
@@ -33,7 +34,8 @@ void append_rows(PackedBatch& batch, const TrainSample& s, std::int32_t begin, s
 std::int32_t size(const PackedBatch& batch) { return static_cast<std::int32_t>(batch.tokens.size()); }
 
 // Appends one sample whose rows [0, shared) stand at `prefix` already (shared = 0: none do).
-void append_sample(MicroBatch& out, const TrainSample& s, std::int32_t index, std::int32_t prefix, std::int32_t shared) {
+void append_sample(MicroBatch& out, const TrainSample& s, std::int32_t index, std::int32_t prefix,
+                   std::int32_t shared) {
   const std::int32_t end = row_end(s), begin = size(out.batch);
   append_rows(out.batch, s, shared, end);
   if (end > shared) {

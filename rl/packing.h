@@ -23,9 +23,9 @@ struct MicroBatch {
 };
 
 // Which samples go together: a pure function of the samples, their order and the budget, so that a resumed run makes
-// the same plan (docs/decisions/0007). `chosen` are indices into `samples`; samples of one group must be adjacent there.
-// A micro-batch holds at most `token_budget` rows, unless a single sample has more. Groups stay whole where they fit;
-// a larger group is split, its prompt repeated. Samples that train nothing are left out.
+// the same plan (docs/decisions/0007). `chosen` are indices into `samples`; samples of one group must be adjacent
+// there. A micro-batch holds at most `token_budget` rows, unless a single sample has more. Groups stay whole where they
+// fit; a larger group is split, its prompt repeated. Samples that train nothing are left out.
 using MicroBatchPlan = std::vector<std::vector<std::int32_t>>;
 MicroBatchPlan plan_micro_batches(std::span<const TrainSample> samples, std::span<const std::int32_t> chosen,
                                   std::int64_t token_budget);

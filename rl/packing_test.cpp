@@ -98,7 +98,8 @@ TEST_CASE("one-token completions need no row of their own") {
 }
 
 TEST_CASE("samples of one group with different prompts are refused") {
-  std::vector<TrainSample> samples = {test::make_sample(0, {1, 2}, 2, 1.f, 9, 1), test::make_sample(0, {1, 3}, 2, 1.f, 9, 2)};
+  std::vector<TrainSample> samples = {test::make_sample(0, {1, 2}, 2, 1.f, 9, 1),
+                                      test::make_sample(0, {1, 3}, 2, 1.f, 9, 2)};
   CHECK_THROWS(build_micro_batch(samples, all_of(samples)));
 }
 

@@ -2,22 +2,34 @@
 
 #include <algorithm>
 #include <array>
+#include <bit>
 #include <cmath>
 #include <cstring>
 #include <map>
 
 #include "core/error.h"
+#include "core/rng.h"
 
 namespace r1 {
 namespace {
 
 constexpr std::array<const char*, 3> kParts = {"master.", "exp_avg.", "exp_avg_sq."};
 
+// A float32 that rounds to the bfloat16 value `x`, uniform over the floats that do. The bits below a bfloat16's lowest
+// are a float's lower half: an offset in (-half, half) never leaves the cell, whatever the exponent.
+float spread_in_cell(float x, std::uint64_t index) {
+  constexpr std::uint64_t kSeed = 0x7370726561640001ull;
+  if (x == 0.f || !std::isfinite(x)) return x;
+  const auto offset = static_cast<std::int32_t>(mix64(kSeed + index * 0x9E3779B97F4A7C15ull) % 0xFFFF) - 0x7FFF;
+  return std::bit_cast<float>(std::bit_cast<std::uint32_t>(x) + static_cast<std::uint32_t>(offset));
+}
+
 }  // namespace
 
-ParameterArena::ParameterArena(const LiveWeights& live, ComputePool& pool)
-    : live_(live), pool_(pool), size_(static_cast<std::size_t>(live.elements)) {
-  R1_CHECK(live.dtype == DType::kF32 || live.dtype == DType::kBF16, "live weights of type ", safetensors_name(live.dtype));
+ParameterArena::ParameterArena(const LiveWeights& live, ComputePool& pool, MasterStart start)
+    : live_(live), pool_(pool), start_(start), size_(static_cast<std::size_t>(live.elements)) {
+  R1_CHECK(live.dtype == DType::kF32 || live.dtype == DType::kBF16, "live weights of type ",
+           safetensors_name(live.dtype));
   if (live.dtype == DType::kF32) {
     master_ = reinterpret_cast<float*>(live.data);
   } else {
@@ -32,7 +44,12 @@ ParameterArena::ParameterArena(const LiveWeights& live, ComputePool& pool)
 
 void ParameterArena::copy_from_live() {
   if (own_master_.empty()) return;
-  cpu::convert(pool_, reinterpret_cast<const cpu::bf16*>(live_.data), master_, static_cast<std::int64_t>(size_));
+  const auto n = static_cast<std::int64_t>(size_);
+  cpu::convert(pool_, reinterpret_cast<const cpu::bf16*>(live_.data), master_, n);
+  if (start_ == MasterStart::kSpread)
+    pool_.parallel_for(n, 1 << 16, [&](std::int64_t begin, std::int64_t end) {
+      for (std::int64_t i = begin; i < end; ++i) master_[i] = spread_in_cell(master_[i], static_cast<std::uint64_t>(i));
+    });
 }
 
 void ParameterArena::load_master(const WeightSnapshot& source) {
@@ -61,7 +78,9 @@ double ParameterArena::gradient_sum_of_squares() {
 }
 
 void ParameterArena::adamw(const AdamWStep& step) {
-  const auto bias = [&](double beta) { return static_cast<float>(1 - std::pow(beta, static_cast<double>(step.update))); };
+  const auto bias = [&](double beta) {
+    return static_cast<float>(1 - std::pow(beta, static_cast<double>(step.update)));
+  };
   cpu::bf16* live = own_master_.empty() ? nullptr : reinterpret_cast<cpu::bf16*>(live_.data);
   for (const Parameter& p : live_.parameters) {
     const bool decays = step.decay_vectors || p.shape.size() > 1;
@@ -104,8 +123,9 @@ void ParameterArena::restore(const WeightSnapshot& state) {
       if (found == by_name.end()) throw CheckpointError(message("the optimizer state lacks ", name));
       const TensorView& t = *found->second;
       if (t.dtype != DType::kF32 || t.elements() != p.elements)
-        throw CheckpointError(message("optimizer state ", name, " has ", t.elements(), " elements of ", safetensors_name(t.dtype),
-                                      ", wanted ", p.elements, " of F32: it belongs to another model"));
+        throw CheckpointError(message("optimizer state ", name, " has ", t.elements(), " elements of ",
+                                      safetensors_name(t.dtype), ", wanted ", p.elements,
+                                      " of F32: it belongs to another model"));
       std::memcpy(data[part] + p.offset, t.data, t.bytes());
     }
   }

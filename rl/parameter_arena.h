@@ -23,11 +23,19 @@ struct LiveWeights {
   std::int64_t elements = 0;  // padding included
 };
 
+// Where a bfloat16 model's master starts.
+enum class MasterStart : std::uint8_t {
+  kExact,  // on the bfloat16 grid, in the middle of the rounding cells: a weight answers only once its updates add up
+           // to half a cell (at a rate of 1e-6 and a weight of 0.1 some 240 updates), then all at once
+  kSpread,  // anywhere in its cell, drawn from a fixed seed: the live weights are the same, and each update moves its
+            // share of them from the first on, so that on average they follow the master
+};
+
 // Invariants: padding between parameters is 0 in all four arrays; a float32 model's master is its live arena itself.
 class ParameterArena {
  public:
-  // The live weights outlive the arena, as does the pool. The master starts as the live weights.
-  ParameterArena(const LiveWeights& live, ComputePool& pool);
+  // The live weights outlive the arena, as does the pool. The master rounds to the live weights.
+  ParameterArena(const LiveWeights& live, ComputePool& pool, MasterStart start = MasterStart::kExact);
 
   std::span<float> master() { return {master_, size_}; }
   std::span<const float> master() const { return {master_, size_}; }
@@ -48,6 +56,7 @@ class ParameterArena {
   void write_live();
   LiveWeights live_;
   ComputePool& pool_;
+  MasterStart start_;
   std::size_t size_;
   std::vector<float> own_master_;  // empty for a float32 model
   float* master_;

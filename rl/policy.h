@@ -1,6 +1,6 @@
 // What the learner needs of a model: log-probabilities, an explicit backward pass, an optimizer step. Implemented over
-// r1::Transformer on the CPU (transformer_policy.h) and by a table (table_policy.h); a GPU model keeps its arenas on the
-// device behind the same calls.
+// r1::Transformer on the CPU (transformer_policy.h) and by a table (table_policy.h); a GPU model keeps its arenas on
+// the device behind the same calls.
 #pragma once
 
 #include <optional>

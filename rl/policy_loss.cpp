@@ -18,7 +18,8 @@ namespace {
 constexpr double kMaxLogRatio = 20, kMaxK3 = 10;
 
 at::Tensor to_double(std::span<const float> values) {
-  return at::from_blob(const_cast<float*>(values.data()), {static_cast<std::int64_t>(values.size())}, at::kFloat).to(at::kDouble);
+  return at::from_blob(const_cast<float*>(values.data()), {static_cast<std::int64_t>(values.size())}, at::kFloat)
+      .to(at::kDouble);
 }
 at::Tensor to_index(std::span<const std::int64_t> values) {
   return at::from_blob(const_cast<std::int64_t*>(values.data()), {static_cast<std::int64_t>(values.size())}, at::kLong);
@@ -28,7 +29,8 @@ at::Tensor clamped_exp(const at::Tensor& x) { return x.clamp(-kMaxLogRatio, kMax
 // Sums over the tokens of an answer, in token order.
 class Answers {
  public:
-  explicit Answers(const LossInput& in) : index_(to_index(in.answer)), lengths_(to_index(in.answer_tokens).to(at::kDouble)) {}
+  explicit Answers(const LossInput& in)
+      : index_(to_index(in.answer)), lengths_(to_index(in.answer_tokens).to(at::kDouble)) {}
   at::Tensor sums(const at::Tensor& x) const { return at::zeros_like(lengths_).index_add(0, index_, x); }
   at::Tensor means(const at::Tensor& x) const { return sums(x) / lengths_; }
   at::Tensor spread(const at::Tensor& per_answer) const { return per_answer.index_select(0, index_); }
@@ -45,7 +47,8 @@ at::Tensor ratio(const at::Tensor& log_ratio, const Answers& answers, RatioLevel
 }
 
 at::Tensor mismatch_weight(const at::Tensor& log_w, const Answers& answers, const PolicyLossOptions& o) {
-  const bool sequence = o.mismatch == MismatchCorrection::kSequenceTis || o.mismatch == MismatchCorrection::kSequenceMis;
+  const bool sequence =
+      o.mismatch == MismatchCorrection::kSequenceTis || o.mismatch == MismatchCorrection::kSequenceMis;
   const at::Tensor w = sequence ? answers.spread(clamped_exp(answers.sums(log_w))) : clamped_exp(log_w);
   if (o.mismatch == MismatchCorrection::kTokenTis || o.mismatch == MismatchCorrection::kSequenceTis)
     return w.clamp(o.mismatch_floor, o.mismatch_cap);
@@ -53,7 +56,8 @@ at::Tensor mismatch_weight(const at::Tensor& log_w, const Answers& answers, cons
 }
 
 // The term to maximise.
-at::Tensor surrogate(const at::Tensor& logprobs, const at::Tensor& rho, const at::Tensor& advantages, const PolicyLossOptions& o) {
+at::Tensor surrogate(const at::Tensor& logprobs, const at::Tensor& rho, const at::Tensor& advantages,
+                     const PolicyLossOptions& o) {
   if (o.surrogate == Surrogate::kRatio) return rho * advantages;
   if (o.surrogate == Surrogate::kCispo) return rho.clamp_max(o.cispo_ratio_cap).detach() * advantages * logprobs;
   const at::Tensor clipped = rho.clamp(1 - o.clip_low, 1 + o.clip_high) * advantages;
@@ -152,8 +156,9 @@ LossOutput policy_loss(const LossInput& in, const LossDenominator& denominator, 
     out.clipped_high = to_flags(rho.gt(1 + o.clip_high).logical_and(advantages.gt(0)));
   } else {
     out.clipped_low.assign(in.logprobs.size(), 0);
-    out.clipped_high = o.surrogate == Surrogate::kCispo ? to_flags(rho.gt(o.cispo_ratio_cap).logical_and(advantages.gt(0)))
-                                                        : out.clipped_low;
+    out.clipped_high = o.surrogate == Surrogate::kCispo
+                           ? to_flags(rho.gt(o.cispo_ratio_cap).logical_and(advantages.gt(0)))
+                           : out.clipped_low;
   }
   return out;
 }

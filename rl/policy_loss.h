@@ -47,7 +47,8 @@ Surrogate parse_surrogate(std::string_view);              // clip, cispo, ratio
 RatioLevel parse_ratio_level(std::string_view);           // token, sequence, sequence_token
 KlEstimator parse_kl_estimator(std::string_view);         // k1, k2, k3, k3+
 Aggregation parse_aggregation(std::string_view);          // seq_mean_token_mean, token_mean, ...
-MismatchCorrection parse_mismatch_correction(std::string_view);  // none, token_tis, sequence_tis, token_mis, sequence_mis
+MismatchCorrection parse_mismatch_correction(
+    std::string_view);  // none, token_tis, sequence_tis, token_mis, sequence_mis
 
 struct PolicyLossOptions {
   Surrogate surrogate = Surrogate::kClip;

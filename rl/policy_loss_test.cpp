@@ -67,8 +67,8 @@ double slope(Tokens t, const PolicyLossOptions& o, std::size_t i, const LossDeno
   return (up - policy_loss(t.input(), d, o).loss) / ((x + h) - static_cast<double>(x - h));
 }
 
-constexpr Aggregation kAll[] = {Aggregation::kSeqMeanTokenMean, Aggregation::kTokenMean, Aggregation::kSeqMeanTokenSumNorm,
-                                Aggregation::kSeqMeanTokenSum};
+constexpr Aggregation kAll[] = {Aggregation::kSeqMeanTokenMean, Aggregation::kTokenMean,
+                                Aggregation::kSeqMeanTokenSumNorm, Aggregation::kSeqMeanTokenSum};
 
 PolicyLossOptions trl_options(const json& c) {
   PolicyLossOptions o;
@@ -117,7 +117,8 @@ TEST_CASE("loss and gradients equal TRL's") {
     CHECK(std::abs(out.loss - c["loss"].get<double>()) <= 1e-6);
     double worst = 0, kl = 0, low = 0, high = 0;
     for (std::size_t i = 0; i < place.size(); ++i) {
-      worst = std::max(worst, std::abs(out.d_logprobs[i] - c["gradient"][place[i].first][place[i].second].get<double>()));
+      worst =
+          std::max(worst, std::abs(out.d_logprobs[i] - c["gradient"][place[i].first][place[i].second].get<double>()));
       if (!out.kl.empty()) kl += out.kl[i];
       low += out.clipped_low[i];
       high += out.clipped_high[i];
@@ -171,8 +172,8 @@ TEST_CASE("gradients are the slopes of the loss") {
       variants.back().kl_off_policy = off_policy;
     }
   }
-  for (MismatchCorrection m : {MismatchCorrection::kTokenTis, MismatchCorrection::kSequenceTis, MismatchCorrection::kTokenMis,
-                               MismatchCorrection::kSequenceMis}) {
+  for (MismatchCorrection m : {MismatchCorrection::kTokenTis, MismatchCorrection::kSequenceTis,
+                               MismatchCorrection::kTokenMis, MismatchCorrection::kSequenceMis}) {
     variants.push_back(plain());
     variants.back().mismatch = m;
     variants.back().mismatch_floor = 0.5;
@@ -192,13 +193,15 @@ TEST_CASE("GSPO on answers of one token is GRPO; DAPO without clip-higher on equ
   Tokens one = make_tokens({1, 1, 1, 1}, 0.6, 5);
   PolicyLossOptions token = plain(Aggregation::kSeqMeanTokenMean), sequence = token;
   sequence.ratio_level = RatioLevel::kSequence;
-  CHECK(policy_loss(one.input(), one.denominator(), token).d_logprobs == policy_loss(one.input(), one.denominator(), sequence).d_logprobs);
+  CHECK(policy_loss(one.input(), one.denominator(), token).d_logprobs ==
+        policy_loss(one.input(), one.denominator(), sequence).d_logprobs);
 
   Tokens equal = make_tokens({4, 4, 4}, 0.6, 6);
   const LossOutput grpo = policy_loss(equal.input(), equal.denominator(), plain(Aggregation::kSeqMeanTokenMean));
   const LossOutput dapo = policy_loss(equal.input(), equal.denominator(), plain(Aggregation::kTokenMean));
   CHECK(grpo.loss == doctest::Approx(dapo.loss).epsilon(1e-12));
-  for (std::size_t i = 0; i < equal.logprobs.size(); ++i) CHECK(grpo.d_logprobs[i] == doctest::Approx(dapo.d_logprobs[i]).epsilon(1e-6));
+  for (std::size_t i = 0; i < equal.logprobs.size(); ++i)
+    CHECK(grpo.d_logprobs[i] == doctest::Approx(dapo.d_logprobs[i]).epsilon(1e-6));
 }
 
 TEST_CASE("one denominator from outside: the split into micro-batches changes no bit of a token's gradient") {

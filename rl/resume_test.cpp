@@ -27,7 +27,8 @@ WeightDigest whole_run(const test::TransformerRunOptions& o) {
 }
 
 // Runs in a child process that kills itself at the n-th finished sample, counted over rollouts and evaluations.
-void run_until_killed(const test::TransformerRunOptions& o, const std::filesystem::path& folder, int samples, std::int64_t at_step) {
+void run_until_killed(const test::TransformerRunOptions& o, const std::filesystem::path& folder, int samples,
+                      std::int64_t at_step) {
   const pid_t child = fork();
   REQUIRE(child >= 0);
   if (child == 0) {

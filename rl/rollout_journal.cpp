@@ -39,8 +39,8 @@ RolloutJournal::Contents RolloutJournal::open(std::uint64_t rollout, const Diges
 
 void RolloutJournal::append_completion(std::uint64_t prompt_index, int sample, const Completion& completion) {
   if (!journal_) return;
-  R1_CHECK(sample >= 0 && sample < (1 << kSampleBits) && prompt_index < (std::uint64_t{1} << (64 - kSampleBits)), "sample ", sample,
-           " of prompt ", prompt_index, " does not fit a journal key");
+  R1_CHECK(sample >= 0 && sample < (1 << kSampleBits) && prompt_index < (std::uint64_t{1} << (64 - kSampleBits)),
+           "sample ", sample, " of prompt ", prompt_index, " does not fit a journal key");
   SampleGroup group;
   group.completions.push_back(completion);
   journal_->append(kCompletion, (prompt_index << kSampleBits) | static_cast<std::uint64_t>(sample), to_bytes(group));

@@ -15,8 +15,8 @@ struct Sums {
   Statistics reward, group_std, length, terminated, entropy, correct_length, wrong_length;
   std::map<std::string, std::vector<double>> parts;
   std::map<std::string, std::map<std::string, std::int64_t>> verdicts;
-  std::int64_t samples = 0, groups = 0, compared = 0, zero_std = 0, clipped = 0, judged = 0, correct = 0, solved = 0, judged_groups = 0,
-               abstained = 0;
+  std::int64_t samples = 0, groups = 0, compared = 0, zero_std = 0, clipped = 0, judged = 0, correct = 0, solved = 0,
+               judged_groups = 0, abstained = 0;
 };
 
 void add_sample(Sums& s, const Completion& c, const Score& score) {
@@ -116,7 +116,8 @@ std::int64_t count_completion_tokens(std::span<const ScoredGroup> groups) {
 
 std::int64_t count_tokens(std::span<const ScoredGroup> groups) {
   std::int64_t n = count_completion_tokens(groups);
-  for (const ScoredGroup& g : groups) n += static_cast<std::int64_t>(g.group.prompt.tokens.size() * g.group.completions.size());
+  for (const ScoredGroup& g : groups)
+    n += static_cast<std::int64_t>(g.group.prompt.tokens.size() * g.group.completions.size());
   return n;
 }
 

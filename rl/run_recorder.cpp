@@ -16,7 +16,9 @@ using Json = nlohmann::ordered_json;
 
 std::string dump(const Json& j) { return j.dump(-1, ' ', false, Json::error_handler_t::replace) + "\n"; }
 
-std::vector<std::pair<std::string, double>> as_pairs(const std::map<std::string, double>& m) { return {m.begin(), m.end()}; }
+std::vector<std::pair<std::string, double>> as_pairs(const std::map<std::string, double>& m) {
+  return {m.begin(), m.end()};
+}
 
 Json sample_json(const Prompt& prompt, const Completion& c, const Score& s) {
   Json j = {{"prompt_id", prompt.id}, {"prompt", prompt.text}, {"reference", prompt.reference}, {"completion", c.text},
@@ -44,7 +46,8 @@ std::string transcripts(const StepRecord& record, int groups) {
       Json j = {{"step", record.step}, {"rollout", record.rollout}, {"sample", i}};
       j.update(sample_json(group.group.prompt, group.group.completions[i], group.scores[i]));
       j["advantage"] = nullptr;
-      if ((record.kept.empty() || record.kept[g]) && next < record.samples.size() && record.samples[next].name == message(group.group.prompt.id, "/", i))
+      if ((record.kept.empty() || record.kept[g]) && next < record.samples.size() &&
+          record.samples[next].name == message(group.group.prompt.id, "/", i))
         j["advantage"] = advantage_of(record.samples[next++]);
       out += dump(j);
     }
@@ -57,7 +60,8 @@ RunRecorder::RunRecorder(MetricsWriter* metrics, Options options)
 
 void RunRecorder::on_step(const StepRecord& record) {
   if (metrics_) metrics_->write(record.step, as_pairs(record.metrics));
-  if (options_.samples_every <= 0 || !options_.samples_file || record.groups.empty() || record.step < next_samples_) return;
+  if (options_.samples_every <= 0 || !options_.samples_file || record.groups.empty() || record.step < next_samples_)
+    return;
   write_file_atomic(options_.samples_file(record.step), transcripts(record, options_.sample_groups));
   next_samples_ = (record.step / options_.samples_every + 1) * options_.samples_every;
 }
@@ -67,7 +71,10 @@ void RunRecorder::on_evaluation(std::int64_t step, const EvalReport& report) {
   if (options_.eval_items.empty()) return;
   std::string out;
   for (const EvalItem& item : report.items) {
-    Json j = {{"step", step}, {"id", item.id}, {"prompt", item.group.prompt.text}, {"reference", item.group.prompt.reference}};
+    Json j = {{"step", step},
+              {"id", item.id},
+              {"prompt", item.group.prompt.text},
+              {"reference", item.group.prompt.reference}};
     if (item.greedy_correct) j["greedy_correct"] = *item.greedy_correct;
     j["samples"] = item.samples;
     j["correct"] = item.correct;

@@ -32,8 +32,8 @@ class RunRecorder : public TrainObserver {
   std::int64_t next_samples_;
 };
 
-// JSON lines of the first `groups` groups (0 = all): step, prompt id and text, completion, tokens, stop reason, reward and
-// its parts, verdict, detail, what was parsed, advantage (null where the sample was not trained on).
+// JSON lines of the first `groups` groups (0 = all): step, prompt id and text, completion, tokens, stop reason, reward
+// and its parts, verdict, detail, what was parsed, advantage (null where the sample was not trained on).
 std::string transcripts(const StepRecord& record, int groups);
 
 }  // namespace r1

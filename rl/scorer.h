@@ -8,7 +8,8 @@
 
 namespace r1 {
 
-// One score a completion. Thread-safe: called from a pool while other groups are still sampled. What it throws ends the run.
+// One score a completion. Thread-safe: called from a pool while other groups are still sampled. What it throws ends the
+// run.
 using Scorer = std::function<std::vector<Score>(const SampleGroup&)>;
 
 }  // namespace r1

@@ -13,8 +13,8 @@ struct Interval {
 // 95 % Wilson score interval of a share: `successes` of n independent items. n = 0 gives [0, 1].
 Interval wilson_interval(std::int64_t successes, std::int64_t n);
 
-// Chance that at least one of k samples is right, from n samples of which c were: 1 - C(n-c,k)/C(n,k) (arXiv:2107.03374,
-// unbiased). k <= n.
+// Chance that at least one of k samples is right, from n samples of which c were: 1 - C(n-c,k)/C(n,k)
+// (arXiv:2107.03374, unbiased). k <= n.
 double pass_at_k(std::int64_t n, std::int64_t c, std::int64_t k);
 
 // 95 % percentile bootstrap of the mean over items (clusters: an item's samples stay together). 2,000 resamples drawn

@@ -24,7 +24,9 @@ TEST_CASE("Wilson interval at known points") {
 }
 
 TEST_CASE("pass@k equals 1 - C(n-c,k)/C(n,k)") {
-  const auto choose = [](double n, double k) { return std::exp(std::lgamma(n + 1) - std::lgamma(k + 1) - std::lgamma(n - k + 1)); };
+  const auto choose = [](double n, double k) {
+    return std::exp(std::lgamma(n + 1) - std::lgamma(k + 1) - std::lgamma(n - k + 1));
+  };
   for (int n = 1; n <= 8; ++n)
     for (int c = 0; c <= n; ++c)
       for (int k = 1; k <= n; ++k)
@@ -56,7 +58,12 @@ TEST_CASE("an evaluation counts greedy and sampled answers, and their intervals"
   for (int k = 0; k < 5; ++k) prompts.push_back(test::make_prompt(std::to_string(k), {1}));
   const Scorer scorer = [](const SampleGroup& g) {
     std::vector<Score> out;
-    for (const auto& c : g.completions) out.push_back({c.text == "yes" ? 1.f : 0.f, {{"math", 1.f}}, c.text == "yes" ? Verdict::kCorrect : Verdict::kWrong, "", {}});
+    for (const auto& c : g.completions)
+      out.push_back({c.text == "yes" ? 1.f : 0.f,
+                     {{"math", 1.f}},
+                     c.text == "yes" ? Verdict::kCorrect : Verdict::kWrong,
+                     "",
+                     {}});
     return out;
   };
   EvalOptions o;

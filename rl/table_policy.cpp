@@ -10,7 +10,9 @@
 namespace r1 {
 namespace {
 
-std::size_t at(std::int32_t vocab, TokenId context) { return static_cast<std::size_t>(context) * static_cast<std::size_t>(vocab); }
+std::size_t at(std::int32_t vocab, TokenId context) {
+  return static_cast<std::size_t>(context) * static_cast<std::size_t>(vocab);
+}
 
 double entropy_of(const std::vector<double>& log_p) {
   double h = 0;
@@ -27,7 +29,8 @@ TablePolicy::TablePolicy(std::int32_t vocab, ComputePool& pool)
       arena_(live(), pool) {}
 
 LiveWeights TablePolicy::live() {
-  return {parameters_, reinterpret_cast<std::byte*>(table_.data()), DType::kF32, static_cast<std::int64_t>(table_.size())};
+  return {parameters_, reinterpret_cast<std::byte*>(table_.data()), DType::kF32,
+          static_cast<std::int64_t>(table_.size())};
 }
 
 std::vector<double> TablePolicy::log_distribution(TokenId context, float temperature) const {
@@ -75,11 +78,14 @@ void TablePolicy::backward(std::span<const float> d_logprobs, std::span<const fl
 }
 
 WeightSnapshot TablePolicy::weights(WeightVersion version) const {
-  return {version, {{"table", DType::kF32, {vocab_, vocab_}, reinterpret_cast<const std::byte*>(table_.data()), -1}}, nullptr};
+  return {version,
+          {{"table", DType::kF32, {vocab_, vocab_}, reinterpret_cast<const std::byte*>(table_.data()), -1}},
+          nullptr};
 }
 
 void TablePolicy::load(const WeightSnapshot& weights) {
-  if (weights.tensors.size() != 1 || weights.tensors[0].name != "table" || weights.tensors[0].bytes() != table_.size() * 4)
+  if (weights.tensors.size() != 1 || weights.tensors[0].name != "table" ||
+      weights.tensors[0].bytes() != table_.size() * 4)
     throw CheckpointError(message("these weights are no table of ", vocab_, " tokens"));
   const auto* from = reinterpret_cast<const float*>(weights.tensors[0].data);
   if (from != table_.data()) std::copy(from, from + table_.size(), table_.begin());
@@ -140,7 +146,8 @@ void TableEngine::wait(const std::function<void(RolloutEvent&&)>& on_event, bool
         event.sample = s;
         if (!cancelled) event.completion = sample(request, s);
         stats_.generated_tokens += static_cast<std::int64_t>(event.completion.tokens.size());
-        if (stream && !cancelled) on_event({RolloutEvent::Kind::kTokens, id, s, event.completion.tokens, event.completion.text, {}});
+        if (stream && !cancelled)
+          on_event({RolloutEvent::Kind::kTokens, id, s, event.completion.tokens, event.completion.text, {}});
         on_event(std::move(event));
       }
     }

@@ -19,7 +19,8 @@ namespace r1::test {
 class FolderStore : public CheckpointStore {
  public:
   explicit FolderStore(std::filesystem::path root) : root_(std::move(root)) { make_directories(root_); }
-  std::filesystem::path save(const CheckpointState& state, const WeightSnapshot&, const WeightSnapshot& optimizer) override {
+  std::filesystem::path save(const CheckpointState& state, const WeightSnapshot&,
+                             const WeightSnapshot& optimizer) override {
     char name[32];
     std::snprintf(name, sizeof name, "step_%06d", static_cast<int>(state.step));
     AtomicDirectory dir(root_ / name);
@@ -31,11 +32,14 @@ class FolderStore : public CheckpointStore {
   std::optional<SavedRun> newest() override {
     std::vector<std::filesystem::path> found;
     for (const auto& e : std::filesystem::directory_iterator(root_))
-      if (e.path().filename().string().starts_with("step_") && !e.path().filename().string().ends_with("tmp")) found.push_back(e.path());
+      if (e.path().filename().string().starts_with("step_") && !e.path().filename().string().ends_with("tmp"))
+        found.push_back(e.path());
     if (found.empty()) return std::nullopt;
     const auto path = *std::max_element(found.begin(), found.end());
     const SafetensorsFile file(path / "state.safetensors");
-    return SavedRun{CheckpointState::from_json(read_file(path / "state.json"), "state.json"), {}, {0, file.tensors(), file.owner()}};
+    return SavedRun{CheckpointState::from_json(read_file(path / "state.json"), "state.json"),
+                    {},
+                    {0, file.tensors(), file.owner()}};
   }
 
  private:
@@ -73,7 +77,8 @@ struct TableRun {
   std::unique_ptr<Trainer> trainer;
 
   // `folder` empty = no checkpoints and no journal.
-  TableRun(RunOptions options, const std::filesystem::path& folder, std::vector<TrainObserver*> observers = {}, Scorer scorer = {}) {
+  TableRun(RunOptions options, const std::filesystem::path& folder, std::vector<TrainObserver*> observers = {},
+           Scorer scorer = {}) {
     options.grpo.seed = options.trainer.seed;
     options.grpo.length_budget = options.trainer.sampling.max_new_tokens;
     policy = std::make_unique<TablePolicy>(kVocab, *pool);
@@ -82,7 +87,8 @@ struct TableRun {
     std::vector<Prompt> list;
     for (TokenId t = 0; t < 3; ++t) list.push_back(make_prompt("p" + std::to_string(t), {5, t}));
     prompts = std::make_unique<ShuffledPrompts>(list, options.trainer.seed);
-    learner = std::make_unique<GrpoLearner>(*policy, options.grpo.needs_reference() ? reference.get() : nullptr, options.grpo);
+    learner = std::make_unique<GrpoLearner>(*policy, options.grpo.needs_reference() ? reference.get() : nullptr,
+                                            options.grpo);
     Trainer::Parts parts;
     parts.learner = learner.get();
     parts.engine = engine.get();

@@ -28,7 +28,8 @@ inline TrainSample make_sample(std::uint64_t group, const std::vector<TokenId>& 
   s.tokens = prompt;
   s.prompt_length = static_cast<std::int32_t>(prompt.size());
   s.group = group;
-  for (int i = 0; i < completion; ++i) s.tokens.push_back(static_cast<TokenId>(rng.below(static_cast<std::uint64_t>(vocab))));
+  for (int i = 0; i < completion; ++i)
+    s.tokens.push_back(static_cast<TokenId>(rng.below(static_cast<std::uint64_t>(vocab))));
   const std::size_t t = s.tokens.size();
   s.loss_mask.assign(t, 0);
   s.behavior_logprobs.assign(t, 0.f);
@@ -47,10 +48,12 @@ inline std::vector<TrainSample> make_samples(int groups, int size, std::int32_t 
   StreamRng rng(seed, 99);
   for (int g = 0; g < groups; ++g) {
     std::vector<TokenId> prompt;
-    for (std::uint64_t i = 0, n = 2 + rng.below(5); i < n; ++i) prompt.push_back(static_cast<TokenId>(rng.below(static_cast<std::uint64_t>(vocab))));
+    for (std::uint64_t i = 0, n = 2 + rng.below(5); i < n; ++i)
+      prompt.push_back(static_cast<TokenId>(rng.below(static_cast<std::uint64_t>(vocab))));
     for (int k = 0; k < size; ++k)
       out.push_back(make_sample(static_cast<std::uint64_t>(g), prompt, 1 + static_cast<int>(rng.below(7)),
-                                static_cast<float>(2 * rng.uniform() - 1), vocab, seed * 1000 + static_cast<std::uint64_t>(k)));
+                                static_cast<float>(2 * rng.uniform() - 1), vocab,
+                                seed * 1000 + static_cast<std::uint64_t>(k)));
   }
   return out;
 }

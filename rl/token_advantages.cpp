@@ -6,8 +6,10 @@
 
 namespace r1 {
 
-void add_kl_to_advantages(std::span<TrainSample> samples, std::span<const std::vector<float>> ref_logprobs, double beta) {
-  R1_CHECK(samples.size() == ref_logprobs.size(), samples.size(), " samples, ", ref_logprobs.size(), " reference vectors");
+void add_kl_to_advantages(std::span<TrainSample> samples, std::span<const std::vector<float>> ref_logprobs,
+                          double beta) {
+  R1_CHECK(samples.size() == ref_logprobs.size(), samples.size(), " samples, ", ref_logprobs.size(),
+           " reference vectors");
   for (std::size_t i = 0; i < samples.size(); ++i) {
     TrainSample& s = samples[i];
     double to_go = 0;

@@ -18,8 +18,8 @@ WeightVersion oldest_version(const Completion& c) {
       ->version;
 }
 
-TrainSample make_sample(const Prompt& prompt, const Completion& c, std::size_t index, std::uint64_t group, float advantage,
-                        bool masked) {
+TrainSample make_sample(const Prompt& prompt, const Completion& c, std::size_t index, std::uint64_t group,
+                        float advantage, bool masked) {
   const std::size_t p = prompt.tokens.size(), n = c.tokens.size();
   TrainSample s;
   s.name = message(prompt.id, "/", index);
@@ -36,8 +36,9 @@ TrainSample make_sample(const Prompt& prompt, const Completion& c, std::size_t i
   for (std::size_t t = 0; t < n && !masked; ++t) {
     if (p + t == 0 || (!c.sampled.empty() && !c.sampled[t])) continue;
     if (!std::isfinite(c.logprobs[t]) || c.logprobs[t] > kLogprobSlack)
-      throw NumericError(message("sample ", s.name, ", completion token ", t, " of ", n, ": the sampler's log-probability is ",
-                                 c.logprobs[t], "; it must be finite and at most 0"));
+      throw NumericError(message("sample ", s.name, ", completion token ", t, " of ", n,
+                                 ": the sampler's log-probability is ", c.logprobs[t],
+                                 "; it must be finite and at most 0"));
     s.loss_mask[p + t] = 1;
     s.behavior_logprobs[p + t] = c.logprobs[t];
     s.advantages[p + t] = advantage;

@@ -22,8 +22,8 @@ struct TrainSet {
 
 // Drops groups without any reward and samples without one. `kept` [groups] says which groups take part at all (empty =
 // all); they are numbered 0, 1, ... (TrainSample::group).
-// Trained tokens are those the policy drew. Throws NumericError for a behaviour log-probability that is not finite or is
-// positive, naming the sample and the token.
+// Trained tokens are those the policy drew. Throws NumericError for a behaviour log-probability that is not finite or
+// is positive, naming the sample and the token.
 TrainSet make_train_samples(std::span<const ScoredGroup> groups, const TrainSampleOptions& options,
                             std::span<const std::uint8_t> kept = {});
 

@@ -92,7 +92,8 @@ TEST_CASE("a log-probability that cannot be is refused with its place") {
   std::vector<ScoredGroup> groups = {group("a")};
   for (float bad : {std::numeric_limits<float>::quiet_NaN(), -std::numeric_limits<float>::infinity(), 0.5f}) {
     groups[0].group.completions[1].logprobs[2] = bad;
-    CHECK_THROWS_WITH_AS(make_train_samples(groups, mean_only()), doctest::Contains("a/1, completion token 2"), NumericError);
+    CHECK_THROWS_WITH_AS(make_train_samples(groups, mean_only()), doctest::Contains("a/1, completion token 2"),
+                         NumericError);
   }
 }
 

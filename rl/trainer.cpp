@@ -23,8 +23,10 @@ double peak_gb() {
 }
 
 void check(const TrainerOptions& o) {
-  if (o.prompts_per_rollout < 1) throw ConfigError(message("rl.prompts_per_rollout is ", o.prompts_per_rollout, ", must be at least 1"));
-  if (o.samples_per_prompt < 1) throw ConfigError(message("rollout.samples_per_prompt is ", o.samples_per_prompt, ", must be at least 1"));
+  if (o.prompts_per_rollout < 1)
+    throw ConfigError(message("rl.prompts_per_rollout is ", o.prompts_per_rollout, ", must be at least 1"));
+  if (o.samples_per_prompt < 1)
+    throw ConfigError(message("rollout.samples_per_prompt is ", o.samples_per_prompt, ", must be at least 1"));
   if (o.dynamic.enabled && o.samples_per_prompt < 2)
     throw ConfigError("rl.dynamic_sampling needs rollout.samples_per_prompt of at least 2: one sample is never mixed");
 }
@@ -54,7 +56,9 @@ void Trainer::loop() {
   while (true) {
     // Evaluation first: so a checkpoint of this step says that it is done.
     if (evaluation_due()) run_evaluation();
-    if (options_.save_every > 0 && state_.step > 0 && state_.step % options_.save_every == 0 && saved_step_ != state_.step) save();
+    if (options_.save_every > 0 && state_.step > 0 && state_.step % options_.save_every == 0 &&
+        saved_step_ != state_.step)
+      save();
     if (state_.step >= options_.steps) return;
     throw_if_stopped();
     if (!state_.in_rollout) collect_rollout();
@@ -88,7 +92,8 @@ void Trainer::sample_groups() {
     const double factor = dynamic.enabled ? dynamic.oversample : 1.0;
     const auto prompts = static_cast<std::size_t>(std::ceil(static_cast<double>(wanted - kept) * factor));
     std::vector<GroupSampler::Item> items;
-    for (std::size_t i = 0; i < prompts; ++i, ++state_.cursor) items.push_back({state_.cursor, parts_.prompts->at(state_.cursor)});
+    for (std::size_t i = 0; i < prompts; ++i, ++state_.cursor)
+      items.push_back({state_.cursor, parts_.prompts->at(state_.cursor)});
     for (ScoredGroup& g : sampler_.sample(std::move(items), state_.rollout, known, [&](const RolloutProgress& p) {
            for (TrainObserver* o : parts_.observers) o->on_rollout_progress(p);
          })) {
@@ -105,8 +110,8 @@ void Trainer::sample_groups() {
   rollout_metrics_["dynamic_sampling/kept"] = static_cast<double>(kept);
   rollout_metrics_["dynamic_sampling/sampled"] = static_cast<double>(groups_.size());
   if (kept < wanted)
-    tell(message("rollout ", state_.rollout, ": only ", kept, " of ", wanted, " groups are mixed after ", round, " rounds (",
-                 groups_.size(), " sampled)"));
+    tell(message("rollout ", state_.rollout, ": only ", kept, " of ", wanted, " groups are mixed after ", round,
+                 " rounds (", groups_.size(), " sampled)"));
 }
 
 void Trainer::collect_rollout() {
@@ -151,8 +156,10 @@ void Trainer::one_update() {
   double step_time = seconds_since(start);
   record.metrics["timing_s/update_actor"] = step_time;
   if (first) {
-    for (const char* part : {"timing_s/gen", "timing_s/reward", "timing_s/prepare"}) step_time += rollout_metrics_[part];
-    for (const auto& [name, value] : rollout_metrics_) record.metrics[name] = value;  // entropy: of all tokens, not of those trained
+    for (const char* part : {"timing_s/gen", "timing_s/reward", "timing_s/prepare"})
+      step_time += rollout_metrics_[part];
+    for (const auto& [name, value] : rollout_metrics_)
+      record.metrics[name] = value;  // entropy: of all tokens, not of those trained
     rollout_metrics_.clear();
     record.groups = groups_;
     record.kept = kept_;
@@ -160,7 +167,8 @@ void Trainer::one_update() {
   }
   record.metrics["timing_s/step"] = record.metrics["step_time"] = step_time;
   record.metrics["num_tokens"] = static_cast<double>(state_.num_tokens);
-  if (first) record.metrics["perf/throughput"] = step_time > 0 ? static_cast<double>(count_tokens(groups_)) / step_time : 0;
+  if (first)
+    record.metrics["perf/throughput"] = step_time > 0 ? static_cast<double>(count_tokens(groups_)) / step_time : 0;
   record.metrics["memory/peak_gb"] = peak_gb();
   if (parts_.learner->rollout_done()) {
     state_.in_rollout = false;

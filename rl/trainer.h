@@ -119,7 +119,7 @@ class Trainer {
   RolloutJournal journal_;
   GroupSampler sampler_;
   State state_;
-  std::vector<ScoredGroup> groups_;                // of the rollout in progress; a checkpoint inside it holds the kept ones
+  std::vector<ScoredGroup> groups_;  // of the rollout in progress; a checkpoint inside it holds the kept ones
   std::vector<std::uint8_t> kept_;                 // [groups] 0 = dropped by dynamic sampling
   std::map<std::string, double> rollout_metrics_;  // until its first update is reported
   std::optional<WeightVersion> published_;

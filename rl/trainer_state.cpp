@@ -44,7 +44,8 @@ std::int64_t number(const CheckpointState& state, const std::string& key) {
   std::int64_t value = 0;
   if (found == state.extra.end() ||
       std::from_chars(found->second.data(), found->second.data() + found->second.size(), value).ec != std::errc{})
-    throw CheckpointError(message("state.json lacks the number \"", key, "\": the checkpoint is not one of a GRPO run"));
+    throw CheckpointError(
+        message("state.json lacks the number \"", key, "\": the checkpoint is not one of a GRPO run"));
   return value;
 }
 
@@ -79,7 +80,11 @@ void Trainer::save() {
   WeightSnapshot optimizer = parts_.learner->state();
   const std::string groups = state_.in_rollout ? pack(groups_, kept_) : std::string();
   if (state_.in_rollout)
-    optimizer.tensors.push_back({kGroups, DType::kU8, {static_cast<std::int64_t>(groups.size())}, reinterpret_cast<const std::byte*>(groups.data()), -1});
+    optimizer.tensors.push_back({kGroups,
+                                 DType::kU8,
+                                 {static_cast<std::int64_t>(groups.size())},
+                                 reinterpret_cast<const std::byte*>(groups.data()),
+                                 -1});
   const std::filesystem::path path = parts_.checkpoints->save(s, parts_.learner->publish(), optimizer);
   saved_step_ = state_.step;
   journal_.drop_before(state_.rollout);
@@ -93,7 +98,8 @@ std::optional<std::int64_t> Trainer::resume() {
   const CheckpointState& s = saved->state;
   if (s.stage != "grpo") throw CheckpointError(message("the checkpoint is of stage ", s.stage, ", this is grpo"));
   if (s.config_digest != options_.config_digest || s.seed != options_.seed)
-    throw CheckpointError("the checkpoint is of another configuration; use another output folder, or the recipe it was made with");
+    throw CheckpointError(
+        "the checkpoint is of another configuration; use another output folder, or the recipe it was made with");
   state_.step = static_cast<std::int64_t>(s.step);
   state_.rollout = s.rollout;
   state_.cursor = s.data_cursor;
@@ -108,15 +114,18 @@ std::optional<std::int64_t> Trainer::resume() {
     const TensorView* groups = nullptr;
     for (const TensorView& t : saved->optimizer.tensors)
       if (t.name == kGroups) groups = &t;
-    if (!groups) throw CheckpointError(message("update ", next_update, " of a rollout was next, but the state lacks ", kGroups));
+    if (!groups)
+      throw CheckpointError(message("update ", next_update, " of a rollout was next, but the state lacks ", kGroups));
     groups_ = unpack(*groups);
     kept_.assign(groups_.size(), 1);
     samples = make_train_samples(groups_, options_.train_samples).samples;
   }
-  parts_.learner->restore(saved->optimizer, static_cast<std::int64_t>(s.version), state_.rollout, next_update, std::move(samples));
+  parts_.learner->restore(saved->optimizer, static_cast<std::int64_t>(s.version), state_.rollout, next_update,
+                          std::move(samples));
   const auto digest = s.extra.find("weights_digest");
   if (digest == s.extra.end() || digest->second != to_hex(parts_.learner->digest()))
-    throw CheckpointError("the restored weights are not those that were saved (their digests differ): was model.dtype changed?");
+    throw CheckpointError(
+        "the restored weights are not those that were saved (their digests differ): was model.dtype changed?");
   saved_step_ = state_.step;
   evaluated_step_ = number(s, "evaluated_step");
   published_.reset();

@@ -80,14 +80,15 @@ TEST_CASE("steps, rollouts, evaluations and metrics of a run") {
     CHECK(w.steps[i].step == static_cast<std::int64_t>(i) + 1);
     CHECK(w.steps[i].rollout == i / 3);
     CHECK(m.contains("reward") == (i % 3 == 0));
-    for (const char* name : {"loss", "grad_norm", "learning_rate", "kl", "clip_ratio/low_mean", "step_time", "timing_s/update_actor",
-                             "num_tokens", "mismatch/max_abs_logp", "memory/peak_gb"})
+    for (const char* name : {"loss", "grad_norm", "learning_rate", "kl", "clip_ratio/low_mean", "step_time",
+                             "timing_s/update_actor", "num_tokens", "mismatch/max_abs_logp", "memory/peak_gb"})
       CHECK_MESSAGE(m.contains(name), name);
     CHECK(m.at("mismatch/max_abs_logp") == 0);
   }
-  for (const char* name : {"reward_std", "frac_reward_zero_std", "rewards/bandit/mean", "completions/mean_length", "completions/clipped_ratio",
-                           "entropy", "accuracy", "pass_at_g", "length/wrong", "verdict/bandit/wrong", "timing_s/gen", "timing_s/reward",
-                           "perf/throughput", "rollout/tokens_per_s"})
+  for (const char* name :
+       {"reward_std", "frac_reward_zero_std", "rewards/bandit/mean", "completions/mean_length",
+        "completions/clipped_ratio", "entropy", "accuracy", "pass_at_g", "length/wrong", "verdict/bandit/wrong",
+        "timing_s/gen", "timing_s/reward", "perf/throughput", "rollout/tokens_per_s"})
     CHECK_MESSAGE(w.steps[0].metrics.contains(name), name);
   CHECK(w.steps[0].metrics.at("entropy") == doctest::Approx(std::log(6.0)));
 }
@@ -229,8 +230,8 @@ TEST_CASE("transcripts hold what a person wants to see") {
   Witness w;
   TableRun run(small(), {}, {&w});
   run.trainer->run();
-  for (const char* key : {"\"prompt_id\":\"p", "\"completion\":", "\"reward\":", "\"rewards\":{\"bandit\":", "\"verdict\":", "\"advantage\":",
-                          "\"stop\":", "\"step\":1"})
+  for (const char* key : {"\"prompt_id\":\"p", "\"completion\":", "\"reward\":", "\"rewards\":{\"bandit\":",
+                          "\"verdict\":", "\"advantage\":", "\"stop\":", "\"step\":1"})
     CHECK_MESSAGE(w.samples[0].find(key) != std::string::npos, key);
   CHECK(std::count(w.samples[0].begin(), w.samples[0].end(), '\n') == 24);
   CHECK(w.samples[0].find("\"advantage\":null") == std::string::npos);

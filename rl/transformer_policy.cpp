@@ -5,8 +5,9 @@ namespace r1 {
 TransformerPolicy::TransformerPolicy(Transformer& model, Options options)
     : model_(model),
       options_(options),
-      arena_({model.weights().parameters(), model.weights().data(), model.weights().dtype(), model.weights().elements()},
-             model.pool()) {}
+      arena_(
+          {model.weights().parameters(), model.weights().data(), model.weights().dtype(), model.weights().elements()},
+          model.pool(), options.master_start) {}
 
 LogprobRows TransformerPolicy::evaluate(const PackedBatch& batch, float temperature, bool want_entropies) {
   return model_.evaluate(batch, temperature, want_entropies);

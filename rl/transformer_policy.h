@@ -12,6 +12,7 @@ class TransformerPolicy : public PolicyModel {
  public:
   struct Options {
     bool recompute = true;  // gradient checkpointing: keep each layer's input only
+    MasterStart master_start = MasterStart::kExact;
   };
   TransformerPolicy(Transformer& model, Options options);
   explicit TransformerPolicy(Transformer& model) : TransformerPolicy(model, Options{}) {}

@@ -36,7 +36,8 @@ class FixtureReference : public ScoringModel {
 
 double relative_distance(std::span<const float> a, std::span<const float> b) {
   double d = 0, norm = 0;
-  for (std::size_t i = 0; i < a.size(); ++i) d += (double{a[i]} - b[i]) * (double{a[i]} - b[i]), norm += double{b[i]} * b[i];
+  for (std::size_t i = 0; i < a.size(); ++i)
+    d += (double{a[i]} - b[i]) * (double{a[i]} - b[i]), norm += double{b[i]} * b[i];
   return std::sqrt(d / norm);
 }
 
@@ -83,7 +84,9 @@ TEST_CASE("a tiny Llama: loss and parameter gradients equal TRL's") {
     o.length_budget = batch["max_completion_length"];
     o.optimizer.max_grad_norm = 0;
     const std::string type = c["loss_type"];
-    o.loss.aggregation = type == "grpo" ? Aggregation::kSeqMeanTokenMean : type == "dr_grpo" ? Aggregation::kSeqMeanTokenSumNorm : Aggregation::kTokenMean;
+    o.loss.aggregation = type == "grpo"      ? Aggregation::kSeqMeanTokenMean
+                         : type == "dr_grpo" ? Aggregation::kSeqMeanTokenSumNorm
+                                             : Aggregation::kTokenMean;
     std::vector<std::int32_t> all(samples.size());
     std::iota(all.begin(), all.end(), 0);
     const LogprobRows rows = policy.evaluate(build_micro_batch(samples, all).batch, 1.f, false);
@@ -99,7 +102,8 @@ TEST_CASE("a tiny Llama: loss and parameter gradients equal TRL's") {
       const TensorView& want = wanted.at(c["name"].get<std::string>() + "." + p.name);
       REQUIRE(want.elements() == p.elements);
       const auto* data = reinterpret_cast<const float*>(want.data);
-      CHECK(relative_distance({gradient.data() + p.offset, static_cast<std::size_t>(p.elements)}, {data, static_cast<std::size_t>(p.elements)}) < 2e-5);
+      CHECK(relative_distance({gradient.data() + p.offset, static_cast<std::size_t>(p.elements)},
+                              {data, static_cast<std::size_t>(p.elements)}) < 2e-5);
       ++compared;
     }
   }

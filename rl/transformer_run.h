@@ -61,9 +61,11 @@ inline std::vector<Score> score_even(const SampleGroup& g) {
 }
 
 struct TransformerRun {
-  TransformerRun(const TransformerRunOptions& o, const std::filesystem::path& folder, std::vector<TrainObserver*> observers = {})
+  TransformerRun(const TransformerRunOptions& o, const std::filesystem::path& folder,
+                 std::vector<TrainObserver*> observers = {})
       : pool(o.threads) {
-    const ModelConfig config = ModelConfig::from_json(read_file(std::filesystem::path(R1_SOURCE_DIR) / "tests/golden/trl_tiny/config.json"), "config.json");
+    const ModelConfig config = ModelConfig::from_json(
+        read_file(std::filesystem::path(R1_SOURCE_DIR) / "tests/golden/trl_tiny/config.json"), "config.json");
     model = std::make_unique<Transformer>(config, o.dtype, pool);
     init_random(model->weights(), 5, 0.2f);
     model->weights_changed();
@@ -78,7 +80,8 @@ struct TransformerRun {
     StreamRng rng(17, 0);
     for (int i = 0; i < 6; ++i) {
       std::vector<TokenId> tokens;
-      for (std::uint64_t k = 0, n = 3 + rng.below(20); k < n; ++k) tokens.push_back(static_cast<TokenId>(2 + rng.below(46)));
+      for (std::uint64_t k = 0, n = 3 + rng.below(20); k < n; ++k)
+        tokens.push_back(static_cast<TokenId>(2 + rng.below(46)));
       list.push_back(make_prompt("p" + std::to_string(i), tokens));
     }
     prompts = std::make_unique<ShuffledPrompts>(list, o.trainer.seed);

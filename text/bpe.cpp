@@ -46,7 +46,8 @@ struct Bpe::Cache {
 };
 
 Bpe::Bpe(BpeConfig config) : cache_(std::make_unique<Cache>()) {
-  R1_CHECK(!config.raw_bytes || (!config.byte_fallback && config.continuing_subword_prefix.empty() && config.end_of_word_suffix.empty()),
+  R1_CHECK(!config.raw_bytes ||
+               (!config.byte_fallback && config.continuing_subword_prefix.empty() && config.end_of_word_suffix.empty()),
            "raw bytes cannot carry these options");
   std::size_t bytes = 0;
   TokenId largest = -1;
@@ -103,12 +104,14 @@ void Bpe::load_merges(const BpeConfig& config) {
     const TokenId a = names->find(left), b = names->find(right), merged = names->find(joined);
     if (a < 0 || b < 0 || merged < 0) {
       const std::string& missing = a < 0 ? left : b < 0 ? right : joined;
-      throw DataError(message("merge ", rank, " (\"", left, "\" \"", right, "\"): \"", missing, "\" is not in the vocabulary"));
+      throw DataError(
+          message("merge ", rank, " (\"", left, "\" \"", right, "\"): \"", missing, "\" is not in the vocabulary"));
     }
     const std::uint64_t key = pair_of(a, b);
     std::size_t i = mix(key) & merge_mask_;
     while (merges_[i].pair != kNoPair && merges_[i].pair != key) i = (i + 1) & merge_mask_;
-    merges_[i] = {key, static_cast<std::int32_t>(rank), merged};  // a repeated pair: the last one counts, as in the crate
+    merges_[i] = {key, static_cast<std::int32_t>(rank),
+                  merged};  // a repeated pair: the last one counts, as in the crate
   }
 }
 
@@ -148,12 +151,14 @@ void Bpe::character_symbols(std::string_view word, std::vector<TokenId>& out) co
       out.push_back(id);
       continue;
     }
-    if (options_.byte_fallback && std::all_of(symbol.begin(), symbol.end(), [&](char c) { return byte_id_[static_cast<unsigned char>(c)] >= 0; })) {
+    if (options_.byte_fallback && std::all_of(symbol.begin(), symbol.end(),
+                                              [&](char c) { return byte_id_[static_cast<unsigned char>(c)] >= 0; })) {
       for (char c : symbol) out.push_back(byte_id_[static_cast<unsigned char>(c)]);
       continue;  // a pending unknown token stays pending: the crate writes it behind these bytes
     }
     if (!options_.unk_token) continue;
-    if (unk_id_ < 0) throw DataError(message("the unknown token \"", *options_.unk_token, "\" is not in the vocabulary"));
+    if (unk_id_ < 0)
+      throw DataError(message("the unknown token \"", *options_.unk_token, "\" is not in the vocabulary"));
     if (pending && !options_.fuse_unk) out.push_back(unk_id_);
     pending = true;
   }
@@ -195,11 +200,13 @@ void Bpe::merge_long(std::vector<TokenId>& symbols) const {
   const auto n = static_cast<std::int32_t>(symbols.size());
   std::vector<Symbol> chain(symbols.size());
   std::vector<Candidate> start;
-  for (std::int32_t i = 0; i < n; ++i) chain[static_cast<std::size_t>(i)] = {symbols[static_cast<std::size_t>(i)], i - 1, i + 1 < n ? i + 1 : -1};
+  for (std::int32_t i = 0; i < n; ++i)
+    chain[static_cast<std::size_t>(i)] = {symbols[static_cast<std::size_t>(i)], i - 1, i + 1 < n ? i + 1 : -1};
   const auto candidate = [&](std::int32_t at, auto&& push) {
     const Symbol& s = chain[static_cast<std::size_t>(at)];
     if (s.next < 0) return;
-    if (const Merge* m = find_merge(s.id, chain[static_cast<std::size_t>(s.next)].id)) push(Candidate{m->rank, at, m->merged});
+    if (const Merge* m = find_merge(s.id, chain[static_cast<std::size_t>(s.next)].id))
+      push(Candidate{m->rank, at, m->merged});
   };
   for (std::int32_t i = 0; i < n; ++i) candidate(i, [&](const Candidate& c) { start.push_back(c); });
   std::priority_queue<Candidate, std::vector<Candidate>, std::greater<>> queue(std::greater<>(), std::move(start));
@@ -220,7 +227,8 @@ void Bpe::merge_long(std::vector<TokenId>& symbols) const {
     candidate(c.at, push);
   }
   symbols.clear();
-  for (std::int32_t i = 0; i >= 0 && n > 0; i = chain[static_cast<std::size_t>(i)].next) symbols.push_back(chain[static_cast<std::size_t>(i)].id);
+  for (std::int32_t i = 0; i >= 0 && n > 0; i = chain[static_cast<std::size_t>(i)].next)
+    symbols.push_back(chain[static_cast<std::size_t>(i)].id);
 }
 
 bool Bpe::merges_to_itself(std::string_view word, TokenId id) const {

@@ -10,9 +10,12 @@ namespace r1 {
 
 // Our wording of the structure that DeepSeek-R1 (arXiv:2501.12948, table 1) gives to a base model.
 const char* const kR1ZeroTemplate =
-    "The following is an exchange between a User and an Assistant. The User poses a question and the Assistant solves it. "
-    "Before replying, the Assistant works through the problem privately; then it gives the answer. Private work goes inside "
-    "<think> </think> and the reply inside <answer> </answer>, that is: <think> working </think> <answer> reply </answer>.\n"
+    "The following is an exchange between a User and an Assistant. The User poses a question and the Assistant solves "
+    "it. "
+    "Before replying, the Assistant works through the problem privately; then it gives the answer. Private work goes "
+    "inside "
+    "<think> </think> and the reply inside <answer> </answer>, that is: <think> working </think> <answer> reply "
+    "</answer>.\n"
     "User: {question}. Assistant:";
 
 struct ChatTemplate::Impl {
@@ -33,7 +36,8 @@ ChatTemplate& ChatTemplate::operator=(ChatTemplate&&) noexcept = default;
 
 namespace {
 
-std::string render_value(const jinja::Body& body, const std::string& source, jinja::Value messages, const ChatTemplate::Options& options) {
+std::string render_value(const jinja::Body& body, const std::string& source, jinja::Value messages,
+                         const ChatTemplate::Options& options) {
   jinja::Dict variables;
   const auto set = [&](const char* name, jinja::Value value) { variables.set(jinja::Value(name), std::move(value)); };
   set("messages", std::move(messages));

@@ -58,8 +58,9 @@ TEST_CASE("templates render as jinja2 renders them") {
 }
 
 TEST_CASE("messages as structs, generation prompt, tokens") {
-  const ChatTemplate chat("{{ bos_token }}{% for m in messages %}<{{ m.role }}>{{ m.content }}{{ eos_token }}\n{% endfor %}"
-                          "{% if add_generation_prompt %}<assistant>{% endif %}{{ tools is none }}");
+  const ChatTemplate chat(
+      "{{ bos_token }}{% for m in messages %}<{{ m.role }}>{{ m.content }}{{ eos_token }}\n{% endfor %}"
+      "{% if add_generation_prompt %}<assistant>{% endif %}{{ tools is none }}");
   ChatTemplate::Options options;
   options.bos_token = "[";
   options.eos_token = "]";
@@ -71,15 +72,19 @@ TEST_CASE("messages as structs, generation prompt, tokens") {
 
 TEST_CASE("errors name line and column") {
   CHECK(error_of("a\n{{ b c }}").find("line 2, column 6") != std::string::npos);
-  CHECK(error_of("é{{ 1 | what }}").find("line 1, column 9: the filter \"what\" is not implemented") != std::string::npos);
+  CHECK(error_of("é{{ 1 | what }}").find("line 1, column 9: the filter \"what\" is not implemented") !=
+        std::string::npos);
   CHECK(error_of("\n\n  {% block x %}").find("line 3, column 6: the tag \"block\"") != std::string::npos);
-  CHECK(error_of("x\n{{ raise_exception('no tools') }}").find("line 2, column 19: the template refuses these messages: no tools") != std::string::npos);
-  CHECK(error_of("{{ messages[0].tool.name }}").find("column 20: 'dict object has no attribute 'tool'' is undefined") != std::string::npos);
+  CHECK(error_of("x\n{{ raise_exception('no tools') }}")
+            .find("line 2, column 19: the template refuses these messages: no tools") != std::string::npos);
+  CHECK(error_of("{{ messages[0].tool.name }}").find("column 20: 'dict object has no attribute 'tool'' is undefined") !=
+        std::string::npos);
   CHECK(error_of("{% for x in [1] %}\n{{ x + 'a' }}{% endfor %}").find("line 2, column 6") != std::string::npos);
 }
 
 TEST_CASE("hostile templates end in an error") {
-  CHECK(error_of("{{ " + std::string(5000, '(') + "1" + std::string(5000, ')') + " }}").find("nested too deeply") != std::string::npos);
+  CHECK(error_of("{{ " + std::string(5000, '(') + "1" + std::string(5000, ')') + " }}").find("nested too deeply") !=
+        std::string::npos);
   CHECK(error_of("{{ " + std::string(5000, '[') + " }}").find("line 1, column 5005") != std::string::npos);
   CHECK(error_of("{{ " + std::string(100000, '-') + "1 }}").find("nested too deeply") != std::string::npos);
   CHECK(error_of("{{ not " + std::string(3000, ' ') + " }}").find("line 1") != std::string::npos);

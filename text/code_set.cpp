@@ -11,8 +11,9 @@
 namespace r1 {
 namespace {
 
-constexpr const char* kCategoryNames[] = {"Cn", "Lu", "Ll", "Lt", "Lm", "Lo", "Mn", "Mc", "Me", "Nd", "Nl", "No", "Pc", "Pd", "Ps",
-                                          "Pe", "Pi", "Pf", "Po", "Sm", "Sc", "Sk", "So", "Zs", "Zl", "Zp", "Cc", "Cf", "Co", "Cs"};
+constexpr const char* kCategoryNames[] = {"Cn", "Lu", "Ll", "Lt", "Lm", "Lo", "Mn", "Mc", "Me", "Nd",
+                                          "Nl", "No", "Pc", "Pd", "Ps", "Pe", "Pi", "Pf", "Po", "Sm",
+                                          "Sc", "Sk", "So", "Zs", "Zl", "Zp", "Cc", "Cf", "Co", "Cs"};
 
 CodeSet of(std::span<const CodeSet::Range> ranges) { return CodeSet({ranges.begin(), ranges.end()}); }
 
@@ -40,8 +41,9 @@ CodeSet CodeSet::property(std::string name) {
     if (c != ' ' && c != '-' && c != '_') key += static_cast<char>(c >= 'A' && c <= 'Z' ? c + 32 : c);
   }
   const auto& t = unicode::Tables::get();
-  const std::pair<std::string_view, char> long_names[] = {{"letter", 'L'}, {"number", 'N'}, {"punctuation", 'P'}, {"mark", 'M'},
-                                                          {"symbol", 'S'}, {"separator", 'Z'}, {"other", 'C'}};
+  const std::pair<std::string_view, char> long_names[] = {{"letter", 'L'}, {"number", 'N'}, {"punctuation", 'P'},
+                                                          {"mark", 'M'},   {"symbol", 'S'}, {"separator", 'Z'},
+                                                          {"other", 'C'}};
   for (const auto& [text, group] : long_names) {
     if (key == text) key = std::string(1, static_cast<char>(group + 32));
   }
@@ -64,7 +66,8 @@ CodeSet CodeSet::property(std::string name) {
   if (key == "ascii") return CodeSet({{0, 0x7F}});
   if (key == "space" || key == "whitespace") return white_space();
   if (key == "digit") return property("Nd");
-  throw DataError(message("regex property \\p{", name, "} is not implemented (general categories, Han, Hiragana, Katakana, Hangul are)"));
+  throw DataError(message("regex property \\p{", name,
+                          "} is not implemented (general categories, Han, Hiragana, Katakana, Hangul are)"));
 }
 
 CodeSet CodeSet::white_space() { return of(unicode_tables::kWhiteSpace); }

@@ -27,8 +27,8 @@ class CodeSet {
   CodeSet intersect(const CodeSet& other) const;
   bool empty() const { return ranges_.empty(); }
   std::size_t count() const;  // of code points
-  // A PCRE2 class with exactly these members: categories as PCRE2 has them, plus and minus single ranges; a short set, or
-  // one for caseless matching, as ranges alone ("[\x{61}-\x{7a}]").
+  // A PCRE2 class with exactly these members: categories as PCRE2 has them, plus and minus single ranges; a short set,
+  // or one for caseless matching, as ranges alone ("[\x{61}-\x{7a}]").
   std::string to_pcre2(bool caseless) const;
 
  private:

@@ -38,7 +38,8 @@ std::string inflate_gzip(const std::string& packed, const std::string& path) {
       inflateReset(&stream);  // archives joined end to end
       state = Z_OK;
     } else if (state == Z_BUF_ERROR || (state == Z_OK && used == packed.size() && stream.avail_out > 0)) {
-      throw DataError(message(path, ": the gzip archive is cut off after ", packed.size(), " bytes; copy the file again"));
+      throw DataError(
+          message(path, ": the gzip archive is cut off after ", packed.size(), " bytes; copy the file again"));
     } else if (state != Z_OK) {
       throw DataError(message(path, ": the gzip archive is damaged (", stream.msg ? stream.msg : "zlib error", ")"));
     }
@@ -57,11 +58,14 @@ std::string inflate_zstd(const std::string& packed, const std::string& path) {
   while (in.pos < in.size || full) {
     ZSTD_outBuffer piece{buffer.data(), buffer.size(), 0};
     state = ZSTD_decompressStream(stream.get(), &piece, &in);
-    if (ZSTD_isError(state)) throw DataError(message(path, ": the zstd archive is damaged (", ZSTD_getErrorName(state), ")"));
+    if (ZSTD_isError(state))
+      throw DataError(message(path, ": the zstd archive is damaged (", ZSTD_getErrorName(state), ")"));
     out.append(buffer.data(), piece.pos);
     full = piece.pos == piece.size;
   }
-  if (state != 0) throw DataError(message(path, ": the zstd archive is cut off after ", packed.size(), " bytes; copy the file again"));
+  if (state != 0)
+    throw DataError(
+        message(path, ": the zstd archive is cut off after ", packed.size(), " bytes; copy the file again"));
   return out;
 }
 
@@ -79,7 +83,8 @@ std::vector<std::string> expand_paths(const std::vector<std::string>& paths) {
     const std::unique_ptr<glob_t, void (*)(glob_t*)> guard(&found, globfree);
     if (rc != 0 || found.gl_pathc == 0) {
       const bool pattern = path.find_first_of("*?[") != std::string::npos;
-      throw DataError(message(pattern ? "no file matches " : "there is no file ", path, "; relative paths start at ", fs::current_path().string()));
+      throw DataError(message(pattern ? "no file matches " : "there is no file ", path, "; relative paths start at ",
+                              fs::current_path().string()));
     }
     out.insert(out.end(), found.gl_pathv, found.gl_pathv + found.gl_pathc);
   }
@@ -88,14 +93,18 @@ std::vector<std::string> expand_paths(const std::vector<std::string>& paths) {
 }
 
 std::string read_data_file(const std::string& path) {
-  if (fs::is_directory(path)) throw DataError(message(path, " is a directory; name the files, e.g. ", path, "/*.jsonl"));
+  if (fs::is_directory(path))
+    throw DataError(message(path, " is a directory; name the files, e.g. ", path, "/*.jsonl"));
   std::ifstream in(path, std::ios::binary);
-  if (!in) throw DataError(message("cannot open ", path, fs::exists(path) ? ": no permission to read it" : ": there is no such file"));
+  if (!in)
+    throw DataError(
+        message("cannot open ", path, fs::exists(path) ? ": no permission to read it" : ": there is no such file"));
   std::string text((std::istreambuf_iterator<char>(in)), {});
   if (in.bad()) throw DataError(message("cannot read ", path));
   if (text.starts_with("\x1f\x8b")) return inflate_gzip(text, path);
   if (text.starts_with("\x28\xb5\x2f\xfd")) return inflate_zstd(text, path);
-  if (text.starts_with("PAR1")) throw DataError(message(path, " is a Parquet file, which is not read yet; convert it to JSON lines"));
+  if (text.starts_with("PAR1"))
+    throw DataError(message(path, " is a Parquet file, which is not read yet; convert it to JSON lines"));
   return text;
 }
 

@@ -15,7 +15,8 @@ namespace {
 using Json = nlohmann::ordered_json;
 
 constexpr const char* kPromptColumns[] = {"prompt", "messages", "question", "problem", "instruction", "query", "input"};
-constexpr const char* kAnswerColumns[] = {"reward_model.ground_truth", "answer", "solution", "final", "ground_truth", "golden"};
+constexpr const char* kAnswerColumns[] = {
+    "reward_model.ground_truth", "answer", "solution", "final", "ground_truth", "golden"};
 
 std::string where(const Row& row) { return message(row.file, ":", row.line); }
 
@@ -58,7 +59,8 @@ std::string content_of(const Json& message_json, const std::string& at) {
   std::string out;
   for (const Json& part : *it) {
     if (!part.is_object() || !part.contains("text") || !part["text"].is_string()) {
-      throw DataError(message(at, ": a message's content must be a text or a list of {\"type\": \"text\", \"text\": ...}"));
+      throw DataError(
+          message(at, ": a message's content must be a text or a list of {\"type\": \"text\", \"text\": ...}"));
     }
     out += part["text"].get<std::string>();
   }
@@ -93,7 +95,10 @@ PromptMaker::PromptMaker(DatasetOptions options, std::shared_ptr<const Tokenizer
   std::string jinja;
   if (kind == "chat") {
     jinja = impl->tokenizer->chat_template();
-    if (jinja.empty()) throw ConfigError("data.template is chat, but the model has no chat template; use r1_zero, none, or file with data.template_file");
+    if (jinja.empty())
+      throw ConfigError(
+          "data.template is chat, but the model has no chat template; use r1_zero, none, or file with "
+          "data.template_file");
   } else if (kind == "r1_zero") {
     impl->plain = kR1ZeroTemplate;
   } else if (kind == "none") {
@@ -103,23 +108,29 @@ PromptMaker::PromptMaker(DatasetOptions options, std::shared_ptr<const Tokenizer
     const bool is_plain = text.find("{question}") != std::string::npos;
     (is_plain ? impl->plain : jinja) = text;
     if (!is_plain && text.find("{{") == std::string::npos) {
-      throw ConfigError(message("data.template_file ", options.template_file, " holds neither {question} nor a Jinja template"));
+      throw ConfigError(
+          message("data.template_file ", options.template_file, " holds neither {question} nor a Jinja template"));
     }
   } else {
     throw ConfigError(message("data.template \"", kind, "\" is unknown; use chat, r1_zero, none or file"));
   }
   if (!options.template_file.empty() && kind != "file") {
-    throw ConfigError(message("data.template_file has no effect with data.template ", kind, "; use data.template: file"));
+    throw ConfigError(
+        message("data.template_file has no effect with data.template ", kind, "; use data.template: file"));
   }
   if (!jinja.empty()) {
     with_context("chat template of the data", [&] { impl->chat = std::make_unique<ChatTemplate>(jinja); });
-    const auto token = [&](std::optional<TokenId> id) { return id ? impl->tokenizer->token_bytes(*id) : std::string(); };
+    const auto token = [&](std::optional<TokenId> id) {
+      return id ? impl->tokenizer->token_bytes(*id) : std::string();
+    };
     impl->chat_options.bos_token = token(impl->tokenizer->bos());
     impl->chat_options.eos_token = token(impl->tokenizer->eos());
     impl->chat_options.variables_json = options.template_variables;
   } else {
-    for (const auto& [name, value] : {std::pair("data.system_prompt", &options.system_prompt), {"data.template_variables", &options.template_variables}}) {
-      if (!value->empty()) throw ConfigError(message(name, " has no effect with data.template ", kind, "; it needs a chat template"));
+    for (const auto& [name, value] : {std::pair("data.system_prompt", &options.system_prompt),
+                                      {"data.template_variables", &options.template_variables}}) {
+      if (!value->empty())
+        throw ConfigError(message(name, " has no effect with data.template ", kind, "; it needs a chat template"));
     }
   }
   impl->options = std::move(options);
@@ -133,7 +144,8 @@ Json PromptMaker::Impl::question_of(const Row& row) const {
   if (!options.prompt_column.empty()) {
     Json value = find_column(row, options.prompt_column);
     if (!value.is_discarded()) return value;
-    throw DataError(message(where(row), ": there is no column \"", options.prompt_column, "\" (data.prompt); the columns are: ", column_names(row)));
+    throw DataError(message(where(row), ": there is no column \"", options.prompt_column,
+                            "\" (data.prompt); the columns are: ", column_names(row)));
   }
   for (const char* name : kPromptColumns) {
     Json value = find_column(row, name);
@@ -146,12 +158,14 @@ Json PromptMaker::Impl::question_of(const Row& row) const {
 Json PromptMaker::Impl::conversation(const Json& value, const std::string& at) const {
   Json messages = Json::array();
   if (value.is_string()) {
-    if (value.get_ref<const std::string&>().find_first_not_of(" \t\r\n") == std::string::npos) throw DataError(message(at, ": the prompt is empty"));
+    if (value.get_ref<const std::string&>().find_first_not_of(" \t\r\n") == std::string::npos)
+      throw DataError(message(at, ": the prompt is empty"));
     messages.push_back({{"role", "user"}, {"content", value}});
   } else if (value.is_array() && !value.empty()) {
     messages = value;
   } else {
-    throw DataError(message(at, ": the prompt must be a text or a list of {role, content}, it is ", value.dump().substr(0, 80)));
+    throw DataError(
+        message(at, ": the prompt must be a text or a list of {role, content}, it is ", value.dump().substr(0, 80)));
   }
   Json* last_user = nullptr;
   for (Json& m : messages) {
@@ -161,7 +175,9 @@ Json PromptMaker::Impl::conversation(const Json& value, const std::string& at) c
     if (m["role"] == "user") last_user = &m;
   }
   if (messages.back()["role"] == "assistant") {
-    throw DataError(message(at, ": the prompt ends with an assistant turn, so there is nothing to answer; cut that turn or name another column in data.prompt"));
+    throw DataError(message(at,
+                            ": the prompt ends with an assistant turn, so there is nothing to answer; cut that turn or "
+                            "name another column in data.prompt"));
   }
   if (!options.prompt_suffix.empty()) {
     if (!last_user) throw DataError(message(at, ": data.prompt_suffix needs a user turn in the prompt"));
@@ -173,7 +189,8 @@ Json PromptMaker::Impl::conversation(const Json& value, const std::string& at) c
   return messages;
 }
 
-void PromptMaker::Impl::render(const Json& messages, const std::string& tools, const std::string& at, Prompt& out) const {
+void PromptMaker::Impl::render(const Json& messages, const std::string& tools, const std::string& at,
+                               Prompt& out) const {
   for (const Json& m : messages) out.messages.push_back({m["role"].get<std::string>(), content_of(m, at)});
   if (chat) {
     ChatTemplate::Options o = chat_options;
@@ -182,8 +199,8 @@ void PromptMaker::Impl::render(const Json& messages, const std::string& tools, c
     out.tokens = tokenizer->encode(out.text, false);  // the template writes its own BOS
   } else {
     if (out.messages.size() != 1) {
-      throw DataError(message(at, ": the prompt has ", out.messages.size(), " turns, but data.template ", options.prompt_template,
-                              " has room for one question; use a chat template"));
+      throw DataError(message(at, ": the prompt has ", out.messages.size(), " turns, but data.template ",
+                              options.prompt_template, " has room for one question; use a chat template"));
     }
     const std::string mark = "{question}", &question = out.messages[0].content;
     for (std::size_t from = 0, hit; from <= plain.size(); from = hit + mark.size()) {
@@ -197,8 +214,9 @@ void PromptMaker::Impl::render(const Json& messages, const std::string& tools, c
   if (out.tokens.empty()) throw DataError(message(at, ": the prompt is empty"));
   const auto n = static_cast<std::int64_t>(out.tokens.size());
   if (options.max_prompt_tokens > 0 && n > options.max_prompt_tokens) {
-    throw DataError(message(at, out.id.empty() ? "" : " (id " + out.id + ")", ": the prompt has ", n, " tokens, data.max_prompt_tokens is ",
-                            options.max_prompt_tokens, "; raise it, shorten the row, or set data.on_error: skip"));
+    throw DataError(message(at, out.id.empty() ? "" : " (id " + out.id + ")", ": the prompt has ", n,
+                            " tokens, data.max_prompt_tokens is ", options.max_prompt_tokens,
+                            "; raise it, shorten the row, or set data.on_error: skip"));
   }
 }
 
@@ -207,7 +225,9 @@ Prompt PromptMaker::make_prompt(const Row& row, std::int64_t number) const {
   const std::string at = where(row);
   const auto named = [&](const std::string& column, const char* option) {
     Json value = find_column(row, column);
-    if (value.is_discarded()) throw DataError(message(at, ": there is no column \"", column, "\" (", option, "); the columns are: ", column_names(row)));
+    if (value.is_discarded())
+      throw DataError(
+          message(at, ": there is no column \"", column, "\" (", option, "); the columns are: ", column_names(row)));
     return text_of(value);
   };
   Prompt out;
@@ -261,7 +281,8 @@ PromptSet load_prompts(const DatasetOptions& options, std::shared_ptr<const Toke
       Prompt prompt = maker.make_prompt(rows[i], static_cast<std::int64_t>(i) + 1);
       const auto [it, is_new] = seen.try_emplace(prompt.id, &rows[i]);
       if (!is_new) {
-        throw DataError(message(where(rows[i]), ": the id \"", prompt.id, "\" is that of ", where(*it->second), " too; ids must be unique: name another column in data.id"));
+        throw DataError(message(where(rows[i]), ": the id \"", prompt.id, "\" is that of ", where(*it->second),
+                                " too; ids must be unique: name another column in data.id"));
       }
       set.prompts.push_back(std::move(prompt));
     } catch (const DataError& e) {
@@ -270,7 +291,10 @@ PromptSet load_prompts(const DatasetOptions& options, std::shared_ptr<const Toke
     }
   }
   if (set.prompts.empty()) {
-    throw DataError(message("no usable row in the data", set.skipped.empty() ? "" : message(": all ", set.skipped.size(), " were skipped, the first: ", set.skipped[0])));
+    throw DataError(message("no usable row in the data",
+                            set.skipped.empty()
+                                ? ""
+                                : message(": all ", set.skipped.size(), " were skipped, the first: ", set.skipped[0])));
   }
   return set;
 }

@@ -1,5 +1,5 @@
-// Data sets of prompts: JSON lines (also .gz and .zst) or a JSON array, columns by name, a template, and an order that a
-// resumed run repeats.
+// Data sets of prompts: JSON lines (also .gz and .zst) or a JSON array, columns by name, a template, and an order that
+// a resumed run repeats.
 #pragma once
 
 #include <cstdint>
@@ -49,7 +49,8 @@ std::vector<Row> read_rows(const DatasetOptions& options, std::vector<std::strin
 // Turns rows into prompts. Immutable; thread-safe.
 class PromptMaker {
  public:
-  // Throws ConfigError for a template that the tokenizer's model does not have, an unknown name, options that have no effect.
+  // Throws ConfigError for a template that the tokenizer's model does not have, an unknown name, options that have no
+  // effect.
   PromptMaker(DatasetOptions options, std::shared_ptr<const Tokenizer> tokenizer);
   ~PromptMaker();
   PromptMaker(PromptMaker&&) noexcept;
@@ -71,7 +72,8 @@ struct PromptSet {
   std::vector<std::string> skipped;  // one message a row left out; empty unless skip_bad_rows
 };
 
-// Reads and checks every row before it returns; ids are unique. Throws DataError, ConfigError; never returns an empty set.
+// Reads and checks every row before it returns; ids are unique. Throws DataError, ConfigError; never returns an empty
+// set.
 PromptSet load_prompts(const DatasetOptions& options, std::shared_ptr<const Tokenizer> tokenizer);
 
 // Hands out prompts epoch by epoch, each epoch in its own shuffled order (Fisher-Yates keyed by seed and epoch). The

@@ -15,7 +15,8 @@ namespace {
 using Json = nlohmann::json;
 
 Row make_row(const std::string& file, std::int64_t line, const Json& object) {
-  if (!object.is_object()) throw DataError(message(file, ":", line, ": a row must be a JSON object, this is ", object.type_name()));
+  if (!object.is_object())
+    throw DataError(message(file, ":", line, ": a row must be a JSON object, this is ", object.type_name()));
   Row row{file, line, {}};
   for (const auto& [name, value] : object.items()) row.columns[name] = value.dump();
   return row;
@@ -109,7 +110,8 @@ std::vector<Row> read_rows(const DatasetOptions& options, std::vector<std::strin
   return reader.take();
 }
 
-PromptSource::PromptSource(const std::vector<Prompt>& prompts, Options options) : prompts_(prompts), options_(options), cursor_(options.cursor) {
+PromptSource::PromptSource(const std::vector<Prompt>& prompts, Options options)
+    : prompts_(prompts), options_(options), cursor_(options.cursor) {
   if (prompts.empty()) throw DataError("there are no prompts to hand out");
 }
 

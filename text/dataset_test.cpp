@@ -48,8 +48,9 @@ class ByteTokenizer final : public r1::Tokenizer {
   std::vector<std::string> bytes_;
 };
 
-const char* const kChat = "{{ bos_token }}{% for m in messages %}{{ m.role[0] }}:{{ m.content }}{{ eos_token }}{% endfor %}"
-                          "{% if tools %}T{{ tools | length }}{% endif %}{% if style %}{{ style }}{% endif %}a:";
+const char* const kChat =
+    "{{ bos_token }}{% for m in messages %}{{ m.role[0] }}:{{ m.content }}{{ eos_token }}{% endfor %}"
+    "{% if tools %}T{{ tools | length }}{% endif %}{% if style %}{{ style }}{% endif %}a:";
 
 struct Fixture {
   r1::test::TempDir dir;
@@ -140,7 +141,8 @@ TEST_CASE_FIXTURE(Fixture, "columns by name, constants, suffix, system prompt, v
   options.prompt_suffix = "\nShow work.";
   options.system_prompt = "Be brief.";
   options.template_variables = R"({"style": "!"})";
-  const auto p = load(R"({"ask": "Q", "meta": {"gold": 3}, "key": "k", "kind": "math", "tools": [{"a": 1}, {}], "answer": "x"})");
+  const auto p =
+      load(R"({"ask": "Q", "meta": {"gold": 3}, "key": "k", "kind": "math", "tools": [{"a": 1}, {}], "answer": "x"})");
   CHECK(p[0].text == "[s:Be brief.]u:Q\nShow work.]T2!a:");
   CHECK(p[0].reference == "3");
   CHECK(p[0].id == "k");
@@ -169,7 +171,8 @@ TEST_CASE_FIXTURE(Fixture, "templates other than the model's") {
 TEST_CASE_FIXTURE(Fixture, "a prompt from a question or a conversation") {
   const r1::PromptMaker maker({}, tokenizer);
   CHECK(maker.make_prompt(std::string("Hi")).text == "[u:Hi]a:");
-  CHECK(maker.make_prompt(std::vector<r1::Message>{{"user", "a"}, {"assistant", "b"}, {"user", "c"}}).text == "[u:a]a:b]u:c]a:");
+  CHECK(maker.make_prompt(std::vector<r1::Message>{{"user", "a"}, {"assistant", "b"}, {"user", "c"}}).text ==
+        "[u:a]a:b]u:c]a:");
 }
 
 TEST_CASE_FIXTURE(Fixture, "archives, arrays, several files, limits") {
@@ -198,7 +201,8 @@ TEST_CASE_FIXTURE(Fixture, "bad data is named: file, line, column, value, remedy
   CHECK(has(error("{\"prompt\": 3}"), "must be a text or a list"));
   CHECK(has(error("{\"prompt\": [{\"content\": \"x\"}]}"), "no {role, content}"));
   CHECK(has(error("{\"prompt\": [{\"role\": \"assistant\", \"content\": \"x\"}]}"), "ends with an assistant turn"));
-  CHECK(has(error("{\"prompt\": \"a\", \"id\": \"x\"}\n{\"prompt\": \"b\", \"id\": \"x\"}"), "d.jsonl:2: the id \"x\" is that of"));
+  CHECK(has(error("{\"prompt\": \"a\", \"id\": \"x\"}\n{\"prompt\": \"b\", \"id\": \"x\"}"),
+            "d.jsonl:2: the id \"x\" is that of"));
   CHECK(has(error(""), "holds no rows"));
   CHECK(has(error("\n \n"), "holds no rows"));
   CHECK(has(error("[]"), "holds no rows"));
@@ -206,13 +210,15 @@ TEST_CASE_FIXTURE(Fixture, "bad data is named: file, line, column, value, remedy
   CHECK(has(error(zstd("{\"prompt\": \"aaaaaaaaaaaaaaaaaaaaaa\"}").substr(0, 25)), "zstd archive is"));
   CHECK(has(error("PAR1...."), "Parquet"));
   options.prompt_column = "ask";
-  CHECK(has(error("{\"prompt\": \"a\", \"b\": 1}"), "there is no column \"ask\" (data.prompt); the columns are: b, prompt"));
+  CHECK(has(error("{\"prompt\": \"a\", \"b\": 1}"),
+            "there is no column \"ask\" (data.prompt); the columns are: b, prompt"));
   options = {};
   options.answer_column = "gold";
   CHECK(has(error("{\"prompt\": \"a\"}"), "there is no column \"gold\" (data.answer)"));
   options = {};
   options.max_prompt_tokens = 10;
-  CHECK(has(error("{\"prompt\": \"0123456789\", \"id\": \"long\"}"), "d.jsonl:1 (id long): the prompt has 16 tokens, data.max_prompt_tokens is 10; raise it"));
+  CHECK(has(error("{\"prompt\": \"0123456789\", \"id\": \"long\"}"),
+            "d.jsonl:1 (id long): the prompt has 16 tokens, data.max_prompt_tokens is 10; raise it"));
   options = {};
   options.paths = {(dir / "missing.jsonl").string()};
   CHECK_THROWS_WITH_AS(r1::load_prompts(options, tokenizer), doctest::Contains("there is no file"), r1::DataError);
@@ -227,13 +233,15 @@ TEST_CASE_FIXTURE(Fixture, "bad data is named: file, line, column, value, remedy
 TEST_CASE_FIXTURE(Fixture, "bad rows are skipped and reported on request") {
   options.skip_bad_rows = true;
   options.max_prompt_tokens = 12;
-  options.paths = {write("d.jsonl", "{\"prompt\": \"a\"}\nnot json\n{\"x\": 1}\n{\"prompt\": \"0123456789\"}\n7\n{\"prompt\": \"b\"}\n")};
+  options.paths = {write(
+      "d.jsonl", "{\"prompt\": \"a\"}\nnot json\n{\"x\": 1}\n{\"prompt\": \"0123456789\"}\n7\n{\"prompt\": \"b\"}\n")};
   const auto set = r1::load_prompts(options, tokenizer);
   CHECK(set.prompts.size() == 2);
   REQUIRE(set.skipped.size() == 4);
   CHECK(has(set.skipped[0], "d.jsonl:2: bad JSON"));
   options.paths = {write("e.jsonl", "{\"x\": 1}\n")};
-  CHECK_THROWS_WITH_AS(r1::load_prompts(options, tokenizer), doctest::Contains("no usable row in the data: all 1 were skipped"), r1::DataError);
+  CHECK_THROWS_WITH_AS(r1::load_prompts(options, tokenizer),
+                       doctest::Contains("no usable row in the data: all 1 were skipped"), r1::DataError);
 }
 
 TEST_CASE_FIXTURE(Fixture, "options without effect are refused") {
@@ -263,7 +271,8 @@ TEST_CASE_FIXTURE(Fixture, "options without effect are refused") {
   tokenizer = std::make_shared<ByteTokenizer>("{{ x");
   CHECK_THROWS_WITH_AS(r1::PromptMaker(options, tokenizer), doctest::Contains("line 1"), r1::DataError);
   options.prompt_template = "none";
-  CHECK(has(error(R"({"prompt": [{"role": "system", "content": "s"}, {"role": "user", "content": "u"}]})"), "has room for one question"));
+  CHECK(has(error(R"({"prompt": [{"role": "system", "content": "s"}, {"role": "user", "content": "u"}]})"),
+            "has room for one question"));
   CHECK(has(error(R"({"prompt": " \n"})"), "the prompt is empty"));
 }
 

@@ -78,7 +78,8 @@ class Strip final : public Decoder {
     for (std::string& t : tokens) {
       std::size_t begin = 0, end = t.size();
       for (std::size_t i = 0; i < start_ && t.compare(begin, mark_.size(), mark_) == 0; ++i) begin += mark_.size();
-      for (std::size_t i = 0; i < stop_ && end >= begin + mark_.size() && t.compare(end - mark_.size(), mark_.size(), mark_) == 0; ++i) {
+      for (std::size_t i = 0;
+           i < stop_ && end >= begin + mark_.size() && t.compare(end - mark_.size(), mark_.size(), mark_) == 0; ++i) {
         end -= mark_.size();
       }
       t = t.substr(begin, end - begin);
@@ -133,7 +134,8 @@ class Metaspace final : public Decoder {
  public:
   Metaspace(std::string mark, bool prepends) : mark_(std::move(mark)), prepends_(prepends) {}
   void apply(std::vector<std::string>& tokens) const override {
-    replace_each(tokens, mark_, [&](std::size_t i, std::size_t) { return std::string(i == 0 && prepends_ ? "" : " "); });
+    replace_each(tokens, mark_,
+                 [&](std::size_t i, std::size_t) { return std::string(i == 0 && prepends_ ? "" : " "); });
   }
   std::string piece(std::string token) const override { return replace_all(std::move(token), mark_); }
 
@@ -172,7 +174,8 @@ void append_steps(const nlohmann::json& config, DecoderChain& out) {
   } else if (type == "Replace") {
     out.steps.push_back(std::make_unique<Replace>(config));
   } else if (type == "Metaspace") {
-    const bool prepends = json_get<std::string>(config, "prepend_scheme", "always") != "never" && json_get<bool>(config, "add_prefix_space", true);
+    const bool prepends = json_get<std::string>(config, "prepend_scheme", "always") != "never" &&
+                          json_get<bool>(config, "add_prefix_space", true);
     const auto mark = json_get<std::string>(config, "replacement");
     if (mark.empty()) throw DataError("decoder Metaspace: replacement is empty");
     out.steps.push_back(std::make_unique<Metaspace>(mark, prepends));
@@ -181,7 +184,8 @@ void append_steps(const nlohmann::json& config, DecoderChain& out) {
     if (suffix.empty()) throw DataError("decoder BPEDecoder: suffix is empty");
     out.steps.push_back(std::make_unique<WordSuffix>(suffix));
   } else {
-    throw DataError(message("decoder type \"", type, "\" is not implemented (ByteLevel, ByteFallback, Fuse, Strip, Replace, Metaspace, ",
+    throw DataError(message("decoder type \"", type,
+                            "\" is not implemented (ByteLevel, ByteFallback, Fuse, Strip, Replace, Metaspace, ",
                             "BPEDecoder and Sequence are)"));
   }
 }

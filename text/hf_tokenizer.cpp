@@ -85,7 +85,8 @@ std::string HfTokenizer::decode(const std::vector<TokenId>& ids, bool skip_speci
 }
 
 const std::string& HfTokenizer::token_bytes(TokenId id) const {
-  if (!known(id)) throw DataError(message("token id ", id, " is out of range: the tokenizer has ids 0 to ", vocab_size() - 1));
+  if (!known(id))
+    throw DataError(message("token id ", id, " is out of range: the tokenizer has ids 0 to ", vocab_size() - 1));
   return bytes_[static_cast<std::size_t>(id)];
 }
 

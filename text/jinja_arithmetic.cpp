@@ -63,7 +63,8 @@ std::string format(const std::string& pattern, const Value& values) {
       continue;
     }
     std::string spec = "%";
-    for (++i; i < pattern.size() && std::string_view("-+ #0123456789.").find(pattern[i]) != std::string_view::npos; ++i) spec += pattern[i];
+    for (++i; i < pattern.size() && std::string_view("-+ #0123456789.").find(pattern[i]) != std::string_view::npos; ++i)
+      spec += pattern[i];
     if (i == pattern.size() || spec.size() > 16) throw Failure("incomplete or too long format");
     const char kind = pattern[i];
     if (kind == '%') {
@@ -82,7 +83,8 @@ std::string format(const std::string& pattern, const Value& values) {
       std::snprintf(buffer, sizeof buffer, (spec + "s").c_str(), text.c_str());
     } else if (kind == 'd' || kind == 'i' || kind == 'x' || kind == 'X' || kind == 'o') {
       const double* d = v.as<double>();
-      std::snprintf(buffer, sizeof buffer, (spec + "ll" + kind).c_str(), static_cast<long long>(d ? static_cast<std::int64_t>(*d) : v.integer("a %d argument")));
+      std::snprintf(buffer, sizeof buffer, (spec + "ll" + kind).c_str(),
+                    static_cast<long long>(d ? static_cast<std::int64_t>(*d) : v.integer("a %d argument")));
     } else if (kind == 'f' || kind == 'e' || kind == 'g') {
       std::snprintf(buffer, sizeof buffer, (spec + kind).c_str(), v.number("a %f argument"));
     } else {
@@ -126,7 +128,8 @@ void append_escaped(std::string& out, std::string_view text, bool ensure_ascii) 
     if (code < 0x20 || (ensure_ascii && code > 0x7E && code < 0x10000)) {
       std::snprintf(buffer, sizeof buffer, "\\u%04x", static_cast<unsigned>(code));
     } else if (ensure_ascii && code >= 0x10000) {
-      std::snprintf(buffer, sizeof buffer, "\\u%04x\\u%04x", static_cast<unsigned>(0xD7C0 + (code >> 10)), static_cast<unsigned>(0xDC00 + (code & 0x3FF)));
+      std::snprintf(buffer, sizeof buffer, "\\u%04x\\u%04x", static_cast<unsigned>(0xD7C0 + (code >> 10)),
+                    static_cast<unsigned>(0xDC00 + (code & 0x3FF)));
     } else {
       out += c;
       continue;
@@ -169,7 +172,9 @@ struct JsonWriter {
     } else if (const Dict* dict = v.dict()) {
       if (dict->items.empty()) return void(out += "{}");
       auto entries = dict->items;
-      if (sort_keys) std::stable_sort(entries.begin(), entries.end(), [](const auto& a, const auto& b) { return compare(a.first, b.first) < 0; });
+      if (sort_keys)
+        std::stable_sort(entries.begin(), entries.end(),
+                         [](const auto& a, const auto& b) { return compare(a.first, b.first) < 0; });
       out += '{';
       for (std::size_t i = 0; i < entries.size(); ++i) {
         if (i > 0) out += item_separator;
@@ -234,7 +239,9 @@ Value arithmetic(std::string_view op, const Value& a, const Value& b) {
 
 std::string to_json(const Value& v, int indent, bool sort_keys, bool ensure_ascii, const std::string& item_separator,
                     const std::string& key_separator) {
-  JsonWriter w{indent, sort_keys, ensure_ascii, item_separator.empty() ? (indent >= 0 ? "," : ", ") : item_separator, key_separator, ""};
+  JsonWriter w{indent,        sort_keys,
+               ensure_ascii,  item_separator.empty() ? (indent >= 0 ? "," : ", ") : item_separator,
+               key_separator, ""};
   w.write(v, 0);
   return w.out;
 }

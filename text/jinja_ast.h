@@ -54,18 +54,19 @@ using Body = std::vector<std::unique_ptr<Statement>>;
 
 struct Statement {
   enum class Kind {
-    kText,        // text
-    kOutput,      // expressions[0]
-    kIf,          // expressions[i] guards bodies[i]; one more body = else
-    kFor,         // names in expressions[0], if expressions[1] (may be null): bodies[0], else bodies[1]
-    kSet,         // names = expressions[0]; or target.attribute = expressions[0] with names = {target}, text = attribute
-    kSetBlock,    // names[0] = bodies[0], through the filters of expressions[0] (may be null)
-    kMacro,       // text(names...) with defaults in expressions (null = none): bodies[0]
-    kCallBlock,   // expressions[0] is a call whose macro may call caller(names...): bodies[0]
-    kWith,        // names[i] = expressions[i]: bodies[0]
-    kFilterBlock, // expressions[0] applied to bodies[0]
-    kGroup,       // bodies[0] ({% generation %})
-    kBreak, kContinue,
+    kText,       // text
+    kOutput,     // expressions[0]
+    kIf,         // expressions[i] guards bodies[i]; one more body = else
+    kFor,        // names in expressions[0], if expressions[1] (may be null): bodies[0], else bodies[1]
+    kSet,        // names = expressions[0]; or target.attribute = expressions[0] with names = {target}, text = attribute
+    kSetBlock,   // names[0] = bodies[0], through the filters of expressions[0] (may be null)
+    kMacro,      // text(names...) with defaults in expressions (null = none): bodies[0]
+    kCallBlock,  // expressions[0] is a call whose macro may call caller(names...): bodies[0]
+    kWith,       // names[i] = expressions[i]: bodies[0]
+    kFilterBlock,  // expressions[0] applied to bodies[0]
+    kGroup,        // bodies[0] ({% generation %})
+    kBreak,
+    kContinue,
   };
   Kind kind;
   std::size_t offset;

@@ -50,7 +50,8 @@ ExpressionPtr ExpressionParser::make(Kind kind, std::size_t offset) const {
   return e;
 }
 
-ExpressionPtr ExpressionParser::join(Kind kind, std::size_t offset, ExpressionPtr a, ExpressionPtr b, std::string text) const {
+ExpressionPtr ExpressionParser::join(Kind kind, std::size_t offset, ExpressionPtr a, ExpressionPtr b,
+                                     std::string text) const {
   auto e = make(kind, offset);
   e->text = std::move(text);
   e->parts.push_back(std::move(a));
@@ -77,7 +78,8 @@ ExpressionPtr ExpressionParser::tuple_or_expression(bool with_condition) {
   tuple->parts.push_back(std::move(e));
   while (take_operator(",")) {
     const Token& t = peek();
-    const bool ends = t.kind == TokenKind::kBlockEnd || t.kind == TokenKind::kVariableEnd || is_operator(")") || is_name("in");
+    const bool ends =
+        t.kind == TokenKind::kBlockEnd || t.kind == TokenKind::kVariableEnd || is_operator(")") || is_name("in");
     if (ends) break;
     tuple->parts.push_back(expression(with_condition));
   }
@@ -123,7 +125,8 @@ ExpressionPtr ExpressionParser::comparison() {
       }
     }
     if (op.empty() && take_name("in")) op = "in";
-    if (op.empty() && is_name("not") && peek(1).kind == TokenKind::kName && peek(1).text == "in") next_ += 2, op = "not in";
+    if (op.empty() && is_name("not") && peek(1).kind == TokenKind::kName && peek(1).text == "in")
+      next_ += 2, op = "not in";
     if (op.empty()) return e ? std::move(e) : std::move(first);
     if (!e) {
       e = make(Kind::kCompare, offset);
@@ -188,7 +191,8 @@ ExpressionPtr ExpressionParser::primary() {
   const Token t = take();
   switch (t.kind) {
     case TokenKind::kName: {
-      if (t.text == "true" || t.text == "True" || t.text == "false" || t.text == "False" || t.text == "none" || t.text == "None") {
+      if (t.text == "true" || t.text == "True" || t.text == "false" || t.text == "False" || t.text == "none" ||
+          t.text == "None") {
         auto e = make(Kind::kLiteral, t.offset);
         if ((t.text[0] | 32) != 'n') e->value = (t.text[0] | 32) == 't';
         return e;
@@ -208,7 +212,8 @@ ExpressionPtr ExpressionParser::primary() {
       auto e = make(Kind::kLiteral, t.offset);
       std::int64_t value = 0;
       const auto end = t.text.data() + t.text.size();
-      if (const auto r = std::from_chars(t.text.data(), end, value); r.ec != std::errc() || r.ptr != end) fail(t.offset, "an integer does not fit 64 bits");
+      if (const auto r = std::from_chars(t.text.data(), end, value); r.ec != std::errc() || r.ptr != end)
+        fail(t.offset, "an integer does not fit 64 bits");
       e->value = value;
       return e;
     }
@@ -360,10 +365,10 @@ ExpressionPtr ExpressionParser::test(ExpressionPtr input) {
   e->text = peek().kind == TokenKind::kOperator ? take().text : expect_name("the name of a test");
   if (!is_test(e->text)) fail(offset, message("the test \"", e->text, "\" is not implemented"));
   const Token& t = peek();
-  const bool argument = t.kind == TokenKind::kString || t.kind == TokenKind::kInteger || t.kind == TokenKind::kFloat || is_operator("[") ||
-                        is_operator("{") ||
-                        (t.kind == TokenKind::kName && t.text != "else" && t.text != "or" && t.text != "and" && t.text != "if" &&
-                         t.text != "is" && t.text != "in" && t.text != "not");
+  const bool argument = t.kind == TokenKind::kString || t.kind == TokenKind::kInteger || t.kind == TokenKind::kFloat ||
+                        is_operator("[") || is_operator("{") ||
+                        (t.kind == TokenKind::kName && t.text != "else" && t.text != "or" && t.text != "and" &&
+                         t.text != "if" && t.text != "is" && t.text != "in" && t.text != "not");
   if (is_operator("(")) {
     e->arguments = call_arguments();
   } else if (argument) {

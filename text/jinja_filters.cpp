@@ -1,4 +1,4 @@
-// Filters and tests of jinja2, with `tojson` as transformers defines it.
+// Filters of jinja2, with `tojson` as transformers defines it.
 #include <algorithm>
 #include <charconv>
 #include <cmath>
@@ -12,7 +12,6 @@ namespace r1::jinja {
 namespace {
 
 using Filter = Value (*)(const Value& v, const Arguments& a);
-using Test = bool (*)(const Value& v, const Arguments& a);
 
 const Value& needed(const Arguments& a, std::size_t i, const char* name) {
   const Value* v = a.get(i, name);
@@ -36,7 +35,9 @@ std::int64_t parse_int(const Value& v, std::int64_t otherwise, int base) {
   if (!s.empty() && r.ec == std::errc() && r.ptr == s.data() + s.size()) return value;
   double real = 0;
   r = std::from_chars(s.data(), s.data() + s.size(), real);
-  return !s.empty() && r.ec == std::errc() && r.ptr == s.data() + s.size() && std::isfinite(real) ? static_cast<std::int64_t>(real) : otherwise;
+  return !s.empty() && r.ec == std::errc() && r.ptr == s.data() + s.size() && std::isfinite(real)
+             ? static_cast<std::int64_t>(real)
+             : otherwise;
 }
 
 double parse_float(const Value& v, double otherwise) {
@@ -84,11 +85,13 @@ Value indent(const Value& v, const Arguments& a) {
   const Value* width = a.get(0, "width");
   std::string pad(4, ' ');
   if (width && width->is_string()) pad = *width->as<std::string>();
-  else if (width) pad.assign(static_cast<std::size_t>(std::clamp<std::int64_t>(width->integer("width"), 0, 10000)), ' ');
+  else if (width)
+    pad.assign(static_cast<std::size_t>(std::clamp<std::int64_t>(width->integer("width"), 0, 10000)), ' ');
   const bool blank = flag(a, 2, "blank");
   std::string out = flag(a, 1, "first") ? pad : "";
   const auto lines = split_text(v.str(), "\n", -1, false);
-  for (std::size_t i = 0; i < lines.size(); ++i) out += (i == 0 ? "" : (blank || !lines[i].empty()) ? "\n" + pad : "\n") + lines[i];
+  for (std::size_t i = 0; i < lines.size(); ++i)
+    out += (i == 0 ? "" : (blank || !lines[i].empty()) ? "\n" + pad : "\n") + lines[i];
   return out;
 }
 
@@ -104,7 +107,9 @@ List sorted(List items, const Value* attribute, bool case_sensitive, bool revers
     Value key = key_of(item, attribute, case_sensitive);
     keyed.emplace_back(std::move(key), std::move(item));
   }
-  std::stable_sort(keyed.begin(), keyed.end(), [&](const auto& x, const auto& y) { return reverse ? compare(y.first, x.first) < 0 : compare(x.first, y.first) < 0; });
+  std::stable_sort(keyed.begin(), keyed.end(), [&](const auto& x, const auto& y) {
+    return reverse ? compare(y.first, x.first) < 0 : compare(x.first, y.first) < 0;
+  });
   List out;
   for (auto& [key, item] : keyed) out.push_back(std::move(item));
   return out;
@@ -144,8 +149,10 @@ Value choose(const Value& v, const Arguments& a, bool by_attribute, bool keep) {
   const Value* attribute = by_attribute ? &needed(a, 0, "attribute") : nullptr;
   const Value* test = a.get(first, "test");
   Arguments rest;
-  if (a.positional.size() > first + 1) rest.positional.assign(a.positional.begin() + static_cast<std::ptrdiff_t>(first) + 1, a.positional.end());
-  if (test && !is_test(test->string("the name of a test"))) throw Failure(message("the test \"", test->str(), "\" is not implemented"));
+  if (a.positional.size() > first + 1)
+    rest.positional.assign(a.positional.begin() + static_cast<std::ptrdiff_t>(first) + 1, a.positional.end());
+  if (test && !is_test(test->string("the name of a test")))
+    throw Failure(message("the test \"", test->str(), "\" is not implemented"));
   List out;
   for (const Value& item : v.iterate()) {
     const Value subject = attribute ? get_path(item, *attribute) : item;
@@ -254,19 +261,31 @@ Value default_value(const Value& v, const Arguments& a) {
 Value sum(const Value& v, const Arguments& a) {
   const Value *attribute = a.get(0, "attribute"), *start = a.get(1, "start");
   Value total = start ? *start : Value(0);
-  for (const Value& item : v.iterate()) total = arithmetic("+", total, attribute && !attribute->is_none() ? get_path(item, *attribute) : item);
+  for (const Value& item : v.iterate())
+    total = arithmetic("+", total, attribute && !attribute->is_none() ? get_path(item, *attribute) : item);
   return total;
 }
 
 const std::map<std::string_view, Filter>& filters() {
   static const std::map<std::string_view, Filter> table = [] {
     std::map<std::string_view, Filter> t = {
-        {"tojson", to_json_filter}, {"join", join}, {"indent", indent}, {"map", map}, {"dictsort", dictsort}, {"unique", unique},
-        {"groupby", groupby}, {"batch", batch}, {"escape", escape}, {"round", round}, {"default", default_value}, {"sum", sum},
+        {"tojson", to_json_filter},
+        {"join", join},
+        {"indent", indent},
+        {"map", map},
+        {"dictsort", dictsort},
+        {"unique", unique},
+        {"groupby", groupby},
+        {"batch", batch},
+        {"escape", escape},
+        {"round", round},
+        {"default", default_value},
+        {"sum", sum},
         {"trim",
          [](const Value& v, const Arguments& a) {
            const Value* chars = a.get(0, "chars");
-           return chars && !chars->is_none() ? Value(strip_characters(v.str(), chars->string("chars"), true, true)) : Value(strip_space(v.str(), true, true));
+           return chars && !chars->is_none() ? Value(strip_characters(v.str(), chars->string("chars"), true, true))
+                                             : Value(strip_space(v.str(), true, true));
          }},
         {"length", [](const Value& v, const Arguments&) { return Value(v.length()); }},
         {"upper", [](const Value& v, const Arguments&) { return Value(upper_text(v.str())); }},
@@ -276,21 +295,25 @@ const std::map<std::string_view, Filter>& filters() {
         {"replace",
          [](const Value& v, const Arguments& a) {
            const Value* most = a.get(2, "count");
-           return Value(replace_text(v.str(), needed(a, 0, "old").str(), needed(a, 1, "new").str(), most && !most->is_none() ? most->integer("count") : -1));
+           return Value(replace_text(v.str(), needed(a, 0, "old").str(), needed(a, 1, "new").str(),
+                                     most && !most->is_none() ? most->integer("count") : -1));
          }},
         {"string", [](const Value& v, const Arguments&) { return Value(v.str()); }},
         {"safe", [](const Value& v, const Arguments&) { return Value(v.str()); }},
         {"int",
          [](const Value& v, const Arguments& a) {
            const Value *otherwise = a.get(0, "default"), *base = a.get(1, "base");
-           return Value(parse_int(v, otherwise ? otherwise->integer("default") : 0, base ? static_cast<int>(std::clamp<std::int64_t>(base->integer("base"), 2, 36)) : 10));
+           return Value(
+               parse_int(v, otherwise ? otherwise->integer("default") : 0,
+                         base ? static_cast<int>(std::clamp<std::int64_t>(base->integer("base"), 2, 36)) : 10));
          }},
         {"float",
          [](const Value& v, const Arguments& a) {
            const Value* otherwise = a.get(0, "default");
            return Value(parse_float(v, otherwise ? otherwise->number("default") : 0.0));
          }},
-        {"abs", [](const Value& v, const Arguments&) { return v.number("the input of abs") < 0 ? arithmetic("*", v, Value(-1)) : v; }},
+        {"abs", [](const Value& v,
+                   const Arguments&) { return v.number("the input of abs") < 0 ? arithmetic("*", v, Value(-1)) : v; }},
         {"list", [](const Value& v, const Arguments&) { return Value(v.iterate()); }},
         {"first",
          [](const Value& v, const Arguments&) {
@@ -323,7 +346,10 @@ const std::map<std::string_view, Filter>& filters() {
            return v.dict() ? find_method(v, name).value_or(Value(Undefined{name})) : get_attribute(v, name);
          }},
         {"sort",
-         [](const Value& v, const Arguments& a) { return Value(sorted(v.iterate(), a.get(2, "attribute"), flag(a, 1, "case_sensitive"), flag(a, 0, "reverse"))); }},
+         [](const Value& v, const Arguments& a) {
+           return Value(
+               sorted(v.iterate(), a.get(2, "attribute"), flag(a, 1, "case_sensitive"), flag(a, 0, "reverse")));
+         }},
         {"min", [](const Value& v, const Arguments& a) { return extreme(v, a, -1); }},
         {"max", [](const Value& v, const Arguments& a) { return extreme(v, a, 1); }},
         {"select", [](const Value& v, const Arguments& a) { return choose(v, a, false, true); }},
@@ -334,54 +360,8 @@ const std::map<std::string_view, Filter>& filters() {
         {"format",
          [](const Value& v, const Arguments& a) { return arithmetic("%", Value(v.str()), Value(a.positional, true)); }},
     };
-    for (const auto& [alias, name] : {std::pair("count", "length"), {"e", "escape"}, {"d", "default"}}) t[alias] = t.at(name);
-    return t;
-  }();
-  return table;
-}
-
-const Value& other(const Arguments& a) {
-  if (a.positional.empty()) throw Failure("the test needs an argument");
-  return a.positional[0];
-}
-
-const std::map<std::string_view, Test>& tests() {
-  static const std::map<std::string_view, Test> table = [] {
-    std::map<std::string_view, Test> t = {
-        {"defined", [](const Value& v, const Arguments&) { return !v.is_undefined(); }},
-        {"undefined", [](const Value& v, const Arguments&) { return v.is_undefined(); }},
-        {"none", [](const Value& v, const Arguments&) { return v.is_none(); }},
-        {"string", [](const Value& v, const Arguments&) { return v.is_string(); }},
-        {"number", [](const Value& v, const Arguments&) { return v.is_number(); }},
-        {"integer", [](const Value& v, const Arguments&) { return v.as<std::int64_t>() != nullptr; }},
-        {"float", [](const Value& v, const Arguments&) { return v.as<double>() != nullptr; }},
-        {"boolean", [](const Value& v, const Arguments&) { return v.as<bool>() != nullptr; }},
-        {"true", [](const Value& v, const Arguments&) { return v.as<bool>() && *v.as<bool>(); }},
-        {"false", [](const Value& v, const Arguments&) { return v.as<bool>() && !*v.as<bool>(); }},
-        {"mapping", [](const Value& v, const Arguments&) { return v.dict() != nullptr; }},
-        {"sequence", [](const Value& v, const Arguments&) { return v.list() || v.is_string() || v.dict() || v.is_undefined(); }},
-        {"iterable", [](const Value& v, const Arguments&) { return v.list() || v.is_string() || v.dict() || v.is_undefined(); }},
-        {"callable", [](const Value& v, const Arguments&) { return v.function() || v.is_undefined(); }},
-        {"odd", [](const Value& v, const Arguments&) { return equal(arithmetic("%", v, Value(2)), Value(1)); }},
-        {"even", [](const Value& v, const Arguments&) { return equal(arithmetic("%", v, Value(2)), Value(0)); }},
-        {"divisibleby", [](const Value& v, const Arguments& a) { return equal(arithmetic("%", v, other(a)), Value(0)); }},
-        {"==", [](const Value& v, const Arguments& a) { return equal(v, other(a)); }},
-        {"!=", [](const Value& v, const Arguments& a) { return !equal(v, other(a)); }},
-        {"<", [](const Value& v, const Arguments& a) { return compare(v, other(a)) < 0; }},
-        {"<=", [](const Value& v, const Arguments& a) { return compare(v, other(a)) <= 0; }},
-        {">", [](const Value& v, const Arguments& a) { return compare(v, other(a)) > 0; }},
-        {">=", [](const Value& v, const Arguments& a) { return compare(v, other(a)) >= 0; }},
-        {"in", [](const Value& v, const Arguments& a) { return contains(other(a), v); }},
-        {"sameas", [](const Value& v, const Arguments& a) { return same_object(v, other(a)); }},
-        {"lower", [](const Value& v, const Arguments&) { return lower_text(v.str()) == v.str() && upper_text(v.str()) != v.str(); }},
-        {"upper", [](const Value& v, const Arguments&) { return upper_text(v.str()) == v.str() && lower_text(v.str()) != v.str(); }},
-        {"filter", [](const Value& v, const Arguments&) { return is_filter(v.str()); }},
-        {"test", [](const Value& v, const Arguments&) { return is_test(v.str()); }},
-    };
-    for (const auto& [alias, name] : {std::pair("eq", "=="), {"equalto", "=="}, {"ne", "!="}, {"lt", "<"}, {"lessthan", "<"}, {"le", "<="},
-                                      {"gt", ">"}, {"greaterthan", ">"}, {"ge", ">="}}) {
+    for (const auto& [alias, name] : {std::pair("count", "length"), {"e", "escape"}, {"d", "default"}})
       t[alias] = t.at(name);
-    }
     return t;
   }();
   return table;
@@ -390,11 +370,9 @@ const std::map<std::string_view, Test>& tests() {
 }  // namespace
 
 bool is_filter(std::string_view name) { return filters().contains(name); }
-bool is_test(std::string_view name) { return tests().contains(name); }
 
 Value apply_filter(std::string_view name, const Value& input, const Arguments& arguments) {
   return filters().at(name)(input, arguments);
 }
-bool apply_test(std::string_view name, const Value& input, const Arguments& arguments) { return tests().at(name)(input, arguments); }
 
 }  // namespace r1::jinja

@@ -25,7 +25,9 @@ class Lexer {
     throw DataError(message("chat template, ", position(source_, at), ": ", why));
   }
   void add(Kind kind, std::string text, std::size_t at) { tokens_.push_back({kind, std::move(text), at}); }
-  bool at(std::size_t pos, std::string_view s) const { return source_.substr(std::min(pos, source_.size())).starts_with(s); }
+  bool at(std::size_t pos, std::string_view s) const {
+    return source_.substr(std::min(pos, source_.size())).starts_with(s);
+  }
 
   void skip_space() {
     pos_ += unicode::trim_left(source_.substr(pos_));
@@ -128,7 +130,10 @@ class Lexer {
     return '\0';
   }
   bool word(std::string_view w) {
-    if (!at(pos_, w) || (pos_ + w.size() < source_.size() && (std::isalnum(static_cast<unsigned char>(source_[pos_ + w.size()])) || source_[pos_ + w.size()] == '_'))) return false;
+    if (!at(pos_, w) ||
+        (pos_ + w.size() < source_.size() &&
+         (std::isalnum(static_cast<unsigned char>(source_[pos_ + w.size()])) || source_[pos_ + w.size()] == '_')))
+      return false;
     pos_ += w.size();
     return true;
   }
@@ -156,7 +161,9 @@ class Lexer {
     const auto c = static_cast<unsigned char>(source_[pos_]);
     if (std::isdigit(c)) return number();
     if (std::isalpha(c) || c == '_' || c >= 0x80) {
-      while (pos_ < source_.size() && (std::isalnum(static_cast<unsigned char>(source_[pos_])) || source_[pos_] == '_' || static_cast<unsigned char>(source_[pos_]) >= 0x80)) ++pos_;
+      while (pos_ < source_.size() && (std::isalnum(static_cast<unsigned char>(source_[pos_])) ||
+                                       source_[pos_] == '_' || static_cast<unsigned char>(source_[pos_]) >= 0x80))
+        ++pos_;
       return add(Kind::kName, std::string(source_.substr(begin, pos_ - begin)), begin);
     }
     if (c == '\'' || c == '"') return string_token(static_cast<char>(c));
@@ -168,7 +175,8 @@ class Lexer {
     }
     if (c == '(' || c == '[' || c == '{') brackets += c == '(' ? ')' : c == '[' ? ']' : '}';
     if (c == ')' || c == ']' || c == '}') {
-      if (brackets.empty() || brackets.back() != static_cast<char>(c)) fail(begin, message("unexpected '", static_cast<char>(c), "'"));
+      if (brackets.empty() || brackets.back() != static_cast<char>(c))
+        fail(begin, message("unexpected '", static_cast<char>(c), "'"));
       brackets.pop_back();
     }
     ++pos_;
@@ -180,19 +188,23 @@ class Lexer {
     std::string digits;
     bool is_float = false;
     const auto run = [&] {
-      while (pos_ < source_.size() && (std::isdigit(static_cast<unsigned char>(source_[pos_])) || source_[pos_] == '_')) {
+      while (pos_ < source_.size() &&
+             (std::isdigit(static_cast<unsigned char>(source_[pos_])) || source_[pos_] == '_')) {
         if (source_[pos_] != '_') digits += source_[pos_];
         ++pos_;
       }
     };
-    const auto digit_at = [&](std::size_t p) { return p < source_.size() && std::isdigit(static_cast<unsigned char>(source_[p])); };
+    const auto digit_at = [&](std::size_t p) {
+      return p < source_.size() && std::isdigit(static_cast<unsigned char>(source_[p]));
+    };
     run();
     if (at(pos_, ".") && digit_at(pos_ + 1)) {
       is_float = true;
       digits += '.', ++pos_;
       run();
     }
-    if ((at(pos_, "e") || at(pos_, "E")) && (digit_at(pos_ + 1) || ((at(pos_ + 1, "-") || at(pos_ + 1, "+")) && digit_at(pos_ + 2)))) {
+    if ((at(pos_, "e") || at(pos_, "E")) &&
+        (digit_at(pos_ + 1) || ((at(pos_ + 1, "-") || at(pos_ + 1, "+")) && digit_at(pos_ + 2)))) {
       is_float = true;
       digits += 'e', ++pos_;
       if (!digit_at(pos_)) digits += source_[pos_++];
@@ -223,7 +235,8 @@ class Lexer {
     const char c = source_[pos_++];
     const auto code = [&](std::size_t digits) {
       std::string hex;
-      while (hex.size() < digits && pos_ < source_.size() && std::isxdigit(static_cast<unsigned char>(source_[pos_]))) hex += source_[pos_++];
+      while (hex.size() < digits && pos_ < source_.size() && std::isxdigit(static_cast<unsigned char>(source_[pos_])))
+        hex += source_[pos_++];
       const auto value = hex.size() == digits ? std::stoul(hex, nullptr, 16) : 0x110000;
       if (value > 0x10FFFF || (value >= 0xD800 && value < 0xE000)) fail(begin, "bad escape in a string");
       unicode::append(out, static_cast<char32_t>(value));
@@ -245,7 +258,8 @@ class Lexer {
       default:
         if (c >= '0' && c <= '7') {
           unsigned value = static_cast<unsigned>(c - '0');
-          for (int i = 0; i < 2 && pos_ < source_.size() && source_[pos_] >= '0' && source_[pos_] <= '7'; ++i) value = value * 8 + static_cast<unsigned>(source_[pos_++] - '0');
+          for (int i = 0; i < 2 && pos_ < source_.size() && source_[pos_] >= '0' && source_[pos_] <= '7'; ++i)
+            value = value * 8 + static_cast<unsigned>(source_[pos_++] - '0');
           unicode::append(out, value);
         } else {
           out += '\\';

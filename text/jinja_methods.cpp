@@ -92,12 +92,16 @@ const std::map<std::string_view, Method>& string_methods() {
          if (at < 0) throw Failure("substring not found");
          return Value(at);
        }},
-      {"count", [](const Value& s, const Arguments& a) { return Value(split_text(self_text(s), text_argument(a, 0, "sub"), -1, false).size() - 1); }},
+      {"count",
+       [](const Value& s, const Arguments& a) {
+         return Value(split_text(self_text(s), text_argument(a, 0, "sub"), -1, false).size() - 1);
+       }},
       {"replace",
        [](const Value& s, const Arguments& a) {
          a.check("replace", 3, {"count"});
          const Value* most = a.get(2, "count");
-         return Value(replace_text(self_text(s), text_argument(a, 0, "old"), text_argument(a, 1, "new"), most ? most->integer("count") : -1));
+         return Value(replace_text(self_text(s), text_argument(a, 0, "old"), text_argument(a, 1, "new"),
+                                   most ? most->integer("count") : -1));
        }},
       {"join",
        [](const Value& s, const Arguments& a) {
@@ -125,20 +129,31 @@ const std::map<std::string_view, Method>& string_methods() {
       {"removesuffix",
        [](const Value& s, const Arguments& a) {
          const std::string p = text_argument(a, 0, "suffix");
-         return Value(self_text(s).ends_with(p) ? self_text(s).substr(0, self_text(s).size() - p.size()) : self_text(s));
+         return Value(self_text(s).ends_with(p) ? self_text(s).substr(0, self_text(s).size() - p.size())
+                                                : self_text(s));
        }},
       {"ljust", [](const Value& s, const Arguments& a) { return justify(s, a, 1); }},
       {"rjust", [](const Value& s, const Arguments& a) { return justify(s, a, -1); }},
       {"center", [](const Value& s, const Arguments& a) { return justify(s, a, 0); }},
-      {"isdigit", [](const Value& s, const Arguments&) { return Value(all_characters(self_text(s), CharacterKind::kDigit)); }},
-      {"isnumeric", [](const Value& s, const Arguments&) { return Value(all_characters(self_text(s), CharacterKind::kNumeric)); }},
-      {"isalpha", [](const Value& s, const Arguments&) { return Value(all_characters(self_text(s), CharacterKind::kAlpha)); }},
-      {"isalnum", [](const Value& s, const Arguments&) { return Value(all_characters(self_text(s), CharacterKind::kAlnum)); }},
-      {"isspace", [](const Value& s, const Arguments&) { return Value(all_characters(self_text(s), CharacterKind::kSpace)); }},
-      {"isupper", [](const Value& s, const Arguments&) { return Value(lower_text(self_text(s)) != self_text(s) && upper_text(self_text(s)) == self_text(s)); }},
-      {"islower", [](const Value& s, const Arguments&) { return Value(upper_text(self_text(s)) != self_text(s) && lower_text(self_text(s)) == self_text(s)); }},
-      {"format",
-       [](const Value& s, const Arguments& a) { return Value(format_text(self_text(s), a)); }},
+      {"isdigit",
+       [](const Value& s, const Arguments&) { return Value(all_characters(self_text(s), CharacterKind::kDigit)); }},
+      {"isnumeric",
+       [](const Value& s, const Arguments&) { return Value(all_characters(self_text(s), CharacterKind::kNumeric)); }},
+      {"isalpha",
+       [](const Value& s, const Arguments&) { return Value(all_characters(self_text(s), CharacterKind::kAlpha)); }},
+      {"isalnum",
+       [](const Value& s, const Arguments&) { return Value(all_characters(self_text(s), CharacterKind::kAlnum)); }},
+      {"isspace",
+       [](const Value& s, const Arguments&) { return Value(all_characters(self_text(s), CharacterKind::kSpace)); }},
+      {"isupper",
+       [](const Value& s, const Arguments&) {
+         return Value(lower_text(self_text(s)) != self_text(s) && upper_text(self_text(s)) == self_text(s));
+       }},
+      {"islower",
+       [](const Value& s, const Arguments&) {
+         return Value(upper_text(self_text(s)) != self_text(s) && lower_text(self_text(s)) == self_text(s));
+       }},
+      {"format", [](const Value& s, const Arguments& a) { return Value(format_text(self_text(s), a)); }},
   };
   return methods;
 }
@@ -183,7 +198,8 @@ const std::map<std::string_view, Method>& list_methods() {
       {"count",
        [](const Value& s, const Arguments& a) {
          if (a.positional.size() != 1) throw Failure("count() takes one argument");
-         return Value(static_cast<std::size_t>(std::count_if(s.list()->begin(), s.list()->end(), [&](const Value& v) { return equal(v, a.positional[0]); })));
+         return Value(static_cast<std::size_t>(std::count_if(
+             s.list()->begin(), s.list()->end(), [&](const Value& v) { return equal(v, a.positional[0]); })));
        }},
       {"copy", [](const Value& s, const Arguments&) { return Value(List(*s.list()), s.is_tuple()); }},
   };
@@ -228,7 +244,9 @@ std::optional<Value> find_method(const Value& object, std::string_view name) {
   if (const auto it = methods.find(name); it != methods.end()) {
     return Function{std::string(name), [object, method = it->second](const Arguments& a) { return method(object, a); }};
   }
-  const std::string_view forbidden = object.dict() ? " clear pop popitem setdefault update fromkeys " : object.list() ? " append clear extend insert pop remove reverse sort " : "";
+  const std::string_view forbidden = object.dict()   ? " clear pop popitem setdefault update fromkeys "
+                                     : object.list() ? " append clear extend insert pop remove reverse sort "
+                                                     : "";
   if (!forbidden.empty() && forbidden.find(" " + std::string(name) + " ") != std::string_view::npos) {
     return Function{std::string(name), [name = std::string(name)](const Arguments&) -> Value {
       throw Failure(message("access to the method \"", name, "\" is unsafe: templates cannot change their input"));
@@ -264,7 +282,8 @@ Value get_item(const Value& object, const Value& key) {
     if (!object.dict()) return get_attribute(object, name);
     if (auto method = find_method(object, name)) return *method;
   }
-  return Undefined{message(object.type_name(), " object has no element ", key.is_undefined() ? "undefined" : key.repr())};
+  return Undefined{
+      message(object.type_name(), " object has no element ", key.is_undefined() ? "undefined" : key.repr())};
 }
 
 Value get_path(const Value& object, const Value& path, const Value* otherwise) {
@@ -287,7 +306,8 @@ std::optional<Value> find_global(std::string_view name) {
       a.check("range", 3);
       if (a.positional.empty()) throw Failure("range() needs an argument");
       const bool one = a.positional.size() == 1;
-      const std::int64_t begin = one ? 0 : a.positional[0].integer("range"), end = a.positional[one ? 0 : 1].integer("range");
+      const std::int64_t begin = one ? 0 : a.positional[0].integer("range"),
+                         end = a.positional[one ? 0 : 1].integer("range");
       const std::int64_t step = a.positional.size() > 2 ? a.positional[2].integer("range") : 1;
       if (step == 0) throw Failure("the step of range() is zero");
       List out;
@@ -311,8 +331,9 @@ std::optional<Value> find_global(std::string_view name) {
   }
   if (name == "raise_exception") {
     return Function{"raise_exception", [](const Arguments& a) -> Value {
-      throw Failure(message("the template refuses these messages: ", a.positional.empty() ? "" : a.positional[0].str()));
-    }};
+                      throw Failure(message("the template refuses these messages: ",
+                                            a.positional.empty() ? "" : a.positional[0].str()));
+                    }};
   }
   if (name == "strftime_now") {
     return Function{"strftime_now", [](const Arguments& a) {

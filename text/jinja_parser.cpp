@@ -183,7 +183,8 @@ class Parser final : public ExpressionParser {
     while (!is_operator(")")) {
       s.names.push_back(target_name());
       if (!take_operator("=")) {
-        if (!s.expressions.empty() && s.expressions.back()) fail(peek().offset, "a parameter without default behind one with default");
+        if (!s.expressions.empty() && s.expressions.back())
+          fail(peek().offset, "a parameter without default behind one with default");
         s.expressions.push_back(nullptr);
       } else {
         s.expressions.push_back(expression());

@@ -69,10 +69,13 @@ class Renderer {
   Flow execute(const Statement& s, Scope& names, std::string& out) {
     switch (s.kind) {
       case SKind::kText: out += s.text; return Flow::kNext;
-      case SKind::kOutput: out += located(s.offset, [&] { return evaluate(*s.expressions[0], names).str(); }); return Flow::kNext;
+      case SKind::kOutput:
+        out += located(s.offset, [&] { return evaluate(*s.expressions[0], names).str(); });
+        return Flow::kNext;
       case SKind::kIf:
         for (std::size_t i = 0; i < s.bodies.size(); ++i) {
-          if (i >= s.expressions.size() || evaluate(*s.expressions[i], names).truth()) return execute(s.bodies[i], names, out);
+          if (i >= s.expressions.size() || evaluate(*s.expressions[i], names).truth())
+            return execute(s.bodies[i], names, out);
         }
         return Flow::kNext;
       case SKind::kFor: return for_loop(s, names, out);
@@ -80,7 +83,8 @@ class Renderer {
       case SKind::kSetBlock: {
         std::string text;
         execute(s.bodies[0], scope(&names), text);
-        names.names[s.names[0]] = s.expressions[0] ? filtered(*s.expressions[0], names, std::move(text)) : Value(std::move(text));
+        names.names[s.names[0]] =
+            s.expressions[0] ? filtered(*s.expressions[0], names, std::move(text)) : Value(std::move(text));
         return Flow::kNext;
       }
       case SKind::kMacro: names.names[s.text] = macro(s, 0, names); return Flow::kNext;
@@ -109,7 +113,8 @@ class Renderer {
       return;
     }
     const List parts = located(offset, [&] { return value.iterate(); });
-    if (parts.size() != targets.size()) fail(offset, message("expected ", targets.size(), " values to unpack, got ", parts.size()));
+    if (parts.size() != targets.size())
+      fail(offset, message("expected ", targets.size(), " values to unpack, got ", parts.size()));
     for (std::size_t i = 0; i < targets.size(); ++i) names.names[targets[i]] = parts[i];
   }
 
@@ -151,11 +156,14 @@ class Renderer {
     return Function{name, [this, &s, first, &defined, name](const Arguments& given) {
       if (++calls_ > 100) throw Failure(message("calls of ", name, "() are nested too deeply"));
       Scope& inner = scope(&defined);
-      if (given.positional.size() > s.names.size()) throw Failure(message(name, "() takes at most ", s.names.size(), " arguments"));
+      if (given.positional.size() > s.names.size())
+        throw Failure(message(name, "() takes at most ", s.names.size(), " arguments"));
       for (std::size_t i = 0; i < s.names.size(); ++i) {
         const Value* value = given.get(i, s.names[i]);
         const auto& otherwise = s.expressions[first + i];
-        inner.names[s.names[i]] = value ? *value : otherwise ? evaluate(*otherwise, inner) : Value(Undefined{s.names[i]});
+        inner.names[s.names[i]] = value       ? *value
+                                  : otherwise ? evaluate(*otherwise, inner)
+                                              : Value(Undefined{s.names[i]});
       }
       for (const auto& [key, value] : given.named) {
         if (key == "caller") inner.names[key] = value;
@@ -192,7 +200,9 @@ class Renderer {
   // The innermost filter of a chain without input gets `text`.
   Value filtered(const Expression& e, Scope& names, Value text) {
     const Expression* inner = e.parts[0].get();
-    const Value input = !inner ? std::move(text) : inner->kind == EKind::kFilter ? filtered(*inner, names, std::move(text)) : evaluate(*inner, names);
+    const Value input = !inner                          ? std::move(text)
+                        : inner->kind == EKind::kFilter ? filtered(*inner, names, std::move(text))
+                                                        : evaluate(*inner, names);
     const Arguments arguments = evaluate(e.arguments, names);
     return located(e.offset, [&] { return apply_filter(e.text, input, arguments); });
   }
@@ -285,7 +295,8 @@ class Renderer {
   // Python's slices, on lists and on the characters of a string.
   Value slice(const Expression& e, Scope& names) {
     const Value object = evaluate(*e.parts[0], names);
-    if (!object.is_string() && !object.list()) throw Failure(message("a value of type ", object.type_name(), " cannot be sliced"));
+    if (!object.is_string() && !object.list())
+      throw Failure(message("a value of type ", object.type_name(), " cannot be sliced"));
     const List items = object.iterate();
     const auto n = static_cast<std::int64_t>(items.size());
     const auto bound = [&](std::size_t i) { return e.parts[i] ? evaluate(*e.parts[i], names) : Value(); };
@@ -318,6 +329,8 @@ class Renderer {
 
 }  // namespace
 
-std::string render(const Body& body, std::string_view source, const Dict& variables) { return Renderer(source).run(body, variables); }
+std::string render(const Body& body, std::string_view source, const Dict& variables) {
+  return Renderer(source).run(body, variables);
+}
 
 }  // namespace r1::jinja

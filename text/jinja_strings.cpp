@@ -45,7 +45,8 @@ std::string with_icu(const std::string& s, F&& change) {
 
 }  // namespace
 
-std::vector<std::string> split_text(const std::string& s, const std::string& separator, std::int64_t most, bool from_right) {
+std::vector<std::string> split_text(const std::string& s, const std::string& separator, std::int64_t most,
+                                    bool from_right) {
   std::vector<std::string> out;
   if (from_right) {
     std::size_t end = s.size();
@@ -90,7 +91,8 @@ std::vector<std::string> split_space(const std::string& s, std::int64_t most, bo
       while (end < chars.size() && !space_at(end)) ++end;
       if (most > 0) --most;
     }
-    std::vector<std::string> word(chars.begin() + static_cast<std::ptrdiff_t>(i), chars.begin() + static_cast<std::ptrdiff_t>(end));
+    std::vector<std::string> word(chars.begin() + static_cast<std::ptrdiff_t>(i),
+                                  chars.begin() + static_cast<std::ptrdiff_t>(end));
     if (from_right) std::reverse(word.begin(), word.end());
     out.push_back(joined(word, 0, word.size()));
     i = end;
@@ -125,7 +127,8 @@ std::string strip_space(const std::string& s, bool left, bool right) {
 
 std::string strip_characters(const std::string& s, const std::string& chars, bool left, bool right) {
   const auto set = characters(chars);
-  return strip_where(s, left, right, [&](const std::string& c) { return std::find(set.begin(), set.end(), c) != set.end(); });
+  return strip_where(s, left, right,
+                     [&](const std::string& c) { return std::find(set.begin(), set.end(), c) != set.end(); });
 }
 
 std::string replace_text(const std::string& s, const std::string& from, const std::string& to, std::int64_t most) {
@@ -198,8 +201,10 @@ std::string format_text(const std::string& pattern, const Arguments& arguments) 
       const std::size_t end = pattern.find('}', i);
       if (end == std::string::npos) throw Failure("expected '}' in a format string");
       const std::string field = pattern.substr(i + 1, end - i - 1);
-      if (field.find_first_of(":!.[{") != std::string::npos) throw Failure(message("the format field {", field, "} is not implemented"));
-      const bool number = !field.empty() && field.size() < 6 && field.find_first_not_of("0123456789") == std::string::npos;
+      if (field.find_first_of(":!.[{") != std::string::npos)
+        throw Failure(message("the format field {", field, "} is not implemented"));
+      const bool number =
+          !field.empty() && field.size() < 6 && field.find_first_not_of("0123456789") == std::string::npos;
       if (field.empty() ? numbered : number && next > 0) throw Failure("a format string mixes {} and {0}");
       numbered |= number;
       const std::size_t index = field.empty() ? next++ : number ? std::stoul(field) : arguments.positional.size();
@@ -222,7 +227,8 @@ bool all_characters(const std::string& s, CharacterKind kind) {
   for (const std::string& text : characters(s)) {
     const char32_t c = code_of(text);
     const std::uint8_t k = tables.classes(c);
-    const bool decimal = tables.category(c) == unicode::Nd || u_getIntPropertyValue(static_cast<UChar32>(c), UCHAR_NUMERIC_TYPE) == U_NT_DIGIT;
+    const bool decimal = tables.category(c) == unicode::Nd ||
+                         u_getIntPropertyValue(static_cast<UChar32>(c), UCHAR_NUMERIC_TYPE) == U_NT_DIGIT;
     const bool numeric = u_getIntPropertyValue(static_cast<UChar32>(c), UCHAR_NUMERIC_TYPE) != U_NT_NONE;
     bool holds = false;
     switch (kind) {

@@ -11,7 +11,8 @@
 namespace r1::jinja {
 
 // str.split(sep, most) and rsplit; most < 0 = all.
-std::vector<std::string> split_text(const std::string& s, const std::string& separator, std::int64_t most, bool from_right);
+std::vector<std::string> split_text(const std::string& s, const std::string& separator, std::int64_t most,
+                                    bool from_right);
 // str.split() without separator: runs of white space.
 std::vector<std::string> split_space(const std::string& s, std::int64_t most, bool from_right);
 std::vector<std::string> split_lines(const std::string& s, bool keep_ends);

@@ -22,7 +22,9 @@ bool as_int(const Value& v, std::int64_t& out) {
   return false;
 }
 
-[[noreturn]] void undefined_error(const Value& v) { throw Failure(message("'", v.as<Undefined>()->name, "' is undefined")); }
+[[noreturn]] void undefined_error(const Value& v) {
+  throw Failure(message("'", v.as<Undefined>()->name, "' is undefined"));
+}
 
 }  // namespace
 
@@ -57,7 +59,8 @@ const Value* Arguments::get(std::size_t index, std::string_view name) const {
   return nullptr;
 }
 void Arguments::check(const char* function, std::size_t most, std::initializer_list<std::string_view> names) const {
-  if (positional.size() > most) throw Failure(message(function, "() takes at most ", most, " arguments, was given ", positional.size()));
+  if (positional.size() > most)
+    throw Failure(message(function, "() takes at most ", most, " arguments, was given ", positional.size()));
   for (const auto& [key, value] : named) {
     bool known = false;
     for (const auto& n : names) known |= n == key;
@@ -77,7 +80,8 @@ bool Value::truth() const {
 }
 
 const char* Value::type_name() const {
-  static const char* const names[] = {"NoneType", "Undefined", "bool", "int", "float", "str", "list", "dict", "Namespace", "function", "LoopContext"};
+  static const char* const names[] = {"NoneType", "Undefined", "bool",      "int",      "float",      "str",
+                                      "list",     "dict",      "Namespace", "function", "LoopContext"};
   return is_tuple() ? "tuple" : names[data_.index()];
 }
 
@@ -203,7 +207,8 @@ int compare(const Value& a, const Value& b) {
 }
 
 bool contains(const Value& container, const Value& item) {
-  if (const auto* s = container.as<std::string>()) return s->find(item.string("the left side of 'in' a string")) != std::string::npos;
+  if (const auto* s = container.as<std::string>())
+    return s->find(item.string("the left side of 'in' a string")) != std::string::npos;
   if (const Dict* d = container.dict()) return d->find(item) != nullptr;
   for (const Value& v : container.iterate()) {
     if (equal(v, item)) return true;
@@ -245,15 +250,19 @@ std::string quoted(std::string_view s) {
     std::size_t pos = 0;
     const char32_t code = unicode::next_char(c, pos);
     const auto k = tables.category(code);
-    const bool hidden = k == unicode::Cc || k == unicode::Cf || k == unicode::Cn || k == unicode::Co || k == unicode::Zl || k == unicode::Zp ||
-                        (k == unicode::Zs && code != ' ');
+    const bool hidden = k == unicode::Cc || k == unicode::Cf || k == unicode::Cn || k == unicode::Co ||
+                        k == unicode::Zl || k == unicode::Zp || (k == unicode::Zs && code != ' ');
     if (code == '\\' || code == static_cast<char32_t>(mark)) out += '\\' + c;
     else if (code == '\n') out += "\\n";
     else if (code == '\r') out += "\\r";
     else if (code == '\t') out += "\\t";
     else if (!hidden) out += c;
     else {
-      std::snprintf(text, sizeof text, code < 0x100 ? "\\x%02x" : code < 0x10000 ? "\\u%04x" : "\\U%08x", static_cast<unsigned>(code));
+      std::snprintf(text, sizeof text,
+                    code < 0x100     ? "\\x%02x"
+                    : code < 0x10000 ? "\\u%04x"
+                                     : "\\U%08x",
+                    static_cast<unsigned>(code));
       out += text;
     }
   }

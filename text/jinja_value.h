@@ -92,7 +92,9 @@ class Value {
   bool is_tuple() const { return as<ListRef>() && as<ListRef>()->tuple; }
   const Dict* dict() const { return as<std::shared_ptr<Dict>>() ? as<std::shared_ptr<Dict>>()->get() : nullptr; }
   Dict* name_space() const { return as<NamespaceRef>() ? as<NamespaceRef>()->items.get() : nullptr; }
-  const Function* function() const { return as<std::shared_ptr<Function>>() ? as<std::shared_ptr<Function>>()->get() : nullptr; }
+  const Function* function() const {
+    return as<std::shared_ptr<Function>>() ? as<std::shared_ptr<Function>>()->get() : nullptr;
+  }
   const std::shared_ptr<Loop>* loop() const { return as<std::shared_ptr<Loop>>(); }
 
   // Each of these throws Failure where Python would raise.

@@ -27,7 +27,8 @@ bool json_is(const nlohmann::json& value) {
 template <class T>
 T json_get(const nlohmann::json& object, const char* name) {
   const nlohmann::json& value = json_field(object, name);
-  if (!json_is<T>(value)) throw DataError(message("field \"", name, "\" has the wrong type: ", value.dump().substr(0, 60)));
+  if (!json_is<T>(value))
+    throw DataError(message("field \"", name, "\" has the wrong type: ", value.dump().substr(0, 60)));
   return value.get<T>();
 }
 
@@ -41,7 +42,8 @@ T json_get(const nlohmann::json& object, const char* name, T otherwise) {
 
 // The "type" of a component, or "" where the field is missing.
 inline std::string json_type(const nlohmann::json& object) {
-  if (!object.is_object()) throw DataError(message("expected an object with a \"type\", found ", object.dump().substr(0, 60)));
+  if (!object.is_object())
+    throw DataError(message("expected an object with a \"type\", found ", object.dump().substr(0, 60)));
   return json_get<std::string>(object, "type", "");
 }
 

@@ -35,7 +35,8 @@ class UnicodeForm final : public Normalizer {
 
   bool apply(std::string_view text, std::string& out) const override {
     if (unicode::is_ascii(text)) return false;
-    if (text.size() > INT32_MAX / 4) throw DataError(message("a text of ", text.size(), " bytes is too long to normalize"));
+    if (text.size() > INT32_MAX / 4)
+      throw DataError(message("a text of ", text.size(), " bytes is too long to normalize"));
     const icu::StringPiece piece(text.data(), static_cast<std::int32_t>(text.size()));
     UErrorCode status = U_ZERO_ERROR;
     if (form_->isNormalizedUTF8(piece, status) && U_SUCCESS(status)) return false;
@@ -63,7 +64,8 @@ class Lowercase final : public Normalizer {
 
 class Replace final : public Normalizer {
  public:
-  Replace(std::unique_ptr<Pattern> pattern, std::string content) : pattern_(std::move(pattern)), content_(std::move(content)) {}
+  Replace(std::unique_ptr<Pattern> pattern, std::string content)
+      : pattern_(std::move(pattern)), content_(std::move(content)) {}
   bool apply(std::string_view text, std::string& out) const override {
     if (text.empty()) return false;
     std::vector<TextRange> matches;
@@ -158,7 +160,9 @@ std::unique_ptr<Normalizer> make_normalizer(const nlohmann::json& config) {
     return std::make_unique<Strip>(json_get<bool>(config, "strip_left"), json_get<bool>(config, "strip_right"));
   }
   if (type == "ByteLevel") return std::make_unique<ByteLevel>();
-  if (type == "Replace") return std::make_unique<Replace>(make_pattern(json_field(config, "pattern")), json_get<std::string>(config, "content"));
+  if (type == "Replace")
+    return std::make_unique<Replace>(make_pattern(json_field(config, "pattern")),
+                                     json_get<std::string>(config, "content"));
   if (type == "Sequence") {
     std::vector<std::unique_ptr<Normalizer>> parts;
     for (const auto& part : json_field(config, "normalizers")) {
@@ -167,7 +171,8 @@ std::unique_ptr<Normalizer> make_normalizer(const nlohmann::json& config) {
     if (parts.empty()) return nullptr;
     return std::make_unique<Sequence>(std::move(parts));
   }
-  throw DataError(message("normalizer type \"", type, "\" is not implemented (NFC, NFD, NFKC, NFKD, Lowercase, Replace, Prepend, Strip, ",
+  throw DataError(message("normalizer type \"", type,
+                          "\" is not implemented (NFC, NFD, NFKC, NFKD, Lowercase, Replace, Prepend, Strip, ",
                           "ByteLevel and Sequence are)"));
 }
 

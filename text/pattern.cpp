@@ -14,8 +14,11 @@ class Pcre2 final : public Pattern {
     const std::string pattern = oniguruma_to_pcre2(oniguruma);
     int code = 0;
     std::size_t offset = 0;
-    code_ = pcre2_compile(reinterpret_cast<PCRE2_SPTR>(pattern.data()), pattern.size(), PCRE2_UTF, &code, &offset, nullptr);
-    if (!code_) throw DataError(message("regex \"", source_, "\": ", text_of(code), " (at offset ", offset, " of its translation)"));
+    code_ =
+        pcre2_compile(reinterpret_cast<PCRE2_SPTR>(pattern.data()), pattern.size(), PCRE2_UTF, &code, &offset, nullptr);
+    if (!code_)
+      throw DataError(
+          message("regex \"", source_, "\": ", text_of(code), " (at offset ", offset, " of its translation)"));
     pcre2_jit_compile(code_, PCRE2_JIT_COMPLETE);  // without a JIT the interpreter does the same work
   }
   ~Pcre2() override { pcre2_code_free(code_); }
@@ -28,8 +31,8 @@ class Pcre2 final : public Pattern {
     std::size_t from = 0, last_end = 0;
     bool any = false;
     while (from <= text.size()) {
-      const int rc = pcre2_match(code_, reinterpret_cast<PCRE2_SPTR>(text.data()), text.size(), from, PCRE2_NO_UTF_CHECK, work.match,
-                                 work.context);
+      const int rc = pcre2_match(code_, reinterpret_cast<PCRE2_SPTR>(text.data()), text.size(), from,
+                                 PCRE2_NO_UTF_CHECK, work.match, work.context);
       if (rc == PCRE2_ERROR_NOMATCH) return;
       if (rc < 0) {
         throw DataError(message("regex \"", source_, "\" failed on a text of ", text.size(), " bytes: ", text_of(rc),

@@ -8,16 +8,82 @@
 
 namespace {
 
-const char* const kLlama3 = R"((?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+)";
-const char* const kQwen2 = R"((?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+)";
-const char* const kDeepSeek = R"([!"#$%&'()*+,\-./:;<=>?@\[\\\]^_`{|}~][A-Za-z]+|[^\r\n\p{L}\p{P}\p{S}]?[\p{L}\p{M}]+| ?[\p{P}\p{S}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+)";
+const char* const kLlama3 =
+    R"((?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+)";
+const char* const kQwen2 =
+    R"((?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+)";
+const char* const kDeepSeek =
+    R"([!"#$%&'()*+,\-./:;<=>?@\[\\\]^_`{|}~][A-Za-z]+|[^\r\n\p{L}\p{P}\p{S}]?[\p{L}\p{M}]+| ?[\p{P}\p{S}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+)";
 
 // Pieces that meet each other in every order: contractions, spaces of all kinds, marks, digits, signs, letters.
 std::string random_text(r1::StreamRng& rng) {
-  static const char* const parts[] = {
-      "'s", "'S", "'ſ", "'ll", "'lL", "'re", "'Ve", "'d", "'m", "'t", "'", "'K", "a", "Zb", "é", "你好", "ひら", "カー", "ß", "ŉ", "ǅ", "0", "12", "4567", "½", "٣", "Ⅷ",
-      " ", "  ", "\n", "\r\n", "\t", "\v", "\f", "\xC2\x85", "\xC2\xA0", "\xE1\xA0\x8E", "\xE2\x80\x83", "\xE2\x80\xA8", "\xE3\x80\x80", "\xEF\xBB\xBF", ".", ",", "!?", "$", "+=", "…", "。",
-      "(", "_", "~", "^", "`", "😀", "\xCC\x81", "\xE2\x80\x8D", "\xEF\xB8\x8F", "\x01", "\x1C", "\x7F", "\xCD\xB8", "\xF0\x90\xB5\x90", "\xF0\xB2\x8E\xB0", "龥", "龦", "゠", "〿"};
+  static const char* const parts[] = {"'s",
+                                      "'S",
+                                      "'ſ",
+                                      "'ll",
+                                      "'lL",
+                                      "'re",
+                                      "'Ve",
+                                      "'d",
+                                      "'m",
+                                      "'t",
+                                      "'",
+                                      "'K",
+                                      "a",
+                                      "Zb",
+                                      "é",
+                                      "你好",
+                                      "ひら",
+                                      "カー",
+                                      "ß",
+                                      "ŉ",
+                                      "ǅ",
+                                      "0",
+                                      "12",
+                                      "4567",
+                                      "½",
+                                      "٣",
+                                      "Ⅷ",
+                                      " ",
+                                      "  ",
+                                      "\n",
+                                      "\r\n",
+                                      "\t",
+                                      "\v",
+                                      "\f",
+                                      "\xC2\x85",
+                                      "\xC2\xA0",
+                                      "\xE1\xA0\x8E",
+                                      "\xE2\x80\x83",
+                                      "\xE2\x80\xA8",
+                                      "\xE3\x80\x80",
+                                      "\xEF\xBB\xBF",
+                                      ".",
+                                      ",",
+                                      "!?",
+                                      "$",
+                                      "+=",
+                                      "…",
+                                      "。",
+                                      "(",
+                                      "_",
+                                      "~",
+                                      "^",
+                                      "`",
+                                      "😀",
+                                      "\xCC\x81",
+                                      "\xE2\x80\x8D",
+                                      "\xEF\xB8\x8F",
+                                      "\x01",
+                                      "\x1C",
+                                      "\x7F",
+                                      "\xCD\xB8",
+                                      "\xF0\x90\xB5\x90",
+                                      "\xF0\xB2\x8E\xB0",
+                                      "龥",
+                                      "龦",
+                                      "゠",
+                                      "〿"};
   std::string out;
   for (std::uint64_t n = rng.below(14); n > 0; --n) {
     if (rng.below(5) > 0) {
@@ -35,7 +101,8 @@ std::vector<std::string> matches(const r1::Pattern& pattern, std::string_view te
   std::vector<r1::TextRange> ranges;
   pattern.find_all(text, ranges);
   std::vector<std::string> out;
-  for (const auto& r : ranges) out.push_back(std::to_string(r.begin) + ":" + std::string(text.substr(r.begin, r.end - r.begin)));
+  for (const auto& r : ranges)
+    out.push_back(std::to_string(r.begin) + ":" + std::string(text.substr(r.begin, r.end - r.begin)));
   return out;
 }
 
@@ -93,7 +160,8 @@ TEST_CASE("long texts neither overflow a stack nor take for ever") {
 }
 
 TEST_CASE("what is not translated is refused by name") {
-  for (const char* pattern : {"(?P<name>a)", "(a)\\1", "(?-i:a)", "\\p{Klingon}", "a{2", "[[:alpha:]]", "(?i)straße", "(?i:ss)", "\\X", "(?m:.)", "\\x80", "(a", "a)", "*a", "[a", "a\\"}) {
+  for (const char* pattern : {"(?P<name>a)", "(a)\\1", "(?-i:a)", "\\p{Klingon}", "a{2", "[[:alpha:]]", "(?i)straße",
+                              "(?i:ss)", "\\X", "(?m:.)", "\\x80", "(a", "a)", "*a", "[a", "a\\"}) {
     CAPTURE(pattern);
     const std::string why = refusal(pattern);
     if (std::string(pattern) == "a{2") CHECK(why == "accepted");  // a literal brace

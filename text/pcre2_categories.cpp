@@ -14,15 +14,19 @@ CodeSet runs_of(const char* name, const std::string& all, pcre2_match_data* matc
   const std::string pattern = std::string("\\p{") + name + "}+";
   int code = 0;
   std::size_t offset = 0;
-  pcre2_code* compiled = pcre2_compile(reinterpret_cast<PCRE2_SPTR>(pattern.data()), pattern.size(), PCRE2_UTF, &code, &offset, nullptr);
+  pcre2_code* compiled =
+      pcre2_compile(reinterpret_cast<PCRE2_SPTR>(pattern.data()), pattern.size(), PCRE2_UTF, &code, &offset, nullptr);
   if (!compiled) throw Error(message("PCRE2 does not know \\p{", name, "}: it is built without Unicode"));
   pcre2_jit_compile(compiled, PCRE2_JIT_COMPLETE);
   const std::size_t* found = pcre2_get_ovector_pointer(match);
   std::vector<CodeSet::Range> ranges;
   for (std::size_t from = 0; from < all.size(); from = found[1]) {
-    if (pcre2_match(compiled, reinterpret_cast<PCRE2_SPTR>(all.data()), all.size(), from, PCRE2_NO_UTF_CHECK, match, nullptr) < 0) break;
+    if (pcre2_match(compiled, reinterpret_cast<PCRE2_SPTR>(all.data()), all.size(), from, PCRE2_NO_UTF_CHECK, match,
+                    nullptr) < 0)
+      break;
     std::size_t first = found[0], last = unicode::previous_start(all, found[1]);
-    ranges.push_back({static_cast<std::uint32_t>(unicode::next_char(all, first)), static_cast<std::uint32_t>(unicode::next_char(all, last))});
+    ranges.push_back({static_cast<std::uint32_t>(unicode::next_char(all, first)),
+                      static_cast<std::uint32_t>(unicode::next_char(all, last))});
   }
   pcre2_code_free(compiled);
   return CodeSet(std::move(ranges));

@@ -203,7 +203,8 @@ std::string one_character(const nlohmann::json& config, const char* field) {
   const auto text = json_get<std::string>(config, field);
   std::size_t pos = 0;
   if (!text.empty()) unicode::next_char(text, pos);
-  if (text.empty() || pos != text.size()) throw DataError(message("field \"", field, "\" must be one character, is \"", text, "\""));
+  if (text.empty() || pos != text.size())
+    throw DataError(message("field \"", field, "\" must be one character, is \"", text, "\""));
   return text;
 }
 
@@ -232,10 +233,14 @@ void append_steps(const nlohmann::json& config, std::vector<Step>& out) {
   } else if (type == "Metaspace") {
     const std::string mark = one_character(config, "replacement");
     const auto scheme = json_get<std::string>(config, "prepend_scheme", "always");
-    auto prefix = scheme == "always" ? Metaspace::Prefix::kAlways : scheme == "first" ? Metaspace::Prefix::kFirst : Metaspace::Prefix::kNever;
-    if (scheme != "always" && scheme != "first" && scheme != "never") throw DataError(message("prepend_scheme \"", scheme, "\" is unknown"));
+    auto prefix = scheme == "always"  ? Metaspace::Prefix::kAlways
+                  : scheme == "first" ? Metaspace::Prefix::kFirst
+                                      : Metaspace::Prefix::kNever;
+    if (scheme != "always" && scheme != "first" && scheme != "never")
+      throw DataError(message("prepend_scheme \"", scheme, "\" is unknown"));
     if (!json_get<bool>(config, "add_prefix_space", true)) {
-      if (config.contains("prepend_scheme") && scheme != "never") throw DataError("add_prefix_space does not match prepend_scheme");
+      if (config.contains("prepend_scheme") && scheme != "never")
+        throw DataError("add_prefix_space does not match prepend_scheme");
       prefix = Metaspace::Prefix::kNever;
     }
     out.push_back({std::make_unique<Metaspace>(mark, prefix)});
@@ -245,11 +250,13 @@ void append_steps(const nlohmann::json& config, std::vector<Step>& out) {
   } else if (type == "WhitespaceSplit") {
     split(std::make_unique<CharPattern>(unicode::kSpace), SplitBehavior::kRemoved);
   } else if (type == "Punctuation") {
-    split(std::make_unique<CharPattern>(unicode::kPunctuation, true), behavior_of(json_get<std::string>(config, "behavior", "Isolated")));
+    split(std::make_unique<CharPattern>(unicode::kPunctuation, true),
+          behavior_of(json_get<std::string>(config, "behavior", "Isolated")));
   } else if (type == "CharDelimiterSplit" || type == "Delimiter") {
     split(make_literal(one_character(config, "delimiter")), SplitBehavior::kRemoved);
   } else {
-    throw DataError(message("pre-tokenizer type \"", type, "\" is not implemented (Sequence, Split, ByteLevel, Digits, Metaspace, ",
+    throw DataError(message("pre-tokenizer type \"", type,
+                            "\" is not implemented (Sequence, Split, ByteLevel, Digits, Metaspace, ",
                             "Whitespace, WhitespaceSplit, Punctuation and CharDelimiterSplit are)"));
   }
 }

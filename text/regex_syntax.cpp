@@ -57,14 +57,15 @@ class Translator {
         if (caseless) continue;
         return out + "(?i:" + alternatives(true) + ")";
       }
-      if (starts("(?#") || starts("(?-") || starts("(?x") || starts("(?m") || starts("(?<") || starts("(?~") || starts("(?(") ||
-          starts("(?y") || starts("(?W") || starts("(?D") || starts("(?S") || starts("(?P")) {
+      if (starts("(?#") || starts("(?-") || starts("(?x") || starts("(?m") || starts("(?<") || starts("(?~") ||
+          starts("(?(") || starts("(?y") || starts("(?W") || starts("(?D") || starts("(?S") || starts("(?P")) {
         if (!starts("(?<=") && !starts("(?<!")) fail("this kind of group is not implemented");
       }
       const std::size_t at = pos_;
       Atom a = atom(caseless);
       char letter = 0;
-      if (pos_ == at + 1 && std::isalpha(static_cast<unsigned char>(source_[at]))) letter = static_cast<char>(source_[at] | 32);
+      if (pos_ == at + 1 && std::isalpha(static_cast<unsigned char>(source_[at])))
+        letter = static_cast<char>(source_[at] | 32);
       if (caseless && letter && previous_letter) check_fold(previous_letter, letter);
       previous_letter = letter;
       out += quantified(std::move(a));
@@ -75,7 +76,8 @@ class Translator {
   // Caseless Oniguruma also matches one character for these pairs; PCRE2 does not.
   void check_fold(char a, char b) const {
     for (const char* pair : {"ff", "fi", "fl", "ss", "st"}) {
-      if (a == pair[0] && b == pair[1]) fail(message("caseless \"", a, b, "\" is not implemented (it folds to one character)"));
+      if (a == pair[0] && b == pair[1])
+        fail(message("caseless \"", a, b, "\" is not implemented (it folds to one character)"));
     }
   }
 
@@ -208,7 +210,8 @@ class Translator {
 
   char32_t hex(std::size_t most, bool braced) {
     std::string digits;
-    while (!done() && digits.size() < most && std::isxdigit(static_cast<unsigned char>(source_[pos_]))) digits += source_[pos_++];
+    while (!done() && digits.size() < most && std::isxdigit(static_cast<unsigned char>(source_[pos_])))
+      digits += source_[pos_++];
     if (digits.empty() || (braced && !take("}"))) fail("bad hexadecimal escape");
     const unsigned long value = std::stoul(digits, nullptr, 16);
     if (value > 0x10FFFF) fail("code point out of range");
@@ -234,7 +237,8 @@ class Translator {
       case 'e': return 27;
       default: break;
     }
-    if (c < 0x80 && std::isalnum(static_cast<int>(c))) fail(message("escape \\", static_cast<char>(c), " is not implemented"));
+    if (c < 0x80 && std::isalnum(static_cast<int>(c)))
+      fail(message("escape \\", static_cast<char>(c), " is not implemented"));
     return c;
   }
 

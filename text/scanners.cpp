@@ -190,7 +190,8 @@ std::unique_ptr<Pattern> make_scanner(std::string_view pattern) {
     else if (c == '\r') key += "\\r";
     else key += c;
   }
-  const std::string llama = R"((?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+)";
+  const std::string llama =
+      R"((?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+)";
   std::string qwen = llama;
   qwen.replace(qwen.find("{1,3}"), 5, "");
   if (key == kGpt2Pattern) return std::make_unique<Scanner<gpt2>>();
@@ -198,7 +199,8 @@ std::unique_ptr<Pattern> make_scanner(std::string_view pattern) {
   if (key == qwen) return std::make_unique<Scanner<llama3<1>>>();
   if (key == R"(\p{N}{1,3})") return std::make_unique<Scanner<three_digits>>();
   if (key == "[一-龥぀-ゟ゠-ヿ]+") return std::make_unique<Scanner<cjk>>();
-  if (key == R"([!"#$%&'()*+,\-./:;<=>?@\[\\\]^_`{|}~][A-Za-z]+|[^\r\n\p{L}\p{P}\p{S}]?[\p{L}\p{M}]+| ?[\p{P}\p{S}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+)") {
+  if (key ==
+      R"([!"#$%&'()*+,\-./:;<=>?@\[\\\]^_`{|}~][A-Za-z]+|[^\r\n\p{L}\p{P}\p{S}]?[\p{L}\p{M}]+| ?[\p{P}\p{S}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+)") {
     return std::make_unique<Scanner<deepseek>>();
   }
   return nullptr;

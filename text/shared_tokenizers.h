@@ -19,9 +19,10 @@ struct SharedTokenizer {
   std::filesystem::path file;  // a tokenizer.json
 };
 
-// Llama 3's file is made by the tool beside the data, which needs Python with numpy (R1_GOLDEN_PYTHON, else python3) and
-// the network; R1_LLAMA3_TOKENIZER names one that exists already. It is left out, with a note, where neither works.
-inline std::vector<SharedTokenizer> shared_tokenizers(const std::filesystem::path& shared, const std::filesystem::path& out) {
+// Llama 3's file is made by the tool beside the data, which needs Python with numpy (R1_GOLDEN_PYTHON, else python3)
+// and the network; R1_LLAMA3_TOKENIZER names one that exists already. It is left out, with a note, where neither works.
+inline std::vector<SharedTokenizer> shared_tokenizers(const std::filesystem::path& shared,
+                                                      const std::filesystem::path& out) {
   namespace fs = std::filesystem;
   std::vector<SharedTokenizer> list;
   const auto write = [&](const std::string& name, const std::string& text) {
@@ -44,7 +45,8 @@ inline std::vector<SharedTokenizer> shared_tokenizers(const std::filesystem::pat
     llama = given;
   } else {
     const char* python = std::getenv("R1_GOLDEN_PYTHON");
-    const std::string command = std::string(python ? python : "python3") + " '" + (shared / "tools" / "gguf_vocab_to_tokenizer_json.py").string() +
+    const std::string command = std::string(python ? python : "python3") + " '" +
+                                (shared / "tools" / "gguf_vocab_to_tokenizer_json.py").string() +
                                 "' --name llama-bpe --out '" + out.string() + "' > /dev/null 2>&1";
     if (std::system(command.c_str()) == 0) llama = out / "llama-bpe" / "tokenizer.json";
   }

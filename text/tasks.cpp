@@ -25,7 +25,9 @@ class Draw {
     return mix64(state_);
   }
   std::uint64_t below(std::uint64_t n) { return next() % n; }
-  std::int64_t between(std::int64_t a, std::int64_t b) { return a + static_cast<std::int64_t>(below(static_cast<std::uint64_t>(b - a + 1))); }
+  std::int64_t between(std::int64_t a, std::int64_t b) {
+    return a + static_cast<std::int64_t>(below(static_cast<std::uint64_t>(b - a + 1)));
+  }
   template <class T>
   const T& pick(const std::vector<T>& list) { return list[below(list.size())]; }
   char pick(std::string_view letters) { return letters[below(letters.size())]; }
@@ -117,8 +119,10 @@ Item largest(Draw& r, std::int64_t n) {
     if (std::find(x.begin(), x.end(), v) == x.end()) x.push_back(v);
   }
   const std::string answer = std::to_string(*std::max_element(x.begin(), x.end()));
-  if (n == 2) return {message("Which number is larger, ", x[0], " or ", x[1], "? Answer with the number only."), answer, ""};
-  return {message("Which of these numbers is the largest: ", joined(x, ", "), "? Answer with the number only."), answer, ""};
+  if (n == 2)
+    return {message("Which number is larger, ", x[0], " or ", x[1], "? Answer with the number only."), answer, ""};
+  return {message("Which of these numbers is the largest: ", joined(x, ", "), "? Answer with the number only."), answer,
+          ""};
 }
 
 Item sorted(Draw& r, std::int64_t n) {
@@ -162,7 +166,8 @@ Item reverse(Draw& r, std::int64_t n) {
 Item words_below(Draw& r, std::int64_t n) {
   const std::string& topic = r.pick(topics());
   const std::int64_t k = r.between(n, n + 4);
-  return {message("Write one sentence about ", topic, " with fewer than ", k, " words."), "", message(", \"limit\": ", k), false};
+  return {message("Write one sentence about ", topic, " with fewer than ", k, " words."), "",
+          message(", \"limit\": ", k), false};
 }
 
 Item countdown(Draw& r, std::int64_t n) {  // solvable by construction; division only where it is exact
@@ -237,7 +242,8 @@ std::string task_help(const std::string& task) {
 
 std::string make_task_line(const TaskOptions& options, std::int64_t index) {
   const Task& task = find_task(options.task);
-  if (options.split != "train" && options.split != "test") throw ConfigError(message("split \"", options.split, "\" is unknown; use train or test"));
+  if (options.split != "train" && options.split != "test")
+    throw ConfigError(message("split \"", options.split, "\" is unknown; use train or test"));
   if (options.level < task.low || options.level > task.high) {
     throw ConfigError(message("task ", task.name, " has no level ", options.level, "; ", task_help(options.task)));
   }
@@ -246,11 +252,13 @@ std::string make_task_line(const TaskOptions& options, std::int64_t index) {
   for (int tries = 0; tries < 1'000'000; ++tries) {
     const Item item = task.make(r, options.level);
     if ((fnv1a64(item.prompt) % 10 == 0) != (options.split == "test")) continue;
-    return message("{\"id\": \"", task.name, options.level, "-", options.split, "-", options.seed, "-", index, "\", \"task\": \"", task.name,
-                   "\", \"level\": ", options.level, ", \"prompt\": ", quoted(item.prompt), ", \"answer\": ",
-                   item.has_answer ? quoted(item.answer) : "null", item.rest, "}");
+    return message("{\"id\": \"", task.name, options.level, "-", options.split, "-", options.seed, "-", index,
+                   "\", \"task\": \"", task.name, "\", \"level\": ", options.level,
+                   ", \"prompt\": ", quoted(item.prompt),
+                   ", \"answer\": ", item.has_answer ? quoted(item.answer) : "null", item.rest, "}");
   }
-  throw ConfigError(message("task ", task.name, " level ", options.level, " has no prompt in the split ", options.split));
+  throw ConfigError(
+      message("task ", task.name, " level ", options.level, " has no prompt in the split ", options.split));
 }
 
 }  // namespace r1

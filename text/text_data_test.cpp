@@ -35,7 +35,8 @@ TEST_CASE("released tokenizers give the expected ids") {
   fs::path dir;
   if (!shared(dir)) return;
   const r1::test::TempDir temp;
-  const std::map<std::string, std::string> llama_cpp = {{"qwen2.5", "qwen2"}, {"llama3", "llama-bpe"}, {"gpt2", "gpt-2"}};
+  const std::map<std::string, std::string> llama_cpp = {
+      {"qwen2.5", "qwen2"}, {"llama3", "llama-bpe"}, {"gpt2", "gpt-2"}};
   for (const auto& [name, file] : r1::test::shared_tokenizers(dir, temp.path())) {
     CAPTURE(name);
     const auto tokenizer = r1::Tokenizer::load(file);
@@ -75,7 +76,8 @@ TEST_CASE("released chat templates render as transformers renders them") {
     options.eos_token = row["eos_token"];
     options.add_generation_prompt = row["add_generation_prompt"];
     if (row.contains("tools") && !row["tools"].is_null()) options.tools_json = row["tools"].dump();
-    if (row.contains("enable_thinking")) options.variables_json = Json{{"enable_thinking", row["enable_thinking"]}}.dump();
+    if (row.contains("enable_thinking"))
+      options.variables_json = Json{{"enable_thinking", row["enable_thinking"]}}.dump();
     CHECK(chat.render_json(row["messages"].dump(), options) == row["expected"].get<std::string>());
   }
 }
@@ -105,10 +107,14 @@ TEST_CASE("real data sets load with the default columns") {
   fs::path dir;
   if (!shared(dir)) return;
   const r1::test::TempDir temp;
-  std::ofstream(temp / "t.json") << r1::read_data_file((dir / "data" / "tokenizers" / "smollm2.tokenizer.json.gz").string());
+  std::ofstream(temp / "t.json") << r1::read_data_file(
+      (dir / "data" / "tokenizers" / "smollm2.tokenizer.json.gz").string());
   const auto tokenizer = r1::Tokenizer::load(temp / "t.json");
-  for (const auto& [name, rows] : std::map<std::string, std::size_t>{{"gsm8k/train.jsonl", 7473}, {"math/math500_even.jsonl", 250}, {"word_problems/*.jsonl", 2850},
-                                                                    {"quickstart_tasks/add2_test.jsonl", 100}, {"competition_math/aime2024.jsonl", 30}}) {
+  for (const auto& [name, rows] : std::map<std::string, std::size_t>{{"gsm8k/train.jsonl", 7473},
+                                                                     {"math/math500_even.jsonl", 250},
+                                                                     {"word_problems/*.jsonl", 2850},
+                                                                     {"quickstart_tasks/add2_test.jsonl", 100},
+                                                                     {"competition_math/aime2024.jsonl", 30}}) {
     r1::DatasetOptions options;
     options.paths = {(dir / "data" / name).string()};
     options.prompt_template = "r1_zero";

@@ -1,6 +1,6 @@
 // Random strings: our ids and texts against those of the Python package `tokenizers`, made on the spot by
-// tests/golden/tokenizer_random.py. R1_GOLDEN_PYTHON names a Python that has the package; R1_GOLDEN_COUNT the strings per
-// tokenizer (20000), R1_GOLDEN_SEED their seed (1).
+// tests/golden/tokenizer_random.py. R1_GOLDEN_PYTHON names a Python that has the package; R1_GOLDEN_COUNT the strings
+// per tokenizer (20000), R1_GOLDEN_SEED their seed (1).
 #include <doctest/doctest.h>
 
 #include <sys/wait.h>
@@ -20,10 +20,12 @@ TEST_CASE("random strings give the ids of the Python package") {
   const r1::test::TempDir temp;
   for (const auto& [name, file] : r1::test::shared_tokenizers(shared, temp.path())) {
     const auto out = temp / (name + ".jsonl");
-    const std::string command = std::string(python) + " '" R1_SOURCE_DIR "/tests/golden/tokenizer_random.py' '" + file.string() + "' --count " +
-                                (count ? count : "20000") + " --seed " + (seed ? seed : "1") + " --out '" + out.string() + "'";
+    const std::string command = std::string(python) + " '" R1_SOURCE_DIR "/tests/golden/tokenizer_random.py' '" +
+                                file.string() + "' --count " + (count ? count : "20000") + " --seed " +
+                                (seed ? seed : "1") + " --out '" + out.string() + "'";
     const int status = std::system(command.c_str());
-    if (WIFEXITED(status) && WEXITSTATUS(status) == 3) return r1::test::skip("R1_GOLDEN_PYTHON lacks the package tokenizers");
+    if (WIFEXITED(status) && WEXITSTATUS(status) == 3)
+      return r1::test::skip("R1_GOLDEN_PYTHON lacks the package tokenizers");
     REQUIRE(status == 0);
     const auto tokenizer = r1::Tokenizer::load(file);
     std::ifstream in(out);

@@ -64,7 +64,8 @@ class TokenMap {
     for (std::size_t i = h & (slots_.size() - 1);; i = (i + 1) & (slots_.size() - 1)) {
       const Slot& s = slots_[i];
       if (s.id == kMissing) return i;
-      if (s.hash == high && s.size == key.size() && std::memcmp(bytes_.data() + s.offset, key.data(), key.size()) == 0) return i;
+      if (s.hash == high && s.size == key.size() && std::memcmp(bytes_.data() + s.offset, key.data(), key.size()) == 0)
+        return i;
     }
   }
   void grow() {

@@ -50,7 +50,8 @@ std::string template_text(const Json& config, const fs::path& file) {
       if (entry.is_object() && entry.value("name", "") == "default") return entry.value("template", std::string());
     }
   }
-  throw DataError(message(file.string(), ": field \"chat_template\" is neither a text nor a list with a template named \"default\""));
+  throw DataError(message(file.string(),
+                          ": field \"chat_template\" is neither a text nor a list with a template named \"default\""));
 }
 
 }  // namespace
@@ -107,7 +108,8 @@ std::string IncrementalDecoder::finish() {
 // context stays in the window because a token's text depends on the one before it.
 std::string IncrementalDecoder::push_window(TokenId id, bool last) {
   if (!last) window_.push_back(id);
-  const std::string before = tokenizer_->decode({window_.begin(), window_.begin() + static_cast<std::ptrdiff_t>(context_)}, skip_special_);
+  const std::string before =
+      tokenizer_->decode({window_.begin(), window_.begin() + static_cast<std::ptrdiff_t>(context_)}, skip_special_);
   std::string text = tokenizer_->decode(window_, skip_special_);
   if (text.size() <= before.size() || (!last && text.ends_with("\xEF\xBF\xBD"))) return "";
   window_.erase(window_.begin(), window_.begin() + static_cast<std::ptrdiff_t>(context_));

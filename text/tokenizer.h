@@ -15,21 +15,22 @@ namespace r1 {
 // Immutable after loading; every const function is thread-safe.
 class Tokenizer {
  public:
-  // `path` is a tokenizer.json or a directory that holds one (then tokenizer_config.json and special_tokens_map.json are
-  // read too). Throws DataError that names the file and the field, also for a normalizer, pre-tokenizer,
+  // `path` is a tokenizer.json or a directory that holds one (then tokenizer_config.json and special_tokens_map.json
+  // are read too). Throws DataError that names the file and the field, also for a normalizer, pre-tokenizer,
   // post-processor or model that it does not implement.
   static std::shared_ptr<const Tokenizer> load(const std::filesystem::path& path);
   // The same from the text of a tokenizer.json; `name` is used in errors.
   static std::shared_ptr<const Tokenizer> from_json(std::string_view json, const std::string& name);
   virtual ~Tokenizer() = default;
 
-  // add_special = true applies the post-processor (BOS and the like). Special tokens written in the text are recognised.
-  // Invalid UTF-8 is read as U+FFFD.
+  // add_special = true applies the post-processor (BOS and the like). Special tokens written in the text are
+  // recognised. Invalid UTF-8 is read as U+FFFD.
   virtual std::vector<TokenId> encode(std::string_view text, bool add_special = false) const = 0;
   virtual std::string decode(const std::vector<TokenId>& ids, bool skip_special = true) const = 0;
   // The raw bytes a token stands for; added tokens give their text. Throws DataError for an id out of range.
   virtual const std::string& token_bytes(TokenId id) const = 0;
-  // decode() is the plain concatenation of the tokens' bytes, repaired as UTF-8 (all byte-level BPE; not SentencePiece).
+  // decode() is the plain concatenation of the tokens' bytes, repaired as UTF-8 (all byte-level BPE; not
+  // SentencePiece).
   virtual bool decodes_bytewise() const { return true; }
   virtual bool is_special(TokenId id) const = 0;
   virtual std::optional<TokenId> token_id(std::string_view token) const = 0;  // added tokens and vocabulary entries

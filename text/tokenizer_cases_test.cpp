@@ -26,7 +26,8 @@ Json build(Json tokenizer, const Json& patch) {
       Json kept = Json::array();
       for (const Json& p : model["merges"]) {
         const std::string a = p[0], b = p[1];
-        if (model["vocab"].contains(a) && model["vocab"].contains(b) && model["vocab"].contains(a + b)) kept.push_back(p);
+        if (model["vocab"].contains(a) && model["vocab"].contains(b) && model["vocab"].contains(a + b))
+          kept.push_back(p);
       }
       model["merges"] = kept;
     } else if (key == "add") {
@@ -43,7 +44,8 @@ Json build(Json tokenizer, const Json& patch) {
   }
   std::size_t count = model["vocab"].size();
   for (const Json& entry : added) {
-    Json token = {{"single_word", false}, {"lstrip", false}, {"rstrip", false}, {"normalized", false}, {"special", true}};
+    Json token = {
+        {"single_word", false}, {"lstrip", false}, {"rstrip", false}, {"normalized", false}, {"special", true}};
     token.update(entry.is_string() ? Json{{"content", entry}} : entry);
     const std::string content = token["content"];
     const bool known = model["vocab"].contains(content);
@@ -62,7 +64,8 @@ TEST_CASE("small tokenizers equal the Python package") {
   for (const Json& c : data["cases"]) {
     const std::string name = c["name"];
     CAPTURE(name);
-    const auto tokenizer = r1::Tokenizer::from_json(build(data["bases"][c["base"].get<std::string>()], c["patch"]).dump(), name);
+    const auto tokenizer =
+        r1::Tokenizer::from_json(build(data["bases"][c["base"].get<std::string>()], c["patch"]).dump(), name);
     for (std::size_t i = 0; i < data["texts"].size(); ++i) {
       const std::string text = data["texts"][i];
       const Json& row = c["rows"][i];
@@ -70,7 +73,8 @@ TEST_CASE("small tokenizers equal the Python package") {
       const auto ids = row["ids"].get<std::vector<TokenId>>();
       const std::string decoded = row["decoded"];
       CHECK(tokenizer->encode(text) == ids);
-      CHECK(tokenizer->encode(text, true) == (row.contains("special") ? row["special"].get<std::vector<TokenId>>() : ids));
+      CHECK(tokenizer->encode(text, true) ==
+            (row.contains("special") ? row["special"].get<std::vector<TokenId>>() : ids));
       CHECK(tokenizer->decode(ids, false) == decoded);
       CHECK(tokenizer->decode(ids, true) == row.value("skipped", decoded));
       if (name == "no decoder" || name == "word suffix") continue;  // a token's text there depends on what follows

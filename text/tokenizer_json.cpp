@@ -13,7 +13,8 @@ constexpr TokenId kMostIds = 1 << 24;  // no vocabulary is near; an id above is 
 
 TokenId id_of(const Json& value, const std::string& token) {
   const auto id = value.is_number_integer() ? value.get<std::int64_t>() : -1;
-  if (id < 0 || id >= kMostIds) throw DataError(message("token \"", token, "\" has the id ", value.dump(), ", allowed are 0 to ", kMostIds - 1));
+  if (id < 0 || id >= kMostIds)
+    throw DataError(message("token \"", token, "\" has the id ", value.dump(), ", allowed are 0 to ", kMostIds - 1));
   return static_cast<TokenId>(id);
 }
 
@@ -56,7 +57,8 @@ BpeConfig read_model(const Json& model) {
   config.fuse_unk = json_get<bool>(model, "fuse_unk", false);
   config.continuing_subword_prefix = json_get<std::string>(model, "continuing_subword_prefix", "");
   config.end_of_word_suffix = json_get<std::string>(model, "end_of_word_suffix", "");
-  if (const auto it = model.find("unk_token"); it != model.end() && !it->is_null()) config.unk_token = json_get<std::string>(model, "unk_token");
+  if (const auto it = model.find("unk_token"); it != model.end() && !it->is_null())
+    config.unk_token = json_get<std::string>(model, "unk_token");
   return config;
 }
 
@@ -82,11 +84,14 @@ HfTokenizer::HfTokenizer(std::string_view json, const Settings& settings) : chat
   // "truncation" and "padding" are left alone: transformers resets both on every call too.
   BpeConfig config = with_context("field \"model\"", [&] { return read_model(json_field(root, "model")); });
   with_context("field \"normalizer\"", [&] { normalizer_ = make_normalizer(optional_field(root, "normalizer")); });
-  const bool plain = !config.byte_fallback && config.continuing_subword_prefix.empty() && config.end_of_word_suffix.empty();
-  with_context("field \"pre_tokenizer\"", [&] { pre_tokenizer_ = make_pre_tokenizer(optional_field(root, "pre_tokenizer"), plain); });
+  const bool plain =
+      !config.byte_fallback && config.continuing_subword_prefix.empty() && config.end_of_word_suffix.empty();
+  with_context("field \"pre_tokenizer\"",
+               [&] { pre_tokenizer_ = make_pre_tokenizer(optional_field(root, "pre_tokenizer"), plain); });
   with_context("field \"decoder\"", [&] { decoder_ = make_decoder(optional_field(root, "decoder")); });
   config.raw_bytes = pre_tokenizer_.raw_bytes;
-  with_context("field \"added_tokens\"", [&] { load_added_tokens(optional_field(root, "added_tokens"), config.vocab); });
+  with_context("field \"added_tokens\"",
+               [&] { load_added_tokens(optional_field(root, "added_tokens"), config.vocab); });
   load_token_bytes(config.vocab);
   with_context("field \"post_processor\"", [&] { load_post_processor(optional_field(root, "post_processor")); });
   with_context("field \"model\"", [&] { bpe_ = std::make_unique<Bpe>(std::move(config)); });
@@ -187,22 +192,26 @@ void HfTokenizer::load_post_processor(const Json& config) {
         ++texts;
       } else {
         const auto name = json_get<std::string>(json_field(part, "SpecialToken"), "id");
-        for (const Json& id : json_field(json_field(specials, name.c_str()), "ids")) (texts ? after : before).push_back(id_of(id, name));
+        for (const Json& id : json_field(json_field(specials, name.c_str()), "ids"))
+          (texts ? after : before).push_back(id_of(id, name));
       }
     }
-    if (texts != 1) throw DataError(message("TemplateProcessing: \"single\" holds the text ", texts, " times, 1 is implemented"));
+    if (texts != 1)
+      throw DataError(message("TemplateProcessing: \"single\" holds the text ", texts, " times, 1 is implemented"));
     before_.insert(before_.begin(), before.begin(), before.end());
     after_.insert(after_.end(), after.begin(), after.end());
   } else if (type == "BertProcessing" || type == "RobertaProcessing") {
     const auto token = [&](const char* field) {
       const Json& pair = json_field(config, field);
-      if (!pair.is_array() || pair.size() != 2) throw DataError(message(type, ": field \"", field, "\" is no [token, id]"));
+      if (!pair.is_array() || pair.size() != 2)
+        throw DataError(message(type, ": field \"", field, "\" is no [token, id]"));
       return id_of(pair[1], field);
     };
     before_.insert(before_.begin(), token("cls"));
     after_.push_back(token("sep"));
   } else {
-    throw DataError(message("post-processor type \"", type, "\" is not implemented (Sequence, ByteLevel, TemplateProcessing, BertProcessing ",
+    throw DataError(message("post-processor type \"", type,
+                            "\" is not implemented (Sequence, ByteLevel, TemplateProcessing, BertProcessing ",
                             "and RobertaProcessing are)"));
   }
 }

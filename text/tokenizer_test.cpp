@@ -34,7 +34,12 @@ Json byte_tokenizer(const std::vector<std::pair<std::string, std::string>>& merg
   }
   const Json bytes = {{"type", "ByteLevel"}, {"add_prefix_space", false}, {"trim_offsets", true}, {"use_regex", true}};
   const Json special = {{"id", vocab.size()}, {"content", "<|end|>"}, {"special", true}, {"normalized", false}};
-  return {{"version", "1.0"}, {"added_tokens", {special}}, {"normalizer", nullptr}, {"pre_tokenizer", bytes}, {"post_processor", nullptr}, {"decoder", bytes},
+  return {{"version", "1.0"},
+          {"added_tokens", {special}},
+          {"normalizer", nullptr},
+          {"pre_tokenizer", bytes},
+          {"post_processor", nullptr},
+          {"decoder", bytes},
           {"model", {{"type", "BPE"}, {"vocab", vocab}, {"merges", list}}}};
 }
 
@@ -47,7 +52,9 @@ std::string error_of(const Json& json) {
   }
 }
 
-void write(const std::filesystem::path& path, const std::string& text) { std::ofstream(path, std::ios::binary) << text; }
+void write(const std::filesystem::path& path, const std::string& text) {
+  std::ofstream(path, std::ios::binary) << text;
+}
 
 // The textbook loop: the best pair of all, again and again.
 std::vector<TokenId> slow_bpe(const r1::BpeConfig& config, const std::string& word) {
@@ -140,7 +147,8 @@ TEST_CASE("merging equals the textbook loop for short and long words") {
   r1::StreamRng rng(5, 6);
   std::map<std::pair<std::string, std::string>, bool> seen;
   while (config.merges.size() < 40) {  // random merges, so that ranks and overlaps take every order
-    const std::string a = config.vocab[rng.below(config.vocab.size())].first, b = config.vocab[rng.below(config.vocab.size())].first;
+    const std::string a = config.vocab[rng.below(config.vocab.size())].first,
+                      b = config.vocab[rng.below(config.vocab.size())].first;
     if (a.size() + b.size() > 9 || seen[{a, b}]) continue;
     seen[{a, b}] = true;
     config.merges.emplace_back(a, b);
@@ -191,7 +199,9 @@ TEST_CASE("threads share a tokenizer") {
 TEST_CASE("a directory: settings, special tokens, chat template") {
   const r1::test::TempDir dir;
   write(dir / "tokenizer.json", byte_tokenizer().dump());
-  write(dir / "tokenizer_config.json", R"({"eos_token": {"content": "<|end|>"}, "pad_token": null, "chat_template": [{"name": "tool", "template": "T"}, {"name": "default", "template": "D"}]})");
+  write(
+      dir / "tokenizer_config.json",
+      R"({"eos_token": {"content": "<|end|>"}, "pad_token": null, "chat_template": [{"name": "tool", "template": "T"}, {"name": "default", "template": "D"}]})");
   write(dir / "special_tokens_map.json", R"({"bos_token": "low", "pad_token": "<|end|>"})");
   const auto t = Tokenizer::load(dir.path());
   CHECK(t->eos() == 258);
@@ -216,10 +226,15 @@ TEST_CASE("what is not implemented is refused with file and field") {
   };
   CHECK(error_of(byte_tokenizer()) == "no error");
   CHECK(with("/normalizer", {{"type", "Nmt"}}).find("tok.json: field \"normalizer\": normalizer type \"Nmt\"") == 0);
-  CHECK(with("/normalizer", {{"type", "Sequence"}, {"normalizers", {{{"type", "Precompiled"}}}}}).find("Precompiled") != std::string::npos);
+  CHECK(with("/normalizer", {{"type", "Sequence"}, {"normalizers", {{{"type", "Precompiled"}}}}}).find("Precompiled") !=
+        std::string::npos);
   CHECK(with("/pre_tokenizer", {{"type", "BertPreTokenizer"}}).find("field \"pre_tokenizer\"") != std::string::npos);
-  CHECK(with("/pre_tokenizer", {{"type", "Split"}, {"pattern", {{"Regex", "(a)\\1"}}}, {"behavior", "Isolated"}, {"invert", false}}).find("regex") != std::string::npos);
-  CHECK(with("/pre_tokenizer", {{"type", "Split"}, {"pattern", {{"String", "a"}}}, {"behavior", "Odd"}, {"invert", false}}).find("Odd") != std::string::npos);
+  CHECK(with("/pre_tokenizer",
+             {{"type", "Split"}, {"pattern", {{"Regex", "(a)\\1"}}}, {"behavior", "Isolated"}, {"invert", false}})
+            .find("regex") != std::string::npos);
+  CHECK(with("/pre_tokenizer",
+             {{"type", "Split"}, {"pattern", {{"String", "a"}}}, {"behavior", "Odd"}, {"invert", false}})
+            .find("Odd") != std::string::npos);
   CHECK(with("/pre_tokenizer", {{"type", "Digits"}}).find("individual_digits") != std::string::npos);
   CHECK(with("/decoder", {{"type", "WordPiece"}}).find("field \"decoder\"") != std::string::npos);
   CHECK(with("/post_processor", {{"type", "Odd"}}).find("field \"post_processor\"") != std::string::npos);
@@ -227,7 +242,8 @@ TEST_CASE("what is not implemented is refused with file and field") {
   CHECK(with("/model/dropout", 0.1).find("dropout") != std::string::npos);
   CHECK(with("/model/vocab", Json::object()).find("model.vocab") != std::string::npos);
   CHECK(with("/model/vocab/x", -3).find("\"x\" has the id -3") != std::string::npos);
-  CHECK(with("/model/merges", Json::array({Json::array({"l", "zz"})})).find("\"zz\" is not in the vocabulary") != std::string::npos);
+  CHECK(with("/model/merges", Json::array({Json::array({"l", "zz"})})).find("\"zz\" is not in the vocabulary") !=
+        std::string::npos);
   CHECK(with("/model/merges", {"l o w"}).find("is no pair") != std::string::npos);
   CHECK(with("/added_tokens/0/id", 300).find("has the id 300, but by its place it is 258") != std::string::npos);
   CHECK(with("/added_tokens", 3).find("added_tokens") != std::string::npos);

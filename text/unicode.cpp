@@ -39,7 +39,8 @@ const std::unordered_map<char32_t, char32_t>& lower_map() {
   static const auto map = [] {
     std::unordered_map<char32_t, char32_t> m;
     for (const auto& r : tables::kLower) {
-      for (std::uint32_t c = r.first; c <= r.last; c += r.stride) m[c] = static_cast<char32_t>(std::int64_t{c} + r.difference);
+      for (std::uint32_t c = r.first; c <= r.last; c += r.stride)
+        m[c] = static_cast<char32_t>(std::int64_t{c} + r.difference);
     }
     return m;
   }();
@@ -122,10 +123,11 @@ void append(std::string& out, char32_t c) {
   } else if (c < 0x800) {
     out += {static_cast<char>(0xC0 | c >> 6), static_cast<char>(0x80 | (c & 63))};
   } else if (c < 0x10000) {
-    out += {static_cast<char>(0xE0 | c >> 12), static_cast<char>(0x80 | (c >> 6 & 63)), static_cast<char>(0x80 | (c & 63))};
-  } else {
-    out += {static_cast<char>(0xF0 | c >> 18), static_cast<char>(0x80 | (c >> 12 & 63)), static_cast<char>(0x80 | (c >> 6 & 63)),
+    out += {static_cast<char>(0xE0 | c >> 12), static_cast<char>(0x80 | (c >> 6 & 63)),
             static_cast<char>(0x80 | (c & 63))};
+  } else {
+    out += {static_cast<char>(0xF0 | c >> 18), static_cast<char>(0x80 | (c >> 12 & 63)),
+            static_cast<char>(0x80 | (c >> 6 & 63)), static_cast<char>(0x80 | (c & 63))};
   }
 }
 
