@@ -282,9 +282,7 @@ void optimizer(ComputePool& pool) {
   if (wanted("first_non_finite_16M")) report("first_non_finite_16M", measure([&](int) { first_non_finite(pool, g.f(), n); }), Type::kF32, 0, 4 * bytes);
 }
 
-}  // namespace
-
-int main(int argc, char** argv) {
+int run(int argc, char** argv) {
   for (int i = 1; i < argc; i += 2) {
     const std::string name = argv[i], value = i + 1 < argc ? argv[i + 1] : "";
     if (name == "--threads") options.threads = std::stoi(value);
@@ -313,4 +311,16 @@ int main(int argc, char** argv) {
   attentions(pool);
   rows_and_vocabulary(pool);
   optimizer(pool);
+  return 0;
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  try {
+    return run(argc, argv);
+  } catch (const std::exception& e) {
+    std::fprintf(stderr, "kernels_bench: %s\n", e.what());
+    return 2;
+  }
 }

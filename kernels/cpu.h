@@ -52,16 +52,18 @@ class PackedMatrix {
   Isa isa() const { return isa_; }               // whose layout; gemm refuses another
 
  private:
-  friend PackedMatrix make_packed(Type, std::int64_t, std::int64_t);
+  friend void reshape(PackedMatrix&, Type, std::int64_t, std::int64_t);
   friend void pack(ComputePool&, const void*, std::int64_t, PackedMatrix&);
   friend void pack_transposed(ComputePool&, const void*, std::int64_t, PackedMatrix&);
   std::int64_t rows_ = 0, depth_ = 0;
   Type type_ = Type::kF32;
   Isa isa_ = Isa::kPortable;
-  std::size_t bytes_ = 0;
+  std::size_t bytes_ = 0, capacity_ = 0;
   std::shared_ptr<std::byte> data_;  // 64-byte aligned; layout by isa()
 };
 PackedMatrix make_packed(Type type, std::int64_t rows, std::int64_t depth);  // allocates, contents undefined
+// Another shape in the same memory where that is large enough; contents undefined.
+void reshape(PackedMatrix&, Type type, std::int64_t rows, std::int64_t depth);
 // From b[rows][ld >= depth] of the matrix's type.
 void pack(ComputePool&, const void* b, std::int64_t ld, PackedMatrix& out);
 // From b[depth][ld >= rows]: packs the transpose, e.g. W[out,in] for dX = dY * W, or X[tokens,in] for dW = dY^T * X.
@@ -78,7 +80,10 @@ struct GemmArgs {
   Type out_type = Type::kF32;
   Store store = Store::kStore;
   const void* bias = nullptr;     // [N], type of B, or null; added in float32 before the store
+  // A's rows go on with zeros up to padded_depth(): they are then read in place, where an odd depth else costs a copy.
+  bool a_padded = false;
 };
+std::int64_t padded_depth(std::int64_t depth);  // the next multiple of 32
 // bf16 products are exact and summed in float32 over k in ascending order (pairs at a time where the CPU does so).
 void gemm(ComputePool&, const GemmArgs&);
 

@@ -32,16 +32,25 @@ std::int64_t panels_per_chunk(const PackedMatrix& b, std::int64_t panels) {
 
 }  // namespace
 
+std::int64_t padded_depth(std::int64_t depth) { return ceil_div(depth, 32) * 32; }
+
 PackedMatrix make_packed(Type type, std::int64_t rows, std::int64_t depth) {
-  R1_CHECK(rows > 0 && depth > 0, "a packed matrix needs rows and depth, got ", rows, " x ", depth);
   PackedMatrix out;
+  reshape(out, type, rows, depth);
+  return out;
+}
+
+void reshape(PackedMatrix& out, Type type, std::int64_t rows, std::int64_t depth) {
+  R1_CHECK(rows > 0 && depth > 0, "a packed matrix needs rows and depth, got ", rows, " x ", depth);
   out.rows_ = rows;
   out.depth_ = depth;
   out.type_ = type;
   out.isa_ = isa();
   out.bytes_ = packed_bytes(table(), type, rows, depth);
+  if (out.bytes_ <= out.capacity_) return;
+  out.data_.reset();
   out.data_ = allocate(out.bytes_);
-  return out;
+  out.capacity_ = out.bytes_;
 }
 
 void pack(ComputePool& pool, const void* b, std::int64_t ld, PackedMatrix& out) {
@@ -70,6 +79,8 @@ void gemm(ComputePool& pool, const GemmArgs& args) {
   const PackedMatrix& b = *args.b;
   R1_CHECK(args.lda >= b.depth() && args.ldc >= b.rows(), "leading dimensions ", args.lda, ", ", args.ldc,
            " are below depth ", b.depth(), " or rows ", b.rows());
+  R1_CHECK(!args.a_padded || args.lda >= padded_depth(b.depth()), "leading dimension ", args.lda, " leaves no room for depth ",
+           b.depth(), " padded to ", padded_depth(b.depth()));
   R1_CHECK(args.store == Store::kStore || args.out_type == Type::kF32, "Store::kAdd needs a float32 output");
   const Table& t = table();
   GemmCall call;
@@ -85,6 +96,7 @@ void gemm(ComputePool& pool, const GemmArgs& args) {
   call.out_type = args.out_type;
   call.add = args.store == Store::kAdd;
   call.bias = static_cast<const std::byte*>(args.bias);
+  call.a_padded = args.a_padded;
 
   // Work items: (panel, block of rows), rows inside, so that one thread reuses a panel from its cache. Rows are cut only
   // where panels alone would leave a thread idle at the end.

@@ -101,6 +101,56 @@ TEST_CASE("gemm agrees with double precision for odd shapes, types and stores") 
   });
 }
 
+TEST_CASE("products of many rows and long sums: zero padded rows are read in place, memory is used again by another shape") {
+  ComputePool pool(2);
+  for_each_isa_and_type([&](Type type) {
+    PackedMatrix b;
+    // 700: rows in more than one group, the last of them short; 1153: several slices of k; odd and even numbers of lines apart.
+    for (const std::int64_t k : {1153, 95, 320}) {
+      for (const std::int64_t extra : {0, 32}) {
+        CAPTURE(k);
+        const std::int64_t m = type == Type::kF32 ? 70 : 700, n = 40, lda = padded_depth(k) + extra;
+        Problem p = make(type, m, n, k, lda - k);
+        for (std::int64_t i = 0; i < m; ++i)
+          for (std::int64_t j = k; j < lda; ++j) p.a.set(i * lda + j, 0);
+        reshape(b, type, n, k);
+        pack(pool, p.b.at(0), k, b);
+        Array c(Type::kF32, m * n), alone(Type::kF32, n);
+        GemmArgs args;
+        args.a = p.a.at(0);
+        args.m = m;
+        args.lda = lda;
+        args.a_padded = true;
+        args.b = &b;
+        args.c = c.at(0);
+        args.ldc = n;
+        gemm(pool, args);
+        double worst = 0;
+        for (std::int64_t i : {std::int64_t{0}, m / 2, m - 1}) {
+          for (std::int64_t j = 0; j < n; ++j) {
+            double magnitude = 0;
+            const double want = expected(p, i, j, &magnitude);
+            worst = std::fmax(worst, std::fabs(c.get(i * n + j) - want) / tolerance(Type::kF32, magnitude));
+          }
+          args.a = p.a.at(i * lda);
+          args.m = 1;
+          args.c = alone.at(0);
+          args.a_padded = false;
+          gemm(pool, args);
+          CHECK(same_bits(alone.at(0), c.at(i * n), static_cast<std::size_t>(n) * 4));
+        }
+        CHECK(worst <= 1.0);
+      }
+    }
+    GemmArgs tight;
+    const Problem p = make(type, 2, 40, 320, 0);
+    Array c(Type::kF32, 80);
+    reshape(b, type, 40, 310);
+    tight.a = p.a.at(0), tight.m = 2, tight.lda = 310, tight.a_padded = true, tight.b = &b, tight.c = c.at(0), tight.ldc = 40;
+    CHECK_THROWS(gemm(pool, tight));
+  });
+}
+
 TEST_CASE("a row of a product has the same bits alone, in every batch size, and with any number of threads") {
   ComputePool one(1), two(2);
   for_each_isa_and_type([&](Type type) {

@@ -8,7 +8,7 @@ constexpr Table make_amx_table() {
   Table t = make_table(Isa::kAmx, amx_trial);
   t.peak = amx_peak;
   t.step_multiple = kTileSteps;
-  t.row_unit = 2 * kAmxRows;
+  t.row_unit = kAmxRows;
   t.gemm_scratch = amx_gemm_scratch;
   t.gemm = amx_gemm;
   t.pack = amx_pack;

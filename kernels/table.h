@@ -20,6 +20,7 @@ struct GemmCall {
   Type type = Type::kF32, out_type = Type::kF32;
   bool add = false;
   const std::byte* bias = nullptr;
+  bool a_padded = false;
 };
 
 struct PackCall {
@@ -64,7 +65,7 @@ struct Table {
   double (*peak)(Type, std::int64_t steps);
 
   // Matrix product. Panels of `panel_columns` columns; within a panel one step (a k of float32, a pair of k of bf16)
-  // holds 4 bytes a column; the number of steps is a multiple of step_multiple.
+  // holds 4 bytes a column; the number of steps is a multiple of step_multiple. The order inside a panel is the set's own.
   std::int64_t panel_columns;
   std::int64_t step_multiple;
   std::int64_t row_unit;  // rows are cut at multiples of this

@@ -1,8 +1,8 @@
 // Inside of Transformer: packed weights, scratch memory, and the passes over layers. Private to model/transformer*.cpp.
 #pragma once
 
-#include <cstdlib>
 #include <memory>
+#include <new>
 #include <vector>
 
 #include "core/error.h"
@@ -10,15 +10,20 @@
 
 namespace r1 {
 
-// Uninitialised 64-byte aligned memory that only grows.
+// Uninitialised 64-byte aligned memory that only grows, on large pages.
 class Buffer {
  public:
   template <class T>
   T* get(std::int64_t n) {
     const std::size_t want = (static_cast<std::size_t>(n) * sizeof(T) + 63) / 64 * 64 + 64;
     if (want > size_) {
-      data_.reset(static_cast<std::byte*>(std::aligned_alloc(64, want)));
-      if (!data_) throw DeviceError(message("out of memory: ", want, " bytes for activations; lower train.tokens_per_micro_batch"));
+      data_.reset();
+      size_ = 0;
+      try {
+        data_ = cpu::allocate(want);
+      } catch (const std::bad_alloc&) {
+        throw DeviceError(message("out of memory: ", want, " bytes for activations; lower train.tokens_per_micro_batch"));
+      }
       size_ = want;
     }
     return reinterpret_cast<T*>(data_.get());
@@ -28,8 +33,7 @@ class Buffer {
   std::size_t size() const { return size_; }
 
  private:
-  struct Free { void operator()(std::byte* p) const { std::free(p); } };
-  std::unique_ptr<std::byte, Free> data_;
+  std::shared_ptr<std::byte> data_;
   std::size_t size_ = 0;
 };
 
@@ -88,7 +92,7 @@ struct Transformer::Impl {
   } pending;
   // backward scratch
   Buffer d_h, d_t, d_attn, d_qkv, d_gate_up, d_act, d_x, dy_transposed, d_logits;
-  cpu::PackedMatrix packed_input;  // of dW products, re-made by shape
+  cpu::PackedMatrix packed_input;  // of dW products
   // KV blocks of a packed batch, one layer
   Buffer kv_arena;
   std::vector<std::vector<std::byte*>> kv_blocks;

@@ -104,11 +104,19 @@ LogprobRows Transformer::forward(const PackedBatch& batch, float temperature, bo
 
 void Transformer::Impl::weight_gradient(const void* dy, std::int64_t n, std::int64_t out, const void* x_rows, std::int64_t in,
                                         float* grad_w) {
-  auto* transposed = dy_transposed.get<std::byte>(n * out * static_cast<std::int64_t>(esize));
-  cpu::transpose(pool, dy, n, out, out, transposed, n, type);
-  if (packed_input.rows() != in || packed_input.depth() != n) packed_input = cpu::make_packed(type, in, n);
+  // Rows of dy^T padded with zeros; an odd number of 64-byte lines apart, so that they spread over the cache's sets.
+  const std::int64_t padded = cpu::padded_depth(n), ld = padded / 32 % 2 == 0 ? padded + 32 : padded;
+  auto* transposed = dy_transposed.get<std::byte>(out * ld * static_cast<std::int64_t>(esize));
+  cpu::transpose(pool, dy, n, out, out, transposed, ld, type);
+  const auto tail = static_cast<std::size_t>(padded - n) * esize;
+  for (std::int64_t i = 0; i < out && tail > 0; ++i) std::memset(transposed + static_cast<std::size_t>(i * ld + n) * esize, 0, tail);
+  cpu::reshape(packed_input, type, in, n);
   cpu::pack_transposed(pool, x_rows, in, packed_input);
-  gemm(transposed, out, n, packed_input, grad_w, cpu::Type::kF32, cpu::Store::kAdd, nullptr, in);
+  cpu::GemmArgs args;
+  args.a = transposed, args.m = out, args.lda = ld, args.a_padded = true;
+  args.b = &packed_input;
+  args.c = grad_w, args.ldc = in, args.store = cpu::Store::kAdd;
+  cpu::gemm(pool, args);
 }
 
 void Transformer::Impl::bias_gradient(const void* dy, std::int64_t n, std::int64_t width, float* grad_b) {

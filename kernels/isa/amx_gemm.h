@@ -9,6 +9,15 @@ namespace r1::cpu::R1_ISA {
 
 inline constexpr i64 kTileSteps = 16;                    // pairs of k in a tile
 inline constexpr i64 kTileRows = 16, kTileColumns = 16;  // of float32 results
+inline constexpr i64 kTileBytes = 1024;
+inline constexpr i64 kAmxRows = 2 * kTileRows;
+
+// The compiler's own tile intrinsics do not tell it which memory they read, so it may drop or delay the stores before
+// them (GCC 12 did, in amx_peak); these do.
+#define R1_TILE_LOAD(t, from, stride) \
+  __asm__ volatile("tileloadd (%0,%1,1), %%tmm" #t ::"r"(from), "r"(static_cast<i64>(stride)) : "memory")
+#define R1_TILE_STORE(t, to, stride) \
+  __asm__ volatile("tilestored %%tmm" #t ", (%0,%1,1)" ::"r"(to), "r"(static_cast<i64>(stride)) : "memory")
 
 struct alignas(64) TileConfig {
   std::uint8_t palette = 1, start_row = 0, reserved[14] = {};
@@ -17,7 +26,7 @@ struct alignas(64) TileConfig {
 };
 static_assert(sizeof(TileConfig) == 64);
 
-// Tiles 0..3: results [2 row halves][2 column halves]; 4, 5: A's halves; 6, 7: B's halves. The second rows may be absent.
+// Tiles 0..3: results [2 row halves][2 columns of tiles]; 4, 5: A's halves; 6, 7: B's. The second rows may be absent.
 R1_INLINE void configure(i64 rows0, i64 rows1) {
   TileConfig c;
   for (int t = 0; t < 8; ++t) {
@@ -27,126 +36,188 @@ R1_INLINE void configure(i64 rows0, i64 rows1) {
   const i64 second = rows1 > 0 ? rows1 : 1;
   c.rows[0] = c.rows[1] = c.rows[4] = static_cast<std::uint8_t>(rows0);
   c.rows[2] = c.rows[3] = c.rows[5] = static_cast<std::uint8_t>(second);
-  _tile_loadconfig(&c);
+  __asm__ volatile("ldtilecfg %0" ::"m"(c));
 }
 
-inline constexpr i64 kAmxRows = 2 * kTileRows;
+// Layout of a bf16 panel: two halves of 32 columns; in a half, for each tile of k, two tiles of B, each whole: so a product
+// reads memory from front to back.
+R1_INLINE i64 amx_offset(i64 steps, i64 step, i64 column) {
+  return column / 32 * steps * 128 + step / kTileSteps * 2 * kTileBytes + column % 32 / kTileColumns * kTileBytes +
+         step % kTileSteps * 64 + column % kTileColumns * 4;
+}
 
-// Results [rows][64 columns], then one block of A rows padded to whole tiles.
+// A product of many rows goes over k in slices, so that a slice of half a panel (18 KiB) and of a block's rows stay in L1;
+// sums wait in memory meanwhile, unchanged. Rows come in groups, so that their sums stay in L2.
+inline constexpr i64 kAmxSliceSteps = 9 * kTileSteps, kAmxGroupRows = 512, kHalfColumns = 32;
+
+// Sums [a group's rows][32 columns], then one block of A rows padded to whole tiles.
 inline std::size_t amx_gemm_scratch(i64 k, i64 rows) {
   const i64 padded = (k + 31) / 32 * 32;
-  const i64 amx_bytes = (rows + kAmxRows) * kPanelColumns * 4 + kAmxRows * padded * 2;
+  const i64 amx_bytes = (min_of(rows, kAmxGroupRows) + kAmxRows) * kHalfColumns * 4 + kAmxRows * padded * 2;
   return static_cast<std::size_t>(max_of(amx_bytes, static_cast<i64>(gemm_scratch(k, rows))));
 }
 
-// Where a block of rows meets a slice of a panel.
+// Where a block of rows meets a slice of half a panel.
 struct AmxWork {
   const byte* a = nullptr;
   i64 a_row_bytes = 0;
   const byte* b = nullptr;
-  i64 tiles = 0;              // along k
-  bool first = true;          // start from 0, else from `results`
-  float* results = nullptr;   // [rows][kPanelColumns]
+  i64 tiles = 0;                // along k
+  const float* from = nullptr;  // partial sums to go on from; null = 0
+  float* to = nullptr;
+  i64 to_row_bytes = 0;         // of both
   const byte* ahead = nullptr;  // what comes next in memory; null = fetch nothing
 };
 
 template <bool kTwo> inline void amx_tile(const AmxWork& w) {
-  constexpr i64 kTileStride = kTileSteps * kStepBytes;  // bytes of B between tiles along k
-  constexpr i64 kRow = kPanelColumns * 4;
-  for (i64 half = 0; half < 2; ++half) {
-    const byte* b = w.b + half * 2 * kTileColumns * 4;
-    float* out = w.results + half * 2 * kTileColumns;
-    float* out1 = out + kTileRows * kPanelColumns;
-    if (w.first) {
-      _tile_zero(0);
-      _tile_zero(1);
-      if constexpr (kTwo) {
-        _tile_zero(2);
-        _tile_zero(3);
-      }
-    } else {
-      _tile_loadd(0, out, kRow);
-      _tile_loadd(1, out + kTileColumns, kRow);
-      if constexpr (kTwo) {
-        _tile_loadd(2, out1, kRow);
-        _tile_loadd(3, out1 + kTileColumns, kRow);
-      }
-    }
-    const byte* ahead = w.ahead == nullptr ? nullptr : w.ahead + half * w.tiles * (kTileStride / 2);
-    for (i64 t = 0; t < w.tiles; ++t) {
-      if (ahead != nullptr)
-        for (i64 line = 0; line < kTileStride / 128; ++line) __builtin_prefetch(ahead + t * (kTileStride / 2) + line * 64, 0, 2);
-      _tile_loadd(4, w.a + t * 64, w.a_row_bytes);
-      _tile_loadd(6, b + t * kTileStride, kStepBytes);
-      _tile_dpbf16ps(0, 4, 6);
-      _tile_loadd(7, b + t * kTileStride + kTileColumns * 4, kStepBytes);
-      _tile_dpbf16ps(1, 4, 7);
-      if constexpr (kTwo) {
-        _tile_loadd(5, w.a + kTileRows * w.a_row_bytes + t * 64, w.a_row_bytes);
-        _tile_dpbf16ps(2, 5, 6);
-        _tile_dpbf16ps(3, 5, 7);
-      }
-    }
-    _tile_stored(0, out, kRow);
-    _tile_stored(1, out + kTileColumns, kRow);
+  const byte* b = w.b;
+  if (w.from == nullptr) {
+    _tile_zero(0);
+    _tile_zero(1);
     if constexpr (kTwo) {
-      _tile_stored(2, out1, kRow);
-      _tile_stored(3, out1 + kTileColumns, kRow);
+      _tile_zero(2);
+      _tile_zero(3);
+    }
+  } else {
+    const byte* from = reinterpret_cast<const byte*>(w.from);
+    R1_TILE_LOAD(0, from, w.to_row_bytes);
+    R1_TILE_LOAD(1, from + 64, w.to_row_bytes);
+    if constexpr (kTwo) {
+      R1_TILE_LOAD(2, from + kTileRows * w.to_row_bytes, w.to_row_bytes);
+      R1_TILE_LOAD(3, from + kTileRows * w.to_row_bytes + 64, w.to_row_bytes);
+    }
+  }
+  const byte* a1 = w.a + kTileRows * w.a_row_bytes;
+  for (i64 t = 0; t < w.tiles; ++t) {
+    if (w.ahead != nullptr)
+      for (i64 line = 0; line < 2 * kTileBytes / 64; ++line)
+        __builtin_prefetch(w.ahead + t * 2 * kTileBytes + line * 64, 0, 2);
+    R1_TILE_LOAD(4, w.a + t * 64, w.a_row_bytes);
+    R1_TILE_LOAD(6, b + t * 2 * kTileBytes, 64);
+    R1_TILE_LOAD(7, b + t * 2 * kTileBytes + kTileBytes, 64);
+    if constexpr (kTwo) R1_TILE_LOAD(5, a1 + t * 64, w.a_row_bytes);
+    _tile_dpbf16ps(0, 4, 6);
+    _tile_dpbf16ps(1, 4, 7);
+    if constexpr (kTwo) {
+      _tile_dpbf16ps(2, 5, 6);
+      _tile_dpbf16ps(3, 5, 7);
+    }
+  }
+  byte* to = reinterpret_cast<byte*>(w.to);
+  R1_TILE_STORE(0, to, w.to_row_bytes);
+  R1_TILE_STORE(1, to + 64, w.to_row_bytes);
+  if constexpr (kTwo) {
+    R1_TILE_STORE(2, to + kTileRows * w.to_row_bytes, w.to_row_bytes);
+    R1_TILE_STORE(3, to + kTileRows * w.to_row_bytes + 64, w.to_row_bytes);
+  }
+}
+
+// One half of one panel for one group of rows.
+struct AmxHalf {
+  const byte* b = nullptr;
+  i64 steps = 0, slice = 0, column = 0;
+  bool fetch = false;     // what follows this half in memory
+  bool straight = false;  // sums go where the results belong
+  float* sums = nullptr;
+  byte* rows_copy = nullptr;
+};
+
+inline void amx_half(const GemmCall& g, const AmxHalf& h, i64 row_begin, i64 row_end) {
+  const bool copy = g.k % 32 != 0 && !g.a_padded;  // the last tile would reach beyond the rows
+  i64 configured0 = -1, configured1 = -1;
+  for (i64 s0 = 0; s0 < h.steps; s0 += h.slice) {
+    const i64 here = min_of(h.slice, h.steps - s0);
+    for (i64 row = row_begin; row < row_end; row += kAmxRows) {
+      const i64 rows = min_of(kAmxRows, row_end - row), rows0 = min_of(rows, kTileRows), rows1 = rows - rows0;
+      if (rows0 != configured0 || rows1 != configured1) {
+        configure(rows0, rows1);
+        configured0 = rows0;
+        configured1 = rows1;
+      }
+      AmxWork w;
+      w.a_row_bytes = g.lda * 2;
+      w.a = g.a + row * w.a_row_bytes + s0 * 4;
+      if (copy) {
+        for (i64 r = 0; r < rows; ++r) {
+          prepare_a_row<OpBf16>(reinterpret_cast<const bf16*>(w.a + r * w.a_row_bytes), min_of(g.k - 2 * s0, 2 * here), here,
+                                h.rows_copy + r * here * 4);
+        }
+        w.a = h.rows_copy;
+        w.a_row_bytes = here * 4;
+      }
+      w.b = h.b + s0 * 128;
+      w.tiles = here / kTileSteps;
+      w.to = h.straight ? reinterpret_cast<float*>(g.c) + row * g.ldc + h.column : h.sums + (row - row_begin) * kHalfColumns;
+      w.to_row_bytes = h.straight ? g.ldc * 4 : kHalfColumns * 4;
+      w.from = s0 == 0 ? nullptr : w.to;
+      w.ahead = h.fetch && row == row_begin ? w.b + h.steps * 128 : nullptr;
+      if (rows1 > 0) amx_tile<true>(w);
+      else amx_tile<false>(w);
+      if (h.straight || s0 + here < h.steps) continue;
+      for (i64 r = 0; r < rows; ++r)
+        for (i64 j = 0; j < kHalfColumns; j += W) finish_vector(g, row + r, h.column + j, load(w.to + r * kHalfColumns + j));
     }
   }
 }
 
 inline void amx_gemm(const GemmCall& g, i64 panel_begin, i64 panel_end, i64 row_begin, i64 row_end, byte* scratch) {
   if (g.type == Type::kF32) return gemm(g, panel_begin, panel_end, row_begin, row_end, scratch);
-  const i64 steps = padded_steps(g.type, g.k, kTileSteps), all_rows = row_end - row_begin;
-  float* results = f32(scratch);
-  byte* rows_copy = scratch + (all_rows + kAmxRows) * kPanelColumns * 4;
-  const bool copy = g.k % 32 != 0;  // the last tile would reach beyond the rows
-  const i64 slice = all_rows > kAmxRows && steps > 2 * kSliceSteps ? kSliceSteps : steps;
-  static_assert(kSliceSteps % kTileSteps == 0);
-  i64 configured0 = -1, configured1 = -1;
-  for (i64 panel = panel_begin; panel < panel_end; ++panel) {
-    for (i64 s0 = 0; s0 < steps; s0 += slice) {
-      const i64 here = min_of(slice, steps - s0);
-      for (i64 row = row_begin; row < row_end; row += kAmxRows) {
-        const i64 rows = min_of(kAmxRows, row_end - row), rows0 = min_of(rows, kTileRows), rows1 = rows - rows0;
-        if (rows0 != configured0 || rows1 != configured1) {
-          configure(rows0, rows1);
-          configured0 = rows0;
-          configured1 = rows1;
-        }
-        AmxWork w;
-        w.a_row_bytes = g.lda * 2;
-        w.a = g.a + row * w.a_row_bytes + s0 * 4;
-        if (copy) {
-          for (i64 r = 0; r < rows; ++r) {
-            prepare_a_row<OpBf16>(reinterpret_cast<const bf16*>(w.a + r * w.a_row_bytes), min_of(g.k - 2 * s0, 2 * here), here,
-                                  rows_copy + r * here * 4);
-          }
-          w.a = rows_copy;
-          w.a_row_bytes = here * 4;
-        }
-        w.b = g.b + (panel * steps + s0) * kStepBytes;
-        w.tiles = here / kTileSteps;
-        w.first = s0 == 0;
-        w.results = results + (row - row_begin) * kPanelColumns;
-        const bool more = panel + 1 < panel_end || s0 + here < steps;
-        if (row == row_begin && more) w.ahead = w.b + here * kStepBytes;
-        if (rows1 > 0) amx_tile<true>(w);
-        else amx_tile<false>(w);
-        if (s0 + here < steps) continue;
-        for (i64 r = 0; r < rows; ++r)
-          for (int j = 0; j < kPanelVectors; ++j)
-            finish_vector(g, row + r, panel * kPanelColumns + j * W, load(w.results + r * kPanelColumns + j * W));
-      }
+  AmxHalf h;
+  h.steps = padded_steps(g.type, g.k, kTileSteps);
+  // Slices pay where rows are many and lie in many different sets of L1.
+  const bool spread = g.lda * 2 / 64 % 8 != 0;
+  h.slice = spread && row_end - row_begin > 2 * kAmxRows ? kAmxSliceSteps : h.steps;
+  h.sums = f32(scratch);
+  h.rows_copy = scratch + (min_of(row_end - row_begin, kAmxGroupRows) + kAmxRows) * kHalfColumns * 4;
+  const bool plain = g.out_type == Type::kF32 && !g.add && g.bias == nullptr;
+  for (i64 half = 2 * panel_begin; half < 2 * panel_end; ++half) {
+    h.b = g.b + half * h.steps * (kStepBytes / 2);
+    h.column = half * kHalfColumns;
+    if (h.column >= g.n) break;
+    h.straight = plain && h.column + kHalfColumns <= g.n;
+    for (i64 row = row_begin; row < row_end; row += kAmxGroupRows) {
+      h.fetch = row == row_begin && half + 1 < 2 * panel_end;
+      amx_half(g, h, row, min_of(row_end, row + kAmxGroupRows));
     }
   }
   _tile_release();
 }
 
-R1_INLINE i64 amx_multiple(const PackCall& c) { return c.type == Type::kBF16 ? kTileSteps : 1; }
-inline void amx_pack(const PackCall& c, i64 begin, i64 end) { pack_multiple(c, begin, end, amx_multiple(c)); }
-inline void amx_pack_transposed(const PackCall& c, i64 begin, i64 end) { pack_transposed_multiple(c, begin, end, amx_multiple(c)); }
+inline void amx_pack(const PackCall& c, i64 panel_begin, i64 panel_end) {
+  if (c.type == Type::kF32) return pack(c, panel_begin, panel_end);
+  const i64 steps = padded_steps(c.type, c.k, kTileSteps), whole_steps = c.k / 2 / kTileSteps * kTileSteps;
+  for (i64 panel = panel_begin; panel < panel_end; ++panel) {
+    byte* out = c.out + panel * steps * kStepBytes;
+    const i64 n0 = panel * kPanelColumns;
+    const i64 whole_columns = max_of(0, min_of(c.n - n0, kPanelColumns)) / kTileColumns * kTileColumns;
+    for (i64 j = 0; j < whole_columns; j += kTileColumns)
+      for (i64 s = 0; s < whole_steps; s += kTileSteps)
+        transpose_block(c.b + (n0 + j) * c.ld * 2 + s * 4, c.ld * 2, out + amx_offset(steps, s, j), 64);
+    for (i64 s = 0; s < steps; ++s) {
+      for (i64 j = s < whole_steps ? whole_columns : 0; j < kPanelColumns; ++j) {
+        const std::uint32_t w = packed_word(c, n0 + j, s);
+        __builtin_memcpy(out + amx_offset(steps, s, j), &w, 4);
+      }
+    }
+  }
+}
+
+inline void amx_pack_transposed(const PackCall& c, i64 panel_begin, i64 panel_end) {
+  if (c.type == Type::kF32) return pack_transposed(c, panel_begin, panel_end);
+  const i64 steps = padded_steps(c.type, c.k, kTileSteps);
+  constexpr i64 kTogether = 8;  // panels: whole lines of the rows are read once, in long runs
+  for (i64 first = panel_begin; first < panel_end; first += kTogether) {
+    const i64 last = min_of(panel_end, first + kTogether);
+    for (i64 s = 0; s < steps; ++s) {
+      for (i64 panel = first; panel < last; ++panel) {
+        alignas(64) byte line[kStepBytes];
+        pack_transposed_step(c, s, panel * kPanelColumns, line);
+        for (i64 j = 0; j < kPanelColumns; j += kTileColumns)
+          __builtin_memcpy(c.out + panel * steps * kStepBytes + amx_offset(steps, s, j), line + j * 4, 64);
+      }
+    }
+  }
+}
 
 // A whole product on tiles, checked: some machines announce AMX and then fault or lack the tile state.
 inline bool amx_trial() {
@@ -158,10 +229,10 @@ inline bool amx_trial() {
   }
   configure(16, 16);
   _tile_zero(0);
-  _tile_loadd(4, a, 64);
-  _tile_loadd(6, b, 64);
+  R1_TILE_LOAD(4, a, 64);
+  R1_TILE_LOAD(6, b, 64);
   _tile_dpbf16ps(0, 4, 6);
-  _tile_stored(0, c, 64);
+  R1_TILE_STORE(0, c, 64);
   _tile_release();
   for (float v : c)
     if (v != 64.f) return false;

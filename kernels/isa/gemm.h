@@ -90,7 +90,7 @@ inline void gemm_range(const GemmCall& g, i64 panel_begin, i64 panel_end, i64 ro
   const i64 steps = steps_of(g.type, g.k);
   const i64 panel_bytes = padded_steps(g.type, g.k, step_multiple) * kStepBytes;
   // bf16 rows go straight from memory unless the Op wants them widened or the last pair would reach beyond the row.
-  const bool prepare = g.type == Type::kBF16 && (Op::kABytes == 8 || g.k % 2 != 0);
+  const bool prepare = g.type == Type::kBF16 && (Op::kABytes == 8 || (g.k % 2 != 0 && !g.a_padded));
   float* partial = f32(scratch + (kMaxTileRows * (g.k + 1) * 4 + 63) / 64 * 64);
   const i64 row_tiles = (row_end - row_begin + Op::kRows - 1) / Op::kRows;
   const i64 slice = row_tiles > 1 && steps > 2 * kSliceSteps ? kSliceSteps : steps;
