@@ -28,6 +28,9 @@ using Clock = std::chrono::steady_clock;
 
 // Longer than the gap between two loops of one layer, shorter than a wake-up of a sleeping thread costs.
 constexpr auto kSpin = std::chrono::microseconds(20);
+// After that a waiting thread offers its core to others for so long before it sleeps: the serial parts of a decode step are
+// about as long, and a sleeper costs the next loop a wake-up. A core that others want is theirs at once.
+constexpr auto kYield = std::chrono::microseconds(200);
 // Waking a sleeping thread costs the caller about this much (measured 17-39 us in a virtual machine, 3-5 us without).
 constexpr auto kWakeCost = std::chrono::microseconds(20);
 // More chunks than threads, so that a thread that is late or was preempted leaves its share to the others.
@@ -47,17 +50,18 @@ void cpu_relax() {
 #endif
 }
 
-// Polls `ready` for at most kSpin. The clock is read only every few polls: it costs as much as a pause.
+// Polls `ready` for at most kSpin + kYield. The clock is read only every few polls: it costs as much as a pause.
 template <class Ready>
 bool spin_until(Ready ready) {
   if (ready()) return true;
-  const auto end = Clock::now() + kSpin;
-  do {
+  const auto start = Clock::now();
+  for (auto waited = Clock::duration{}; waited < kSpin + kYield; waited = Clock::now() - start) {
+    if (waited >= kSpin) sched_yield();
     for (int i = 0; i < 16; ++i) {
       cpu_relax();
       if (ready()) return true;
     }
-  } while (Clock::now() < end);
+  }
   return false;
 }
 
@@ -164,7 +168,7 @@ struct ComputePool::State {
 
   // True once the time that help would have saved is worth a wake-up: a long loop at once, short ones after a few.
   bool worth_waking(Clock::time_point start, Clock::duration rest) {
-    if (start - alone_end > kSpin) alone = {};  // the workers would have gone to sleep again in between
+    if (start - alone_end > kSpin + kYield) alone = {};  // the workers would have gone to sleep again in between
     alone += rest;
     if (alone < kWakeCost) return false;
     alone = {};

@@ -69,7 +69,7 @@ void write_kv(ComputePool& pool, const AttentionShape& shape, const void* k, con
   check(shape);
   const Table& t = table();
   const WriteKvCall call{shape, static_cast<const std::byte*>(k), static_cast<const std::byte*>(v), ld, rows, layer_offset};
-  pool.parallel_for(m, std::max<std::int64_t>(1, 8192 / (shape.kv_heads * shape.head_dim)),
+  pool.parallel_for(m, std::max<std::int64_t>(1, 2048 / (shape.kv_heads * shape.head_dim)),
                     [&](std::int64_t begin, std::int64_t end) { t.write_kv(call, begin, end); });
 }
 

@@ -82,6 +82,9 @@ struct GemmArgs {
   const void* bias = nullptr;     // [N], type of B, or null; added in float32 before the store
   // A's rows go on with zeros up to padded_depth(): they are then read in place, where an odd depth else costs a copy.
   bool a_padded = false;
+  // A part of B: columns [n_first, n_first + n_count) of C, summed over [k_first, k_first + k_count) only; A, C and bias then
+  // begin there. n_first is a multiple of 64, k_first of 32, and k_count too unless it reaches the end; -1 = to the end.
+  std::int64_t n_first = 0, n_count = -1, k_first = 0, k_count = -1;
 };
 std::int64_t padded_depth(std::int64_t depth);  // the next multiple of 32
 // bf16 products are exact and summed in float32 over k in ascending order (pairs at a time where the CPU does so).
@@ -176,7 +179,8 @@ struct Sampled {
 Sampled sample_row(const float* logits, std::int64_t v, const SamplingArgs&);
 
 // d_logits of loss terms c1 * ln p(target) + c2 * entropy, for the row: d_logits[j] = (c1 (1[j = target] - p_j)
-// - c2 p_j (ln p_j + H)) / temperature, stored as `type`.
+// - c2 p_j (ln p_j + H)) / temperature, stored as `type`. `logits` may be a part of a row: the statistics are those of the
+// whole one, `target` counts from the part's beginning and may lie outside.
 void row_logprob_backward(const float* logits, std::int64_t v, const RowStats&, std::int64_t target, float temperature,
                           float c1, float c2, void* d_logits, Type type);
 

@@ -77,19 +77,27 @@ void gemm(ComputePool& pool, const GemmArgs& args) {
   R1_CHECK(args.b != nullptr, "gemm without B");
   check_packed(*args.b);
   const PackedMatrix& b = *args.b;
-  R1_CHECK(args.lda >= b.depth() && args.ldc >= b.rows(), "leading dimensions ", args.lda, ", ", args.ldc,
-           " are below depth ", b.depth(), " or rows ", b.rows());
-  R1_CHECK(!args.a_padded || args.lda >= padded_depth(b.depth()), "leading dimension ", args.lda, " leaves no room for depth ",
-           b.depth(), " padded to ", padded_depth(b.depth()));
-  R1_CHECK(args.store == Store::kStore || args.out_type == Type::kF32, "Store::kAdd needs a float32 output");
   const Table& t = table();
+  const std::int64_t k = args.k_count < 0 ? b.depth() - args.k_first : args.k_count;
+  const std::int64_t n = args.n_count < 0 ? b.rows() - args.n_first : args.n_count;
+  R1_CHECK(args.n_first >= 0 && args.n_first % 64 == 0 && n > 0 && args.n_first + n <= b.rows() && args.k_first >= 0 &&
+               args.k_first % 32 == 0 && k > 0 && args.k_first + k <= b.depth() &&
+               (k % 32 == 0 || args.k_first + k == b.depth()),
+           "columns ", args.n_first, " + ", n, " and depth ", args.k_first, " + ", k, " of a matrix of ", b.rows(), " x ", b.depth());
+  R1_CHECK(args.lda >= k && args.ldc >= n, "leading dimensions ", args.lda, ", ", args.ldc, " are below depth ", k, " or rows ", n);
+  R1_CHECK(!args.a_padded || args.lda >= padded_depth(k), "leading dimension ", args.lda, " leaves no room for depth ", k,
+           " padded to ", padded_depth(k));
+  R1_CHECK(args.store == Store::kStore || args.out_type == Type::kF32, "Store::kAdd needs a float32 output");
   GemmCall call;
   call.a = static_cast<const std::byte*>(args.a);
   call.m = args.m;
   call.lda = args.lda;
-  call.k = b.depth();
-  call.n = b.rows();
-  call.b = static_cast<const std::byte*>(b.data());
+  call.k = k;
+  call.n = n;
+  call.b_k = b.depth();
+  call.k_first = args.k_first;
+  call.b = static_cast<const std::byte*>(b.data()) +
+           static_cast<std::size_t>(args.n_first / t.panel_columns) * packed_bytes(t, b.type(), t.panel_columns, b.depth());
   call.c = static_cast<std::byte*>(args.c);
   call.ldc = args.ldc;
   call.type = b.type();
@@ -108,7 +116,7 @@ void gemm(ComputePool& pool, const GemmArgs& args) {
   }
   const std::int64_t row_blocks = ceil_div(call.m, row_block);
   const double flop_ns = 2.0 * static_cast<double>(call.k * t.panel_columns * std::min(call.m, row_block)) / 100.0;
-  const double byte_ns = static_cast<double>(b.bytes()) / static_cast<double>(panels) / 20.0;
+  const double byte_ns = static_cast<double>(packed_bytes(t, b.type(), t.panel_columns, k)) / 20.0;
   const std::int64_t grain = std::max<std::int64_t>(1, static_cast<std::int64_t>(kChunkNs / std::max(flop_ns, byte_ns)));
   const std::size_t scratch_bytes = t.gemm_scratch(call.k, row_block);
   pool.parallel_for(panels * row_blocks, grain, [&](std::int64_t begin, std::int64_t end) {

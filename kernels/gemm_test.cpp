@@ -101,6 +101,43 @@ TEST_CASE("gemm agrees with double precision for odd shapes, types and stores") 
   });
 }
 
+TEST_CASE("a part of B: some of its columns, some of its depth") {
+  ComputePool pool(2);
+  for_each_isa_and_type([&](Type type) {
+    const std::int64_t m = 37, n = 200, k = 151;
+    const Problem p = make(type, m, n, k, 9);
+    const PackedMatrix b = packed(pool, p);
+    const Array all = product(pool, p, b, 0, m, Type::kF32);
+    Array columns(Type::kF32, m * 70), sums(Type::kF32, m * n);
+    GemmArgs args;
+    args.a = p.a.at(0), args.m = m, args.lda = p.lda, args.b = &b;
+    args.n_first = 64, args.n_count = 70;
+    args.c = columns.at(0), args.ldc = 70;
+    gemm(pool, args);
+    for (std::int64_t i = 0; i < m; ++i) CHECK(same_bits(columns.at(i * 70), all.at(i * n + 64), 70 * 4));
+
+    args.n_first = 0, args.n_count = -1, args.c = sums.at(0), args.ldc = n;
+    for (const std::int64_t first : {0, 64, 128}) {
+      args.a = p.a.at(first), args.k_first = first, args.k_count = first == 128 ? -1 : 64;
+      args.store = first == 0 ? Store::kStore : Store::kAdd;
+      gemm(pool, args);
+    }
+    double worst = 0;
+    for (std::int64_t i = 0; i < m * n; ++i) {
+      double magnitude = 0;
+      const double want = expected(p, i / n, i % n, &magnitude);
+      worst = std::fmax(worst, std::fabs(sums.get(i) - want) / tolerance(Type::kF32, magnitude));
+    }
+    CHECK(worst <= 1.0);
+    args.k_first = 16;
+    CHECK_THROWS(gemm(pool, args));
+    args.k_first = 0, args.k_count = 40;
+    CHECK_THROWS(gemm(pool, args));
+    args.k_count = -1, args.n_first = 192, args.n_count = 9;
+    CHECK_THROWS(gemm(pool, args));
+  });
+}
+
 TEST_CASE("products of many rows and long sums: zero padded rows are read in place, memory is used again by another shape") {
   ComputePool pool(2);
   for_each_isa_and_type([&](Type type) {

@@ -14,7 +14,8 @@ namespace r1::cpu {
 struct GemmCall {
   const std::byte* a = nullptr;
   std::int64_t m = 0, lda = 0, k = 0, n = 0;  // lda, ldc in elements
-  const std::byte* b = nullptr;               // panels
+  const std::byte* b = nullptr;               // panels, from the first column on
+  std::int64_t b_k = 0, k_first = 0;          // depth of the panels, and where in it the k begin
   std::byte* c = nullptr;
   std::int64_t ldc = 0;
   Type type = Type::kF32, out_type = Type::kF32;

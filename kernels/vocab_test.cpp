@@ -119,6 +119,12 @@ TEST_CASE("the gradient of log-probability and entropy is the derivative") {
       }
       CHECK(std::fabs(d.get(j) - want) < (type == Type::kBF16 ? 4e-3 : 1e-3) * (std::fabs(want) + 0.1));
     }
+    for (const std::int64_t first : {0, 16, 32}) {  // the same in parts, of which one holds the target
+      const std::int64_t count = std::min<std::int64_t>(16, v - first);
+      Array part(type, count);
+      row_logprob_backward(logits.data() + first, count, s, target - first, temperature, c1, c2, part.at(0), type);
+      CHECK(same_bits(part.at(0), d.at(first), static_cast<std::size_t>(count) * (type == Type::kBF16 ? 2 : 4)));
+    }
   });
 }
 

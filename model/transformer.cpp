@@ -109,6 +109,14 @@ void Transformer::Impl::gemm(const void* a, std::int64_t m, std::int64_t lda, co
   cpu::gemm(pool, args);
 }
 
+void Transformer::Impl::copy_rows(float* to, const float* from, std::int64_t elements) {
+  constexpr std::int64_t kPiece = 1 << 14;
+  pool.parallel_for((elements + kPiece - 1) / kPiece, 1, [&](std::int64_t begin, std::int64_t end) {
+    const std::int64_t first = begin * kPiece, last = std::min(elements, end * kPiece);
+    std::memcpy(to + first, from + first, static_cast<std::size_t>(last - first) * 4);
+  });
+}
+
 void Transformer::Impl::embed_rows(const TokenId* tokens, std::int64_t n, float* out) {
   const std::byte* table = w(embed);
   pool.parallel_for(n, 16, [&](std::int64_t begin, std::int64_t end) {
@@ -130,7 +138,7 @@ void Transformer::Impl::layer_forward(std::int64_t l, std::int64_t n, float* h_r
   const LayerWeights& lw = layers[static_cast<std::size_t>(l)];
   const auto bytes = [&](std::int64_t width) { return n * width * static_cast<std::int64_t>(esize); };
   auto* xb = x.get<std::byte>(bytes(D));
-  if (keep) std::memcpy(a.h_in.get<float>(n * D), h_rows, static_cast<std::size_t>(n * D) * 4);
+  if (keep) copy_rows(a.h_in.get<float>(n * D), h_rows, n * D);
   cpu::rms_norm(pool, h_rows, n, D, w(lw.input_norm), config.rms_norm_eps, xb, type, keep ? a.rstd_in.get<float>(n) : nullptr);
 
   auto* qkv = a.qkv.get<std::byte>(bytes(qkv_width));
@@ -164,7 +172,7 @@ void Transformer::Impl::layer_forward(std::int64_t l, std::int64_t n, float* h_r
   cpu::attention(pool, shape, qkv, qkv_width, plan.rows.data(), n, layer_offset, attn, q_width, keep ? a.lse.get<float>(n * H) : nullptr);
   gemm(attn, n, q_width, lw.o_p, h_rows, cpu::Type::kF32, cpu::Store::kAdd, lw.o_bias ? w(lw.o_bias) : nullptr);
 
-  if (keep) std::memcpy(a.h_mid.get<float>(n * D), h_rows, static_cast<std::size_t>(n * D) * 4);
+  if (keep) copy_rows(a.h_mid.get<float>(n * D), h_rows, n * D);
   cpu::rms_norm(pool, h_rows, n, D, w(lw.post_norm), config.rms_norm_eps, xb, type, keep ? a.rstd_mid.get<float>(n) : nullptr);
   auto* gate_up = a.gate_up.get<std::byte>(bytes(2 * F));
   gemm(xb, n, D, lw.gate_up_p, gate_up, type, cpu::Store::kStore, lw.gate_bias ? w(lw.gate_bias) : nullptr);

@@ -91,7 +91,7 @@ struct Transformer::Impl {
     Buffer h_out;  // [N][D] float32 after the last layer
   } pending;
   // backward scratch
-  Buffer d_h, d_t, d_attn, d_qkv, d_gate_up, d_act, d_x, dy_transposed, d_logits;
+  Buffer d_h, d_t, d_attn, d_qkv, d_gate_up, d_act, d_x, d_x_sum, dy_transposed, d_logits;
   cpu::PackedMatrix packed_input;  // of dW products
   // KV blocks of a packed batch, one layer
   Buffer kv_arena;
@@ -131,8 +131,10 @@ struct Transformer::Impl {
 
   void gemm(const void* a, std::int64_t m, std::int64_t lda, const cpu::PackedMatrix& b, void* c, cpu::Type out,
             cpu::Store store_mode, const void* bias = nullptr, std::int64_t ldc = -1);
-  // grad_w [out][in] += dy[n][out]^T x[n][in]
-  void weight_gradient(const void* dy, std::int64_t n, std::int64_t out, const void* x, std::int64_t in, float* grad_w);
+  // grad_w [out][in] += dy[n][ld_dy]^T x[n][in], the first `out` columns of dy; x is what pack_input() took last.
+  void pack_input(const void* x, std::int64_t n, std::int64_t in);
+  void weight_gradient(const void* dy, std::int64_t ld_dy, std::int64_t out, float* grad_w);
+  void copy_rows(float* to, const float* from, std::int64_t elements);  // by all threads
   void bias_gradient(const void* dy, std::int64_t n, std::int64_t width, float* grad_b);
 };
 

@@ -7,7 +7,16 @@
 namespace r1 {
 
 namespace {
-constexpr std::int64_t kHeadChunk = 256;  // rows of the LM head's backward at a time: [kHeadChunk][V]
+// Columns of the vocabulary that the LM head's backward pass holds at a time: [N][kHeadColumns]. All rows together, so that
+// each part of the weight's gradient is written once.
+constexpr std::int64_t kHeadColumns = 2048;
+
+// Elements between rows that a product reads: padded with zeros, an odd number of 64-byte lines (bf16) apart, so that the
+// rows spread over the cache's sets.
+std::int64_t spread_ld(std::int64_t width) {
+  const std::int64_t padded = cpu::padded_depth(width);
+  return padded / 32 % 2 == 0 ? padded + 32 : padded;
+}
 }
 
 void Transformer::Impl::check_batch(const PackedBatch& batch) const {
@@ -102,16 +111,17 @@ LogprobRows Transformer::forward(const PackedBatch& batch, float temperature, bo
   return m.logprob_rows(batch, h, temperature, want_entropies, &m.pending.stats);
 }
 
-void Transformer::Impl::weight_gradient(const void* dy, std::int64_t n, std::int64_t out, const void* x_rows, std::int64_t in,
-                                        float* grad_w) {
-  // Rows of dy^T padded with zeros; an odd number of 64-byte lines apart, so that they spread over the cache's sets.
-  const std::int64_t padded = cpu::padded_depth(n), ld = padded / 32 % 2 == 0 ? padded + 32 : padded;
-  auto* transposed = dy_transposed.get<std::byte>(out * ld * static_cast<std::int64_t>(esize));
-  cpu::transpose(pool, dy, n, out, out, transposed, ld, type);
-  const auto tail = static_cast<std::size_t>(padded - n) * esize;
-  for (std::int64_t i = 0; i < out && tail > 0; ++i) std::memset(transposed + static_cast<std::size_t>(i * ld + n) * esize, 0, tail);
+void Transformer::Impl::pack_input(const void* x_rows, std::int64_t n, std::int64_t in) {
   cpu::reshape(packed_input, type, in, n);
   cpu::pack_transposed(pool, x_rows, in, packed_input);
+}
+
+void Transformer::Impl::weight_gradient(const void* dy, std::int64_t ld_dy, std::int64_t out, float* grad_w) {
+  const std::int64_t n = packed_input.depth(), in = packed_input.rows(), ld = spread_ld(n);
+  auto* transposed = dy_transposed.get<std::byte>(out * ld * static_cast<std::int64_t>(esize));
+  cpu::transpose(pool, dy, n, out, ld_dy, transposed, ld, type);
+  const auto tail = static_cast<std::size_t>(cpu::padded_depth(n) - n) * esize;
+  for (std::int64_t i = 0; i < out && tail > 0; ++i) std::memset(transposed + static_cast<std::size_t>(i * ld + n) * esize, 0, tail);
   cpu::GemmArgs args;
   args.a = transposed, args.m = out, args.lda = ld, args.a_padded = true;
   args.b = &packed_input;
@@ -145,14 +155,16 @@ void Transformer::Impl::layer_backward(std::int64_t l, std::int64_t n, float* dh
   const void* dy = cast_dh();
   auto* inner = act.get<std::byte>(bytes(F));
   cpu::swiglu(pool, a.gate_up.data(), n, F, inner, type);
-  weight_gradient(dy, n, D, inner, F, g(lw.down));
+  pack_input(inner, n, F);
+  weight_gradient(dy, D, D, g(lw.down));
   if (lw.down_bias) bias_gradient(dy, n, D, g(lw.down_bias));
   auto* da = d_act.get<std::byte>(bytes(F));
   gemm(dy, n, D, lw.down_pt, da, type, cpu::Store::kStore);
   auto* dgu = d_gate_up.get<std::byte>(bytes(2 * F));
   cpu::swiglu_backward(pool, a.gate_up.data(), da, n, F, dgu, type);
   cpu::rms_norm(pool, a.h_mid.as<float>(), n, D, w(lw.post_norm), config.rms_norm_eps, xb, type, nullptr);
-  weight_gradient(dgu, n, 2 * F, xb, D, g(lw.gate));
+  pack_input(xb, n, D);
+  weight_gradient(dgu, 2 * F, 2 * F, g(lw.gate));
   if (lw.gate_bias) bias_gradient(dgu, n, 2 * F, g(lw.gate_bias));
   auto* dx = d_x.get<std::byte>(bytes(D));
   gemm(dgu, n, 2 * F, lw.gate_up_pt, dx, type, cpu::Store::kStore);
@@ -160,7 +172,8 @@ void Transformer::Impl::layer_backward(std::int64_t l, std::int64_t n, float* dh
 
   // Attention: h_mid = h_in + o(attention(q, k, v))
   dy = cast_dh();
-  weight_gradient(dy, n, D, a.attn.data(), q_width, g(lw.o));
+  pack_input(a.attn.data(), n, q_width);
+  weight_gradient(dy, D, D, g(lw.o));
   if (lw.o_bias) bias_gradient(dy, n, D, g(lw.o_bias));
   auto* dattn = d_attn.get<std::byte>(bytes(q_width));
   gemm(dy, n, D, lw.o_pt, dattn, type, cpu::Store::kStore);
@@ -179,7 +192,8 @@ void Transformer::Impl::layer_backward(std::int64_t l, std::int64_t n, float* dh
                                  type, n, KV, hd, dqkv + k_at, qkv_width, g(lw.k_norm));
   }
   cpu::rms_norm(pool, a.h_in.as<float>(), n, D, w(lw.input_norm), config.rms_norm_eps, xb, type, nullptr);
-  weight_gradient(dqkv, n, qkv_width, xb, D, g(lw.q));
+  pack_input(xb, n, D);
+  weight_gradient(dqkv, qkv_width, qkv_width, g(lw.q));
   if (lw.q_bias) bias_gradient(dqkv, n, qkv_width, g(lw.q_bias));
   gemm(dqkv, n, qkv_width, lw.qkv_pt, dx, type, cpu::Store::kStore);
   cpu::rms_norm_backward(pool, a.h_in.as<float>(), w(lw.input_norm), a.rstd_in.as<float>(), dx, type, n, D, dh, g(lw.input_norm));
@@ -193,24 +207,39 @@ void Transformer::Impl::head_backward(const PackedBatch& batch, const float* h_r
   Buffer d_rows;  // gradient of the gathered residual rows
   float* dg = d_rows.get<float>(m * D);
   std::memset(dg, 0, static_cast<std::size_t>(m * D) * 4);
-  auto* dx = d_x.get<std::byte>(m * D * static_cast<std::int64_t>(esize));
-  for (std::int64_t begin = 0; begin < m; begin += kHeadChunk) {
-    const std::int64_t c = std::min(kHeadChunk, m - begin);
-    const std::byte* xc = gathered_x.data() + static_cast<std::size_t>(begin * D) * esize;
-    float* z = logits.get<float>(c * V);
-    gemm(xc, c, D, head_p, z, cpu::Type::kF32, cpu::Store::kStore);
-    auto* dz = d_logits.get<std::byte>(c * V * static_cast<std::int64_t>(esize));
-    pool.parallel_for(c, 1, [&](std::int64_t b, std::int64_t e) {
+  float* dx_sum = d_x_sum.get<float>(m * D);
+  const std::byte* rows = gathered_x.data();
+  pack_input(rows, m, D);
+  for (std::int64_t first = 0; first < V; first += kHeadColumns) {
+    const std::int64_t c = std::min(kHeadColumns, V - first), ld = spread_ld(c);
+    const std::int64_t real = std::clamp<std::int64_t>(vocab_limit - first, 0, c);
+    float* z = logits.get<float>(m * c);
+    cpu::GemmArgs forward;
+    forward.a = rows, forward.m = m, forward.lda = D;
+    forward.b = &head_p, forward.n_first = first, forward.n_count = c;
+    forward.c = z, forward.ldc = c;
+    cpu::gemm(pool, forward);
+    auto* dz = d_logits.get<std::byte>(m * ld * static_cast<std::int64_t>(esize));
+    pool.parallel_for(m, 4, [&](std::int64_t b, std::int64_t e) {
       for (std::int64_t i = b; i < e; ++i) {
-        const auto u = static_cast<std::size_t>(begin + i);
-        std::byte* row = dz + static_cast<std::size_t>(i * V) * esize;
-        cpu::row_logprob_backward(z + i * V, vocab_limit, pending.stats[u], batch.targets[u], pending.temperature, d_logprobs[u],
+        const auto u = static_cast<std::size_t>(i);
+        std::byte* row = dz + static_cast<std::size_t>(i * ld) * esize;
+        cpu::row_logprob_backward(z + i * c, real, pending.stats[u], batch.targets[u] - first, pending.temperature, d_logprobs[u],
                                   d_entropies.empty() ? 0.f : d_entropies[u], row, type);
-        std::memset(row + static_cast<std::size_t>(vocab_limit) * esize, 0, static_cast<std::size_t>(V - vocab_limit) * esize);
+        std::memset(row + static_cast<std::size_t>(real) * esize, 0, static_cast<std::size_t>(ld - real) * esize);
       }
     });
-    weight_gradient(dz, c, V, xc, D, grad + head->offset);
-    gemm(dz, c, V, head_pt, dx + static_cast<std::size_t>(begin * D) * esize, type, cpu::Store::kStore);
+    weight_gradient(dz, ld, c, grad + head->offset + first * D);
+    cpu::GemmArgs back;
+    back.a = dz, back.m = m, back.lda = ld, back.a_padded = true;
+    back.b = &head_pt, back.k_first = first, back.k_count = c;
+    back.c = dx_sum, back.ldc = D, back.store = first == 0 ? cpu::Store::kStore : cpu::Store::kAdd;
+    cpu::gemm(pool, back);
+  }
+  const void* dx = dx_sum;
+  if (type == cpu::Type::kBF16) {
+    cpu::convert(pool, dx_sum, d_x.get<cpu::bf16>(m * D), m * D);
+    dx = d_x.data();
   }
   cpu::rms_norm_backward(pool, gathered.as<float>(), w(final_norm), rstd.data(), dx, type, m, D, dg, grad + final_norm->offset);
   // Rows may repeat (the last prompt row predicts the first token of every sample): added in order.

@@ -46,9 +46,9 @@ R1_INLINE i64 amx_offset(i64 steps, i64 step, i64 column) {
          step % kTileSteps * 64 + column % kTileColumns * 4;
 }
 
-// A product of many rows goes over k in slices, so that a slice of half a panel (18 KiB) and of a block's rows stay in L1;
-// sums wait in memory meanwhile, unchanged. Rows come in groups, so that their sums stay in L2.
-inline constexpr i64 kAmxSliceSteps = 9 * kTileSteps, kAmxGroupRows = 512, kHalfColumns = 32;
+// Rows come in groups that stay in L2 while all columns pass. A product of many rows goes over k in slices, so that a slice
+// of half a panel (18 KiB) and of a block's rows stay in L1; sums wait in memory meanwhile, unchanged.
+inline constexpr i64 kAmxSliceSteps = 9 * kTileSteps, kAmxGroupRows = 512, kAmxGroupBytes = 1 << 20, kHalfColumns = 32;
 
 // Sums [a group's rows][32 columns], then one block of A rows padded to whole tiles.
 inline std::size_t amx_gemm_scratch(i64 k, i64 rows) {
@@ -115,6 +115,7 @@ template <bool kTwo> inline void amx_tile(const AmxWork& w) {
 // One half of one panel for one group of rows.
 struct AmxHalf {
   const byte* b = nullptr;
+  i64 b_bytes = 0;  // from this half to the next
   i64 steps = 0, slice = 0, column = 0;
   bool fetch = false;     // what follows this half in memory
   bool straight = false;  // sums go where the results belong
@@ -150,7 +151,7 @@ inline void amx_half(const GemmCall& g, const AmxHalf& h, i64 row_begin, i64 row
       w.to = h.straight ? reinterpret_cast<float*>(g.c) + row * g.ldc + h.column : h.sums + (row - row_begin) * kHalfColumns;
       w.to_row_bytes = h.straight ? g.ldc * 4 : kHalfColumns * 4;
       w.from = s0 == 0 ? nullptr : w.to;
-      w.ahead = h.fetch && row == row_begin ? w.b + h.steps * 128 : nullptr;
+      w.ahead = h.fetch && row == row_begin ? w.b + h.b_bytes : nullptr;
       if (rows1 > 0) amx_tile<true>(w);
       else amx_tile<false>(w);
       if (h.straight || s0 + here < h.steps) continue;
@@ -164,20 +165,22 @@ inline void amx_gemm(const GemmCall& g, i64 panel_begin, i64 panel_end, i64 row_
   if (g.type == Type::kF32) return gemm(g, panel_begin, panel_end, row_begin, row_end, scratch);
   AmxHalf h;
   h.steps = padded_steps(g.type, g.k, kTileSteps);
+  h.b_bytes = padded_steps(g.type, g.b_k, kTileSteps) * (kStepBytes / 2);
   // Slices pay where rows are many and lie in many different sets of L1.
   const bool spread = g.lda * 2 / 64 % 8 != 0;
   h.slice = spread && row_end - row_begin > 2 * kAmxRows ? kAmxSliceSteps : h.steps;
   h.sums = f32(scratch);
   h.rows_copy = scratch + (min_of(row_end - row_begin, kAmxGroupRows) + kAmxRows) * kHalfColumns * 4;
   const bool plain = g.out_type == Type::kF32 && !g.add && g.bias == nullptr;
-  for (i64 half = 2 * panel_begin; half < 2 * panel_end; ++half) {
-    h.b = g.b + half * h.steps * (kStepBytes / 2);
-    h.column = half * kHalfColumns;
-    if (h.column >= g.n) break;
-    h.straight = plain && h.column + kHalfColumns <= g.n;
-    for (i64 row = row_begin; row < row_end; row += kAmxGroupRows) {
-      h.fetch = row == row_begin && half + 1 < 2 * panel_end;
-      amx_half(g, h, row, min_of(row_end, row + kAmxGroupRows));
+  const i64 group = max_of(kAmxRows, min_of(kAmxGroupRows, kAmxGroupBytes / (h.steps * 4) / kAmxRows * kAmxRows));
+  for (i64 row = row_begin; row < row_end; row += group) {
+    for (i64 half = 2 * panel_begin; half < 2 * panel_end; ++half) {
+      h.column = half * kHalfColumns;
+      if (h.column >= g.n) break;
+      h.b = g.b + half * h.b_bytes + g.k_first / 2 * 128;
+      h.straight = plain && h.column + kHalfColumns <= g.n;
+      h.fetch = half + 1 < 2 * panel_end;
+      amx_half(g, h, row, min_of(row_end, row + group));
     }
   }
   _tile_release();

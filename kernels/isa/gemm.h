@@ -88,7 +88,8 @@ inline void gemm_range(const GemmCall& g, i64 panel_begin, i64 panel_end, i64 ro
                        i64 step_multiple) {
   const i64 element = g.type == Type::kBF16 ? 2 : 4, pairs = g.type == Type::kBF16 ? 2 : 1;
   const i64 steps = steps_of(g.type, g.k);
-  const i64 panel_bytes = padded_steps(g.type, g.k, step_multiple) * kStepBytes;
+  const i64 panel_bytes = padded_steps(g.type, g.b_k, step_multiple) * kStepBytes;
+  const byte* first = g.b + steps_of(g.type, g.k_first) * kStepBytes;
   // bf16 rows go straight from memory unless the Op wants them widened or the last pair would reach beyond the row.
   const bool prepare = g.type == Type::kBF16 && (Op::kABytes == 8 || (g.k % 2 != 0 && !g.a_padded));
   float* partial = f32(scratch + (kMaxTileRows * (g.k + 1) * 4 + 63) / 64 * 64);
@@ -104,7 +105,7 @@ inline void gemm_range(const GemmCall& g, i64 panel_begin, i64 panel_end, i64 ro
       t.first = s0 == 0;
       t.last = s0 + t.steps == steps;
       t.column = panel * kPanelColumns;
-      t.b = g.b + panel * panel_bytes + s0 * kStepBytes;
+      t.b = first + panel * panel_bytes + s0 * kStepBytes;
       i64 fetched = t.last && panel + 1 == panel_end ? kLinesPerStep : 0;
       for (t.row = row_begin; t.row < row_end;) {
         const i64 rows = next_tile<Op>(row_end - t.row);
