@@ -59,7 +59,8 @@ def measure(args, dtype):
             rows.append((parts, clock["others"].cores() or 0.0))
             control.should_training_stop = common.enough(rows[1:], args.runs, deadline)
 
-    bf16 = dtype == "bfloat16"
+    bf16 = dtype != "float32"
+    weights = torch.bfloat16 if dtype == "bfloat16" else torch.float32
     with tempfile.TemporaryDirectory() as folder:
         config = trl.GRPOConfig(
             output_dir=folder,
@@ -86,7 +87,7 @@ def measure(args, dtype):
             shuffle_dataset=False,
             dataloader_pin_memory=False,
         )
-        model = transformers.AutoModelForCausalLM.from_pretrained(args.model, dtype=getattr(torch, dtype))
+        model = transformers.AutoModelForCausalLM.from_pretrained(args.model, dtype=weights)
         # A reward that differs within every group: no advantage is zero, so every gradient is really computed.
         trainer = Trainer(
             model=model,
@@ -136,7 +137,11 @@ def measure(args, dtype):
 def main():
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--model", required=True, help="HF directory")
-    parser.add_argument("--dtypes", default="float32,bfloat16")
+    parser.add_argument(
+        "--dtypes",
+        default="mixed,float32,bfloat16",
+        help="mixed = float32 weights, products in bfloat16 (TRL's default, and what r1 does); bfloat16 = weights too, without a float32 master",
+    )
     parser.add_argument("--prompts", type=int, default=4)
     parser.add_argument("--group", type=int, default=8)
     parser.add_argument("--prompt", type=int, default=64, help="prompt tokens")
