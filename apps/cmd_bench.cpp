@@ -4,6 +4,7 @@
 #include "apps/bench_train.h"
 #include "apps/command.h"
 #include "apps/runtime.h"
+#include "core/error.h"
 #include "rollout/rollout_bench.h"
 
 namespace r1 {
@@ -12,6 +13,7 @@ void add_bench(CLI::App& app, const Globals& globals, int&) {
   struct Args {
     std::string model, dtype = "bfloat16";
     std::vector<int> batches;
+    int rollout_samples = 1;
     int prompt_tokens = 64, new_tokens = 64, repeats = 3;
     TrainBenchCase train;
     TrainBenchOptions options;
@@ -37,10 +39,15 @@ void add_bench(CLI::App& app, const Globals& globals, int&) {
   CLI::App* rollout = bench->add_subcommand("rollout", "generation: tokens/s by batch");
   common(rollout);
   rollout->add_option("--batch", args->batches, "sequences (default 1,8,32,64)")->delimiter(',');
+  rollout->add_option("--samples", args->rollout_samples, "completions a prompt, which share its cache (default 1)")->check(CLI::PositiveNumber);
   rollout->callback([args, &globals] {
     Runtime run = open_model(args->model, parse_dtype(args->dtype), globals.threads);
     std::vector<RolloutBenchCase> cases;
-    for (int b : args->batches.empty() ? std::vector<int>{1, 8, 32, 64} : args->batches) cases.push_back({b, args->prompt_tokens, args->new_tokens});
+    for (int b : args->batches.empty() ? std::vector<int>{1, 8, 32, 64} : args->batches) {
+      const int samples = b < args->rollout_samples ? b : args->rollout_samples;
+      if (b % samples != 0) throw ConfigError(message("--batch ", b, " is no multiple of --samples ", samples));
+      cases.push_back({b, args->prompt_tokens, args->new_tokens, samples});
+    }
     RolloutBenchOptions options;
     options.repeats = args->repeats;
     run_rollout_bench(*run.model, run.tokenizer, cases, options, std::cout);

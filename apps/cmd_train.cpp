@@ -16,6 +16,7 @@
 #include "model/gguf_model.h"
 #include "recipes/data_section.h"
 #include "recipes/recipe.h"
+#include "rl/activation_plan.h"
 #include "rl/run_recorder.h"
 #include "rl/transformer_policy.h"
 
@@ -67,14 +68,18 @@ int train(const Recipe& recipe, const Globals& globals, bool overwrite, const st
   environment.seed = recipe.trainer.seed;
   RunFolder::Options folder_options;
   folder_options.overwrite = overwrite;
-  folder_options.may_change = {"output", "eval", "train.threads", "train.reward_threads"};
+  folder_options.may_change = {"output", "eval", "train.threads", "train.reward_threads", "train.recompute"};
   if (recipe.learner.optimizer.learning_rate.schedule == LrSchedule::kConstant) folder_options.may_change.emplace_back("rl.steps");
   RunFolder folder(recipe.output.dir, *recipe.resolved, environment, folder_options);
   const LogScope log({&terminal, LogLevel::kWarning, folder.log(), LogLevel::kDebug});
 
   terminal.print(start_block(recipe, run.model->config(), environment.cpu, run.pool->size(), prompts.size(), eval_prompts.size()));
 
-  TransformerPolicy policy(*run.model, recipe.policy);
+  const ActivationPlan activations = plan_activations(*run.model, recipe.learner.tokens_per_micro_batch, recipe.recompute);
+  terminal.print("  memory    " + activations.line);
+  TransformerPolicy::Options policy_options = recipe.policy;
+  policy_options.recompute = activations.recompute;
+  TransformerPolicy policy(*run.model, policy_options);
   std::unique_ptr<Transformer> reference_model;
   std::unique_ptr<TransformerReference> reference;
   if (recipe.learner.needs_reference()) {

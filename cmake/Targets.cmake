@@ -1,3 +1,8 @@
+# GCC 12 warns of overlapping copies inside its own std::string (bug 105329).
+if(CMAKE_CXX_COMPILER_ID STREQUAL "GNU" AND CMAKE_CXX_COMPILER_VERSION VERSION_LESS 14)
+  add_compile_options(-Wno-restrict)
+endif()
+
 # r1_library(NAME SOURCES ... [HEADERS ...] [DEPS r1 names, e.g. core text] [LIBS anything linkable, public] [PRIVATE_LIBS ...])
 # makes r1_NAME (static, alias r1::NAME). Includes are written from the repository root: #include "core/types.h".
 function(r1_library name)

@@ -68,6 +68,8 @@ class Transformer {
   LogprobRows evaluate(const PackedBatch& batch, float temperature, bool want_entropies);
   // The same, keeping what backward needs. recompute = true keeps each layer's input only.
   LogprobRows forward(const PackedBatch& batch, float temperature, bool want_entropies, bool recompute);
+  // Bytes that forward() keeps for backward(), a row of the batch.
+  std::int64_t kept_bytes_per_token(bool recompute) const;
   // After forward(): adds the gradient of sum_i d_logprobs[i] logprobs[i] + d_entropies[i] entropies[i] (empty = none) to
   // grad, a float32 array laid out like the weight arena.
   void backward(std::span<const float> d_logprobs, std::span<const float> d_entropies, std::span<float> grad);

@@ -20,7 +20,8 @@ void read_model(ConfigReader reader, Recipe& recipe) {
 void read_train(ConfigReader reader, Recipe& recipe) {
   recipe.learner.tokens_per_micro_batch =
       reader.get_in<std::int64_t>("tokens_per_micro_batch", 8192, 1, std::int64_t{1} << 30);
-  recipe.policy.recompute = reader.get<bool>("recompute", true);
+  const std::string recompute = reader.get_choice("recompute", "auto", std::array<std::string, 3>{"auto", "true", "false"});
+  if (recompute != "auto") recipe.recompute = recompute == "true";
   recipe.threads = reader.get_in<int>("threads", 0, 0, 4096);
   recipe.trainer.reward_threads = reader.get_in<int>("reward_threads", 1, 1, 256);
 }

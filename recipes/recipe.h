@@ -44,7 +44,8 @@ struct Recipe {
   LocalEngineOptions engine;             // rollout: max_rows, kv_cache_gb, prefill_tokens_per_step
   TrainerOptions trainer;                // rollout:, rl:, eval:, output.save_every, seed
   GrpoOptions learner;                   // rl:, train.tokens_per_micro_batch
-  TransformerPolicy::Options policy;     // train.recompute
+  TransformerPolicy::Options policy;
+  std::optional<bool> recompute;         // train.recompute: gradient checkpointing; none = auto, by the memory that is free
   int threads = 0;                       // train.threads; 0 = all usable cores
   OutputSection output;
   std::shared_ptr<const Rubric> rubric;    // rewards:

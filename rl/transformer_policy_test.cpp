@@ -1,5 +1,7 @@
 #include "rl/transformer_policy.h"
 
+#include "rl/activation_plan.h"
+
 #include <doctest/doctest.h>
 
 #include <cmath>
@@ -136,6 +138,24 @@ TEST_CASE("transformer: the gradient does not depend on packing and micro-batche
   CHECK(gradient(8192, false, false) == whole);  // recomputation gives the same bits
   CHECK(relative_distance(gradient(8192, true, true), whole) < 2e-6);
   for (std::int64_t budget : {1, 20, 50}) CHECK(relative_distance(gradient(budget, true, false), whole) < 2e-6);
+}
+
+TEST_CASE("activations are kept where they fit: by the recipe, else by the free memory") {
+  ComputePool pool(1);
+  const ModelDirectory directory(kTiny);
+  Transformer model(directory.config(), DType::kF32, pool);
+  const std::int64_t kept = model.kept_bytes_per_token(false), least = model.kept_bytes_per_token(true);
+  CHECK(least == directory.config().num_hidden_layers * 4 * directory.config().hidden_size);
+  CHECK(kept > 3 * least);
+  const std::int64_t optimizer = 12 * directory.config().num_parameters(), tokens = 1000;
+  CHECK_FALSE(plan_activations(model, tokens, std::nullopt, optimizer + 2 * kept * tokens).recompute);
+  const ActivationPlan tight = plan_activations(model, tokens, std::nullopt, optimizer + 2 * kept * tokens - 2);
+  CHECK(tight.recompute);
+  CHECK(tight.line.find("computed twice") != std::string::npos);
+  CHECK(plan_activations(model, tokens, std::nullopt, 1).recompute);
+  CHECK_FALSE(plan_activations(model, tokens, std::nullopt, 0).recompute);  // unknown
+  CHECK_FALSE(plan_activations(model, tokens, false, 1).recompute);
+  CHECK(plan_activations(model, tokens, true, optimizer + 100 * kept * tokens).recompute);
 }
 
 TEST_CASE("bf16 master and live weights: rounded after each update, master kept, state round trip bit for bit") {

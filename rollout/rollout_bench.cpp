@@ -29,7 +29,7 @@ double best_seconds(int times, F&& f) {
 }
 
 std::vector<RolloutRequest> make_requests(const RolloutBenchCase& c, std::int64_t vocab, std::uint64_t seed, std::uint64_t run) {
-  std::vector<RolloutRequest> requests(static_cast<std::size_t>(c.sequences));
+  std::vector<RolloutRequest> requests(static_cast<std::size_t>(c.sequences / c.samples));
   for (std::size_t i = 0; i < requests.size(); ++i) {
     RolloutRequest& r = requests[i];
     StreamRng rng(seed + run, i);
@@ -37,6 +37,7 @@ std::vector<RolloutRequest> make_requests(const RolloutBenchCase& c, std::int64_
     for (int t = 0; t < c.prompt_tokens; ++t) r.prompt.tokens.push_back(static_cast<TokenId>(rng.below(static_cast<std::uint64_t>(vocab))));
     r.sampling.max_new_tokens = c.new_tokens;
     r.sampling.ignore_eos = true;
+    r.samples = c.samples;
     r.key = {seed, run, i, 0};
   }
   return requests;
@@ -54,8 +55,8 @@ double rollout_floor_seconds(const ModelConfig& m, std::size_t bytes_per_weight,
   const double layers = read - head;
   const double kv = 2.0 * static_cast<double>(m.num_hidden_layers * m.num_key_value_heads * m.head_dim) * size;  // bytes a token
   const double score = static_cast<double>(m.num_attention_heads * m.head_dim * m.num_hidden_layers);
-  const double B = c.sequences, P = c.prompt_tokens;
-  double seconds = std::max(size * read / bandwidth, (2 * layers * B * P + 2 * score * P * B * P + 2 * head * B) / flops);
+  const double B = c.sequences, P = c.prompt_tokens, prompts = B / c.samples;
+  double seconds = std::max(size * read / bandwidth, (2 * layers * prompts * P + 2 * score * P * prompts * P + 2 * head * prompts) / flops);
   for (int t = 1; t < c.new_tokens; ++t) {
     const double context = P + t;
     seconds += std::max(size * read / bandwidth, 2 * read * B / flops) + std::max(B * context * kv / bandwidth, 4 * B * context * score / flops);
@@ -103,18 +104,31 @@ void run_rollout_bench(Transformer& model, const std::shared_ptr<const Tokenizer
     LocalEngineOptions engine_options = options.engine;
     engine_options.max_rows = std::max(engine_options.max_rows, c.sequences);
     LocalEngine engine(model, tokenizer, engine_options);
-    std::vector<double> seconds;
-    for (int run = 0; run <= std::max(options.repeats, 1); ++run) {
-      std::vector<RolloutRequest> requests = make_requests(c, model.vocab_limit(), options.seed, static_cast<std::uint64_t>(run));
-      const double start = now();
-      const std::vector<SampleGroup> groups = generate(engine, std::move(requests));
-      if (run > 0) seconds.push_back(now() - start);
-      for (const SampleGroup& g : groups)
-        R1_CHECK(static_cast<int>(g.completions[0].tokens.size()) == c.new_tokens, "a completion of ", g.completions[0].tokens.size(), " tokens");
-    }
-    const std::vector<double> runs = seconds;
-    std::sort(seconds.begin(), seconds.end());
-    const double median = seconds[seconds.size() / 2];
+    R1_CHECK(c.samples >= 1 && c.sequences % c.samples == 0, c.sequences, " sequences of ", c.samples, " samples a prompt");
+    std::uint64_t run = 0;
+    // Sorted seconds of the timed runs, each with new prompts.
+    const auto measure = [&](RolloutBenchCase what) {
+      std::vector<double> seconds;
+      for (int i = 0; i <= std::max(options.repeats, 1); ++i) {
+        std::vector<RolloutRequest> requests = make_requests(what, model.vocab_limit(), options.seed, run++);
+        const double start = now();
+        const std::vector<SampleGroup> groups = generate(engine, std::move(requests));
+        if (i > 0) seconds.push_back(now() - start);
+        for (const SampleGroup& g : groups)
+          for (const Completion& completion : g.completions)
+            R1_CHECK(static_cast<int>(completion.tokens.size()) == what.new_tokens, "a completion of ", completion.tokens.size(), " tokens");
+      }
+      return seconds;
+    };
+    const auto median_of = [](std::vector<double> v) {
+      std::sort(v.begin(), v.end());
+      return v[v.size() / 2];
+    };
+    const std::vector<double> runs = measure(c);
+    const double median = median_of(runs);
+    RolloutBenchCase first_token = c;
+    first_token.new_tokens = 1;
+    const double prefill = median_of(measure(first_token));
     const double floor = rollout_floor_seconds(model.config(), size_of(dtype), c, bandwidth, flops);
     const EngineStats stats = engine.stats();
     rusage usage{};
@@ -126,11 +140,16 @@ void run_rollout_bench(Transformer& model, const std::shared_ptr<const Tokenizer
                                    {"dtype", safetensors_name(dtype)},
                                    {"parameters", model.config().num_parameters()},
                                    {"batch", c.sequences},
+                                   {"samples_per_prompt", c.samples},
                                    {"prompt_tokens", c.prompt_tokens},
                                    {"new_tokens", c.new_tokens},
                                    {"seconds", median},
                                    {"runs_s", runs},
                                    {"tok_s", static_cast<double>(c.sequences) * c.new_tokens / median},
+                                   {"first_token_s", prefill},
+                                   {"decode_tok_s", c.new_tokens > 1 && median > prefill
+                                                        ? static_cast<double>(c.sequences) * (c.new_tokens - 1) / (median - prefill)
+                                                        : 0.0},
                                    {"floor_s", floor},
                                    {"roofline_pct", 100 * floor / median},
                                    {"bandwidth_gb_s", bandwidth / 1e9},

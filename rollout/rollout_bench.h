@@ -13,9 +13,10 @@
 
 namespace r1 {
 
-// `sequences` different random prompts, every completion of exactly `new_tokens` (end tokens ignored), temperature 1.
+// `sequences` completions of exactly `new_tokens` (end tokens ignored) at temperature 1, `samples` of each of
+// sequences / samples different random prompts.
 struct RolloutBenchCase {
-  int sequences = 64, prompt_tokens = 64, new_tokens = 64;
+  int sequences = 64, prompt_tokens = 64, new_tokens = 64, samples = 1;
 };
 std::vector<RolloutBenchCase> default_rollout_cases();  // 1, 8, 32, 64 sequences of 64 + 64 tokens
 

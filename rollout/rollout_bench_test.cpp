@@ -19,7 +19,7 @@ TEST_CASE("one JSON line a case, whose numbers agree with each other") {
   options.repeats = 2;
   options.commit = "abc";
   std::stringstream out;
-  run_rollout_bench(m.transformer, test::tiny_tokenizer(), {{1, 16, 8}, {6, 20, 13}}, options, out);
+  run_rollout_bench(m.transformer, test::tiny_tokenizer(), {{1, 16, 8}, {6, 20, 13}, {6, 20, 13, 3}}, options, out);
   std::string line;
   int lines = 0;
   while (std::getline(out, line)) {
@@ -33,13 +33,16 @@ TEST_CASE("one JSON line a case, whose numbers agree with each other") {
     CHECK(j["floor_s"].get<double>() > 0);
     CHECK(j["gflops"].get<double>() > 1);
     CHECK(j["bandwidth_gb_s"].get<double>() > 0.5);
-    CHECK(j["kv_bytes"] == static_cast<std::int64_t>(m.transformer.kv_block_bytes()) * (lines == 0 ? 2 : 12));
+    CHECK(j["kv_bytes"] == static_cast<std::int64_t>(m.transformer.kv_block_bytes()) * (lines == 0 ? 2 : lines == 1 ? 12 : 6 + 2));  // sharers hold the one whole block of their prompt once
+    CHECK(j["samples_per_prompt"] == (lines == 2 ? 3 : 1));
+    CHECK(j["first_token_s"].get<double>() > 0);
+    CHECK(j["decode_tok_s"].get<double>() >= 0);
     CHECK(j["peak_memory_bytes"].get<std::int64_t>() > 1 << 20);
     CHECK(j["threads"] == 2);
     CHECK(j["commit"] == "abc");
     ++lines;
   }
-  CHECK(lines == 2);
+  CHECK(lines == 3);
 }
 
 TEST_CASE("the floor follows the formula") {
@@ -47,6 +50,7 @@ TEST_CASE("the floor follows the formula") {
   const double n = static_cast<double>(c.num_parameters()), head = 512 * 64;
   // Bandwidth binds: prefill and two steps read the weights, the steps read 11 and 12 tokens of 2 * 2 * 2 * 16 * 2 bytes each.
   CHECK(rollout_floor_seconds(c, 2, {1, 10, 3}, 1.0, 1e30) == doctest::Approx(3 * 2 * n + (11 + 12) * 256));
+  CHECK(rollout_floor_seconds(c, 2, {4, 10, 1, 4}, 1e30, 1.0) == doctest::Approx(2 * (n - head) * 10 + 2 * 128 * 10 * 10 + 2 * head));
   // Arithmetic binds.
   CHECK(rollout_floor_seconds(c, 2, {5, 10, 2}, 1e30, 1.0) ==
         doctest::Approx(2 * (n - head) * 50 + 2 * 128 * 10 * 50 + 2 * head * 5 + 2 * n * 5 + 4 * 5 * 11 * 128));

@@ -1,6 +1,6 @@
 """Table of our benchmark lines against the peers', with ratios.
 
-  python compare.py --ours OURS.jsonl... --peers PEERS.jsonl... [--require grpo=5]
+  python compare.py --ours OURS.jsonl... --peers PEERS.jsonl... [--require grpo/mixed=5]
 
 A ratio is always speed, ours / peer: 2.00 means that ours takes half the time. Lines pair up when kind, batch,
 prompt_tokens, new_tokens and threads agree (one that a side does not give counts as equal; "train" is tokens/s and may
@@ -13,8 +13,9 @@ Fields read from a line, all others are ignored:
   step_s                    grpo: seconds of a whole step (median_s and seconds are read likewise)
   train_s                   grpo, optional: its training part; gives a "train" line too (so does train_tokens_per_s)
   dtype, peer, others_cores, cpu, skipped, failed
-Of several lines of one case the last one counts. --require KIND=RATIO (repeatable) makes the exit code 1 when one of
-our cases of that kind is less than RATIO times as fast as the fastest peer it pairs with, or when none pairs.
+Of several lines of one case the last one counts. --require KIND=RATIO or KIND/DTYPE=RATIO (repeatable) makes the exit
+code 1 when one of our cases of that kind is less than RATIO times as fast as the fastest peer (of that dtype) it pairs
+with, or when none pairs.
 """
 
 import argparse
@@ -108,14 +109,14 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--ours", nargs="+", required=True)
     parser.add_argument("--peers", nargs="+", required=True)
-    parser.add_argument("--require", action="append", default=[], metavar="KIND=RATIO")
+    parser.add_argument("--require", action="append", default=[], metavar="KIND[/DTYPE]=RATIO")
     args = parser.parse_args()
     required = {}
     for item in args.require:
-        kind, _, ratio = item.partition("=")
-        if kind not in KINDS or not ratio:
-            parser.error(f"--require {item}: give KIND=RATIO with KIND of {', '.join(KINDS)}")
-        required[kind] = float(ratio)
+        what, _, ratio = item.partition("=")
+        if what.partition("/")[0] not in KINDS or not ratio:
+            parser.error(f"--require {item}: give KIND=RATIO or KIND/DTYPE=RATIO with KIND of {', '.join(KINDS)}")
+        required[what] = float(ratio)
 
     ours, ours_notes = read(args.ours, "r1")
     peers, peer_notes = read(args.peers, "peer")
@@ -129,9 +130,9 @@ def main():
             ratio = row["speed"] / peer["speed"]
             name = f"{peer['name']} {peer['dtype']}".strip()
             lines.append((label, row["dtype"], row["shown"], name, peer["shown"], f"{ratio:.2f}"))
-        if matches:
-            ratio = row["speed"] / max(p["speed"] for p in matches)
-            worst[row["kind"]] = min(worst.get(row["kind"], ratio), ratio)
+        for peer in matches:  # the least ratio against any peer, and against those of each dtype
+            for what in (row["kind"], f"{row['kind']}/{peer['dtype']}"):
+                worst[what] = min(worst.get(what, float("inf")), row["speed"] / peer["speed"])
     header = ("case", "ours", "speed", "peer", "speed", "ours/peer")
     print("| " + " | ".join(header) + " |\n|" + "---|" * len(header))
     for line in lines:

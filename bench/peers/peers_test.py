@@ -90,6 +90,10 @@ class Compare(unittest.TestCase):
         self.assertEqual(run_compare(OURS, PEERS, "--require", "grpo=6")[0], 0)
         self.assertEqual(run_compare(OURS, PEERS, "--require", "grpo=6.1")[0], 1)
         self.assertEqual(run_compare(OURS, PEERS[:2], "--require", "grpo=1")[0], 1)
+        mixed = [dict(p, dtype="mixed") for p in PEERS]
+        self.assertEqual(run_compare(OURS, mixed, "--require", "grpo/mixed=6")[0], 0)
+        self.assertEqual(run_compare(OURS, mixed, "--require", "grpo/mixed=6.1")[0], 1)
+        self.assertEqual(run_compare(OURS, mixed, "--require", "grpo/float8=1")[0], 1)
 
     def test_busy_machine_is_said(self):
         busy = [dict(PEERS[0], others_cores=1.5)]
