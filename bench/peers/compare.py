@@ -6,10 +6,10 @@ A ratio is always speed, ours / peer: 2.00 means that ours takes half the time. 
 prompt_tokens, new_tokens and threads agree (one that a side does not give counts as equal; "train" is tokens/s and may
 differ in batch).
 Fields read from a line, all others are ignored:
-  kind, else case           "rollout" | "train" | "grpo"; "rollout_b64" or "bench/train" count by the word in it
-  batch                     sequences at once (grpo: completions a step; prompts x group where it is absent)
+  kind, else case or bench  "rollout" | "train" | "grpo"; "rollout_b64" or "bench/train" count by the word in it
+  batch                     sequences at once (grpo: completions a step; prompts x group or samples where it is absent)
   prompt_tokens, new_tokens, threads
-  tokens_per_s              rollout: generated tokens/s, prefill included; train: prompt + completion tokens/s
+  tokens_per_s              or tok_s: rollout: generated tokens/s, prefill included; train: prompt + completion tokens/s
   step_s                    grpo: seconds of a whole step (median_s and seconds are read likewise)
   train_s                   grpo, optional: its training part; gives a "train" line too (so does train_tokens_per_s)
   dtype, peer, others_cores, cpu, skipped, failed
@@ -26,7 +26,7 @@ KINDS = ("rollout", "train", "grpo")
 
 
 def kind_of(row):
-    text = str(row.get("kind") or row.get("case") or "")
+    text = str(row.get("kind") or row.get("case") or row.get("bench") or "")
     return next((k for k in ("grpo", "train", "rollout") if k in text), None)
 
 
@@ -44,8 +44,9 @@ def normalise(row, default_name):
     if kind is None:
         return []
     batch = number(row, "batch")
-    if batch is None and number(row, "prompts") and number(row, "group"):
-        batch = number(row, "prompts") * number(row, "group")
+    group = number(row, "group", "samples")
+    if batch is None and number(row, "prompts") and group:
+        batch = number(row, "prompts") * group
     base = {
         "name": str(row.get("peer") or default_name),
         "dtype": str(row.get("dtype", "")),
@@ -67,7 +68,7 @@ def normalise(row, default_name):
         if train:
             out.append({**base, "kind": "train", "speed": train, "shown": f"{train:.0f} tok/s"})
     else:
-        speed = number(row, "tokens_per_s")
+        speed = number(row, "tokens_per_s", "tok_s")
         if speed is None and kind == "rollout" and all((batch, base["new"], number(row, "median_s", "seconds"))):
             speed = batch * base["new"] / number(row, "median_s", "seconds")
         if speed:

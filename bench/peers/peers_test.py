@@ -18,7 +18,7 @@ OURS = [
     {
         "case": "grpo",
         "prompts": 4,
-        "group": 8,
+        "samples": 8,
         "prompt_tokens": 64,
         "new_tokens": 64,
         "step_s": 5.0,
