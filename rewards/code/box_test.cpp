@@ -1,0 +1,95 @@
+// One program in one box: what comes out, and that limits hold. Hostile programs are in hostile_test.cpp.
+#include "rewards/code/box.h"
+
+#include <doctest/doctest.h>
+#include <unistd.h>
+
+#include "rewards/code/isolation.h"
+
+namespace r1::code {
+namespace {
+
+Outcome python(const std::string& program, const std::string& input = "", Limits limits = {}) {
+  Job job;
+  job.argv = {"/usr/bin/python3", "-I", "main.py"};
+  job.files = {{"main.py", program}};
+  job.input = input;
+  job.limits = limits;
+  return run_in_box(job);
+}
+
+bool absent() {
+  const bool none = !host_guarantees().namespaces || access("/usr/bin/python3", X_OK) != 0;
+  if (none) MESSAGE("skipped: ", host_guarantees().namespaces ? "no /usr/bin/python3" : host_guarantees().problem);
+  return none;
+}
+
+TEST_CASE("the host's guarantees are told one a line") {
+  const Guarantees& g = host_guarantees();
+  CHECK(g.lines().size() == 5);
+  for (const std::string& line : g.lines()) MESSAGE(line);
+  CHECK(g.seccomp);
+}
+
+TEST_CASE("a program reads stdin and its output, errors, exit code and use come back") {
+  if (absent()) return;
+  const Outcome o = python("import sys\nprint(int(input()) * 2)\nprint('e', file=sys.stderr)\nsys.exit(3)\n", "21\n");
+  CAPTURE(o.detail);
+  CAPTURE(o.errors);
+  CHECK(o.end == End::kExited);
+  CHECK(o.status == 3);
+  CHECK(o.output == "42\n");
+  CHECK(o.errors == "e\n");
+  CHECK(o.cpu_ms > 0);
+  CHECK(o.wall_ms > 0);
+}
+
+TEST_CASE("a signal is told from an exit code") {
+  if (absent()) return;
+  const Outcome o = python("import os\nos.kill(os.getpid(), 11)\n");
+  CHECK(o.end == End::kSignalled);
+  CHECK(o.status == 11);
+}
+
+TEST_CASE("a large input and threads, children and temporary files work") {
+  if (absent()) return;
+  const Outcome o = python(R"(import sys, threading, subprocess, tempfile, multiprocessing
+def square(x): return x * x
+if __name__ == '__main__':
+    n = len(sys.stdin.read())
+    out = []
+    t = [threading.Thread(target=lambda i=i: out.append(i)) for i in range(4)]
+    [x.start() for x in t]; [x.join() for x in t]
+    with tempfile.TemporaryFile() as f: f.write(b'x' * 1000)
+    said = subprocess.run(['/usr/bin/echo', 'hi'], capture_output=True, text=True).stdout.strip()
+    with multiprocessing.Pool(2) as pool: squares = pool.map(square, [1, 2, 3])
+    print(n, sorted(out), said, squares)
+)", std::string(3'000'000, 'a'));
+  CAPTURE(o.detail);
+  CAPTURE(o.errors);
+  CHECK(o.end == End::kExited);
+  CHECK(o.output == "3000000 [0, 1, 2, 3] hi [1, 4, 9]\n");
+}
+
+TEST_CASE("a missing program is our fault, not the program's") {
+  if (absent()) return;
+  Job job;
+  job.argv = {"/usr/bin/no-such-program"};
+  const Outcome o = run_in_box(job);
+  CHECK(o.end == End::kInternal);
+  CHECK(o.detail.find("execve") == 0);
+}
+
+TEST_CASE("a file of the box comes back after exit 0 only") {
+  if (absent()) return;
+  Job job;
+  job.argv = {"/usr/bin/sh", "-c", "echo made > made.txt; exit $(cat)"};
+  job.fetch = "made.txt";
+  job.input = "0";
+  CHECK(run_in_box(job).fetched == "made\n");
+  job.input = "1";
+  CHECK(run_in_box(job).fetched.empty());
+}
+
+}  // namespace
+}  // namespace r1::code

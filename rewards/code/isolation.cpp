@@ -1,0 +1,55 @@
+#include "rewards/code/isolation.h"
+
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "core/error.h"
+#include "rewards/code/box_internal.h"
+#include "rewards/code/seccomp_filter.h"
+
+namespace r1::code {
+
+int landlock_abi() {
+  constexpr int kVersion = 1;  // LANDLOCK_CREATE_RULESET_VERSION
+  const long abi = syscall(SYS_landlock_create_ruleset, nullptr, 0, kVersion);
+  return abi > 0 ? static_cast<int>(abi) : 0;
+}
+
+std::vector<std::string> Guarantees::lines() const {
+  const auto line = [](const char* what, bool yes, const std::string& no) {
+    return message(what, ": ", yes ? std::string("in force") : "not in force" + (no.empty() ? "" : " (" + no + ")"));
+  };
+  return {line("namespaces (user, mount, pid, net, ipc, uts)", namespaces, problem),
+          line("seccomp allow list", seccomp, ""),
+          landlock_abi > 0 ? message("Landlock: in force, ABI ", landlock_abi) : "Landlock: not in force (kernel lacks it)",
+          message("program's user: ", as_root ? "nobody" : "the caller, without capabilities"),
+          line("memory cgroup", memory_cgroup, "the tree's memory is sampled and killed instead")};
+}
+
+const Guarantees& host_guarantees() {
+  static const Guarantees found = [] {
+    Guarantees g;
+    g.landlock_abi = landlock_abi();
+    g.as_root = geteuid() == 0;
+    g.seccomp = !program_filter().empty();
+    Job job;
+    job.argv = {"/usr/bin/true"};
+    const Outcome o = run_unchecked(job, g.landlock_abi);
+    g.namespaces = o.end == End::kExited && o.status == 0;
+    if (!g.namespaces) g.problem = o.detail.empty() ? "a trial box failed" : o.detail;
+    return g;
+  }();
+  return found;
+}
+
+void require_isolation() {
+  const Guarantees& g = host_guarantees();
+  if (g.namespaces) return;
+  throw Error(message("this host cannot isolate programs: ", g.problem,
+                      ". The code reward needs user namespaces (sysctl user.max_user_namespaces > 0, "
+                      "kernel.unprivileged_userns_clone=1 or kernel.apparmor_restrict_unprivileged_userns=0; in a "
+                      "container: allow unshare and mount), or run as root."));
+}
+
+}  // namespace r1::code

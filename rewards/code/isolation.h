@@ -1,0 +1,29 @@
+// Which walls this host gives to a box. Probed once by making a box and trying.
+#pragma once
+
+#include <string>
+#include <vector>
+
+namespace r1::code {
+
+struct Guarantees {
+  bool namespaces = false;    // user, mount, pid, net, ipc, uts; without them nothing runs
+  bool seccomp = false;
+  int landlock_abi = 0;       // 0 = the kernel has none
+  bool as_root = false;       // the box's program has the id of `nobody`; otherwise the caller's own id
+  // Resources of the whole tree. Without a memory cgroup they are sampled every few milliseconds, so a burst between
+  // two samples may pass the limit before the tree dies.
+  bool memory_cgroup = false;
+  std::string problem;        // why namespaces are not in force
+
+  // One line each, for `r1 doctor` and a run's log: "namespaces: in force", "memory cgroup: no, sampled instead".
+  std::vector<std::string> lines() const;
+};
+
+// Measured at the first call; thread-safe.
+const Guarantees& host_guarantees();
+
+// Throws Error with the reason and the remedy if a program would not be isolated. There is no way to run without.
+void require_isolation();
+
+}  // namespace r1::code
