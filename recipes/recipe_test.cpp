@@ -75,7 +75,7 @@ TEST_CASE("the recipes of this folder") {
   CHECK(quick.trainer.sampling.max_new_tokens == 40);
   CHECK(quick.learner.optimizer.learning_rate.peak == 3e-5);
   CHECK(quick.learner.optimizer.max_grad_norm == 1);
-  CHECK(quick.learner.updates_per_rollout == 2);
+  CHECK(quick.learner.updates_per_rollout == 1);
   CHECK_FALSE(quick.learner.needs_reference());
   CHECK(quick.eval_data->generate->rows == 300);
   CHECK(quick.eval_data->generate->distinct);
