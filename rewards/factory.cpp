@@ -5,11 +5,15 @@
 
 #include "core/error.h"
 #include "core/suggest.h"
+#include "rewards/code/code_reward.h"
+#include "rewards/cosine.h"
 #include "rewards/countdown.h"
 #include "rewards/exact_match.h"
 #include "rewards/format.h"
+#include "rewards/language/language_reward.h"
 #include "rewards/length.h"
 #include "rewards/math_answer.h"
+#include "rewards/soft_overlong.h"
 
 namespace r1 {
 namespace {
@@ -21,6 +25,7 @@ std::unique_ptr<RewardFunction> plain(ConfigReader& options, const RewardContext
 
 constexpr auto kKinds = std::to_array<RewardKind>({
     {"math", "final answer equals the gold answer: numbers exactly, other answers as text", plain<make_math_reward>},
+    {"code", "the program passes the row's tests, each in a sandbox", plain<make_code_reward>},
     {"format", "one <think> block, then one answer", plain<make_format_reward>},
     {"countdown", "an expression that uses each given number once and equals the target", plain<make_countdown_reward>},
     {"exact_match", "the answer text equals the gold text", plain<make_exact_match_reward>},
@@ -28,9 +33,14 @@ constexpr auto kKinds = std::to_array<RewardKind>({
     {"words_below", "fewer words than a limit", plain<make_words_below_reward>},
     {"overlong", "DAPO's soft punishment near the token limit, 0 to -1",
      [](ConfigReader& o, const RewardContext& c) { return make_overlong_reward(o, c.max_new_tokens); }},
+    {"soft_overlong", "overlong under TRL's option names",
+     [](ConfigReader& o, const RewardContext& c) { return make_soft_overlong_reward(o, c.max_new_tokens); }},
+    {"cosine", "right answers earn more if short, wrong ones lose less if long",
+     [](ConfigReader& o, const RewardContext& c) { return make_cosine_reward(o, c.max_new_tokens); }},
     {"length", "1 inside a range of tokens, words or characters", plain<make_length_reward>},
     {"repetition", "minus the share of repeated n-grams", plain<make_repetition_reward>},
     {"tag_count", "a quarter for each think and answer tag in its place", plain<make_tag_count_reward>},
+    {"language", "share of the target language's words in the chain of thought", plain<make_language_reward>},
 });
 
 }  // namespace
