@@ -13,7 +13,7 @@ EOF
 fi
 
 packages=(build-essential cmake ninja-build ccache mold git ca-certificates unzip python3 python3-venv
-  libyaml-cpp-dev nlohmann-json3-dev libre2-dev doctest-dev libcli11-dev libpcre2-dev libicu-dev libflint-dev libseccomp-dev
+  libflint-arb-dev libyaml-cpp-dev nlohmann-json3-dev libre2-dev doctest-dev libcli11-dev libpcre2-dev libicu-dev libflint-dev libseccomp-dev
   zlib1g-dev libzstd-dev libxxhash-dev libcld2-dev)
 
 if [ "${1:-}" != --no-apt ]; then
