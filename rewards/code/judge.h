@@ -1,0 +1,44 @@
+// A submission and its tests -> a verdict. One build, every test in a fresh box; expected values stay outside.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "rewards/code/box.h"
+
+namespace r1::code {
+
+enum class CodeVerdict : std::uint8_t {
+  kAccepted, kWrongAnswer, kRuntimeError, kTimeLimit, kMemoryLimit, kOutputLimit, kCompileError, kSandboxViolation,
+  kInternalError,  // ours: an alarm, never a reward
+};
+const char* to_string(CodeVerdict);  // "accepted", "wrong_answer", ...
+
+struct TestCase {
+  std::string input, output;    // stdin and expected stdout, or, if `call` is set:
+  std::string call, expected;   // a Python expression over the program's names, and its value as JSON text
+};
+
+struct Submission {
+  std::string program;
+  std::string language = "python";
+  std::vector<TestCase> tests;
+  double tolerance = 0;  // see same_output
+  Limits limits;         // of each test; the build has its own
+  bool stop_at_first = false;  // all-or-nothing rewards need no more than the first failure
+};
+
+struct Judgement {
+  CodeVerdict verdict = CodeVerdict::kInternalError;  // of the first test that was not accepted
+  int passed = 0, total = 0;
+  std::int64_t cpu_ms = 0, wall_ms = 0, memory_kb = 0;  // sums over the tests; the largest
+  std::string reason;  // for people: which test, exit code or signal, the end of stderr
+};
+
+// Thread-safe. No tests, an unknown language or a missing toolchain: kInternalError with the reason.
+// Throws Error only if the host cannot isolate.
+Judgement judge(const Submission& submission);
+
+}  // namespace r1::code
