@@ -42,7 +42,7 @@ class Comparer {
     if (g_free || a_free) {
       if (g_free && a_free) return any_order(gs, as);
       // One side is a tuple or a single value. A list in order may stand for a tuple, nothing else.
-      if (kind(g_free ? a : g) == NodeKind::kBracketed && !g_free) return in_order(gs, as);
+      if (kind(g) == NodeKind::kBracketed && kind(a) == NodeKind::kList) return in_order(gs, as);
       return different("shape");
     }
     if (is_scalar(kind(g)) && is_scalar(kind(a))) return scalars(g, a);
