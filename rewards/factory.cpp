@@ -13,7 +13,6 @@
 #include "rewards/language/language_reward.h"
 #include "rewards/length.h"
 #include "rewards/math_answer.h"
-#include "rewards/soft_overlong.h"
 
 namespace r1 {
 namespace {

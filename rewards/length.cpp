@@ -45,15 +45,20 @@ std::int64_t count_characters(std::string_view text) {
   return std::count_if(text.begin(), text.end(), [](char c) { return (static_cast<unsigned char>(c) & 0xC0) != 0x80; });
 }
 
+// What a recipe calls the reward and its options.
+struct OverlongNames {
+  const char *reward, *max, *cache;
+};
+
 class Overlong : public RewardFunction {
  public:
-  Overlong(ConfigReader& o, std::int64_t max_new_tokens) {
-    if (max_new_tokens > 0) max_ = o.get_in<std::int64_t>("max_tokens", max_new_tokens, 2, kMaxTokens);
-    else max_ = o.require_in<std::int64_t>("max_tokens", 2, kMaxTokens);
-    cache_ = o.get_in<std::int64_t>("cache_tokens", std::max<std::int64_t>(1, max_ / 5), 1, kMaxTokens);
-    if (cache_ >= max_) o.fail("cache_tokens", message("must be smaller than max_tokens (", max_, ")"));
+  Overlong(const OverlongNames& names, ConfigReader& o, std::int64_t max_new_tokens) : name_(names.reward) {
+    if (max_new_tokens > 0) max_ = o.get_in<std::int64_t>(names.max, max_new_tokens, 2, kMaxTokens);
+    else max_ = o.require_in<std::int64_t>(names.max, 2, kMaxTokens);
+    cache_ = o.get_in<std::int64_t>(names.cache, std::max<std::int64_t>(1, max_ / 5), 1, kMaxTokens);
+    if (cache_ >= max_) o.fail(names.cache, message("must be smaller than ", names.max, " (", max_, ")"));
   }
-  std::string_view name() const override { return "overlong"; }
+  std::string_view name() const override { return name_; }
   void score(const SampleGroup& group, std::span<RewardResult> out) const override {
     for (std::size_t i = 0; i < out.size(); ++i) {
       out[i].value = soft_overlong(static_cast<std::int64_t>(group.completions[i].tokens.size()), max_, cache_);
@@ -72,6 +77,7 @@ class Overlong : public RewardFunction {
   }
 
  private:
+  std::string_view name_;
   std::int64_t max_ = 0, cache_ = 0;
 };
 
@@ -151,7 +157,11 @@ float repeated_share(const std::vector<TokenId>& tokens, int ngram) {
 }
 
 std::unique_ptr<RewardFunction> make_overlong_reward(ConfigReader& options, std::int64_t max_new_tokens) {
-  return std::make_unique<Overlong>(options, max_new_tokens);
+  return std::make_unique<Overlong>(OverlongNames{"overlong", "max_tokens", "cache_tokens"}, options, max_new_tokens);
+}
+std::unique_ptr<RewardFunction> make_soft_overlong_reward(ConfigReader& options, std::int64_t max_new_tokens) {
+  return std::make_unique<Overlong>(OverlongNames{"soft_overlong", "max_completion_len", "soft_punish_cache"}, options,
+                                    max_new_tokens);
 }
 std::unique_ptr<RewardFunction> make_length_reward(ConfigReader& options) { return std::make_unique<Length>(options); }
 std::unique_ptr<RewardFunction> make_repetition_reward(ConfigReader& options) {

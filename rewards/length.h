@@ -1,4 +1,4 @@
-// Rewards that measure the completion itself: `overlong` (DAPO), `length`, `repetition`. They give no verdict.
+// Rewards that measure the completion itself: `overlong` (DAPO; also as TRL's `soft_overlong`), `length`, `repetition`. They give no verdict.
 #pragma once
 
 #include <cstdint>
@@ -16,6 +16,10 @@ float soft_overlong(std::int64_t tokens, std::int64_t max_tokens, std::int64_t c
 
 // Options: max_tokens (default: the rollout's max_new_tokens), cache_tokens (default: a fifth of it, at least 1).
 std::unique_ptr<RewardFunction> make_overlong_reward(ConfigReader& options, std::int64_t max_new_tokens);
+
+// The same under the option names of TRL's get_soft_overlong_punishment(), for recipes that come from there:
+// max_completion_len, soft_punish_cache (smaller than max_completion_len).
+std::unique_ptr<RewardFunction> make_soft_overlong_reward(ConfigReader& options, std::int64_t max_new_tokens);
 
 // 1 from `min` to `max`, falling linearly to 0 over `margin` units outside (0 = at once). Options: unit (tokens, words,
 // characters), min (0), max (required), margin (0).

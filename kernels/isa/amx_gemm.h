@@ -12,6 +12,11 @@ inline constexpr i64 kTileRows = 16, kTileColumns = 16;  // of float32 results
 inline constexpr i64 kTileBytes = 1024;
 inline constexpr i64 kAmxRows = 2 * kTileRows;
 
+R1_INLINE i64 padded_steps(Type type, i64 k, i64 multiple) {
+  const i64 s = steps_of(type, k);
+  return (s + multiple - 1) / multiple * multiple;
+}
+
 // The compiler's own tile intrinsics do not tell it which memory they read, so it may drop or delay the stores before
 // them (GCC 12 did, in amx_peak); these do.
 #define R1_TILE_LOAD(t, from, stride) \

@@ -84,11 +84,10 @@ inline std::size_t gemm_scratch(i64 k, i64 rows) {
 }
 
 template <class Op>
-inline void gemm_range(const GemmCall& g, i64 panel_begin, i64 panel_end, i64 row_begin, i64 row_end, byte* scratch,
-                       i64 step_multiple) {
+inline void gemm_range(const GemmCall& g, i64 panel_begin, i64 panel_end, i64 row_begin, i64 row_end, byte* scratch) {
   const i64 element = g.type == Type::kBF16 ? 2 : 4, pairs = g.type == Type::kBF16 ? 2 : 1;
   const i64 steps = steps_of(g.type, g.k);
-  const i64 panel_bytes = padded_steps(g.type, g.b_k, step_multiple) * kStepBytes;
+  const i64 panel_bytes = steps_of(g.type, g.b_k) * kStepBytes;
   const byte* first = g.b + steps_of(g.type, g.k_first) * kStepBytes;
   // bf16 rows go straight from memory unless the Op wants them widened or the last pair would reach beyond the row.
   const bool prepare = g.type == Type::kBF16 && (Op::kABytes == 8 || (g.k % 2 != 0 && !g.a_padded));
@@ -135,8 +134,8 @@ inline void gemm_range(const GemmCall& g, i64 panel_begin, i64 panel_end, i64 ro
 }
 
 inline void gemm(const GemmCall& g, i64 panel_begin, i64 panel_end, i64 row_begin, i64 row_end, byte* scratch) {
-  if (g.type == Type::kBF16) gemm_range<OpBf16>(g, panel_begin, panel_end, row_begin, row_end, scratch, 1);
-  else gemm_range<OpF32>(g, panel_begin, panel_end, row_begin, row_end, scratch, 1);
+  if (g.type == Type::kBF16) gemm_range<OpBf16>(g, panel_begin, panel_end, row_begin, row_end, scratch);
+  else gemm_range<OpF32>(g, panel_begin, panel_end, row_begin, row_end, scratch);
 }
 
 }  // namespace r1::cpu::R1_ISA

@@ -12,10 +12,6 @@ inline constexpr i64 kPanelColumns = kPanelVectors * W;
 inline constexpr i64 kStepBytes = kPanelColumns * 4;
 
 R1_INLINE i64 steps_of(Type type, i64 k) { return type == Type::kBF16 ? (k + 1) / 2 : k; }
-R1_INLINE i64 padded_steps(Type type, i64 k, i64 multiple) {
-  const i64 s = steps_of(type, k);
-  return (s + multiple - 1) / multiple * multiple;
-}
 
 // Word `s` of row `n`: a float32, or a pair of bf16 whose second may not exist.
 R1_INLINE std::uint32_t packed_word(const PackCall& c, i64 n, i64 s) {
@@ -32,8 +28,8 @@ R1_INLINE std::uint32_t packed_word(const PackCall& c, i64 n, i64 s) {
   return w;
 }
 
-inline void pack_multiple(const PackCall& c, i64 panel_begin, i64 panel_end, i64 step_multiple) {
-  const i64 steps = padded_steps(c.type, c.k, step_multiple);
+inline void pack(const PackCall& c, i64 panel_begin, i64 panel_end) {
+  const i64 steps = steps_of(c.type, c.k);
   const i64 whole_steps = (c.type == Type::kBF16 ? c.k / 2 : c.k) / W * W;
   const i64 row_bytes = c.ld * (c.type == Type::kBF16 ? 2 : 4);
   for (i64 panel = panel_begin; panel < panel_end; ++panel) {
@@ -77,8 +73,8 @@ R1_INLINE void pack_transposed_step(const PackCall& c, i64 s, i64 n0, byte* out)
   }
 }
 
-inline void pack_transposed_multiple(const PackCall& c, i64 panel_begin, i64 panel_end, i64 step_multiple) {
-  const i64 steps = padded_steps(c.type, c.k, step_multiple);
+inline void pack_transposed(const PackCall& c, i64 panel_begin, i64 panel_end) {
+  const i64 steps = steps_of(c.type, c.k);
   constexpr i64 kTogether = 8;  // panels: whole lines of the rows are read once, in long runs
   for (i64 first = panel_begin; first < panel_end; first += kTogether) {
     const i64 last = min_of(panel_end, first + kTogether);
@@ -87,9 +83,6 @@ inline void pack_transposed_multiple(const PackCall& c, i64 panel_begin, i64 pan
         pack_transposed_step(c, s, panel * kPanelColumns, c.out + (panel * steps + s) * kStepBytes);
   }
 }
-
-inline void pack(const PackCall& c, i64 begin, i64 end) { pack_multiple(c, begin, end, 1); }
-inline void pack_transposed(const PackCall& c, i64 begin, i64 end) { pack_transposed_multiple(c, begin, end, 1); }
 
 // Rows [begin, end) of out = columns of in.
 template <class T>

@@ -2,27 +2,16 @@
 #include "rewards/code/box.h"
 
 #include <doctest/doctest.h>
-#include <unistd.h>
 
-#include "rewards/code/isolation.h"
+#include "rewards/code/box_test_support.h"
 
 namespace r1::code {
 namespace {
 
-Outcome python(const std::string& program, const std::string& input = "", Limits limits = {}) {
-  Job job;
-  job.argv = {"/usr/bin/python3", "-I", "main.py"};
-  job.files = {{"main.py", program}};
-  job.input = input;
-  job.limits = limits;
-  return run_in_box(job);
+Outcome python(const std::string& program, const std::string& input = "", const Limits& limits = {}) {
+  return test::run_python(program, input, limits);
 }
-
-bool absent() {
-  const bool none = !host_guarantees().namespaces || access("/usr/bin/python3", X_OK) != 0;
-  if (none) MESSAGE("skipped: ", host_guarantees().namespaces ? "no /usr/bin/python3" : host_guarantees().problem);
-  return none;
-}
+using test::absent;
 
 TEST_CASE("the host's guarantees are told one a line") {
   const Guarantees& g = host_guarantees();

@@ -17,7 +17,7 @@
 #include <sstream>
 
 #include "rewards/code/box.h"
-#include "rewards/code/isolation.h"
+#include "rewards/code/box_test_support.h"
 
 namespace r1::code {
 namespace {
@@ -33,19 +33,11 @@ Limits small() {
   return l;
 }
 
-Outcome attack(const std::string& program, Limits limits = small()) {
-  Job job;
-  job.argv = {"/usr/bin/python3", "-I", "main.py"};
-  job.files = {{"main.py", "import os, sys, time, ctypes, socket, signal\nlibc = ctypes.CDLL(None, use_errno=True)\n" + program}};
-  job.limits = limits;
-  return run_in_box(job);
+Outcome attack(const std::string& program, const Limits& limits = small()) {
+  return test::run_python("import os, sys, time, ctypes, socket, signal\nlibc = ctypes.CDLL(None, use_errno=True)\n" + program, "",
+                          limits);
 }
-
-bool absent() {
-  const bool none = !host_guarantees().namespaces || access("/usr/bin/python3", X_OK) != 0;
-  if (none) MESSAGE("skipped: ", host_guarantees().namespaces ? "no /usr/bin/python3" : host_guarantees().problem);
-  return none;
-}
+using test::absent;
 
 // Processes of this machine whose command line holds `mark`.
 int processes_with(const std::string& mark) {

@@ -11,14 +11,19 @@
 #include "rewards/code/isolation.h"
 #include "rewards/code/toolchain.h"
 #include "rewards/factory.h"
+#include "tests/support/support.h"
 
 namespace r1 {
 namespace {
 using namespace code;
 
 bool absent(const char* language) {
-  const bool none = !host_guarantees().namespaces || !find_language(language)->installed();
-  if (none) MESSAGE("skipped: no isolation or no toolchain for ", language);
+  if (!host_guarantees().namespaces) {
+    test::skip(host_guarantees().problem.c_str());
+    return true;
+  }
+  const bool none = !find_language(language)->installed();
+  if (none) MESSAGE("skipped: no toolchain for ", language);
   return none;
 }
 

@@ -12,7 +12,7 @@ namespace {
 
 using Pairs = std::vector<std::pair<const char*, const char*>>;
 
-void all_equal(const Pairs& pairs) {
+void all(Outcome expected, const Pairs& pairs) {
   for (const auto& [gold, answer] : pairs) {
     const Verdict v = check(gold, answer);
     CAPTURE(std::string(gold));
@@ -20,20 +20,11 @@ void all_equal(const Pairs& pairs) {
     CAPTURE(v.gold_read);
     CAPTURE(v.answer_read);
     CAPTURE(v.reason);
-    CHECK(v.outcome == Outcome::kEqual);
+    CHECK(v.outcome == expected);
   }
 }
-void all_different(const Pairs& pairs) {
-  for (const auto& [gold, answer] : pairs) {
-    const Verdict v = check(gold, answer);
-    CAPTURE(std::string(gold));
-    CAPTURE(std::string(answer));
-    CAPTURE(v.gold_read);
-    CAPTURE(v.answer_read);
-    CAPTURE(v.reason);
-    CHECK(v.outcome == Outcome::kDifferent);
-  }
-}
+void all_equal(const Pairs& pairs) { all(Outcome::kEqual, pairs); }
+void all_different(const Pairs& pairs) { all(Outcome::kDifferent, pairs); }
 
 TEST_CASE("full checker: numbers in other forms") {
   all_equal({{"4\\sqrt{2}", "\\sqrt{32}"}, {"\\frac{\\sqrt{3}}{2}", "\\sqrt{3}/2"}, {"\\frac{1}{\\sqrt2}", "\\frac{\\sqrt2}{2}"},
