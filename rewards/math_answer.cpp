@@ -5,6 +5,7 @@
 #include "core/error.h"
 #include "rewards/answer_text.h"
 #include "rewards/completion_text.h"
+#include "rewards/math/parse_tables.h"
 #include "rewards/units.h"
 
 namespace r1 {
@@ -32,13 +33,20 @@ bool is_arithmetic(std::string_view s) {
 }
 
 // A name or a sum of names without numbers of its own: x, f(3), m+n, \angle ABC, P(A). Digits only in brackets or
-// subscripts.
+// subscripts. \sqrt{32} is no name but a value: what is set equal to it must be equal.
 bool is_name(std::string_view s) {
   int depth = 0;
   bool letter = false;
   for (std::size_t i = 0; i < s.size(); ++i) {
     const char c = s[i];
-    if (c == '(' || c == '{') ++depth;
+    if (c == '\\') {
+      std::size_t end = i + 1;
+      while (end < s.size() && is_letter(s[end])) ++end;
+      const std::string_view command = s.substr(i + 1, end - i - 1);
+      if (math::is_atom_command(command) && !math::is_symbol_command(command)) return false;
+      letter = true;
+      i = end - 1;
+    } else if (c == '(' || c == '{') ++depth;
     else if (c == ')' || c == '}') --depth;
     else if (is_letter(c) || static_cast<unsigned char>(c) >= 0x80) letter = true;
     else if (is_digit(c)) {

@@ -174,6 +174,8 @@ TEST_CASE("comparison: text") {
   CHECK_FALSE(equal("2", "x^2"));
   CHECK_FALSE(equal("x", "X"));
   CHECK_FALSE(equal("\\sqrt{ab}", "\\sqrt{a}b"));
+  CHECK_FALSE(equal("3\\sqrt2", "\\sqrt{32}=3\\sqrt2"));  // a false statement, not a name and its value
+  CHECK(equal("3\\sqrt2", "\\alpha_1 = 3\\sqrt2"));
 }
 
 std::string extracted(std::string_view text, AnswerSource source = AnswerSource::kAuto) {
@@ -278,6 +280,7 @@ TEST_CASE("the math reward: verdict, value, columns") {
   CHECK(r.value == -1.f);
   CHECK(r.detail == "no_answer");
   CHECK(score("{}", "so the area is \\boxed{\\frac{1}{2}}", "0.5").verdict == Verdict::kCorrect);
+  CHECK(score("{}", "3\\sqrt2", "\\boxed{\\sqrt{32}=3\\sqrt2}").verdict == Verdict::kWrong);
 }
 
 TEST_CASE("the math reward: an unreadable gold abstains and is reported before the run") {

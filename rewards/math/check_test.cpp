@@ -89,7 +89,7 @@ TEST_CASE("full checker: equations and inequalities") {
   all_equal({{"y=2x+1", "2x-y+1=0"}, {"y=2x+1", "2y = 4x+2"}, {"y=2x+1", "2x+1"}, {"x+y", "f(x)=y+x"}, {"x<5", "5>x"},
              {"x \\le 2", "2x \\leq 4"}, {"0<x<1", "1>x>0"}, {"-x<1", "x>-1"}, {"4\\sqrt2", "\\sqrt{32}=4\\sqrt2"}});
   all_different({{"y=2x+1", "y=2x-1"}, {"x<5", "x>5"}, {"x<5", "x\\le5"}, {"x=5", "x<5"}, {"x+y=0", "2x+y=0"}, {"x\\ne 5", "x=5"},
-                 {"5", "4=5"}, {"0<x<1", "0<x<2"}, {"0", "x^2-4=0"}});
+                 {"5", "4=5"}, {"3\\sqrt2", "\\sqrt{32}=3\\sqrt2"}, {"\\frac{1}{2}", "\\frac{1}{3}=\\frac{1}{2}"}, {"0<x<1", "0<x<2"}, {"0", "x^2-4=0"}});
 }
 
 TEST_CASE("full checker: choices, bases and words") {
