@@ -111,9 +111,31 @@ class Blanker {
   }
 
   std::size_t code(std::size_t i) {
-    if (text_.substr(i).starts_with("```")) return after(fence_, i + 3);
+    if (text_.substr(i).starts_with("```")) {
+      if (i == prose_fence_close_) return i + 3;
+      const std::size_t end = after(fence_, i + 3);
+      if (end == kNone || !mostly_prose(text_.substr(i + 3, end - 6 - i))) return end;
+      prose_fence_close_ = end - 3;
+      // "```python": the word at the mark names a programming language.
+      return std::min(text_.find_first_of(" \t\r\n", i), prose_fence_close_);
+    }
     const std::size_t close = text_.find_first_of("`\n", i + 1);
     return close == kNone || text_[close] != '`' ? kNone : unless_prose(i, close + 1);
+  }
+
+  // More than half of the letters of a fenced block are on lines of prose: a text in a fence, or one behind comment marks.
+  // Code with some comments is code.
+  static bool mostly_prose(std::string_view block) {
+    std::size_t letters = 0, prose = 0;
+    while (!block.empty()) {
+      const std::string_view line = block.substr(0, block.find('\n'));
+      block.remove_prefix(std::min(line.size() + 1, block.size()));
+      const auto here = static_cast<std::size_t>(
+          std::count_if(line.begin(), line.end(), [](char c) { return ascii_letter(c) || (c & 0x80) != 0; }));
+      letters += here;
+      if (reads_like_prose(line)) prose += here;
+    }
+    return 2 * prose > letters;
   }
 
   std::size_t dollars(std::size_t i) {
@@ -231,6 +253,7 @@ class Blanker {
   std::string out_;
   std::vector<std::pair<std::size_t, std::size_t>> environments_;  // (begin, end), sorted
   std::size_t prose_environments_until_ = 0;
+  std::size_t prose_fence_close_ = kNone;  // the mark that ends the fenced text being read
   Closer fence_{"```"}, display_{"$$"}, round_{"\\)"}, square_{"\\]"};
 };
 

@@ -52,6 +52,22 @@ TEST_CASE("words of a language stay words beside what looks like a span") {
   CHECK(words("CONSIDER the PROBLEM") == 3);  // long capitals are no acronym
 }
 
+TEST_CASE("a fence hides code, not prose") {
+  const std::string prose = "first we look at all numbers below ten\nand then we add them up one by one";
+  for (const std::string& open : {"```\n", "```text\n", "```python\n", "``` "}) {
+    CAPTURE(open);
+    CHECK(words(open + prose + "\n```\n") == 17);
+    CHECK(words(open + prose + "\n``` we end\n```\nreturn value\n```") == 19);  // the next fence is code again
+  }
+  CHECK(words("```\n# first we look at all numbers below ten\n# and then we add them up one by one\nprint(5)\n```") >= 16);
+  CHECK(words("```\n\u6211\u4EEC\u5148\u6765\u770B\u6240\u6709\u5C0F\u4E8E\u5341\u7684\u6570\u5B57\n```") >= 5);
+  // Code with a comment or two stays code, in whatever language they are.
+  CHECK(words("```python\n# first we look at all numbers below ten\ndef add_all(values):\n    total = 0\n    for value in "
+              "values:\n        total += value\n    return total\n```") == 0);
+  CHECK(words("```cpp\n#include <vector>\n// \u6211\u4EEC\u5148\u6765\u770B\u6240\u6709\u5C0F\u4E8E\u5341\u7684\u6570\u5B57\n"
+              "int main() { std::vector<int> values; for (int v : values) add(v); return total(values); }\n```") == 0);
+}
+
 TEST_CASE("prose cannot hide in a formula, inline code, a tag or a command") {
   const std::string prose = "first we look at all numbers below ten";
   for (const std::string& text :
