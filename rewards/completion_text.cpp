@@ -150,6 +150,14 @@ std::string plain_forms(std::string_view utf8) {
   return out;
 }
 
+std::size_t after_white_space(std::string_view utf8, std::size_t i) {
+  UChar32 c = 0;
+  std::int32_t used = 0;
+  U8_NEXT(reinterpret_cast<const std::uint8_t*>(utf8.data()) + i, used,
+          static_cast<std::int32_t>(std::min<std::size_t>(utf8.size() - i, 4)), c);
+  return c >= 0 && u_isUWhiteSpace(c) ? i + static_cast<std::size_t>(used) : i;
+}
+
 bool has_word(std::string_view utf8) {
   const auto* bytes = reinterpret_cast<const std::uint8_t*>(utf8.data());
   const auto size = static_cast<std::int64_t>(utf8.size());

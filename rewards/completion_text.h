@@ -39,6 +39,8 @@ TaggedAnswer last_answer_tag(std::string_view text);
 std::string plain_forms(std::string_view utf8);
 
 std::string_view trim(std::string_view text);  // white space of ASCII at both ends
+// The position after the white space character of any script at text[i]; i if there is none.
+std::size_t after_white_space(std::string_view utf8, std::size_t i);
 // At least one letter or digit of any script.
 bool has_word(std::string_view utf8);
 

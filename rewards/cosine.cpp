@@ -33,10 +33,7 @@ class Cosine : public RewardFunction {
       o.fail("max_value_wrong", message("must not be above min_value_correct (", min_correct_, ")"));
     RewardContext context;
     context.max_new_tokens = max_new_tokens;
-    ConfigReader judge_options = o.section("judge_options");
-    judge_ = make_reward(o.get<std::string>("judge", "math"), judge_options, context);
-    if (!judge_->judges_answer())
-      o.fail("judge", message("'", judge_->name(), "' does not judge answers; try math or exact_match"));
+    judge_ = make_judge(o, context);
   }
 
   std::string_view name() const override { return "cosine"; }

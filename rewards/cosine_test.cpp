@@ -46,7 +46,7 @@ TEST_CASE("cosine: short right answers earn most, short wrong ones lose most") {
   CHECK(score("cosine", o, kWrong, 50).verdict == Verdict::kWrong);
 }
 
-TEST_CASE("cosine is monotone, and flat beyond max_len") {
+TEST_CASE("cosine is monotone, and flat beyond max_len (open-r1: rises again)") {
   float right = 2, wrong = -2;
   for (std::int64_t n = 0; n <= 300; ++n) {
     const float r = cosine_scaled(n, 100, 1.f, 0.5f), w = cosine_scaled(n, 100, -1.f, -0.5f);
@@ -59,12 +59,12 @@ TEST_CASE("cosine is monotone, and flat beyond max_len") {
   CHECK(wrong == doctest::Approx(-0.5));
 }
 
-TEST_CASE("cosine counts tokens, never characters") {
+TEST_CASE("cosine counts tokens, never characters (open-r1: characters)") {
   CHECK(score("cosine", "{max_len: 100}", kRight + std::string(5000, ' '), 50).value ==
         score("cosine", "{max_len: 100}", kRight, 50).value);
 }
 
-TEST_CASE("cosine: running into the limit is no patience; no readable gold is no answer") {
+TEST_CASE("cosine: running into the limit is no patience; no readable gold is no answer (open-r1: pays 1)") {
   CHECK(*score("cosine", "{max_len: 100}", kWrong, 100, StopReason::kLength).value == -1.f);
   CHECK(*score("cosine", "{max_len: 100, truncated_wrong: -2}", "thinking", 100, StopReason::kLength).value == -2.f);
   CHECK_FALSE(score("cosine", "{max_len: 100}", kRight, 50, StopReason::kEos, "").value.has_value());

@@ -13,6 +13,7 @@
 #include "rewards/language/language_reward.h"
 #include "rewards/length.h"
 #include "rewards/math_answer.h"
+#include "rewards/repetition.h"
 
 namespace r1 {
 namespace {
@@ -36,7 +37,8 @@ constexpr auto kKinds = std::to_array<RewardKind>({
      [](ConfigReader& o, const RewardContext& c) { return make_soft_overlong_reward(o, c.max_new_tokens); }},
     {"cosine", "right answers earn more if short, wrong ones lose less if long",
      [](ConfigReader& o, const RewardContext& c) { return make_cosine_reward(o, c.max_new_tokens); }},
-    {"length", "1 inside a range of tokens, words or characters", plain<make_length_reward>},
+    {"length", "1 inside a range of tokens, words or characters; mode relative: shorter than the group's others",
+     [](ConfigReader& o, const RewardContext& c) { return make_length_reward(o, c.max_new_tokens); }},
     {"repetition", "minus the share of repeated n-grams", plain<make_repetition_reward>},
     {"tag_count", "a quarter for each think and answer tag in its place", plain<make_tag_count_reward>},
     {"language", "share of the target language's words in the chain of thought", plain<make_language_reward>},
@@ -66,6 +68,14 @@ std::unique_ptr<RewardFunction> make_reward(const std::string& name, const std::
   auto reward = make_reward(name, options, context);
   options.finish();
   return reward;
+}
+
+std::unique_ptr<RewardFunction> make_judge(ConfigReader& options, const RewardContext& context) {
+  ConfigReader judge_options = options.section("judge_options");
+  auto judge = make_reward(options.get<std::string>("judge", "math"), judge_options, context);
+  if (!judge->judges_answer())
+    options.fail("judge", message("'", judge->name(), "' does not judge answers; try math or exact_match"));
+  return judge;
 }
 
 Rubric make_rubric(std::vector<ConfigReader> entries, const RewardContext& context) {

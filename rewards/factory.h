@@ -42,6 +42,10 @@ std::unique_ptr<RewardFunction> make_reward(const std::string& name, ConfigReade
 std::unique_ptr<RewardFunction> make_reward(const std::string& name, const std::string& options_yaml = "{}",
                                             const RewardContext& context = {});
 
+// For rewards that only shape another one's verdict. Options: judge (math: a reward that judges answers), judge_options
+// (its options).
+std::unique_ptr<RewardFunction> make_judge(ConfigReader& options, const RewardContext& context);
+
 // The entries of `rewards:`. Besides a reward's own options each entry has: name (or python, grpc, plugin), as (label),
 // weight (1), verdict (false), tasks (all). Throws ConfigError; also if no weight differs from 0.
 Rubric make_rubric(std::vector<ConfigReader> entries, const RewardContext& context = {});

@@ -1,5 +1,6 @@
 #include "rewards/format.h"
 
+#include <algorithm>
 #include <array>
 #include <vector>
 
@@ -78,8 +79,25 @@ FoundTag next_tag(std::string_view text, std::size_t from, bool skip_code) {
 }
 
 std::size_t skip_space(std::string_view text, std::size_t i) {
-  const std::size_t at = text.find_first_not_of(" \t\r\n\f\v", i);
-  return at == kNone ? text.size() : at;
+  while (i < text.size()) {
+    const std::size_t after = after_white_space(text, i);
+    if (after == i) break;
+    i = after;
+  }
+  return i;
+}
+
+// Text that was not decoded by this program may still hold the model's end token.
+std::size_t skip_end_tokens(std::string_view text, std::size_t i) {
+  static constexpr auto kEnds = std::to_array<std::string_view>(
+      {"<|im_end|>", "<|endoftext|>", "</s>", "<|eot_id|>", "<|end_of_text|>", "<|end|>", "<end_of_turn>", "<eos>",
+       "<\uFF5Cend\u2581of\u2581sentence\uFF5C>"});
+  for (;;) {
+    i = skip_space(text, i);
+    const auto end = std::find_if(kEnds.begin(), kEnds.end(), [&](auto e) { return text.substr(i).starts_with(e); });
+    if (end == kEnds.end()) return i;
+    i += end->size();
+  }
 }
 
 // Walks the form; returns quarters earned and the first fault.
@@ -104,7 +122,8 @@ Walk walk(std::string_view text, bool opened_by_prompt, StopReason stop, const F
   if (!options.answer_tag) {
     const FoundTag stray = next_tag(text, i, options.code_spans);
     if (stray.tag >= 0) return {earned, "tag_in_answer"};
-    if (!has_word(text.substr(i))) return {earned, "empty_answer"};
+    const bool only_end = skip_end_tokens(text, i) == text.size();
+    if (only_end || !has_word(text.substr(i))) return {earned, "empty_answer"};
     return {4, "ok"};
   }
   if (i == text.size()) return {earned, "no_answer"};
@@ -116,7 +135,7 @@ Walk walk(std::string_view text, bool opened_by_prompt, StopReason stop, const F
   if (end.tag < 0 && !cut) return {earned, "answer_not_closed"};
   if (!cut && end.tag != 3) return {earned, "tag_in_answer"};
   if (!has_word(text.substr(i, cut ? kNone : end.at - i))) return {earned, "empty_answer"};
-  if (!cut && skip_space(text, end.at + kTags[3].size()) != text.size()) return {earned, "text_after_answer"};
+  if (!cut && skip_end_tokens(text, end.at + kTags[3].size()) != text.size()) return {earned, "text_after_answer"};
   return {4, "ok"};
 }
 

@@ -25,7 +25,7 @@ struct FormatVerdict {
 };
 
 // Full credit only for: one think block with at least one word, before it nothing but white space; then one answer with
-// at least one word; after it nothing but white space. `opened_by_prompt`: the chat template ended with <think>, the
+// at least one word; after it nothing but white space and end tokens. `opened_by_prompt`: the chat template ended with <think>, the
 // completion begins inside the block. A completion that did not end by itself gets 0.
 FormatVerdict check_format(std::string_view completion, bool opened_by_prompt, StopReason stop, const FormatOptions&);
 

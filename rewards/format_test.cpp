@@ -1,5 +1,6 @@
 #include "rewards/format.h"
 
+#include <algorithm>
 #include <chrono>
 #include <string>
 #include <vector>
@@ -16,7 +17,37 @@ FormatVerdict check(std::string_view text, bool opened = false, FormatOptions op
   return check_format(text, opened, stop, options);
 }
 
-// The table of public patterns' behaviour (each pays some of the bad forms) with the column we want.
+// What the public patterns pay (open-r1 format, open-r1 tag_count, trl think_format; measured on their expressions), and
+// what is right. Every row is wrong in at least one of them but the first.
+TEST_CASE("the forms that public patterns get wrong") {
+  struct Row {
+    const char *what, *text;
+    bool opened;
+    float open_r1, open_r1_tags, trl, wanted;
+  };
+  const std::vector<Row> rows = {
+      {"right form", "<think>\nadd\n</think>\n<answer>\n82\n</answer>", false, 1, 1, 1, 1},
+      {"empty think", "<think>\n\n</think>\n<answer>\n82\n</answer>", false, 1, 1, 1, 0},
+      {"empty think and answer", "<think>\n\n</think>\n<answer>\n\n</answer>", false, 1, 1, 1, 0},
+      {"two answer blocks", "<think>\na\n</think>\n<answer>\n1\n</answer>\n<answer>\n2\n</answer>", false, 1, 0.5, 1, 0},
+      {"two think blocks", "<think>\na\n</think>\n<think>\nb\n</think>\n<answer>\n2\n</answer>", false, 1, 0.5, 0, 0},
+      {"text after", "<think>\na\n</think>\n<answer>\n82\n</answer>\nand more", false, 1, 1, 1, 0},
+      {"answer in think", "<think>\n<answer>\n1\n</answer>\n</think>\n<answer>\n82\n</answer>", false, 1, 0.75, 1, 0},
+      {"answer first", "<answer>\n82\n</answer>\n<think>\na\n</think>", false, 0, 1, 0, 0},
+      {"no newlines", "<think>add</think><answer>82</answer>", false, 0, 0, 1, 1},
+      {"prefilled by the template", "\nadd\n</think>\n<answer>\n82\n</answer>", true, 0, 0.75, 0, 1},
+      {"leading space", " <think>\nadd\n</think>\n<answer>\n82\n</answer>", false, 0, 1, 0, 1},
+  };
+  for (const Row& row : rows) {
+    CAPTURE(row.what);
+    CHECK(check(row.text, row.opened).value == row.wanted);
+    CHECK((row.what == std::string("right form") || row.open_r1 != row.wanted || row.open_r1_tags != row.wanted ||
+           row.trl != row.wanted));
+    // tag_count is lenient on purpose, but never pays in full what format refuses.
+    CHECK((count_tags(row.text, row.opened) == 1.f) <= (row.wanted == 1.f || row.what == std::string("text after")));
+  }
+}
+
 TEST_CASE("full credit for the right form only") {
   struct Row {
     const char* text;
@@ -60,6 +91,35 @@ TEST_CASE("full credit for the right form only") {
       {"\uFF1Cthink\uFF1Eadd</think><answer>82</answer>", false, "no_think"},  // look-alikes are no tags
       {"<th\u200Bink>add</think><answer>82</answer>", false, "no_think"},
       {"<think>add</th\u200Bink><answer>82</answer>", false, "tag_in_think"},
+      {"<th\u0456nk>add</th\u0456nk><answer>82</answer>", false, "no_think"},  // a Cyrillic letter
+      {"\u2039think\u203Aadd</think><answer>82</answer>", false, "no_think"},
+      {"&lt;think&gt;add</think><answer>82</answer>", false, "no_think"},
+      {"<think>add</think><answer>82<\u2215answer>", false, "answer_not_closed"},
+      {"<think>add</think><\u202Eanswer>82</answer>", false, "no_answer"},
+      {"<think\u0301>add</think><answer>82</answer>", false, "no_think"},
+      {"\uFEFF<think>add</think><answer>82</answer>", false, "no_think"},  // a zero-width mark is no white space
+      {"\u3000\u00A0<think>add</think>\u2003<answer>82</answer>\u3000", false, "ok"},  // white space of any script
+      // Line ends of any system.
+      {"\r\n<think>\r\nadd\r\n</think>\r\n<answer>\r\n82\r\n</answer>\r\n", false, "ok"},
+      {"<think>\radd\r</think>\r<answer>82</answer>\r", false, "ok"},
+      {"<think>\r\n\r\n</think><answer>82</answer>", false, "empty_think"},
+      // An end token after it, where the text was decoded with special tokens; nothing between them.
+      {"<think>add</think><answer>82</answer><|im_end|>", false, "ok"},
+      {"<think>add</think><answer>82</answer>\n</s> \n", false, "ok"},
+      {"<think>add</think><answer>82</answer><|im_end|>more", false, "text_after_answer"},
+      {"<|im_end|><think>add</think><answer>82</answer>", false, "no_think"},
+      // Crossed, nested, doubled.
+      {"<think>add<answer></think>82</answer>", false, "tag_in_think"},
+      {"<think>add</think><answer>82</answer></answer>", false, "text_after_answer"},
+      {"<think>add</think></think><answer>82</answer>", false, "no_answer"},
+      {"<think><think>add</think><answer>82</answer>", false, "tag_in_think"},
+      {"<think>add</think><answer><answer>82</answer></answer>", false, "tag_in_answer"},
+      {"<answer><think>add</think>82</answer>", false, "no_think"},
+      {"</think><think>add<answer>82</answer>", false, "no_think"},
+      {"<think>add</think><answer>82<think></answer>", false, "tag_in_answer"},
+      {"<<think>>add<</think>><answer>82</answer>", false, "no_think"},
+      {"<think>add</think><answer>82</answer", false, "answer_not_closed"},
+      {"<think>a <thi</think><answer>82</answer>", false, "ok"},  // a broken tag is text
       {"<think>\u76F8\u52A0</think><answer>\u516B</answer>", false, "ok"},  // words of any script
       // Tags that are only quoted, in code spans of the think block.
       {"<think>put it in `<answer>` tags</think><answer>82</answer>", false, "ok"},
@@ -86,6 +146,8 @@ TEST_CASE("options: no code spans, untagged answers, a stop string in place of t
   CHECK(check("<think>add</think>82", false, rest).value == 1.f);
   CHECK(check("add</think>\n\nIt is 82.\n", true, rest).value == 1.f);
   CHECK(std::string(check("<think>add</think>", false, rest).why) == "empty_answer");
+  CHECK(std::string(check("<think>add</think>\n<|im_end|>", false, rest).why) == "empty_answer");
+  CHECK(check("<think>add</think>82<|im_end|>", false, rest).value == 1.f);
   CHECK(std::string(check("<think>add</think>82 <think>more</think>", false, rest).why) == "tag_in_answer");
   FormatOptions stop;
   stop.stop_closes_answer = true;
@@ -125,7 +187,36 @@ TEST_CASE("prefixes: nothing before the end without partial credit, never fallin
   CHECK(check("</think><answer>82</answer>", true, partial).value == 0.f);  // nothing for a tag the prompt wrote
 }
 
-TEST_CASE("tag_count") {
+TEST_CASE("prefixes of every form of a good completion") {
+  FormatOptions partial;
+  partial.partial = true;
+  FormatOptions rest;
+  rest.answer_tag = false;
+  struct Form {
+    std::string text;
+    bool opened;
+  };
+  for (const Form& form : std::vector<Form>{{"\r\n<think>\r\nadd\r\n</think>\r\n<answer>\r\n82\r\n</answer>", false},
+                                            {"add `</think>` is a tag</think><answer>82</answer>", true},
+                                            {"<think>```\n<answer>\n```\nadd</think> <answer>\u516B</answer>", false}}) {
+    float last = 0;
+    for (std::size_t n = 0; n <= form.text.size(); ++n) {
+      const std::string prefix = form.text.substr(0, n);
+      CAPTURE(prefix);
+      CHECK(check(prefix, form.opened).value == (n == form.text.size() ? 1.f : 0.f));
+      const float value = check(prefix, form.opened, partial).value;
+      CHECK(value >= last);
+      last = value;
+    }
+    CHECK(last == 1.f);
+  }
+  // With an untagged answer the form is right from the answer's first word on.
+  const std::string untagged = "<think>add</think>\n82";
+  for (std::size_t n = 0; n <= untagged.size(); ++n)
+    CHECK(check(untagged.substr(0, n), false, rest).value == (n >= untagged.size() - 1 ? 1.f : 0.f));
+}
+
+TEST_CASE("tag_count: order, once each, no line ends needed, nothing for empty blocks (open-r1: all four wrong)") {
   CHECK(count_tags("<think>a</think><answer>b</answer>", false) == 1.f);
   CHECK(count_tags("a</think><answer>b</answer>", true) == 1.f);
   CHECK(count_tags("<think>a</think>", false) == 0.5f);
@@ -156,13 +247,28 @@ TEST_CASE("the reward reads prefill and stop reason from the group, and its know
 }
 
 TEST_CASE("one megabyte in linear time") {
-  for (const std::string unit : {"<think>", "`", "``a`b```c", "<", "</think>", "` ", "\n```\n", "<answer>", "` `` "}) {
-    std::string text = "<think>";
-    while (text.size() < 1'000'000) text += unit;
+  const auto seconds = [](const std::string& head, const std::string& unit, const std::string& tail, std::size_t size) {
+    std::string text = head;
+    while (text.size() < size) text += unit;
+    text += tail;
+    FormatOptions rest;
+    rest.answer_tag = false;
     const auto start = std::chrono::steady_clock::now();
-    CHECK(check(text).value == 0.f);
+    (void)check(text);
+    (void)check(text, true, rest);
     (void)count_tags(text, false);
-    CHECK(std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count() < 1.0);
+    return std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+  };
+  for (const std::string unit : {"<think>", "`", "``a`b```c", "<", "</think>", "` ", "\n```\n", "<answer>", "` `` ", " ", "\r\n",
+                                 "\u3000", "</answer>", "<|im_end|>", "</think><answer>", "word ", ".", "\xFF", "`a\n"}) {
+    for (const std::string head : {"", "<think>", "<think>a</think>", "<think>a</think><answer>", "<think>a</think><answer>b</answer>"}) {
+      for (const std::string tail : {"", "</think><answer>82</answer>"}) {
+        CAPTURE(unit);
+        CAPTURE(head);
+        const double small = seconds(head, unit, tail, 125'000), large = seconds(head, unit, tail, 1'000'000);
+        CHECK(large < std::max(24 * small, 0.5));  // 8 if linear, 64 if quadratic; the machine may be busy
+      }
+    }
   }
 }
 

@@ -1,46 +1,16 @@
 #include "rewards/length.h"
 
 #include <algorithm>
-#include <unordered_set>
 
 #include "core/error.h"
-#include "core/rng.h"
+#include "rewards/relative_length.h"
+#include "rewards/word_units.h"
 
 namespace r1 {
 namespace {
 
 constexpr std::int64_t kMaxTokens = 1 << 28;
 
-std::vector<std::uint64_t> word_hashes(std::string_view text) {
-  std::vector<std::uint64_t> out;
-  for (std::size_t i = 0; i < text.size();) {
-    const auto space = [&](std::size_t k) { return text[k] == ' ' || (text[k] >= '\t' && text[k] <= '\r'); };
-    if (space(i)) {
-      ++i;
-      continue;
-    }
-    std::uint64_t h = 0xCBF29CE484222325ull;  // FNV-1a
-    for (; i < text.size() && !space(i); ++i) h = (h ^ static_cast<unsigned char>(text[i])) * 0x100000001B3ull;
-    out.push_back(mix64(h));
-  }
-  return out;
-}
-
-float repeated(const std::vector<std::uint64_t>& units, int ngram) {
-  const std::size_t n = static_cast<std::size_t>(ngram);
-  if (units.size() < n) return 0.f;
-  const std::size_t total = units.size() - n + 1;
-  std::unordered_set<std::uint64_t> distinct;
-  distinct.reserve(total);
-  for (std::size_t i = 0; i < total; ++i) {
-    std::uint64_t h = 0;
-    for (std::size_t k = 0; k < n; ++k) h = mix64(h + units[i + k]);
-    distinct.insert(h);
-  }
-  return 1.f - static_cast<float>(distinct.size()) / static_cast<float>(total);
-}
-
-std::int64_t count_words(std::string_view text) { return static_cast<std::int64_t>(word_hashes(text).size()); }
 std::int64_t count_characters(std::string_view text) {
   return std::count_if(text.begin(), text.end(), [](char c) { return (static_cast<unsigned char>(c) & 0xC0) != 0x80; });
 }
@@ -85,6 +55,8 @@ class Length : public RewardFunction {
  public:
   explicit Length(ConfigReader& o) {
     unit_ = o.get_choice("unit", "tokens", std::vector<std::string>{"tokens", "words", "characters"});
+    if (!o.has("max"))
+      o.fail("max", "is needed; for lengths relative to the prompt's other completions, as open-r1's `length`, set mode: relative");
     max_ = o.require_in<std::int64_t>("max", 1, kMaxTokens);
     min_ = o.get_in<std::int64_t>("min", 0, 0, kMaxTokens);
     margin_ = o.get_in<std::int64_t>("margin", 0, 0, kMaxTokens);
@@ -95,7 +67,7 @@ class Length : public RewardFunction {
     for (std::size_t i = 0; i < out.size(); ++i) {
       const Completion& c = group.completions[i];
       const std::int64_t n = unit_ == "tokens"  ? static_cast<std::int64_t>(c.tokens.size())
-                             : unit_ == "words" ? count_words(c.text)
+                             : unit_ == "words" ? static_cast<std::int64_t>(word_units(c.text).size())
                                                 : count_characters(c.text);
       const std::int64_t outside = n < min_ ? min_ - n : n > max_ ? n - max_ : 0;
       out[i].value = outside == 0        ? 1.f
@@ -110,35 +82,6 @@ class Length : public RewardFunction {
   std::int64_t min_ = 0, max_ = 0, margin_ = 0;
 };
 
-class Repetition : public RewardFunction {
- public:
-  explicit Repetition(ConfigReader& o) {
-    ngram_ = o.get_in<int>("ngram", 3, 1, 100);
-    penalty_ = o.get_in<float>("max_penalty", 1.f, 0.f, 1e6f);
-    tokens_ = o.get_choice("unit", "words", std::vector<std::string>{"words", "tokens"}) == "tokens";
-  }
-  std::string_view name() const override { return "repetition"; }
-  void score(const SampleGroup& group, std::span<RewardResult> out) const override {
-    for (std::size_t i = 0; i < out.size(); ++i) {
-      const Completion& c = group.completions[i];
-      const float share = tokens_ ? repeated_share(c.tokens, ngram_) : repeated_share(c.text, ngram_);
-      out[i].value = share == 0 ? 0.f : -penalty_ * share;
-    }
-  }
-  std::vector<KnownAnswer> known_answers(const Prompt&) const override {
-    if (tokens_ || ngram_ > 3) return {};
-    Completion good;
-    good.text = "every word here is different";
-    good.stop = StopReason::kEos;
-    return {{"no repetition", good, Verdict::kAbstain, 0.f}};
-  }
-
- private:
-  int ngram_ = 3;
-  float penalty_ = 1;
-  bool tokens_ = false;
-};
-
 }  // namespace
 
 float soft_overlong(std::int64_t tokens, std::int64_t max_tokens, std::int64_t cache_tokens) {
@@ -148,14 +91,6 @@ float soft_overlong(std::int64_t tokens, std::int64_t max_tokens, std::int64_t c
   return static_cast<float>(free - tokens) / static_cast<float>(cache_tokens);
 }
 
-float repeated_share(std::string_view text, int ngram) { return repeated(word_hashes(text), ngram); }
-float repeated_share(const std::vector<TokenId>& tokens, int ngram) {
-  std::vector<std::uint64_t> units(tokens.size());
-  std::transform(tokens.begin(), tokens.end(), units.begin(),
-                 [](TokenId t) { return mix64(static_cast<std::uint64_t>(t) + 1); });
-  return repeated(units, ngram);
-}
-
 std::unique_ptr<RewardFunction> make_overlong_reward(ConfigReader& options, std::int64_t max_new_tokens) {
   return std::make_unique<Overlong>(OverlongNames{"overlong", "max_tokens", "cache_tokens"}, options, max_new_tokens);
 }
@@ -163,9 +98,10 @@ std::unique_ptr<RewardFunction> make_soft_overlong_reward(ConfigReader& options,
   return std::make_unique<Overlong>(OverlongNames{"soft_overlong", "max_completion_len", "soft_punish_cache"}, options,
                                     max_new_tokens);
 }
-std::unique_ptr<RewardFunction> make_length_reward(ConfigReader& options) { return std::make_unique<Length>(options); }
-std::unique_ptr<RewardFunction> make_repetition_reward(ConfigReader& options) {
-  return std::make_unique<Repetition>(options);
+std::unique_ptr<RewardFunction> make_length_reward(ConfigReader& options, std::int64_t max_new_tokens) {
+  if (options.get_choice("mode", "range", std::vector<std::string>{"range", "relative"}) == "relative")
+    return make_relative_length_reward(options, max_new_tokens);
+  return std::make_unique<Length>(options);
 }
 
 }  // namespace r1

@@ -1,4 +1,4 @@
-// Rewards that measure the completion itself: `overlong` (DAPO; also as TRL's `soft_overlong`), `length`, `repetition`. They give no verdict.
+// Rewards that measure the completion's length: `overlong` (DAPO; also as TRL's `soft_overlong`), `length`. They give no verdict.
 #pragma once
 
 #include <cstdint>
@@ -22,14 +22,7 @@ std::unique_ptr<RewardFunction> make_overlong_reward(ConfigReader& options, std:
 std::unique_ptr<RewardFunction> make_soft_overlong_reward(ConfigReader& options, std::int64_t max_new_tokens);
 
 // 1 from `min` to `max`, falling linearly to 0 over `margin` units outside (0 = at once). Options: unit (tokens, words,
-// characters), min (0), max (required), margin (0).
-std::unique_ptr<RewardFunction> make_length_reward(ConfigReader& options);
-
-// 1 - distinct n-grams / n-grams: 0 without repetition, near 1 for one phrase over and over; 0 for fewer than n units.
-float repeated_share(std::string_view text, int ngram);
-float repeated_share(const std::vector<TokenId>& tokens, int ngram);
-
-// -max_penalty * repeated_share. Options: ngram (3), max_penalty (1), unit (words, tokens).
-std::unique_ptr<RewardFunction> make_repetition_reward(ConfigReader& options);
+// characters), min (0), max (required), margin (0). mode: relative is relative_length.h instead.
+std::unique_ptr<RewardFunction> make_length_reward(ConfigReader& options, std::int64_t max_new_tokens);
 
 }  // namespace r1

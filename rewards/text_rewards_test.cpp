@@ -9,6 +9,9 @@
 #include "rewards/exact_match.h"
 #include "rewards/factory.h"
 #include "rewards/length.h"
+#include "rewards/relative_length.h"
+#include "rewards/repetition.h"
+#include "rewards/word_units.h"
 
 namespace r1 {
 namespace {
@@ -161,6 +164,92 @@ TEST_CASE("length and repetition") {
   CHECK(repeated_share("a", 3) == 0.f);
   CHECK(repeated_share(std::vector<TokenId>(101, 7), 1) == doctest::Approx(100.0 / 101));
   CHECK(*score("repetition", "{ngram: 2, max_penalty: 0.3}", "", "a b a b").value == doctest::Approx(-0.1));
+}
+
+TEST_CASE("words of languages without spaces are counted (open-r1: one Chinese text is one word)") {
+  CHECK(word_units("\u6211\u4EEC\u8BA1\u7B97\u3002\u6211\u4EEC\u68C0\u67E5\u3002").size() == 6);  // we compute. we check.
+  CHECK(word_units("\u7528 GPU \u8BA1\u7B97x+1").size() == 4);
+  CHECK(word_units("").empty());
+  CHECK(word_units(" \u3000\n").empty());
+  CHECK(word_units("na\u00EFve  caf\u00E9\n42 x=1").size() == 4);
+  CHECK(word_units("The THE the \u00C9t\u00E9 \u00E9T\u00C9") ==
+        std::vector<std::uint64_t>{word_units("the")[0], word_units("the")[0], word_units("the")[0],
+                                   word_units("\u00E9t\u00E9")[0], word_units("\u00E9t\u00E9")[0]});
+  CHECK(word_units("\xFF\xFE \xFF").size() == 2);
+  CHECK(word_units("\xFF")[0] != word_units("\xFE")[0]);
+  for (const std::string phrase : {"\u6211\u4EEC\u518D\u8BD5\u4E00\u6B21\u3002", "\u3082\u3046\u4E00\u5EA6\u8A66\u3057\u307E\u3059\u3002",
+                                   "\u0E25\u0E2D\u0E07\u0E2D\u0E35\u0E01\u0E04\u0E23\u0E31\u0E49\u0E07", "try it again "}) {
+    std::string loop;
+    for (int i = 0; i < 40; ++i) loop += phrase;
+    CAPTURE(loop);
+    CHECK(repeated_share(loop, 3) > 0.9f);
+    CHECK(repeated_share(phrase, 3) == 0.f);
+  }
+  CHECK(*score("length", "{unit: words, max: 2}", "", "\u6211\u4EEC\u8BA1\u7B97").value == 1.f);
+  CHECK(*score("length", "{unit: words, max: 1}", "", "\u6211\u4EEC\u8BA1\u7B97").value == 0.f);
+}
+
+TEST_CASE("repetition: too short or empty is no repetition, and no division by zero") {
+  for (const char* text : {"", " ", "a", "a a"}) CHECK(*score("repetition", "{}", "", text).value == 0.f);
+  CHECK(*score("repetition", "{max_penalty: 0}", "", "a a a a a a").value == 0.f);
+}
+
+TEST_CASE("repetition: a million characters in linear time") {
+  const auto seconds = [](const std::string& unit, std::size_t bytes) {
+    std::string text;
+    while (text.size() < bytes) text += unit;
+    const auto start = std::chrono::steady_clock::now();
+    (void)repeated_share(text, 3);
+    return std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+  };
+  for (const std::string unit : {"a ", "a", " ", "word after word ", "\u6211\u4EEC\u518D\u8BD5", "\u6211", "\u0E01", "\xE0", "\u3000", "\u6211a "}) {
+    CAPTURE(unit);
+    CHECK(seconds(unit, 1'000'000) < std::max(24 * seconds(unit, 125'000), 1.0));  // 8 if linear, 64 if quadratic
+  }
+}
+
+SampleGroup lengths(const std::string& gold, const std::vector<std::pair<std::string, std::size_t>>& samples) {
+  SampleGroup group;
+  group.prompt.reference = gold;
+  for (const auto& [text, tokens] : samples) {
+    Completion c;
+    c.text = text;
+    c.tokens.resize(tokens);
+    c.stop = StopReason::kEos;
+    group.completions.push_back(std::move(c));
+  }
+  return group;
+}
+
+TEST_CASE("relative length (Kimi k1.5): shorter is better within the group, wrong is never paid") {
+  const auto reward = make_reward("length", "{mode: relative}");
+  CHECK(reward->judges_answer());
+  const std::string right = "\\boxed{42}", wrong = "\\boxed{41}";
+  std::vector<RewardResult> out(4);
+  reward->score(lengths("42", {{right, 100}, {right, 150}, {wrong, 100}, {wrong, 200}}), out);
+  CHECK(*out[0].value == 0.5f);
+  CHECK(*out[1].value == 0.f);
+  CHECK(*out[2].value == 0.f);
+  CHECK(*out[3].value == -0.5f);
+  CHECK(out[0].verdict == Verdict::kCorrect);
+  // open-r1 counts characters: here padding changes nothing.
+  reward->score(lengths("42", {{right + std::string(5000, ' '), 100}, {right, 150}, {wrong, 100}, {wrong, 200}}), out);
+  CHECK(*out[0].value == 0.5f);
+  out.assign(4, {});
+  // open-r1 takes the answer for right where the gold cannot be read: here it abstains, and the prompt check says so.
+  reward->score(lengths("", {{right, 100}, {right, 150}, {wrong, 100}, {wrong, 200}}), out);
+  for (const RewardResult& r : out) CHECK_FALSE(r.value.has_value());
+  CHECK_FALSE(reward->check_prompt(Prompt{}).empty());
+  out.assign(4, {});
+  // All equally long: nothing to compare.
+  reward->score(lengths("42", {{right, 7}, {right, 7}, {wrong, 7}, {wrong, 7}}), out);
+  for (const RewardResult& r : out) CHECK(*r.value == 0.f);
+  std::vector<RewardResult> none;
+  reward->score(lengths("42", {}), none);
+  CHECK(relative_length(5, 5, 5, true) == 0.f);
+  CHECK(error_of([] { make_reward("length"); }).find("mode: relative") != std::string::npos);
+  CHECK(error_of([] { make_reward("length", "{mode: relative, max: 3}"); }).find("max") != std::string::npos);
+  CHECK(error_of([] { make_reward("length", "{mode: relative, judge: format}"); }).find("judge") != std::string::npos);
 }
 
 }  // namespace
