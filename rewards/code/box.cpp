@@ -222,7 +222,7 @@ Outcome run_unchecked(const Job& job, int landlock_abi) {
   plan.fetch = job.fetch.empty() ? nullptr : job.fetch.c_str();
   plan.go_fd = go.read.get();
   plan.report_fd = report.write.get();
-  plan.stdin_fd = input.get();
+  plan.stdin_fd = job.input_fd >= 0 ? job.input_fd : input.get();
   plan.stdout_fd = out.write.get();
   plan.stderr_fd = err.write.get();
   plan.fetch_fd = fetched.get();

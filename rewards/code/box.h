@@ -34,6 +34,7 @@ struct Job {
   std::vector<std::string> argv;  // argv[0] is an absolute path inside the box
   std::vector<BoxFile> files;
   std::string input;              // stdin; a sealed file, so it can be read again but not changed
+  int input_fd = -1;              // stdin instead of `input`, if not negative: borrowed until the call returns
   std::string fetch;              // a file of the working directory to bring back after exit 0; empty = none
   Limits limits;
 };

@@ -2,6 +2,8 @@
 #include "rewards/code/box.h"
 
 #include <doctest/doctest.h>
+#include <sys/socket.h>
+#include <unistd.h>
 
 #include "rewards/code/box_test_support.h"
 
@@ -78,6 +80,23 @@ TEST_CASE("a file of the box comes back after exit 0 only") {
   CHECK(run_in_box(job).fetched == "made\n");
   job.input = "1";
   CHECK(run_in_box(job).fetched.empty());
+}
+
+TEST_CASE("stdin may be a socket, to speak with the program") {
+  if (absent()) return;
+  int fds[2];
+  REQUIRE(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, fds) == 0);
+  Job job;
+  job.argv = {"/usr/bin/sh", "-c", "read line; echo \"heard $line\" >&0"};
+  job.input_fd = fds[0];
+  REQUIRE(write(fds[1], "hello\n", 6) == 6);
+  CHECK(run_in_box(job).output.empty());
+  shutdown(fds[0], SHUT_WR);
+  char answer[64] = {};
+  CHECK(read(fds[1], answer, sizeof answer - 1) == 12);
+  CHECK(std::string(answer) == "heard hello\n");
+  close(fds[0]);
+  close(fds[1]);
 }
 
 }  // namespace
