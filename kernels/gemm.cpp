@@ -106,28 +106,29 @@ void gemm(ComputePool& pool, const GemmArgs& args) {
   call.bias = static_cast<const std::byte*>(args.bias);
   call.a_padded = args.a_padded;
 
-  // Work items: (panel, block of rows), rows inside, so that one thread reuses a panel from its cache. Rows are cut only
-  // where panels alone would leave a thread idle at the end.
-  const std::int64_t panels = ceil_div(call.n, t.panel_columns);
+  // Work items: (columns, block of rows), rows inside, so that one thread reuses columns from its cache. Rows are cut only
+  // where columns alone would leave a thread idle at the end.
+  const std::int64_t columns = b.type() == Type::kBF16 ? t.bf16_columns : t.panel_columns;
+  const std::int64_t items = ceil_div(call.n, columns);
   std::int64_t row_block = call.m;
-  if (pool.size() > 1 && call.m >= 2 * t.row_unit && panels < 16 * pool.size()) {
-    const std::int64_t cuts = std::min(ceil_div(16 * pool.size(), panels), call.m / t.row_unit);
+  if (pool.size() > 1 && call.m >= 2 * t.row_cut && items < 16 * pool.size()) {
+    const std::int64_t cuts = std::min(ceil_div(16 * pool.size(), items), call.m / t.row_cut);
     row_block = ceil_div(ceil_div(call.m, cuts), t.row_unit) * t.row_unit;
   }
   const std::int64_t row_blocks = ceil_div(call.m, row_block);
-  const double flop_ns = 2.0 * static_cast<double>(call.k * t.panel_columns * std::min(call.m, row_block)) / 100.0;
-  const double byte_ns = static_cast<double>(packed_bytes(t, b.type(), t.panel_columns, k)) / 20.0;
+  const double flop_ns = 2.0 * static_cast<double>(call.k * columns * std::min(call.m, row_block)) / 100.0;
+  const double byte_ns = static_cast<double>(packed_bytes(t, b.type(), t.panel_columns, k) * columns / t.panel_columns) / 20.0;
   const std::int64_t grain = std::max<std::int64_t>(1, static_cast<std::int64_t>(kChunkNs / std::max(flop_ns, byte_ns)));
   const std::size_t scratch_bytes = t.gemm_scratch(call.k, row_block);
-  pool.parallel_for(panels * row_blocks, grain, [&](std::int64_t begin, std::int64_t end) {
+  pool.parallel_for(items * row_blocks, grain, [&](std::int64_t begin, std::int64_t end) {
     std::byte* scratch = thread_scratch(scratch_bytes);
     if (row_blocks == 1) {
       t.gemm(call, begin, end, 0, call.m, scratch);
       return;
     }
     for (std::int64_t i = begin; i < end; ++i) {
-      const std::int64_t panel = i / row_blocks, row = i % row_blocks * row_block;
-      t.gemm(call, panel, panel + 1, row, std::min(call.m, row + row_block), scratch);
+      const std::int64_t item = i / row_blocks, row = i % row_blocks * row_block;
+      t.gemm(call, item, item + 1, row, std::min(call.m, row + row_block), scratch);
     }
   });
 }

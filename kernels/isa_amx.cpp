@@ -9,6 +9,8 @@ constexpr Table make_amx_table() {
   t.peak = amx_peak;
   t.step_multiple = kTileSteps;
   t.row_unit = kAmxRows;
+  t.row_cut = 128;
+  t.bf16_columns = kHalfColumns;
   t.gemm_scratch = amx_gemm_scratch;
   t.gemm = amx_gemm;
   t.pack = amx_pack;

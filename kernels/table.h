@@ -69,9 +69,11 @@ struct Table {
   // holds 4 bytes a column; the number of steps is a multiple of step_multiple. The order inside a panel is the set's own.
   std::int64_t panel_columns;
   std::int64_t step_multiple;
-  std::int64_t row_unit;  // rows are cut at multiples of this
+  std::int64_t row_unit;      // rows are cut at multiples of this
+  std::int64_t row_cut;       // and a part has at least this many: B comes from memory once for every part
+  std::int64_t bf16_columns;  // of a work item of a bf16 product; of a float32 product it is a panel
   std::size_t (*gemm_scratch)(std::int64_t k, std::int64_t rows);  // bytes a range call over so many rows needs
-  void (*gemm)(const GemmCall&, std::int64_t panel_begin, std::int64_t panel_end, std::int64_t row_begin, std::int64_t row_end,
+  void (*gemm)(const GemmCall&, std::int64_t item_begin, std::int64_t item_end, std::int64_t row_begin, std::int64_t row_end,
                std::byte* scratch);
   void (*pack)(const PackCall&, std::int64_t panel_begin, std::int64_t panel_end);
   void (*pack_transposed)(const PackCall&, std::int64_t panel_begin, std::int64_t panel_end);

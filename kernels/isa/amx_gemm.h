@@ -71,7 +71,8 @@ struct AmxWork {
   const float* from = nullptr;  // partial sums to go on from; null = 0
   float* to = nullptr;
   i64 to_row_bytes = 0;         // of both
-  const byte* ahead = nullptr;  // what comes next in memory; null = fetch nothing
+  const byte* ahead = nullptr;  // memory to fetch into L2 meanwhile, so many lines a tile of k
+  i64 ahead_lines = 0;
 };
 
 template <bool kTwo> inline void amx_tile(const AmxWork& w) {
@@ -94,9 +95,7 @@ template <bool kTwo> inline void amx_tile(const AmxWork& w) {
   }
   const byte* a1 = w.a + kTileRows * w.a_row_bytes;
   for (i64 t = 0; t < w.tiles; ++t) {
-    if (w.ahead != nullptr)
-      for (i64 line = 0; line < 2 * kTileBytes / 64; ++line)
-        __builtin_prefetch(w.ahead + t * 2 * kTileBytes + line * 64, 0, 2);
+    for (i64 line = t * w.ahead_lines; line < (t + 1) * w.ahead_lines; ++line) __builtin_prefetch(w.ahead + line * 64, 0, 2);
     R1_TILE_LOAD(4, w.a + t * 64, w.a_row_bytes);
     R1_TILE_LOAD(6, b + t * 2 * kTileBytes, 64);
     R1_TILE_LOAD(7, b + t * 2 * kTileBytes + kTileBytes, 64);
@@ -122,11 +121,29 @@ struct AmxHalf {
   const byte* b = nullptr;
   i64 b_bytes = 0;  // from this half to the next
   i64 steps = 0, slice = 0, column = 0;
-  bool fetch = false;     // what follows this half in memory
+  bool cold = false;      // nobody has fetched this half yet
+  bool more = false;      // this thread goes on with the next half
   bool straight = false;  // sums go where the results belong
   float* sums = nullptr;
   byte* rows_copy = nullptr;
 };
+
+// What a block of rows fetches. Reading B is what few rows wait for, so its requests are spread over all blocks: each fetches
+// its part of the next half. The first block of a cold half fetches its own tiles, a little ahead; a lone block always does.
+inline constexpr i64 kAmxLines = 2 * kTileBytes / 64, kAmxOwnAhead = 6 * 2 * kTileBytes;
+
+R1_INLINE void fetch_ahead(const AmxHalf& h, i64 block, i64 blocks, AmxWork* w) {
+  const bool own = blocks == 1 || (h.cold && block == 0);
+  if (own) {
+    w->ahead = w->b + kAmxOwnAhead;
+    w->ahead_lines = kAmxLines;
+  } else if (h.more) {
+    const i64 parts = blocks - h.cold, part = block - h.cold;
+    w->ahead_lines = (kAmxLines + parts - 1) / parts;
+    w->ahead = w->b + h.b_bytes + part * w->ahead_lines * w->tiles * 64;
+    if (part * w->ahead_lines >= kAmxLines) w->ahead_lines = 0;
+  }
+}
 
 inline void amx_half(const GemmCall& g, const AmxHalf& h, i64 row_begin, i64 row_end) {
   const bool copy = g.k % 32 != 0 && !g.a_padded;  // the last tile would reach beyond the rows
@@ -156,7 +173,7 @@ inline void amx_half(const GemmCall& g, const AmxHalf& h, i64 row_begin, i64 row
       w.to = h.straight ? reinterpret_cast<float*>(g.c) + row * g.ldc + h.column : h.sums + (row - row_begin) * kHalfColumns;
       w.to_row_bytes = h.straight ? g.ldc * 4 : kHalfColumns * 4;
       w.from = s0 == 0 ? nullptr : w.to;
-      w.ahead = h.fetch && row == row_begin ? w.b + h.b_bytes : nullptr;
+      fetch_ahead(h, (row - row_begin) / kAmxRows, (row_end - row_begin + kAmxRows - 1) / kAmxRows, &w);
       if (rows1 > 0) amx_tile<true>(w);
       else amx_tile<false>(w);
       if (h.straight || s0 + here < h.steps) continue;
@@ -166,8 +183,9 @@ inline void amx_half(const GemmCall& g, const AmxHalf& h, i64 row_begin, i64 row
   }
 }
 
-inline void amx_gemm(const GemmCall& g, i64 panel_begin, i64 panel_end, i64 row_begin, i64 row_end, byte* scratch) {
-  if (g.type == Type::kF32) return gemm(g, panel_begin, panel_end, row_begin, row_end, scratch);
+// Work items are panels of float32, halves of panels of bf16.
+inline void amx_gemm(const GemmCall& g, i64 begin, i64 end, i64 row_begin, i64 row_end, byte* scratch) {
+  if (g.type == Type::kF32) return gemm(g, begin, end, row_begin, row_end, scratch);
   AmxHalf h;
   h.steps = padded_steps(g.type, g.k, kTileSteps);
   h.b_bytes = padded_steps(g.type, g.b_k, kTileSteps) * (kStepBytes / 2);
@@ -179,12 +197,12 @@ inline void amx_gemm(const GemmCall& g, i64 panel_begin, i64 panel_end, i64 row_
   const bool plain = g.out_type == Type::kF32 && !g.add && g.bias == nullptr;
   const i64 group = max_of(kAmxRows, min_of(kAmxGroupRows, kAmxGroupBytes / (h.steps * 4) / kAmxRows * kAmxRows));
   for (i64 row = row_begin; row < row_end; row += group) {
-    for (i64 half = 2 * panel_begin; half < 2 * panel_end; ++half) {
+    for (i64 half = begin; half < end; ++half) {
       h.column = half * kHalfColumns;
-      if (h.column >= g.n) break;
       h.b = g.b + half * h.b_bytes + g.k_first / 2 * 128;
       h.straight = plain && h.column + kHalfColumns <= g.n;
-      h.fetch = half + 1 < 2 * panel_end;
+      h.cold = half == begin;
+      h.more = half + 1 < end;
       amx_half(g, h, row, min_of(row_end, row + group));
     }
   }

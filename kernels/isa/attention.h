@@ -276,26 +276,37 @@ inline void attention(const AttentionCall& c, i64 begin, i64 count, i64 joint, b
   else attention_typed<OpF32, false>(c, begin, count, joint, same_sequence, kv_head, scratch);
 }
 
+// Where a row's keys of a head go; null for a row without blocks. The values follow half a block later.
+R1_INLINE byte* keys_of(const WriteKvCall& c, i64 row, i64 head, i64 half) {
+  const KvRow& r = c.rows[row];
+  return r.blocks == nullptr ? nullptr : r.blocks[r.position / kKvBlock] + c.layer_offset + head * 2 * half;
+}
+
 inline void write_kv(const WriteKvCall& c, i64 begin, i64 end) {
   const i64 d = c.shape.head_dim, element = c.shape.type == Type::kBF16 ? 2 : 4;
-  const i64 half = kKvBlock * d * element;
-  for (i64 m = begin; m < end; ++m) {
-    const KvRow& row = c.rows[m];
-    if (row.blocks == nullptr) continue;
-    const i64 slot = row.position % kKvBlock;
-    for (i64 h = 0; h < c.shape.kv_heads; ++h) {
-      byte* keys = row.blocks[row.position / kKvBlock] + c.layer_offset + h * 2 * half;
-      byte* values = keys + half;
-      const byte* k = c.k + (m * c.ld + h * d) * element;
-      const byte* v = c.v + (m * c.ld + h * d) * element;
-      if (c.shape.type == Type::kBF16) {
-        for (i64 i = 0; i < d; i += 2) __builtin_memcpy(keys + i / 2 * kKeyStepBytes + slot * 4, k + i * 2, 4);
-        byte* to = values + slot / 2 * d * 4 + slot % 2 * 2;
-        for (i64 i = 0; i < d; ++i) __builtin_memcpy(to + i * 4, v + i * 2, 2);
-      } else {
-        for (i64 i = 0; i < d; ++i) __builtin_memcpy(keys + i * kKeyStepBytes + slot * 4, k + i * 4, 4);
-        __builtin_memcpy(values + slot * d * 4, v, static_cast<std::size_t>(d) * 4);
-      }
+  const i64 half = kKvBlock * d * element, steps = c.shape.type == Type::kBF16 ? (d + 1) / 2 : d;
+  const i64 items = (end - begin) * c.shape.kv_heads;
+  for (i64 i = 0; i < items; ++i) {
+    const i64 m = begin + i / c.shape.kv_heads, h = i % c.shape.kv_heads;
+    if (i + 1 < items) {
+      // A row touches a line a step, seldom in cache: ask for the next row's while this one is written.
+      const byte* next = keys_of(c, begin + (i + 1) / c.shape.kv_heads, (i + 1) % c.shape.kv_heads, half);
+      if (next != nullptr)
+        for (i64 s = 0; s < steps; ++s) __builtin_prefetch(next + s * kKeyStepBytes, 1, 3);
+    }
+    byte* keys = keys_of(c, m, h, half);
+    if (keys == nullptr) continue;
+    const i64 slot = c.rows[m].position % kKvBlock;
+    byte* values = keys + half;
+    const byte* k = c.k + (m * c.ld + h * d) * element;
+    const byte* v = c.v + (m * c.ld + h * d) * element;
+    if (c.shape.type == Type::kBF16) {
+      for (i64 j = 0; j < d; j += 2) __builtin_memcpy(keys + j / 2 * kKeyStepBytes + slot * 4, k + j * 2, 4);
+      byte* to = values + slot / 2 * d * 4 + slot % 2 * 2;
+      for (i64 j = 0; j < d; ++j) __builtin_memcpy(to + j * 4, v + j * 2, 2);
+    } else {
+      for (i64 j = 0; j < d; ++j) __builtin_memcpy(keys + j * kKeyStepBytes + slot * 4, k + j * 4, 4);
+      __builtin_memcpy(values + slot * d * 4, v, static_cast<std::size_t>(d) * 4);
     }
   }
 }

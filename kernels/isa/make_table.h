@@ -50,6 +50,8 @@ constexpr Table make_table(Isa isa, bool (*trial)()) {
   t.panel_columns = kPanelColumns;
   t.step_multiple = 1;
   t.row_unit = 48;  // a multiple of the tile heights 4 and 6
+  t.row_cut = 48;
+  t.bf16_columns = kPanelColumns;
   t.gemm_scratch = gemm_scratch;
   t.gemm = gemm;
   t.pack = pack;
