@@ -4,6 +4,7 @@
 #include <fstream>
 
 #include "apps/command.h"
+#include "apps/reward_context.h"
 #include "apps/runtime.h"
 #include "apps/train_screen.h"
 #include "core/error.h"
@@ -156,7 +157,7 @@ void add_train(CLI::App& app, const Globals& globals, int& exit_code) {
   cmd->footer("Example: r1 train recipes/quickstart.yaml rl.steps=20 output.dir=runs/try");
   cmd->callback([args, &globals, &exit_code] {
     install_stop_signals();
-    const Recipe recipe = load_recipe(args->recipe, args->overrides);
+    const Recipe recipe = load_recipe(args->recipe, args->overrides, reward_context());
     if (args->resume && !std::filesystem::exists(recipe.output.dir / "config.yaml"))
       throw ConfigError(message("--resume: ", recipe.output.dir.string(), " holds no run; leave --resume out to start one"));
     std::string command_line = "r1 train " + args->recipe;

@@ -1,5 +1,6 @@
 #include "apps/data_options.h"
 
+#include "apps/reward_context.h"
 #include "core/config.h"
 #include "core/error.h"
 #include "rewards/factory.h"
@@ -14,15 +15,15 @@ void DataOptions::add_to(CLI::App& cmd) {
   cmd.add_option("--template-file", section.template_file, "with --template file: a Jinja chat template or text with {question}");
   cmd.add_option("--system", section.system_prompt, "system message of the chat template");
   cmd.add_option("--limit", section.limit, "the first so many rows")->check(CLI::NonNegativeNumber);
-  cmd.add_option("--rewards", rewards, "comma-separated names (default: math)")->delimiter(',');
+  cmd.add_option("--rewards", rewards, "comma-separated names (default: math), also python:FILE:FUNCTION, command:PROGRAM")->delimiter(',');
 }
 
 Rubric DataOptions::rubric(int max_new_tokens) const {
+  RewardContext context = reward_context();
   std::string yaml = "rewards:\n";
-  for (const std::string& name : rewards) yaml += "  - {name: " + name + "}\n";
+  for (const std::string& text : rewards) yaml += "  - " + reward_entry_yaml(text, context) + "\n";
   const Config config = Config::parse(yaml, "--rewards");
   ConfigReader root(config);
-  RewardContext context;
   context.max_new_tokens = max_new_tokens;
   Rubric made = make_rubric(root.sections("rewards", "name"), context);
   root.finish();

@@ -23,7 +23,13 @@ void read_train(ConfigReader reader, Recipe& recipe) {
   const std::string recompute = reader.get_choice("recompute", "auto", std::array<std::string, 3>{"auto", "true", "false"});
   if (recompute != "auto") recipe.recompute = recompute == "true";
   recipe.threads = reader.get_in<int>("threads", 0, 0, 4096);
-  recipe.trainer.reward_threads = reader.get_in<int>("reward_threads", 1, 1, 256);
+  // Rewards with several workers of their own get as many calls at once, unless the recipe says otherwise.
+  int workers = 1;
+  for (const Rubric::Entry& e : recipe.rubric->entries()) workers = std::max(workers, e.reward->concurrency());
+  recipe.trainer.reward_threads = reader.get_in<int>("reward_threads", std::min(workers, 256), 1, 256);
+  if (recipe.trainer.reward_threads < workers)
+    recipe.warnings.push_back(message("train.reward_threads is ", recipe.trainer.reward_threads, ", so of a reward's ", workers,
+                                      " workers no more than that are ever busy; raise it or leave it out"));
 }
 
 void read_output(ConfigReader reader, Recipe& recipe) {

@@ -83,7 +83,7 @@ Rubric make_rubric(std::vector<ConfigReader> entries, const RewardContext& conte
   bool paid = false;
   for (ConfigReader& o : entries) {
     Rubric::Entry entry;
-    for (const char* key : {"python", "grpc", "plugin"}) {
+    for (const char* key : {"python", "command", "plugin", "grpc"}) {
       if (!o.has(key)) continue;
       const auto maker = context.external.find(key);
       if (maker == context.external.end()) o.fail(key, message("this program has no ", key, " rewards built in"));

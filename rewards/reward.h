@@ -40,6 +40,8 @@ class RewardFunction {
   // True if the verdict says whether the answer is right. The first such reward of a rubric decides a sample's verdict
   // unless the recipe marks another one.
   virtual bool judges_answer() const { return false; }
+  // Calls of score() that really run side by side; more of them wait for each other. 0 = any number.
+  virtual int concurrency() const { return 0; }
   // Good and bad completions for this prompt, with what score() must say of each. May be empty.
   virtual std::vector<KnownAnswer> known_answers(const Prompt&) const { return {}; }
 };

@@ -1,5 +1,6 @@
 #include "rl/rollout_metrics.h"
 
+#include <cstdlib>
 #include <string_view>
 #include <vector>
 
@@ -10,11 +11,14 @@ namespace r1 {
 namespace {
 
 constexpr std::string_view kVerdictColumn = "/verdict";
+// What users' rewards log of a group: a number under "metric/NAME" on one of its completions.
+constexpr std::string_view kMetricColumn = "metric/";
 
 struct Sums {
   Statistics reward, group_std, length, terminated, entropy, correct_length, wrong_length;
   std::map<std::string, std::vector<double>> parts;
   std::map<std::string, std::map<std::string, std::int64_t>> verdicts;
+  std::map<std::string, Statistics> logged;
   std::int64_t samples = 0, groups = 0, compared = 0, zero_std = 0, clipped = 0, judged = 0, correct = 0, solved = 0,
                judged_groups = 0, abstained = 0;
 };
@@ -34,9 +38,14 @@ void add_sample(Sums& s, const Completion& c, const Score& score) {
     s.reward.add(score.value);
   }
   for (const auto& [name, value] : score.parts) s.parts[name].push_back(value);
-  for (const auto& [name, value] : score.columns)
+  for (const auto& [name, value] : score.columns) {
     if (name.size() > kVerdictColumn.size() && std::string_view(name).ends_with(kVerdictColumn))
       s.verdicts[name.substr(0, name.size() - kVerdictColumn.size())][value] += 1;
+    // "LABEL/metric/NAME" where two rewards log the same name.
+    const std::size_t at = name.find(kMetricColumn);
+    if (at != std::string::npos && (at == 0 || name[at - 1] == '/'))
+      s.logged[name.substr(0, at) + name.substr(at + kMetricColumn.size())].add(std::strtod(value.c_str(), nullptr));
+  }
   if (score.verdict == Verdict::kAbstain) return;
   s.judged += 1;
   s.correct += score.verdict == Verdict::kCorrect;
@@ -104,6 +113,8 @@ std::map<std::string, double> rollout_metrics(std::span<const ScoredGroup> group
   if (s.correct_length.count() > 0) m["length/correct"] = s.correct_length.mean();
   if (s.wrong_length.count() > 0) m["length/wrong"] = s.wrong_length.mean();
   m["abstained"] = share(s.abstained, s.samples);
+  for (const auto& [name, values] : s.logged)
+    if (!m.emplace(name, values.mean()).second) m["user/" + name] = values.mean();  // a name of ours stays ours
   return m;
 }
 

@@ -101,7 +101,14 @@ TEST_CASE("metrics of a rollout") {
   std::vector<ScoredGroup> groups = {group("a"), group("b")};
   for (Score& s : groups[1].scores) s = score(0);
   groups[0].group.completions[0].entropies = {1.f, 2.f};
+  groups[0].scores[0].columns["metric/depth"] = "2";  // what a user's reward logs of a group
+  groups[1].scores[0].columns["metric/depth"] = "5";
+  groups[1].scores[0].columns["mine/metric/depth"] = "7";
+  groups[0].scores[0].columns["metric/reward"] = "9";
   const auto m = rollout_metrics(groups);
+  CHECK(m.at("depth") == 3.5);
+  CHECK(m.at("mine/depth") == 7);
+  CHECK(m.at("user/reward") == 9);
   CHECK(m.at("reward") == doctest::Approx(1.0 / 6));
   CHECK(m.at("reward_std") == doctest::Approx(0.57735 / 2).epsilon(1e-4));
   CHECK(m.at("frac_reward_zero_std") == 0.5);

@@ -1,0 +1,70 @@
+// Helpers for the tests of users' rewards.
+#pragma once
+
+#include <filesystem>
+#include <fstream>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include <doctest/doctest.h>
+#include <sys/stat.h>
+
+#include "core/config.h"
+#include "core/error.h"
+#include "rewards/factory.h"
+#include "rewards/users/users.h"
+#include "tests/support/support.h"
+
+namespace r1::test {
+
+inline SampleGroup group_of(const std::vector<std::string>& texts, const std::string& id = "row-1") {
+  SampleGroup g;
+  g.prompt.id = id;
+  g.prompt.text = "What is 1 + 1?";
+  g.prompt.reference = "2";
+  g.prompt.columns = {{"answer", "\"2\""}, {"level", "3"}, {"tags", R"(["a", "b"])"}, {"prompt", "\"What is 1 + 1?\""}};
+  for (const std::string& t : texts) {
+    Completion c;
+    c.text = t;
+    c.tokens = {1, 2, static_cast<TokenId>(t.size())};
+    c.stop = StopReason::kEos;
+    g.completions.push_back(std::move(c));
+  }
+  return g;
+}
+
+inline std::string write_program(const std::filesystem::path& path, const std::string& text) {
+  std::ofstream(path) << text;
+  chmod(path.c_str(), 0755);
+  return path.string();
+}
+
+// A rubric with one entry, as from a recipe: "{command: ./score, timeout: 1}".
+inline Rubric user_rubric(const std::string& entry, void (*add)(RewardContext&) = add_user_rewards) {
+  const Config config = Config::parse("rewards: [" + entry + "]\n", "recipe.yaml");
+  ConfigReader root(config);
+  RewardContext context;
+  add(context);
+  Rubric rubric = make_rubric(root.sections("rewards", "name"), context);
+  root.finish();
+  return rubric;
+}
+
+template <class F>
+std::string error_of(F&& action) {
+  try {
+    action();
+  } catch (const Error& e) {
+    return e.what();
+  }
+  return "no error";
+}
+
+inline bool contains(const std::string& text, const std::string& part) {
+  if (text.find(part) != std::string::npos) return true;
+  MESSAGE(text);
+  return false;
+}
+
+}  // namespace r1::test

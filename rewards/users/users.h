@@ -1,0 +1,22 @@
+// Rewards that users write: one contract, several ways. docs/user_rewards.md is the users' page.
+#pragma once
+
+#include <memory>
+
+#include "core/config.h"
+#include "rewards/factory.h"
+#include "rewards/reward.h"
+
+namespace r1 {
+
+// `command: ./score` (one text: a command line, by /bin/sh where it
+// needs a shell; a list: program and arguments). Keys beside it: workers (1),
+// timeout (60 s a batch), start_timeout (60 s), on_error (stop or abstain). The command gets one JSON line a group and
+// answers with one (rewards/users/user_reply.h); the first group has no completions and asks whether it works.
+// Throws ConfigError if it does not exist, does not start, or does not answer that.
+std::unique_ptr<RewardFunction> make_command_reward(ConfigReader& options);
+
+// Adds the ways above to what a recipe may name.
+void add_user_rewards(RewardContext& context);
+
+}  // namespace r1
