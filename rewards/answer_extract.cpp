@@ -15,8 +15,8 @@ constexpr bool is_digit(char c) { return c >= '0' && c <= '9'; }
 constexpr bool is_letter(char c) { return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z'); }
 constexpr bool is_space(char c) { return c == ' ' || c == '\t' || c == '\n' || c == '\r'; }
 
-ExtractedAnswer found(std::string_view text, const char* how) { return {true, text, how, {}, {}}; }
-ExtractedAnswer not_found(std::string_view why) { return {false, {}, "none", why, {}}; }
+ExtractedAnswer found(std::string_view text, const char* how) { return {true, text, how, {}, {}, {}}; }
+ExtractedAnswer not_found(std::string_view why) { return {false, {}, "none", why, {}, {}}; }
 
 // The last math span $..$, $$..$$, \(..\), \[..\] that holds a character `wanted` accepts. A dollar opens only before a
 // non-space and closes only after one and not before a digit, so that "$5 and $6" is money.
@@ -143,11 +143,32 @@ ExtractedAnswer read_phrase(std::string_view rest) {
   return found(s, "phrase");
 }
 
+// From the end of one box to the content of the next: nothing but commas, "and", "or", dollar signs?
+bool only_joins(std::string_view s) {
+  const auto box = s.rfind('\\');  // of \boxed{ or \fbox{
+  if (box == std::string_view::npos) return false;
+  s = s.substr(0, box);
+  static constexpr std::string_view kJoins[] = {"\\quad", "\\qquad", "\\text{and}", "\\text{ and }", "\\text{or}", "\\text{ or }",
+                                                "and", "or", ",", ";", "$", " ", "\n", "\\(", "\\)", "\\,", "\\;", "\\ ",
+                                                "\xE5\x92\x8C", "\xE6\x88\x96"};  // he, huo
+  while (!s.empty()) {
+    const auto join = std::find_if(std::begin(kJoins), std::end(kJoins), [&](std::string_view j) { return s.starts_with(j); });
+    if (join == std::end(kJoins)) return false;
+    s.remove_prefix(join->size());
+  }
+  return true;
+}
+
 ExtractedAnswer read_boxed(std::string_view text) {
   std::vector<std::string_view> boxes = boxed_contents(text);
   if (boxes.empty()) return not_found("no_answer");
   ExtractedAnswer out = found(boxes.back(), "boxed");
-  boxes.pop_back();
+  std::size_t first = boxes.size() - 1;  // of the boxes that stand side by side at the end
+  while (first > 0 && only_joins(std::string_view(boxes[first - 1].data() + boxes[first - 1].size() + 1,
+                                                  boxes[first].data())))
+    --first;
+  if (first + 1 < boxes.size()) out.beside.assign(boxes.begin() + static_cast<std::ptrdiff_t>(first), boxes.end());
+  boxes.resize(first);
   out.others = std::move(boxes);
   return out;
 }

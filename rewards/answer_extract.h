@@ -18,6 +18,9 @@ struct ExtractedAnswer {
   const char* how = "none";              // "boxed", "hash", "phrase", "tag", "math", "number", "whole"
   std::string_view why_not;              // when !found: "no_answer", "inside_expression", "several", "empty"
   std::vector<std::string_view> others;  // kBoxed: the earlier boxes, for the check that all agree
+  // kBoxed: boxes that stand side by side at the end, "\boxed{1}, \boxed{2}" or "... and ...", with the last; empty if
+  // it stands alone. `others` leaves them out.
+  std::vector<std::string_view> beside;
 };
 
 // `text` is plain_forms() of the part that may hold the answer. Views in the result point into it.

@@ -14,6 +14,8 @@ constexpr bool is_letter(char c) { return (c >= 'a' && c <= 'z') || (c >= 'A' &&
 constexpr std::string_view kWrappers[] = {
     "text",  "textbf", "textit", "textrm",       "textnormal", "mathrm", "mathbf",  "mathit", "mathsf",    "mbox",
     "boxed", "fbox",   "emph",   "operatorname", "bf",         "rm",     "mathcal", "bm",     "boldsymbol"};
+// Of these the content is mathematics still: letters in them are products.
+constexpr std::string_view kMathWrappers[] = {"boxed", "fbox", "mathbf", "mathit", "mathcal", "bm", "boldsymbol", "bf"};
 constexpr std::string_view kDropped[] = {"left", "right", "displaystyle", "textstyle", "big",      "Big",    "bigl",
                                          "bigr", "Bigl",  "Bigr",         "limits",    "nolimits", "middle", "phantom"};
 
@@ -31,7 +33,7 @@ class Cleaner {
  public:
   explicit Cleaner(std::string_view text) : s_(text) {}
 
-  std::string run() {
+  CleanAnswer run() {
     const auto dollars = std::count(s_.begin(), s_.end(), '$');
     const auto escaped = count_escaped_dollars();
     // An odd sign is money: "$42", "\$42"; pairs are delimiters.
@@ -69,14 +71,18 @@ class Cleaner {
         i_ += 3;
       } else {
         ++i_;
-        braces_.push_back(true);
+        braces_.push_back({});
         out_ += '{';
       }
     } else if (c == '}') {
       ++i_;
-      const bool keep = braces_.empty() || braces_.back();
+      const Brace open = braces_.empty() ? Brace{} : braces_.back();
       if (!braces_.empty()) braces_.pop_back();
-      if (keep) out_ += '}';
+      if (open.keep) out_ += '}';
+      if (open.upright) {
+        while (!upright_.empty() && upright_.back().first >= open.begin) upright_.pop_back();  // \text{\text{..}}
+        upright_.emplace_back(static_cast<std::uint32_t>(open.begin), static_cast<std::uint32_t>(out_.size()));
+      }
     } else if (c == '^' && (s_.substr(i_).starts_with("^\\circ") || s_.substr(i_).starts_with("^{\\circ}"))) {
       i_ += s_[i_ + 1] == '{' ? 8 : 6;
       out_ += "^\\circ ";
@@ -132,7 +138,7 @@ class Cleaner {
       while (brace < s_.size() && s_[brace] == ' ') ++brace;
       space();
       if (brace < s_.size() && s_[brace] == '{') {
-        braces_.push_back(false);
+        braces_.push_back({false, !contains(kMathWrappers, name), out_.size()});
         i_ = brace + 1;
       }
     } else if (contains(kDropped, name)) {
@@ -160,7 +166,7 @@ class Cleaner {
     }
   }
 
-  std::string finish() {
+  CleanAnswer finish() {
     std::string_view out = trim(out_);
     for (bool again = true; again && !out.empty();) {
       again = false;
@@ -181,19 +187,28 @@ class Cleaner {
       again = again && !trimmed.empty();
       out = trimmed;
     }
-    return std::string(out);
+    CleanAnswer clean{std::string(out), std::move(upright_)};
+    const auto cut = static_cast<std::uint32_t>(out.empty() ? 0 : out.data() - out_.data());
+    for (auto& [begin, end] : clean.upright) begin -= std::min(begin, cut), end -= std::min(end, cut);
+    return clean;
   }
 
   std::string_view s_;
   std::size_t i_ = 0;
   std::string out_;
-  std::vector<bool> braces_;  // of the open braces: is the brace kept?
+  struct Brace {
+    bool keep = true, upright = false;
+    std::size_t begin = 0;  // of the content in out_
+  };
+  std::vector<Brace> braces_;  // the open ones
+  std::vector<std::pair<std::uint32_t, std::uint32_t>> upright_;
   bool keep_dollar_ = false;
 };
 
 }  // namespace
 
-std::string clean_answer(std::string_view text) { return Cleaner(text).run(); }
+CleanAnswer clean_answer_spans(std::string_view text) { return Cleaner(text).run(); }
+std::string clean_answer(std::string_view text) { return Cleaner(text).run().text; }
 
 std::string text_key(std::string_view cleaned) {
   std::string out;
@@ -204,6 +219,8 @@ std::string text_key(std::string_view cleaned) {
     const char c = cleaned[i];
     if (c == ' ' || c == '\t' || c == '\n' || c == '\r') {
       ++i;
+      // 1 1/2 is not 11/2.
+      if (!out.empty() && is_digit(out.back()) && i < cleaned.size() && is_digit(cleaned[i])) out += ' ';
       continue;
     }
     if (c == '\\' && i + 1 < cleaned.size() && is_letter(cleaned[i + 1])) {
@@ -243,9 +260,10 @@ std::string text_key(std::string_view cleaned) {
       out.size() >= 2 && std::all_of(out.begin(), out.end(), [](char c) {
         return is_letter(c) || static_cast<unsigned char>(c) >= 0x80 || c == '-' || c == '\'' || c == ',' || c == '.';
       });
-  if (word) {
-    for (char& c : out) c = c >= 'A' && c <= 'Z' ? static_cast<char>(c + 32) : c;
-  }
+  static constexpr std::string_view kShort[] = {"no", "on", "up", "so", "he", "it", "we"};
+  std::string small = out;
+  for (char& c : small) c = c >= 'A' && c <= 'Z' ? static_cast<char>(c + 32) : c;
+  if (word && (out.size() > 2 || contains(kShort, small))) return small;
   return out;
 }
 

@@ -1,8 +1,11 @@
 // An answer as text: LaTeX dressing removed, and the canonical form in which answers that are no numbers are compared.
 #pragma once
 
+#include <cstdint>
 #include <string>
 #include <string_view>
+#include <utility>
+#include <vector>
 
 namespace r1 {
 
@@ -11,8 +14,16 @@ namespace r1 {
 // {,} and \! inside numbers, \$ and \%. Input is plain_forms() text. Linear.
 std::string clean_answer(std::string_view text);
 
-// The key under which two non-numeric answers are equal: of clean_answer() text, without white space, arguments of ^ _
-// \sqrt \frac braced, brackets around one letter dropped. Words of two and more letters compare without case; single
+// The same, with the parts that stood upright - in \text, \mathrm, \operatorname and their like: there letters are words
+// and units, elsewhere products of letters. Byte positions in `text`, ascending, not nested.
+struct CleanAnswer {
+  std::string text;
+  std::vector<std::pair<std::uint32_t, std::uint32_t>> upright;
+};
+CleanAnswer clean_answer_spans(std::string_view text);
+
+// The key under which two non-numeric answers are equal: of clean_answer() text, without white space but between digits, arguments of ^ _
+// \sqrt \frac braced, brackets around one letter dropped. Words of three and more letters, and a few of two, compare without case; single
 // letters and formulas with it.
 std::string text_key(std::string_view cleaned);
 

@@ -12,7 +12,7 @@
 #include "rewards/format.h"
 #include "rewards/language/language_reward.h"
 #include "rewards/length.h"
-#include "rewards/math_answer.h"
+#include "rewards/math/math_reward.h"
 #include "rewards/repetition.h"
 
 namespace r1 {
@@ -24,7 +24,7 @@ std::unique_ptr<RewardFunction> plain(ConfigReader& options, const RewardContext
 }
 
 constexpr auto kKinds = std::to_array<RewardKind>({
-    {"math", "final answer equals the gold answer: numbers exactly, other answers as text", plain<make_math_reward>},
+    {"math", "final answer equals the gold answer: numbers, expressions, sets, intervals, equations, texts", plain<make_math_reward>},
     {"code", "the program passes the row's tests, each in a sandbox", plain<make_code_reward>},
     {"format", "one <think> block, then one answer", plain<make_format_reward>},
     {"countdown", "an expression that uses each given number once and equals the target", plain<make_countdown_reward>},

@@ -13,8 +13,8 @@ constexpr bool is_digit(char c) { return c >= '0' && c <= '9'; }
 constexpr bool is_letter(char c) { return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z'); }
 constexpr bool is_closing(char c) { return c == ')' || c == ']' || c == '}'; }
 
-ExtractedAnswer found(std::string_view text) { return {true, text, "number", {}, {}}; }
-ExtractedAnswer refused(std::string_view why) { return {false, {}, "none", why, {}}; }
+ExtractedAnswer found(std::string_view text) { return {true, text, "number", {}, {}, {}}; }
+ExtractedAnswer refused(std::string_view why) { return {false, {}, "none", why, {}, {}}; }
 
 // Position of the last character before `i` that is no blank (spaces, not line ends), or npos.
 std::size_t before_blank(std::string_view s, std::size_t i) {

@@ -24,14 +24,6 @@ mpz_class power_of_ten(unsigned long exponent) {
   return out;
 }
 
-// The end of an unsigned integer with optional thousands separators: 1234 or 1,234,567.
-std::size_t integer_end(std::string_view s, std::size_t begin) {
-  std::size_t end = digits_end(s, begin);
-  if (end == begin || end - begin > 3) return end;
-  for (std::size_t i = end; i < s.size() && s[i] == ',' && digits_end(s, i + 1) == i + 4;) end = i = i + 4;
-  return end;
-}
-
 // Reads numbers from the front of a text. Every read_ function leaves the position alone when it fails.
 class NumberReader {
  public:
@@ -73,41 +65,9 @@ class NumberReader {
   }
 
   // Decimal or integer literal without sign.
-  bool read_literal(Number& out) {
-    const std::size_t begin = i_;
-    std::size_t end = integer_end(s_, i_);
-    std::string digits;
-    for (std::size_t i = begin; i < end; ++i) {
-      if (s_[i] != ',') digits += s_[i];
-    }
-    std::size_t places = 0;
-    std::string repeat;
-    if (end < s_.size() && s_[end] == '.') {
-      const std::size_t last = digits_end(s_, end + 1);
-      places = last - end - 1;
-      digits.append(s_.substr(end + 1, places));
-      static constexpr std::string_view kOver = "\\overline{";
-      if (s_.substr(last).starts_with(kOver)) {
-        const std::size_t first = last + kOver.size(), close = digits_end(s_, first);
-        if (close == first || close >= s_.size() || s_[close] != '}') return false;
-        repeat = s_.substr(first, close - first);
-        end = close + 1;
-      } else if (places > 0) {
-        end = last;
-      } else if (end == begin) {
-        return false;  // a lone point
-      }                // else "12.": the point ends a sentence; the caller sees it
-    }
-    if (digits.empty() && repeat.empty()) return false;
-    if (digits.size() + repeat.size() > kMaxNumberDigits) return false;
-    out.value = mpq_class(mpz_class(digits.empty() ? "0" : digits, 10), power_of_ten(places));
-    if (!repeat.empty()) {
-      out.value += mpq_class(mpz_class(repeat, 10), power_of_ten(places) * (power_of_ten(repeat.size()) - 1));
-    }
-    out.value.canonicalize();
-    out.decimal = places > 0 && repeat.empty();
-    out.significant_digits = static_cast<int>(digits.size() - std::min(digits.find_first_not_of('0'), digits.size()));
-    out.last_place = mpq_class(mpz_class(1), power_of_ten(places));
+  bool read_literal(Literal& out) {
+    const std::size_t end = literal_end(s_, i_, true);
+    if (end == i_ || !r1::read_literal(s_.substr(i_, end - i_), out)) return false;
     i_ = end;
     return true;
   }
@@ -175,10 +135,9 @@ class NumberReader {
   }
   static void scale(Number& n, long exponent) {
     const mpz_class factor = power_of_ten(static_cast<unsigned long>(std::abs(exponent)));
-    for (mpq_class* v : {&n.value, &n.last_place}) {
-      if (exponent >= 0) *v *= factor;
-      else *v /= factor;
-    }
+    if (exponent >= 0) n.value *= factor;
+    else n.value /= factor;
+    n.places -= static_cast<int>(exponent);
     if (exponent < 0) n.decimal = true;
   }
 
@@ -222,7 +181,7 @@ class NumberReader {
         mpz_class power;
         mpz_pow_ui(power.get_mpz_t(), out.value.get_num_mpz_t(), static_cast<unsigned long>(std::abs(exponent)));
         out.value = exponent >= 0 ? mpq_class(power) : mpq_class(1) / power;
-        out.significant_digits = 0;
+        out.significant = 0;
         return true;
       }
       i_ = after;
@@ -236,7 +195,7 @@ class NumberReader {
         if (!read_literal(bottom) || bottom.value == 0) return false;
         out.value /= bottom.value;
         out.decimal = false;
-        out.significant_digits = 0;
+        out.significant = 0;
         return true;
       }
       i_ = after;  // "5/day": the tail's business
@@ -258,7 +217,7 @@ class NumberReader {
         return true;
       }
       out.value += fraction;
-      out.significant_digits = 0;
+      out.significant = 0;
       return true;
     }
     i_ = after;
@@ -286,19 +245,14 @@ std::optional<Number> parse_number(std::string_view text) {
 }
 
 std::size_t number_literal_end(std::string_view s, std::size_t begin) {
-  const auto decimal_end = [&](std::size_t i) {
-    std::size_t end = integer_end(s, i);
-    if (end + 1 < s.size() && s[end] == '.' && is_digit(s[end + 1])) end = digits_end(s, end + 1);
-    return end;
-  };
-  std::size_t end = decimal_end(begin);
+  std::size_t end = literal_end(s, begin, true);
   if (end < s.size() && (s[end] == 'e' || s[end] == 'E')) {
     std::size_t i = end + 1;
     if (i < s.size() && (s[i] == '+' || s[i] == '-')) ++i;
     const std::size_t last = digits_end(s, i);
     if (last > i && (last >= s.size() || !is_letter(s[last]))) return last;
   }
-  if (end + 1 < s.size() && s[end] == '/' && is_digit(s[end + 1])) end = decimal_end(end + 1);
+  if (end + 1 < s.size() && s[end] == '/' && is_digit(s[end + 1])) end = literal_end(s, end + 1, true);
   return end;
 }
 

@@ -5,21 +5,17 @@
 #include <string>
 #include <string_view>
 
-#include <gmpxx.h>
+#include "rewards/literal.h"
 
 namespace r1 {
 
-struct Number {
-  mpq_class value;             // exact; magnitude words (thousand, million) multiplied in, percent not divided out
-  bool decimal = false;        // written with a decimal point or an exponent that leaves places: may be a rounding
-  int significant_digits = 0;  // digits as written from the first that is not 0; 0 for fractions
-  mpq_class last_place;        // value of one unit in the last written place (decimals only)
+// Magnitude words (thousand, million) are multiplied in, a percent sign is not divided out.
+struct Number : Literal {
   bool percent = false;
   std::string unit;  // canonical name of a known unit ("cm", "cm^2", "usd", "deg"); empty if none or unknown word
 };
 
-// Limits that keep hostile input cheap; a longer number is not a number here (equal texts still compare equal).
-inline constexpr int kMaxNumberDigits = 1000;
+// Limits that keep hostile input cheap (see also kMaxNumberDigits).
 inline constexpr int kMaxExponent = 1000;
 
 // Reads all of `text` as one number, or nothing. The text is plain ASCII-form LaTeX as clean_answer() leaves it (no $,

@@ -1,5 +1,7 @@
 #include "rewards/number_tail.h"
 
+#include <cmath>
+
 #include "rewards/completion_text.h"
 #include "rewards/units.h"
 
@@ -23,6 +25,11 @@ std::optional<std::string> unit_with_power(std::string_view token) {
   if (slash == std::string_view::npos) return std::nullopt;
   const auto top = canonical_unit(token.substr(0, slash)), bottom = canonical_unit(token.substr(slash + 1));
   return top && bottom ? std::optional(*top + "/" + *bottom) : std::nullopt;
+}
+
+void magnify(Number& n, double factor) {
+  n.value *= mpz_class(factor);
+  n.places -= static_cast<int>(std::lround(std::log10(factor)));
 }
 
 }  // namespace
@@ -71,8 +78,7 @@ bool read_number_tail(std::string_view rest, Number& out) {
     rest.remove_prefix(word.size());
     if (static_cast<unsigned char>(word[0]) >= 0x80 && first && word.size() >= 3) {
       if (const double factor = magnitude_word(word.substr(0, 3)); factor > 0) {
-        out.value *= mpz_class(factor);
-        out.last_place *= mpz_class(factor);
+        magnify(out, factor);
         word.remove_prefix(3);
         if (word.empty()) continue;
       }
@@ -85,8 +91,7 @@ bool read_number_tail(std::string_view rest, Number& out) {
       out.percent = true;
     } else if (const double factor = magnitude_word(word); factor > 0) {
       if (!first) return false;
-      out.value *= mpz_class(factor);
-      out.last_place *= mpz_class(factor);
+      magnify(out, factor);
       continue;  // a unit may follow
     } else if (const auto known = unit_with_power(word)) {
       if (unit.ends_with('/') || unit.empty())

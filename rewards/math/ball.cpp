@@ -44,7 +44,8 @@ class Evaluator {
         for (const auto k : kids) value(k, b), acb_mul(out.get(), out.get(), b.get(), bits_);
         return;
       case NodeKind::kNegation: value(kids[0], out); return acb_neg(out.get(), out.get());
-      case NodeKind::kPercent: return value(kids[0], out);
+      case NodeKind::kBased: return value(kids[0], out);
+      case NodeKind::kPercent: value(kids[0], out); return acb_div_ui(out.get(), out.get(), 100, bits_);
       case NodeKind::kReciprocal: value(kids[0], out); return acb_inv(out.get(), out.get(), bits_);
       case NodeKind::kPower:
         value(kids[0], out);

@@ -19,7 +19,7 @@ void all(Outcome expected, const Pairs& pairs) {
     CAPTURE(std::string(answer));
     CAPTURE(v.gold_read);
     CAPTURE(v.answer_read);
-    CAPTURE(v.reason);
+    CAPTURE(std::string(v.reason));
     CHECK(v.outcome == expected);
   }
 }

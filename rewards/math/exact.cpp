@@ -86,7 +86,11 @@ class Evaluator {
         const Value v = value(kids[0]);
         return v ? Value(mpq_class(-*v)) : v;
       }
-      case NodeKind::kPercent: return value(kids[0]);
+      case NodeKind::kBased: return value(kids[0]);
+      case NodeKind::kPercent: {
+        const Value v = value(kids[0]);
+        return v ? Value(mpq_class(*v / 100)) : v;
+      }
       case NodeKind::kReciprocal: {
         const Value v = value(kids[0]);
         return v && *v != 0 ? Value(mpq_class(1 / *v)) : std::nullopt;

@@ -14,7 +14,7 @@ namespace r1::math {
 inline constexpr std::size_t kMaxExactBits = 1 << 15;  // of a numerator or denominator: 2006! and 2^2006 fit
 
 // nullopt: not a rational number, not known to be one, or past the limits. pm_sign: which branch a kPlusMinus takes.
-// Percent signs do not count here: 50% is 50 (the caller knows the convention).
+// A percent sign divides by 100. A value with a unit has none here.
 std::optional<mpq_class> exact_value(const Tree& tree, std::uint32_t node, int pm_sign, Budget& budget);
 
 }  // namespace r1::math

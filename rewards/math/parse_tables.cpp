@@ -11,6 +11,7 @@ struct NamedFunction {
 };
 constexpr NamedFunction kFunctions[] = {
     {"exp", Function::kExp},       {"log", Function::kLog},       {"ln", Function::kLog},
+    {"lg", Function::kLog},
     {"sin", Function::kSin},       {"cos", Function::kCos},       {"tan", Function::kTan},
     {"cot", Function::kCot},       {"sec", Function::kSec},       {"csc", Function::kCsc},
     {"arcsin", Function::kArcsin}, {"arccos", Function::kArccos}, {"arctan", Function::kArctan},
@@ -25,7 +26,9 @@ constexpr std::string_view kSymbols[] = {
     "alpha", "beta",  "gamma", "delta",   "epsilon",    "zeta",     "eta", "theta", "iota", "kappa", "lambda", "mu",
     "nu",    "xi",    "rho",   "sigma",   "tau",        "upsilon",  "phi", "chi",   "psi",  "omega", "Gamma",  "Delta",
     "Theta", "Sigma", "Phi",   "Psi",     "Omega",      "varphi",   "vartheta",     "varepsilon",    "ell",
-    "N",     "Z",     "Q",     "R",       "C"};
+    "N",     "Z",     "Q",     "R",       "C",          "angle",    "triangle", "measuredangle", "hbar", "nabla"};
+constexpr std::string_view kAccents[] = {"vec",   "overline",  "hat",      "bar",           "widehat",
+                                         "tilde", "widetilde", "overrightarrow", "overleftrightarrow", "underline"};
 constexpr std::string_view kAtoms[] = {"frac",  "sqrt", "cbrt",   "binom", "dbinom", "tbinom", "pi",       "infty",
                                        "lfloor", "lceil", "lvert", "langle", "begin",  "ldots",  "cdots", "dots",
                                        "emptyset", "varnothing"};
@@ -79,9 +82,11 @@ bool takes_arguments(Function f, std::size_t count) {
 }
 
 bool is_symbol_command(std::string_view command) { return contains(kSymbols, command); }
+bool is_accent(std::string_view command) { return contains(kAccents, command); }
 
 bool is_atom_command(std::string_view command) {
-  return contains(kAtoms, command) || contains(kSymbols, command) || function_named(command).has_value();
+  return contains(kAtoms, command) || contains(kSymbols, command) || contains(kAccents, command) ||
+         function_named(command).has_value();
 }
 
 char relation_letter(const Token& t) {

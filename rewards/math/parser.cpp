@@ -4,458 +4,300 @@
 #include <utility>
 
 #include "rewards/math/parse_tables.h"
-#include "rewards/math/token.h"
+#include "rewards/math/parser_impl.h"
+#include "rewards/number.h"
+#include "rewards/number_tail.h"
+#include "rewards/units.h"
 
 namespace r1::math {
-namespace {
 
-using Kids = std::vector<std::uint32_t>;
+Parser::Parser(const CleanAnswer& answer) : text_(answer.text) {
+  Tokens tokens = tokenize(answer);
+  tokens_ = std::move(tokens.list);
+  out_.why = tokens.why;
+}
 
-class Parser {
- public:
-  explicit Parser(std::string_view text) {
-    Tokens tokens = tokenize(text);
-    tokens_ = std::move(tokens.list);
-    out_.why = tokens.why;
+Parsed Parser::run() {
+  if (out_.ok()) {
+    out_.tree.root = items();
+    if (out_.ok() && peek().type != Token::kEnd) fail(peek().type == Token::kWord ? "word" : "syntax");
   }
+  return std::move(out_);
+}
 
-  Parsed run() {
-    if (out_.ok()) {
-      out_.tree.root = items(NodeKind::kList);
-      if (out_.ok() && peek().type != Token::kEnd) fail("syntax");
+std::uint32_t Parser::fail(std::string_view why) {
+  if (out_.ok()) out_.why = why;
+  at_ = tokens_.size() - 1;
+  return 0;
+}
+
+bool Parser::deeper() {
+  if (++depth_ <= kMaxDepth) return true;
+  fail("too_deep");
+  return false;
+}
+
+std::uint32_t Parser::node(NodeKind kind, std::span<const std::uint32_t> kids, int op, std::uint32_t data) {
+  Tree& t = out_.tree;
+  if (t.nodes.size() >= kMaxNodes || t.kids.size() > 2 * kMaxNodes) return fail("too_many");
+  t.nodes.push_back({kind, static_cast<std::uint8_t>(op), false, data, static_cast<std::uint32_t>(t.kids.size()),
+                     static_cast<std::uint32_t>(kids.size())});
+  t.kids.insert(t.kids.end(), kids.begin(), kids.end());
+  return static_cast<std::uint32_t>(t.nodes.size() - 1);
+}
+
+std::uint32_t Parser::named(NodeKind kind, std::string name, std::span<const std::uint32_t> kids) {
+  out_.tree.names.push_back(std::move(name));
+  return node(kind, kids, 0, static_cast<std::uint32_t>(out_.tree.names.size() - 1));
+}
+
+std::uint32_t Parser::number(std::string_view text) {
+  Literal literal;
+  if (!read_literal(text, literal)) return fail("too_long");
+  out_.tree.numbers.push_back(std::move(literal));
+  return node(NodeKind::kNumber, {}, 0, static_cast<std::uint32_t>(out_.tree.numbers.size() - 1));
+}
+
+std::uint32_t Parser::group(std::uint32_t n) {
+  if (out_.ok()) out_.tree.nodes[n].grouped = true;
+  return n;
+}
+
+bool Parser::has_symbol(std::uint32_t n) const {
+  const Tree& t = out_.tree;
+  if (t.nodes[n].kind == NodeKind::kSymbol) return true;
+  const auto kids = t.children(n);
+  return std::any_of(kids.begin(), kids.end(), [&](std::uint32_t k) { return has_symbol(k); });
+}
+
+// --- lists and relations
+
+std::uint32_t Parser::items() {
+  Kids kids = {relation()};
+  bool alternatives = true;
+  for (;;) {
+    bool mark = take(",") || take(";"), either = false;  // ", or" is one
+    while (peek().is("and") || peek().is("or")) {
+      mark = true;
+      either = either || peek().is("or");
+      ++at_;
     }
-    return std::move(out_);
+    if (!mark) break;
+    alternatives = alternatives && either;
+    kids.push_back(relation());
   }
+  return kids.size() == 1 ? kids[0] : node(NodeKind::kList, kids, alternatives);
+}
 
- private:
-  // --- tokens and nodes
-  const Token& peek(std::size_t ahead = 0) const { return tokens_[std::min(at_ + ahead, tokens_.size() - 1)]; }
-  bool take(std::string_view s) {
-    if (!peek().is(s)) return false;
-    ++at_;
-    return true;
-  }
-  bool expect(std::string_view s) { return take(s) || (fail("syntax"), false); }
-  std::uint32_t fail(std::string_view why) {
-    if (out_.ok()) out_.why = why;
-    at_ = tokens_.size() - 1;  // every loop stops at the end token
-    return 0;
-  }
-  std::uint32_t node(NodeKind kind, const Kids& kids, int op = 0, std::uint32_t data = 0) {
-    Tree& t = out_.tree;
-    if (t.nodes.size() >= kMaxNodes || t.kids.size() > 2 * kMaxNodes) return fail("too_many");
-    t.nodes.push_back({kind, static_cast<std::uint8_t>(op), false, data, static_cast<std::uint32_t>(t.kids.size()),
-                       static_cast<std::uint32_t>(kids.size())});
-    t.kids.insert(t.kids.end(), kids.begin(), kids.end());
-    return static_cast<std::uint32_t>(t.nodes.size() - 1);
-  }
-  std::uint32_t named(NodeKind kind, std::string name, const Kids& kids) {
-    out_.tree.names.push_back(std::move(name));
-    return node(kind, kids, 0, static_cast<std::uint32_t>(out_.tree.names.size() - 1));
-  }
-  std::uint32_t call(Function f, const Kids& kids) { return node(NodeKind::kCall, kids, static_cast<int>(f)); }
-
-  std::uint32_t number(std::string_view text) {
-    std::string digits;
-    int places = 0;
-    bool point = false;
-    for (const char c : text) {
-      if (c == '.') point = true;
-      else if (c != ',') digits += c, places += point;
-    }
-    if (digits.size() > 1000) return fail("too_long");
-    Literal l;
-    l.value = mpz_class(digits, 10);
-    mpz_class scale;
-    mpz_ui_pow_ui(scale.get_mpz_t(), 10, static_cast<unsigned long>(places));
-    l.value /= scale;
-    l.places = places;
-    l.significant = static_cast<int>(digits.size() - std::min(digits.find_first_not_of('0'), digits.size()));
-    out_.tree.numbers.push_back(std::move(l));
-    return node(NodeKind::kNumber, {}, 0, static_cast<std::uint32_t>(out_.tree.numbers.size() - 1));
-  }
-
-  // --- lists and relations
-  std::uint32_t items(NodeKind several) {
-    Kids kids = {relation()};
-    while (take(",") || take(";") || take("and")) {
-      while (take("and")) {}  // ", and"
-      kids.push_back(relation());
-    }
-    return kids.size() == 1 ? kids[0] : node(several, kids);
-  }
-
-  std::uint32_t relation() {
-    struct Deeper {
-      Parser& p;
-      explicit Deeper(Parser& parser) : p(parser) {
-        if (++p.depth_ > kMaxDepth) p.fail("too_deep");
-      }
-      ~Deeper() { --p.depth_; }
-    } deeper(*this);
-    if (!out_.ok()) return 0;
-    Kids kids = {ratio()};
+std::uint32_t Parser::relation() {
+  if (!deeper()) return 0;
+  const std::uint32_t first = operand();
+  std::uint32_t value = first;
+  if (relation_letter(peek()) != 0) {
+    Kids kids = {first};
     std::string letters;
     for (char c; (c = relation_letter(peek())) != 0;) {
       ++at_;
       letters += c;
-      kids.push_back(ratio());
+      kids.push_back(operand());
     }
-    return kids.size() == 1 ? kids[0] : named(NodeKind::kRelation, std::move(letters), kids);
+    value = named(NodeKind::kRelation, std::move(letters), kids);
   }
+  --depth_;
+  return value;
+}
 
-  std::uint32_t ratio() {
-    Kids kids = {united()};
-    while (take(":")) kids.push_back(united());
-    return kids.size() == 1 ? kids[0] : node(NodeKind::kRatio, kids);
+// "Area" in "Area = 5" is a name; words elsewhere are not.
+std::uint32_t Parser::operand() {
+  if (peek().type != Token::kWord) return ratio();
+  std::size_t end = 0;
+  std::string name;
+  for (; peek(end).type == Token::kWord || peek(end).type == Token::kLetter; ++end) {
+    if (peek(end).space && !name.empty()) name += ' ';
+    name += peek(end).text;
   }
-  std::uint32_t united() {
-    Kids kids = {sum()};
-    while (take("cup")) kids.push_back(sum());
-    return kids.size() == 1 ? kids[0] : node(NodeKind::kUnion, kids);
-  }
+  if (!peek(end).is("=")) return fail("word");
+  at_ += end;
+  return named(NodeKind::kSymbol, std::move(name), {});
+}
 
-  // --- arithmetic
-  std::uint32_t sum() {
-    Kids kids;
-    if (peek().is("pm") || peek().is("mp")) {
-      kids.push_back(number("0"));
-    } else {
+std::uint32_t Parser::ratio() {
+  const std::uint32_t first = united();
+  if (!peek().is(":")) return first;
+  Kids kids = {first};
+  while (take(":")) kids.push_back(united());
+  return node(NodeKind::kRatio, kids);
+}
+
+std::uint32_t Parser::united() {
+  const std::uint32_t first = entry();
+  if (!peek().is("cup")) return first;
+  Kids kids = {first};
+  while (take("cup")) kids.push_back(entry());
+  return node(NodeKind::kUnion, kids);
+}
+
+// --- a value with its unit
+
+std::uint32_t Parser::entry() {
+  const bool dollar = take("$");
+  const std::uint32_t value = tail(sum());
+  return dollar ? named(NodeKind::kUnit, "usd", std::initializer_list{value}) : value;
+}
+
+bool Parser::ends_entry() const {
+  const Token& t = peek();
+  if (t.type == Token::kEnd || relation_letter(t) != 0) return true;
+  for (const std::string_view s : {",", ";", ":", ")", "]", "}", "\\}", "&", "\\\\", "and", "or", "cup", "end"}) {
+    if (t.is(s)) return true;
+  }
+  return false;
+}
+
+// At letters that are a unit behind a value: \text{m}, \mathrm{s}; and "cm" if nothing but a power follows it.
+bool Parser::starts_unit() const {
+  const Token& t = peek();
+  if (t.type == Token::kWord) return true;
+  if (t.type != Token::kLetter || at_ == 0 || tokens_[at_ - 1].type == Token::kLetter) return false;
+  if (t.upright) return t.text != "e" && t.text != "i" && canonical_unit(t.text).has_value();
+  if (t.run < 2 || !canonical_unit(text_.substr(t.at, t.run))) return false;
+  std::size_t behind = t.run;
+  if (peek(behind).is("^")) behind += peek(behind + 1).is("{") ? 4 : 2;
+  const Token& end = peek(behind);
+  return end.type == Token::kEnd || end.is(",") || end.is(")") || end.is("]") || end.is("\\}") || end.is(";");
+}
+
+std::uint32_t Parser::tail(std::uint32_t value) {
+  if (!out_.ok() || !starts_unit()) return value;
+  const std::uint32_t begin = peek().at;
+  for (int depth = 0; peek().type != Token::kEnd; ++at_) {
+    if (peek().is("{") || peek().is("(")) ++depth;
+    else if (depth > 0 && (peek().is("}") || peek().is(")"))) --depth;
+    else if (depth == 0 && ends_entry()) break;
+  }
+  Number n;
+  n.value = 1;
+  if (!read_number_tail(" " + std::string(text_.substr(begin, peek().at - begin)), n)) return fail("word");
+  // "5 apples" is 5; "n even" is not n.
+  if (n.unit.empty() && !n.percent && n.value == 1 && has_symbol(value)) return fail("word");
+  if (n.value != 1) {
+    Literal magnitude;
+    magnitude.value = n.value;
+    out_.tree.numbers.push_back(std::move(magnitude));
+    const auto factor = node(NodeKind::kNumber, {}, 0, static_cast<std::uint32_t>(out_.tree.numbers.size() - 1));
+    value = node(NodeKind::kProduct, {value, factor});
+  }
+  if (n.percent) value = node(NodeKind::kPercent, {value});
+  if (n.unit == "deg") return call(Function::kDegrees, {value});
+  return n.unit.empty() ? value : named(NodeKind::kUnit, n.unit, std::initializer_list{value});
+}
+
+// --- arithmetic
+
+std::uint32_t Parser::sum() {
+  const bool sign_first = peek().is("pm") || peek().is("mp");
+  const std::uint32_t first = sign_first ? number("0") : product();
+  if (!sign_first && !peek().is("+") && !peek().is("-") && !peek().is("pm") && !peek().is("mp")) return first;
+  Kids kids = {first};
+  for (;;) {
+    if (take("+")) {
       kids.push_back(product());
-    }
-    for (;;) {
-      if (take("+")) {
-        kids.push_back(product());
-      } else if (take("-")) {
-        kids.push_back(node(NodeKind::kNegation, {product()}));
-      } else if (peek().is("pm") || peek().is("mp")) {
-        const bool flipped = peek().is("mp");
-        ++at_;
-        const std::uint32_t left = kids.size() == 1 ? kids[0] : node(NodeKind::kSum, kids);
-        const std::uint32_t right = product();
-        kids = {node(NodeKind::kPlusMinus, {left, right}, 0, flipped)};
-      } else {
-        break;
-      }
-    }
-    return kids.size() == 1 ? kids[0] : node(NodeKind::kSum, kids);
-  }
-
-  std::uint32_t product() {
-    Kids kids = {signed_factor()};
-    for (;;) {
-      if (take("*")) {
-        kids.push_back(signed_factor());
-      } else if (take("/")) {
-        kids.push_back(node(NodeKind::kReciprocal, {signed_factor()}));
-      } else if (starts_atom()) {
-        if (peek().type == Token::kNumber && tokens_[at_ - 1].type == Token::kNumber) return fail("syntax");  // "2 3"
-        kids.push_back(power());
-      } else {
-        break;
-      }
-    }
-    return kids.size() == 1 ? kids[0] : node(NodeKind::kProduct, kids);
-  }
-
-  std::uint32_t signed_factor() {
-    bool negative = false;
-    for (;;) {
-      if (take("-")) negative = !negative;
-      else if (!take("+")) break;
-    }
-    const std::uint32_t value = power();
-    return negative ? node(NodeKind::kNegation, {value}) : value;
-  }
-
-  bool starts_atom() const {
-    const Token& t = peek();
-    switch (t.type) {
-      case Token::kNumber:
-      case Token::kLetter: return true;
-      case Token::kCommand: return is_atom_command(t.text);
-      case Token::kSign: return t.text == "(" || t.text == "{" || (t.text == "|" && bars_ == 0);
-      default: return false;
-    }
-  }
-
-  // An atom with what stands behind it: ! % degrees ^.
-  std::uint32_t power() {
-    std::uint32_t base = atom();
-    while (out_.ok()) {
-      if (take("!")) {
-        base = call(Function::kFactorial, {base});
-      } else if (take("%")) {
-        base = node(NodeKind::kPercent, {base});
-      } else if (peek().is("^") && peek(1).is("circ")) {
-        at_ += 2;
-        base = call(Function::kDegrees, {base});
-      } else if (take("^")) {
-        base = node(NodeKind::kPower, {base, exponent()});
-      } else {
-        break;
-      }
-    }
-    return base;
-  }
-
-  std::uint32_t exponent() {
-    if (++depth_ > kMaxDepth) return fail("too_deep");
-    bool negative = false;
-    while (peek().is("-") || peek().is("+")) negative ^= tokens_[at_++].text == "-";
-    std::uint32_t e = atom();
-    if (take("^")) e = node(NodeKind::kPower, {e, exponent()});  // towers lean right
-    --depth_;
-    return negative ? node(NodeKind::kNegation, {e}) : e;
-  }
-
-  // --- atoms
-  std::uint32_t atom() {
-    if (!out_.ok()) return 0;
-    const Token t = peek();
-    ++at_;
-    switch (t.type) {
-      case Token::kNumber: return number_atom(t.text);
-      case Token::kLetter:
-        if (t.text == "e" && !peek().is("_")) return node(NodeKind::kConstant, {}, static_cast<int>(Constant::kE));
-        if (t.text == "i" && !peek().is("_")) return node(NodeKind::kConstant, {}, static_cast<int>(Constant::kI));
-        return symbol(t.text);
-      case Token::kCommand: return command(t.text);
-      case Token::kSign:
-        if (t.text == "(" || t.text == "[" || t.text == "{" || t.text == "\\{") return bracket(t.text);
-        if (t.text == "|" || t.text == "\\|") return bars();
-        return fail("syntax");
-      default: return fail("syntax");
-    }
-  }
-
-  std::uint32_t symbol(std::string_view name) {
-    std::string full(name);
-    if (take("_")) {  // x_1, x_{10}: one name, spelt without spaces
-      full += '_';
-      int depth = 0;
-      do {
-        const Token& t = peek();
-        if (t.type == Token::kEnd) return fail("syntax");
-        if (t.is("{")) ++depth;
-        else if (t.is("}")) --depth;
-        else full += t.text;
-        ++at_;
-      } while (depth > 0);
-    }
-    while (take("'")) full += '\'';
-    return named(NodeKind::kSymbol, std::move(full), {});
-  }
-
-  std::uint32_t number_atom(std::string_view text) {
-    const bool whole = text.find('.') == std::string_view::npos;
-    if (peek().is("_")) {  // 101_2, 2516_{8}
+    } else if (take("-")) {
+      kids.push_back(node(NodeKind::kNegation, {product()}));
+    } else if (peek().is("pm") || peek().is("mp")) {
+      const bool flipped = peek().is("mp");
       ++at_;
-      const bool brace = take("{");
-      if (peek().type != Token::kNumber) return fail("syntax");
-      std::string name = std::string(text) + "_" + std::string(peek().text);
-      ++at_;
-      if (brace && !expect("}")) return 0;
-      return named(NodeKind::kBased, std::move(name), {});
-    }
-    const std::uint32_t value = number(text);
-    if (!whole) return value;
-    const auto is_whole = [&](std::size_t k) {
-      return peek(k).type == Token::kNumber && peek(k).text.find('.') == std::string_view::npos;
-    };
-    std::size_t top = 0, bottom = 0, end = 0;  // token offsets of a fraction behind a whole number
-    if (peek().is("frac") && peek(1).is("{") && is_whole(2) && peek(3).is("}") && peek(4).is("{") && is_whole(5) &&
-        peek(6).is("}")) {
-      top = 2, bottom = 5, end = 7;
-    } else if (is_whole(0) && peek().space && peek(1).is("/") && is_whole(2)) {
-      top = 0, bottom = 2, end = 3;
-    }
-    if (end == 0 || peek(top).text.size() > 6 || peek(bottom).text.size() > 6) return value;
-    const std::uint32_t a = number(peek(top).text), b = number(peek(bottom).text);
-    if (!out_.ok()) return 0;
-    at_ += end;
-    const Tree& t = out_.tree;
-    if (t.numbers[t.nodes[a].data].value >= t.numbers[t.nodes[b].data].value) return fail("syntax");
-    const std::uint32_t fraction = node(NodeKind::kProduct, {a, node(NodeKind::kReciprocal, {b})});
-    return group(node(NodeKind::kSum, {value, fraction}));
-  }
-
-  std::uint32_t group(std::uint32_t n) {
-    if (out_.ok()) out_.tree.nodes[n].grouped = true;
-    return n;
-  }
-
-  std::uint32_t bracket(std::string_view open) {
-    const int bars = std::exchange(bars_, 0);
-    const bool set = open == "\\{";
-    if (set && take("\\}")) {
-      bars_ = bars;
-      return node(NodeKind::kSet, {});
-    }
-    Kids kids = {relation()};
-    while (take(",") || take(";") || (set && take("and"))) kids.push_back(relation());
-    bars_ = bars;
-    if (set) return expect("\\}") ? node(NodeKind::kSet, kids) : 0;
-    if (open == "{") {
-      if (!expect("}")) return 0;
-      return kids.size() == 1 ? group(kids[0]) : node(NodeKind::kSet, kids);  // {1,2} without backslashes
-    }
-    const bool round = peek().is(")");
-    if (!round && !peek().is("]")) return fail("syntax");
-    ++at_;
-    if (kids.size() == 1 && (open == "(") == round) return group(kids[0]);
-    if (kids.size() == 1) return fail("syntax");
-    return named(NodeKind::kBracketed, std::string(open) + (round ? ')' : ']'), kids);
-  }
-
-  std::uint32_t bars() {
-    ++bars_;
-    const std::uint32_t inside = sum();
-    --bars_;
-    if (!take("|") && !take("\\|")) return fail("syntax");
-    return call(Function::kAbs, {inside});
-  }
-
-  // TeX's argument: a group, or one digit, letter or command. People's sqrt(2) too.
-  std::uint32_t argument() {
-    if (peek().type == Token::kNumber && peek().text.size() > 1) {
-      Token& t = tokens_[at_];
-      const std::string_view digit = t.text.substr(0, 1);
-      t.text.remove_prefix(1);
-      return number(digit);
-    }
-    if (++depth_ > kMaxDepth) return fail("too_deep");
-    const std::uint32_t a = atom();
-    --depth_;
-    return a;
-  }
-
-  std::uint32_t command(std::string_view name) {
-    if (name == "frac") {
-      const std::uint32_t top = argument(), bottom = argument();
-      return group(node(NodeKind::kProduct, {top, node(NodeKind::kReciprocal, {bottom})}));
-    }
-    if (name == "sqrt" || name == "cbrt") {
-      std::uint32_t degree = 0;
-      const bool root = name == "cbrt" || peek().is("[");
-      if (name == "cbrt") {
-        degree = number("3");
-      } else if (take("[")) {
-        degree = sum();
-        if (!expect("]")) return 0;
-      }
-      const std::uint32_t inside = argument();
-      return root ? call(Function::kRoot, {inside, degree}) : call(Function::kSqrt, {inside});
-    }
-    if (name == "binom" || name == "dbinom" || name == "tbinom") {
-      const std::uint32_t top = argument(), bottom = argument();
-      return call(Function::kBinomial, {top, bottom});
-    }
-    if (name == "pi") return node(NodeKind::kConstant, {}, static_cast<int>(Constant::kPi));
-    if (name == "infty") return node(NodeKind::kConstant, {}, static_cast<int>(Constant::kInfinity));
-    if (name == "lfloor" || name == "lceil") {
-      const std::uint32_t inside = sum();
-      if (!expect(name == "lfloor" ? "rfloor" : "rceil")) return 0;
-      return call(name == "lfloor" ? Function::kFloor : Function::kCeil, {inside});
-    }
-    if (name == "lvert" || name == "vert") {
-      const std::uint32_t inside = sum();
-      if (!take("rvert") && !expect("vert")) return 0;
-      return call(Function::kAbs, {inside});
-    }
-    if (name == "langle") {
-      Kids kids = {relation()};
-      while (take(",")) kids.push_back(relation());
-      return expect("rangle") ? named(NodeKind::kBracketed, "<>", kids) : 0;
-    }
-    if (name == "emptyset" || name == "varnothing") return node(NodeKind::kSet, {});
-    if (name == "begin") return matrix();
-    if (name == "ldots" || name == "cdots" || name == "dots") return named(NodeKind::kSymbol, "...", {});
-    if (const auto f = function_named(name)) return function(*f);
-    if (is_symbol_command(name)) return symbol(name.starts_with("var") ? name.substr(3) : name);
-    return fail("word");
-  }
-
-  // \sin x, \sin(x), \sin^2 x, \log_2 8, \ln 2x
-  std::uint32_t function(Function f) {
-    if (++depth_ > kMaxDepth) return fail("too_deep");
-    std::uint32_t base = 0, raised = 0;
-    bool has_base = false, has_power = false, inverse = false;
-    for (;;) {
-      if (!has_base && f == Function::kLog && take("_")) {
-        base = argument();
-        has_base = true;
-      } else if (!has_power && take("^")) {
-        has_power = true;
-        raised = exponent();
-      } else {
-        break;
-      }
-    }
-    if (has_power && out_.ok() && out_.tree.nodes[raised].kind == NodeKind::kNegation) {
-      const auto inverted = inverse_function(f);  // \sin^{-1} x
-      if (!inverted) return fail("syntax");
-      f = *inverted;
-      inverse = true;
-    }
-    Kids kids;
-    if (peek().is("(")) {
-      ++at_;
-      kids.push_back(relation());
-      while (take(",")) kids.push_back(relation());
-      if (!expect(")")) return 0;
-    } else if (peek().is("{")) {
-      kids.push_back(atom());
+      const std::uint32_t left = kids.size() == 1 ? kids[0] : node(NodeKind::kSum, kids);
+      const std::uint32_t right = product();
+      kids = {node(NodeKind::kPlusMinus, {left, right}, 0, flipped)};
     } else {
-      bool negative = false;
-      while (take("-")) negative = !negative;
-      Kids factors = {power()};
-      while (starts_atom() && !function_named(peek().text) && !peek().is("(") && peek().type != Token::kNumber)
-        factors.push_back(power());
-      kids.push_back(factors.size() == 1 ? factors[0] : node(NodeKind::kProduct, factors));
-      if (negative) kids[0] = node(NodeKind::kNegation, {kids[0]});
+      break;
     }
-    --depth_;
-    if (has_base) kids.push_back(base);
-    if (!takes_arguments(f, kids.size())) return fail("syntax");
-    const std::uint32_t value = call(f, kids);
-    return has_power && !inverse ? node(NodeKind::kPower, {value, raised}) : value;
   }
+  return kids.size() == 1 ? kids[0] : node(NodeKind::kSum, kids);
+}
 
-  std::uint32_t matrix() {
-    const std::string_view environment = peek().text;
-    ++at_;
-    if (environment != "pmatrix" && environment != "bmatrix" && environment != "matrix" && environment != "array")
-      return fail("word");
-    if (environment == "array" && take("{")) {
-      while (peek().type != Token::kEnd && !take("}")) ++at_;
+std::uint32_t Parser::product() {
+  std::uint32_t value = signed_factor();
+  Kids kids;
+  for (;;) {
+    std::uint32_t next = 0;
+    if (take("*")) {
+      next = signed_factor();
+    } else if (take("/")) {
+      next = node(NodeKind::kReciprocal, {signed_factor()});
+    } else if (starts_atom()) {
+      if (peek().type == Token::kNumber && tokens_[at_ - 1].type == Token::kNumber) return fail("syntax");  // "2 3"
+      next = power();
+    } else {
+      break;
     }
-    Kids kids;
-    std::size_t columns = 0, in_row = 0;
-    for (;;) {
-      kids.push_back(relation());
-      ++in_row;
-      if (take("&")) continue;
-      const bool more = take("\\\\") && !peek().is("end");
-      if (columns != 0 && in_row != columns) return fail("syntax");
-      columns = in_row;
-      in_row = 0;
-      if (!more) break;
-    }
-    if (!expect("end")) return 0;
-    ++at_;  // the environment's name
-    return node(NodeKind::kMatrix, kids, 0, static_cast<std::uint32_t>(columns));
+    if (kids.empty()) kids.push_back(value);
+    kids.push_back(next);
   }
+  if (!kids.empty()) value = node(NodeKind::kProduct, kids);
+  while (take("%")) value = node(NodeKind::kPercent, {value});
+  return value;
+}
 
-  std::vector<Token> tokens_;
-  std::size_t at_ = 0;
-  int depth_ = 0;
-  int bars_ = 0;  // open | | around the position: there | closes
-  Parsed out_;
-};
+std::uint32_t Parser::signed_factor() {
+  bool negative = false;
+  for (;;) {
+    if (take("-")) negative = !negative;
+    else if (!take("+")) break;
+  }
+  const std::uint32_t value = power();
+  return negative && out_.ok() ? negated(value) : value;
+}
+
+// -90^\circ is the angle of -90 degrees: the unit stays outside.
+std::uint32_t Parser::negated(std::uint32_t n) {
+  const Node& value = out_.tree.nodes[n];
+  if (value.kind != NodeKind::kCall || value.op != static_cast<int>(Function::kDegrees))
+    return node(NodeKind::kNegation, {n});
+  return call(Function::kDegrees, {node(NodeKind::kNegation, {out_.tree.children(n)[0]})});
+}
+
+bool Parser::starts_atom() const {
+  const Token& t = peek();
+  switch (t.type) {
+    case Token::kNumber: return true;
+    case Token::kLetter: return !starts_unit();
+    case Token::kCommand: return is_atom_command(t.text);
+    case Token::kSign: return t.text == "(" || t.text == "{" || (t.text == "|" && bars_ == 0);
+    default: return false;
+  }
+}
+
+namespace {
+
+Parsed tree_of(Number&& n) {
+  Parsed out;
+  Tree& t = out.tree;
+  out.number = true;
+  t.nodes.push_back({NodeKind::kNumber, 0, false, 0, 0, 0});
+  const auto wrap = [&](NodeKind kind) {
+    t.kids.push_back(t.root);
+    t.nodes.push_back({kind, 0, false, 0, static_cast<std::uint32_t>(t.kids.size() - 1), 1});
+    t.root = static_cast<std::uint32_t>(t.nodes.size() - 1);
+  };
+  if (n.percent) wrap(NodeKind::kPercent);
+  if (n.unit == "deg") {
+    wrap(NodeKind::kCall);
+    t.nodes[t.root].op = static_cast<std::uint8_t>(Function::kDegrees);
+  } else if (!n.unit.empty()) {
+    t.names.push_back(std::move(n.unit));
+    wrap(NodeKind::kUnit);
+  }
+  t.numbers.push_back(std::move(n));
+  return out;
+}
 
 }  // namespace
 
-Parsed parse(std::string_view text) { return Parser(text).run(); }
+Parsed parse(const CleanAnswer& answer) {
+  if (auto n = parse_number(answer.text)) return tree_of(std::move(*n));
+  return Parser(answer).run();
+}
 
 }  // namespace r1::math

@@ -1,5 +1,6 @@
 #include "rewards/math/scalar.h"
 
+#include <cstdlib>
 #include <optional>
 
 #include "rewards/math/ball.h"
@@ -10,52 +11,55 @@ namespace {
 
 constexpr Finding kUndecided{Outcome::kUndecided, false, "not_decided"};
 
-bool contains(const Item& a, NodeKind kind, int op = -1) {
-  const Node& n = a.tree->nodes[a.node];
-  if (n.kind == kind && (op < 0 || n.op == op)) return true;
-  for (const auto k : a.tree->children(a.node)) {
-    if (contains({a.tree, k, a.pm_sign}, kind, op)) return true;
-  }
-  return false;
-}
-
-// The literal of "0.333" or "-0.333"; nullptr for everything else.
-const Literal* decimal_of(const Item& a) {
+// The literal of "0.333", "-0.333" or "33.3%", and what its last place is worth.
+struct Decimal {
+  const Literal* literal = nullptr;
+  bool percent = false;
+};
+Decimal decimal_of(const Item& a) {
+  Decimal out;
   const Node* n = &a.tree->nodes[a.node];
-  if (n->kind == NodeKind::kNegation) n = &a.tree->nodes[a.tree->children(a.node)[0]];
-  if (n->kind != NodeKind::kNumber) return nullptr;
-  const Literal& l = a.tree->numbers[n->data];
-  return l.places > 0 ? &l : nullptr;
+  while (n->kind == NodeKind::kNegation || n->kind == NodeKind::kPercent) {
+    out.percent = out.percent || n->kind == NodeKind::kPercent;
+    n = &a.tree->nodes[a.tree->kids[n->first]];
+  }
+  if (n->kind == NodeKind::kNumber && a.tree->numbers[n->data].decimal) out.literal = &a.tree->numbers[n->data];
+  return out;
 }
 bool has_decimal(const Item& a) {
   const Node& n = a.tree->nodes[a.node];
-  if (n.kind == NodeKind::kNumber) return a.tree->numbers[n.data].places > 0;
+  if (n.kind == NodeKind::kNumber) return a.tree->numbers[n.data].decimal;
   for (const auto k : a.tree->children(a.node)) {
     if (has_decimal({a.tree, k, a.pm_sign})) return true;
   }
   return false;
 }
 
-// Is |a - b| proved to be at most half a unit in the last place of the decimal?
-bool is_rounding(const Item& a, const Item& b, const CheckOptions& options, Budget& budget) {
-  const Literal* da = decimal_of(a);
-  const Literal* db = decimal_of(b);
-  if (options.rounding_digits <= 0 || (da != nullptr) == (db != nullptr)) return false;
-  if (has_decimal(da ? b : a)) return false;  // two roundings prove nothing
-  const Literal& l = da ? *da : *db;
-  if (l.significant < options.rounding_digits) return false;
-  Ball x, y, half;
-  const long bits = 64 + 4L * l.significant;
-  evaluate(*a.tree, a.node, 0, a.pm_sign, bits, budget, x);
-  evaluate(*b.tree, b.node, 0, b.pm_sign, bits, budget, y);
-  acb_sub(x.get(), x.get(), y.get(), bits);
-  if (!acb_is_finite(x.get()) || !arb_contains_zero(acb_imagref(x.get()))) return false;
+using Exact = std::optional<mpq_class>;
+
+// Is |a - b| proved to be at most half a unit in the last place of the decimal? x, y: exact values, where known.
+bool is_rounding(const Item& a, const Exact& x, const Item& b, const Exact& y, const CheckOptions& options,
+                 Budget& budget) {
+  if (options.rounding_digits <= 0) return false;
+  const Decimal da = decimal_of(a), db = decimal_of(b);
+  if ((da.literal != nullptr) == (db.literal != nullptr)) return false;
+  if (has_decimal(da.literal ? b : a)) return false;  // two roundings prove nothing
+  const Decimal& d = da.literal ? da : db;
+  if (d.literal->significant < options.rounding_digits) return false;
   mpz_class scale;
-  mpz_ui_pow_ui(scale.get_mpz_t(), 10, static_cast<unsigned long>(l.places));
-  const mpq_class half_place(mpz_class(1), 2 * scale);
+  mpz_ui_pow_ui(scale.get_mpz_t(), 10, static_cast<unsigned long>(std::abs(d.literal->places)));
+  mpq_class half_place = d.literal->places < 0 ? mpq_class(scale) : mpq_class(mpz_class(1), scale);
+  half_place /= d.percent ? 200 : 2;
+  if (x && y) return abs(*x - *y) <= half_place;
+  Ball u, v, half;
+  const long bits = 64 + 4L * d.literal->significant;
+  evaluate(*a.tree, a.node, 0, a.pm_sign, bits, budget, u);
+  evaluate(*b.tree, b.node, 0, b.pm_sign, bits, budget, v);
+  acb_sub(u.get(), u.get(), v.get(), bits);
+  if (!acb_is_finite(u.get()) || !arb_contains_zero(acb_imagref(u.get()))) return false;
   set_rational(half, half_place.get_mpq_t(), bits);
-  arb_abs(acb_realref(x.get()), acb_realref(x.get()));
-  return arb_le(acb_realref(x.get()), acb_realref(half.get()));
+  arb_abs(acb_realref(u.get()), acb_realref(u.get()));
+  return arb_le(acb_realref(u.get()), acb_realref(half.get()));
 }
 
 enum class AtPoint { kApart, kTogether, kOpen, kOutside };
@@ -93,6 +97,15 @@ AtPoint at_point(const Item& a, const Item& b, int point, bool zero_known, Budge
 
 }  // namespace
 
+bool contains(const Item& a, NodeKind kind, int op) {
+  const Node& n = a.tree->nodes[a.node];
+  if (n.kind == kind && (op < 0 || n.op == op)) return true;
+  for (const auto k : a.tree->children(a.node)) {
+    if (contains({a.tree, k, a.pm_sign}, kind, op)) return true;
+  }
+  return false;
+}
+
 bool same_form(const Item& a, const Item& b) {
   const Node& x = a.tree->nodes[a.node];
   const Node& y = b.tree->nodes[b.node];
@@ -102,7 +115,7 @@ bool same_form(const Item& a, const Item& b) {
       if (a.tree->numbers[x.data].value != b.tree->numbers[y.data].value) return false;
       break;
     case NodeKind::kSymbol:
-    case NodeKind::kBased:
+    case NodeKind::kUnit:
     case NodeKind::kRelation:
     case NodeKind::kBracketed:
       if (a.tree->name(a.node) != b.tree->name(b.node)) return false;
@@ -127,7 +140,7 @@ Finding compare_scalars(const Item& a, const Item& b, const CheckOptions& option
   const auto y = exact_value(*b.tree, b.node, b.pm_sign, budget);
   if (x && y && *x == *y) return {Outcome::kEqual, true, "exact"};
   const bool symbols = contains(a, NodeKind::kSymbol) || contains(b, NodeKind::kSymbol);
-  if (!symbols && is_rounding(a, b, options, budget)) return {Outcome::kEqual, true, "rounded"};
+  if (!symbols && is_rounding(a, x, b, y, options, budget)) return {Outcome::kEqual, true, "rounded"};
   if (x && y) return {Outcome::kDifferent, true, "value"};
   const int infinity = static_cast<int>(Constant::kInfinity);
   if (contains(a, NodeKind::kConstant, infinity) || contains(b, NodeKind::kConstant, infinity))
@@ -148,6 +161,43 @@ Finding compare_scalars(const Item& a, const Item& b, const CheckOptions& option
   }
   if (symbols ? together >= 2 && positive > 0 : together == 1) return {Outcome::kEqual, false, "value"};
   return kUndecided;
+}
+
+std::optional<int> order(const Item& a, const Item& b, Budget& budget) {
+  const Exact x = exact_value(*a.tree, a.node, a.pm_sign, budget), y = exact_value(*b.tree, b.node, b.pm_sign, budget);
+  if (x && y) return cmp(*x, *y);
+  if (same_form(a, b)) return 0;
+  if (contains(a, NodeKind::kSymbol) || contains(b, NodeKind::kSymbol)) return std::nullopt;
+  for (long bits = 64; bits <= 256; bits *= 2) {
+    Ball u, v;
+    evaluate(*a.tree, a.node, 0, a.pm_sign, bits, budget, u);
+    evaluate(*b.tree, b.node, 0, b.pm_sign, bits, budget, v);
+    if (!arb_contains_zero(acb_imagref(u.get())) || !arb_contains_zero(acb_imagref(v.get()))) return std::nullopt;
+    if (arb_lt(acb_realref(u.get()), acb_realref(v.get()))) return -1;
+    if (arb_gt(acb_realref(u.get()), acb_realref(v.get()))) return 1;
+  }
+  return std::nullopt;
+}
+
+Finding compare_quotients(const Item& a, const Item& b, const Item& c, const Item& d, Budget& budget) {
+  const Item* items[] = {&a, &b, &c, &d};
+  Exact v[4];
+  for (int i = 0; i < 4; ++i) v[i] = exact_value(*items[i]->tree, items[i]->node, items[i]->pm_sign, budget);
+  if (v[0] && v[1] && v[2] && v[3])
+    return {*v[0] * *v[3] == *v[2] * *v[1] ? Outcome::kEqual : Outcome::kDifferent, true, "ratio"};
+  int together = 0;
+  for (int point = 0; point < 2; ++point) {
+    Ball x[4];
+    for (int i = 0; i < 4; ++i) evaluate(*items[i]->tree, items[i]->node, point, items[i]->pm_sign, 256, budget, x[i]);
+    acb_mul(x[0].get(), x[0].get(), x[3].get(), 256);
+    acb_mul(x[2].get(), x[2].get(), x[1].get(), 256);
+    switch (meet(x[0], x[2], false, 256)) {
+      case AtPoint::kApart: return {Outcome::kDifferent, true, "ratio"};
+      case AtPoint::kTogether: ++together; break;
+      default: break;
+    }
+  }
+  return together == 2 ? Finding{Outcome::kEqual, false, "ratio"} : kUndecided;
 }
 
 Finding compare_up_to_factor(const Item& a, const Item& b, const Item& c, const Item& d, int& sign, Budget& budget) {

@@ -2,8 +2,10 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 
 #include "rewards/math/budget.h"
+#include "rewards/math/options.h"
 #include "rewards/math/tree.h"
 
 namespace r1::math {
@@ -15,13 +17,7 @@ enum class Outcome : unsigned char { kEqual, kDifferent, kUndecided };
 struct Finding {
   Outcome outcome = Outcome::kUndecided;
   bool proved = false;
-  const char* reason = "";
-};
-
-struct CheckOptions {
-  int rounding_digits = 3;  // as in MathCompareOptions
-  bool percent_is_fraction = false;
-  bool check_units = true;
+  std::string_view reason;
 };
 
 // A subtree, with the branch that its plus-minus signs take.
@@ -32,7 +28,14 @@ struct Item {
 };
 
 bool same_form(const Item& a, const Item& b);
+bool contains(const Item& a, NodeKind kind, int op = -1);
 Finding compare_scalars(const Item& a, const Item& b, const CheckOptions& options, Budget& budget);
+
+// Is a / b the same as c / d? Neither b nor d is known to be zero.
+Finding compare_quotients(const Item& a, const Item& b, const Item& c, const Item& d, Budget& budget);
+
+// The sign of a - b for real constants, proved; nullopt if it stays open.
+std::optional<int> order(const Item& a, const Item& b, Budget& budget);
 
 // Is a - b a constant multiple of c - d? For equations and inequalities; `sign` gets the sign of the factor.
 Finding compare_up_to_factor(const Item& a, const Item& b, const Item& c, const Item& d, int& sign, Budget& budget);

@@ -1,7 +1,12 @@
 #include "rewards/math/shape.h"
 
+#include <optional>
 #include <string>
+#include <utility>
 #include <vector>
+
+#include "rewards/math/interval.h"
+#include "rewards/units.h"
 
 namespace r1::math {
 namespace {
@@ -18,7 +23,6 @@ bool is_scalar(NodeKind k) {
     case NodeKind::kList:
     case NodeKind::kUnion:
     case NodeKind::kRatio:
-    case NodeKind::kBased:
     case NodeKind::kMatrix: return false;
     default: return true;
   }
@@ -30,6 +34,9 @@ class Comparer {
 
   Finding compare(Item g, Item a) {
     if (!budget_.spend(1)) return {Outcome::kUndecided, false, "budget"};
+    if (kind(g) != kind(a) || kind(g) == NodeKind::kUnion) {
+      if (const auto found = as_intervals(g, a)) return *found;
+    }
     // "x = 5" for 5 and back, where the other side is no relation.
     const bool g_relation = kind(g) == NodeKind::kRelation, a_relation = kind(a) == NodeKind::kRelation;
     if (g_relation != a_relation) {
@@ -40,22 +47,23 @@ class Comparer {
     const std::vector<Item> gs = parts(g), as = parts(a);
     const bool g_free = is_free(g, gs), a_free = is_free(a, as);
     if (g_free || a_free) {
+      if (options_.strict_shapes && (kind(g) == NodeKind::kSet) != (kind(a) == NodeKind::kSet)) return different("shape");
       if (g_free && a_free) return any_order(gs, as);
       // One side is a tuple or a single value. A list in order may stand for a tuple, nothing else.
-      if (kind(g) == NodeKind::kBracketed && kind(a) == NodeKind::kList) return in_order(gs, as);
+      if (kind(g) == NodeKind::kBracketed && kind(a) == NodeKind::kList && !options_.strict_shapes)
+        return in_order(gs, as);
       return different("shape");
     }
     if (is_scalar(kind(g)) && is_scalar(kind(a))) return scalars(g, a);
     if (kind(g) != kind(a)) return different("shape");
     switch (kind(g)) {
-      case NodeKind::kBased: return same_form(g, a) ? Finding{Outcome::kEqual, true, "same_form"} : different("base");
       case NodeKind::kBracketed:
         if (g.tree->name(g.node) != a.tree->name(a.node)) return different("brackets");
         return in_order(gs, as);
       case NodeKind::kMatrix:
         if (g.tree->nodes[g.node].data != a.tree->nodes[a.node].data) return different("shape");
         return in_order(gs, as);
-      case NodeKind::kRatio: return in_order(gs, as);
+      case NodeKind::kRatio: return ratios(gs, as);
       case NodeKind::kUnion: return any_order(gs, as);
       case NodeKind::kRelation: return relations(g, a);
       default: return different("shape");
@@ -99,10 +107,110 @@ class Comparer {
     return kind(i) == NodeKind::kList || kind(i) == NodeKind::kSet || (is_scalar(kind(i)) && parts.size() == 2);
   }
 
+  // A value without what people write behind it.
+  struct Leaf {
+    Item value, inside;  // inside: also without the percent sign
+    std::string_view unit;
+    bool percent = false, degrees = false;
+  };
+  static Leaf leaf(const Item& i) {
+    Leaf out{i, i, {}, false, false};
+    if (kind(i) == NodeKind::kUnit) {
+      out.unit = i.tree->name(i.node);
+      out.value = child(i, 0);
+    } else if (kind(i) == NodeKind::kCall && i.tree->nodes[i.node].op == static_cast<int>(Function::kDegrees)) {
+      out.unit = "deg";
+      out.degrees = true;
+      out.value = child(i, 0);
+    }
+    out.inside = out.value;
+    out.percent = kind(out.value) == NodeKind::kPercent;
+    if (out.percent) out.inside = child(out.value, 0);
+    return out;
+  }
+
   Finding scalars(const Item& g, const Item& a) {
-    if (options_.percent_is_fraction && (kind(g) == NodeKind::kPercent) != (kind(a) == NodeKind::kPercent))
-      return {Outcome::kUndecided, false, "percent"};  // single percentages are numbers: compared before
+    const Leaf x = leaf(g), y = leaf(a);
+    // An angle in degrees is a number of radians.
+    if (x.degrees != y.degrees && (x.degrees ? y : x).percent == false) {
+      const std::string_view other = x.degrees ? y.unit : x.unit;
+      if (other.empty() || other == "rad" || options_.units == UnitRule::kIgnore) {
+        const Finding f = compare_scalars(x.degrees ? g : x.value, y.degrees ? a : y.value, options_, budget_);
+        if (f.outcome == Outcome::kEqual || other == "rad") return f;
+      }
+    }
+    if (options_.units != UnitRule::kIgnore) {
+      if (!units_agree(x.unit, y.unit)) return different("unit");
+      if (options_.units == UnitRule::kRequire && x.unit.empty() != y.unit.empty()) return different("unit");
+    }
+    if (options_.percent == PercentRule::kFraction) return values(x.value, y.value);
+    if (options_.percent == PercentRule::kUnit || x.percent == y.percent) {
+      if (options_.units == UnitRule::kRequire && x.percent != y.percent) return different("unit");
+      return values(x.inside, y.inside);
+    }
+    const Finding f = values(x.inside, y.inside);
+    return f.outcome == Outcome::kEqual ? f : values(x.value, y.value);
+  }
+
+  // The base of a number is part of an answer.
+  static std::uint32_t base_of(const Item& i) {
+    const Node& n = i.tree->nodes[i.node];
+    if (n.kind == NodeKind::kBased) return n.data;
+    for (const auto k : i.tree->children(i.node)) {
+      if (const std::uint32_t base = base_of({i.tree, k, i.pm_sign})) return base;
+    }
+    return 0;
+  }
+  Finding values(const Item& g, const Item& a) {
+    if (!options_.bases_by_value && base_of(g) != base_of(a)) return different("base");
     return compare_scalars(g, a, options_, budget_);
+  }
+
+  // Unions, inequalities and intervals against one another: as sets of real numbers. Nothing if they are none.
+  std::optional<Finding> as_intervals(const Item& g, const Item& a) {
+    const auto may_be = [](const Item& i) {
+      const NodeKind k = kind(i);
+      return k == NodeKind::kBracketed || k == NodeKind::kUnion || k == NodeKind::kRelation || k == NodeKind::kSymbol ||
+             (k == NodeKind::kList && i.tree->nodes[i.node].op == 1);
+    };
+    if (!may_be(g) || !may_be(a)) return std::nullopt;
+    const auto x = intervals_of(g, budget_);
+    if (!x) return std::nullopt;
+    const auto y = intervals_of(a, budget_);
+    if (!y) return std::nullopt;
+    const auto is_relation = [](const Item& i) {
+      return kind(i) == NodeKind::kList || (kind(i) == NodeKind::kRelation && i.tree->name(i.node) != "i");
+    };
+    if (is_relation(a) && !is_relation(g) && !options_.relation_answers) return different("relation");
+    if (x->size() != y->size()) return different("intervals", true);
+    Finding all{Outcome::kEqual, true, "intervals"};
+    for (std::size_t i = 0; i < x->size(); ++i) {
+      const Interval &p = (*x)[i], &q = (*y)[i];
+      for (const auto& [u, v] : {std::pair{&p.low, &q.low}, std::pair{&p.high, &q.high}}) {
+        if (u->infinite != v->infinite || u->open != v->open) return different("intervals", true);
+        if (u->infinite) continue;
+        const Finding f = compare(u->at, v->at);
+        if (f.outcome != Outcome::kEqual) return f;
+        all.proved = all.proved && f.proved;
+      }
+    }
+    return all;
+  }
+
+  // a : b : c up to a common factor.
+  Finding ratios(const std::vector<Item>& g, const std::vector<Item>& a) {
+    const bool as_written = has_dots(g) || has_dots(a);
+    if (as_written || g.size() != a.size()) return in_order(g, a);
+    Finding all = in_order(g, a);
+    if (all.outcome == Outcome::kEqual) return all;
+    all = {Outcome::kEqual, true, "ratio"};
+    for (std::size_t i = 1; i < g.size(); ++i) {
+      if (!is_scalar(kind(g[i])) || !is_scalar(kind(a[i]))) return different("ratio");
+      const Finding f = compare_quotients(g[i], g[0], a[i], a[0], budget_);
+      if (f.outcome != Outcome::kEqual) return f;
+      all.proved = all.proved && f.proved;
+    }
+    return all;
   }
 
   Finding in_order(const std::vector<Item>& g, const std::vector<Item>& a) {
@@ -149,20 +257,23 @@ class Comparer {
     return all;
   }
 
-  // A name that a value may be given to: x, f(x), m + n.
+  // A name that a value may be given to: x, f(x), P(A), m + n, \angle ABC, a/b. f(3) has a number, 2x is none.
   static bool is_name(const Item& i) {
-    if (kind(i) == NodeKind::kSymbol) return true;
     const std::size_t count = i.tree->children(i.node).size();
-    if (kind(i) == NodeKind::kSum) {
-      for (std::size_t k = 0; k < count; ++k) {
-        if (kind(child(i, k)) != NodeKind::kSymbol) return false;
-      }
-      return true;
+    switch (kind(i)) {
+      case NodeKind::kSymbol: return true;
+      case NodeKind::kReciprocal: return is_name(child(i, 0));
+      case NodeKind::kSum:
+      case NodeKind::kProduct:
+        for (std::size_t k = 0; k < count; ++k) {
+          const Item part = child(i, k);
+          const bool argument = k > 0 && kind(i) == NodeKind::kProduct && part.tree->nodes[part.node].grouped &&
+                                kind(part) == NodeKind::kNumber;
+          if (!argument && !is_name(part)) return false;
+        }
+        return kind(child(i, 0)) != NodeKind::kReciprocal;
+      default: return false;
     }
-    if (kind(i) != NodeKind::kProduct || count != 2 || kind(child(i, 0)) != NodeKind::kSymbol) return false;
-    const Item inside = child(i, 1);
-    return inside.tree->nodes[inside.node].grouped &&
-           (kind(inside) == NodeKind::kSymbol || kind(inside) == NodeKind::kNumber);
   }
 
   // From "x = value", "x in set" or "x -> value" the right side; from equal constants "4\sqrt2 = \sqrt{32}" the last.
@@ -179,13 +290,6 @@ class Comparer {
     return kind(i) != NodeKind::kRelation;
   }
 
-  static bool has_symbol(const Item& i) {
-    if (kind(i) == NodeKind::kSymbol) return true;
-    for (const auto k : i.tree->children(i.node)) {
-      if (has_symbol({i.tree, k, i.pm_sign})) return true;
-    }
-    return false;
-  }
   static char turned(char c) {
     switch (c) {
       case '<': return '>';
@@ -210,7 +314,7 @@ class Comparer {
       const Finding f = in_order(gs, {as.rbegin(), as.rend()});
       if (f.outcome == Outcome::kEqual) return f;
     }
-    if (x.size() != 1 || !has_symbol(g) || !has_symbol(a)) return different("relation");
+    if (x.size() != 1 || !contains(g, NodeKind::kSymbol) || !contains(a, NodeKind::kSymbol)) return different("relation");
     if (std::string_view("it").find(x[0]) != std::string_view::npos || (x[0] == '=') != (y[0] == '=') ||
         (x[0] == '!') != (y[0] == '!'))
       return different("relation");

@@ -1,13 +1,17 @@
 #include "rewards/math/token.h"
 
 #include <algorithm>
+#include <span>
 #include <utility>
+
+#include "rewards/literal.h"
 
 namespace r1::math {
 namespace {
 
 constexpr bool is_digit(char c) { return c >= '0' && c <= '9'; }
-constexpr bool is_letter(char c) { return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z'); }
+constexpr bool is_capital(char c) { return c >= 'A' && c <= 'Z'; }
+constexpr bool is_letter(char c) { return (c >= 'a' && c <= 'z') || is_capital(c); }
 
 using Row = std::pair<std::string_view, std::string_view>;
 
@@ -29,7 +33,7 @@ constexpr Row kUnicode[] = {
     {"\u2260", "ne"},  {"\u222A", "cup"},  {"\u2208", "in"},    {"\u00B1", "pm"},    {"\u2213", "mp"},
     {"\u2192", "to"},  {"\u21A6", "mapsto"}, {"\u03B8", "theta"}, {"\u03B1", "alpha"}, {"\u03B2", "beta"},
     {"\u2026", "ldots"}, {"\u22EF", "ldots"}, {"\u27E8", "langle"}, {"\u27E9", "rangle"}, {"\u3001", "and"},
-    {"\u6216", "and"}, {"\u548C", "and"},  {"\u2115", "N"},     {"\u2124", "Z"},     {"\u211A", "Q"},
+    {"\u6216", "or"}, {"\u548C", "and"},  {"\u2115", "N"},     {"\u2124", "Z"},     {"\u211A", "Q"},
     {"\u211D", "R"},
 };
 
@@ -49,50 +53,62 @@ bool has_spaced_comma(std::string_view s) {
 
 class Lexer {
  public:
-  explicit Lexer(std::string_view text) : s_(text), spaced_comma_(has_spaced_comma(text)) {}
+  explicit Lexer(const CleanAnswer& a) : s_(a.text), upright_(a.upright), spaced_comma_(has_spaced_comma(a.text)) {}
 
   Tokens run() {
     if (s_.size() > kMaxAnswerBytes) out_.why = "too_long";
     while (out_.why.empty() && i_ < s_.size()) step();
-    push(Token::kEnd, {});
+    push(Token::kEnd, {}, i_);
     return std::move(out_);
   }
 
  private:
-  void push(Token::Type type, std::string_view text) {
-    out_.list.push_back({type, text, space_});
+  Token& push(Token::Type type, std::string_view text, std::size_t at) {
+    out_.list.push_back({type, text, space_, false, 0, static_cast<std::uint32_t>(at)});
     space_ = false;
+    return out_.list.back();
   }
 
-  std::size_t digits_end(std::size_t i) const {
-    while (i < s_.size() && is_digit(s_[i])) ++i;
-    return i;
+  bool is_upright(std::size_t at) {
+    while (span_ < upright_.size() && upright_[span_].second <= at) ++span_;
+    return span_ < upright_.size() && upright_[span_].first <= at;
   }
 
   void number() {
     const std::size_t begin = i_;
-    std::size_t end = digits_end(i_);
     // (100,200) is a point, 100,200 a number, (1,000, 2,000) two of them.
-    if ((brackets_ == 0 || spaced_comma_) && end > begin && end - begin <= 3) {
-      while (end < s_.size() && s_[end] == ',' && digits_end(end + 1) == end + 4) end += 4;
-    }
-    if (end + 1 < s_.size() && s_[end] == '.' && is_digit(s_[end + 1])) end = digits_end(end + 1);
-    i_ = end;
-    push(Token::kNumber, s_.substr(begin, end - begin));
+    i_ = literal_end(s_, i_, brackets_ == 0 || spaced_comma_);
+    push(Token::kNumber, s_.substr(begin, i_ - begin), begin);
   }
 
   void word() {
     const std::size_t begin = i_;
     while (i_ < s_.size() && is_letter(s_[i_])) ++i_;
     const std::string_view word = s_.substr(begin, i_ - begin);
-    if (word == "and" || word == "or" || word == "And" || word == "Or") return push(Token::kCommand, "and");
-    if (const std::string_view command = look_up(kNames, word); !command.empty())
-      return push(Token::kCommand, command);
-    if (word.size() > 3) {
-      out_.why = "word";
-      return;
+    const bool upright = is_upright(begin);
+    if (word.size() > 1) {
+      if (word == "and" || word == "or" || word == "And" || word == "Or") {
+        push(Token::kCommand, word == "and" || word == "And" ? "and" : "or", begin);
+        return;
+      }
+      const std::string_view command = look_up(kNames, word);
+      // Three names are units too; in \text they are that.
+      const bool unit = word == "in" || word == "min" || word == "sec" || word == "cup";
+      if (!command.empty() && !(upright && unit)) {
+        push(Token::kCommand, command, begin);
+        return;
+      }
+      const bool name = is_capital(word[0]) && !is_capital(word[1]);
+      if (word.size() > 3 || upright || name) {
+        push(Token::kWord, word, begin).upright = upright;
+        return;
+      }
     }
-    for (std::size_t k = 0; k < word.size(); ++k) push(Token::kLetter, word.substr(k, 1));
+    for (std::size_t k = 0; k < word.size(); ++k) {
+      Token& t = push(Token::kLetter, word.substr(k, 1), begin + k);
+      t.upright = upright;
+      t.run = static_cast<std::uint8_t>(word.size() - k);
+    }
   }
 
   void command() {
@@ -105,7 +121,8 @@ class Lexer {
       i_ += 2;
       if (sign == "\\{") ++brackets_;
       if (sign == "\\}") --brackets_;
-      return push(Token::kSign, sign);
+      push(Token::kSign, sign, i_ - 2);
+      return;
     }
     const std::size_t begin = ++i_;
     while (i_ < s_.size() && is_letter(s_[i_])) ++i_;
@@ -117,14 +134,15 @@ class Lexer {
         const std::size_t close = s_.substr(0, std::min(s_.size(), open + 16)).find('}', open);
         if (close != std::string_view::npos) {
           i_ = close + 1;
-          if (name != "mathbb") push(Token::kCommand, name);
-          return push(Token::kCommand, s_.substr(open + 1, close - open - 1));
+          if (name != "mathbb") push(Token::kCommand, name, begin);
+          push(Token::kCommand, s_.substr(open + 1, close - open - 1), open + 1);
+          return;
         }
       }
       out_.why = "character";
       return;
     }
-    push(Token::kCommand, name);
+    push(Token::kCommand, name, begin - 1);
   }
 
   void step() {
@@ -132,7 +150,7 @@ class Lexer {
     if (c == ' ') {
       ++i_;
       space_ = true;
-    } else if (is_digit(c) || (c == '.' && i_ + 1 < s_.size() && is_digit(s_[i_ + 1]))) {
+    } else if (is_digit(c) || (c == '.' && literal_end(s_, i_, false) > i_)) {
       number();
     } else if (is_letter(c)) {
       word();
@@ -142,9 +160,9 @@ class Lexer {
       std::size_t end = i_ + 1;
       while (end < s_.size() && (static_cast<unsigned char>(s_[end]) & 0xC0) == 0x80) ++end;
       const std::string_view known = look_up(kUnicode, s_.substr(i_, end - i_));
-      i_ = end;
       if (known.empty()) out_.why = "word";
-      else push(Token::kCommand, known);
+      else push(Token::kCommand, known, i_);
+      i_ = end;
     } else {
       if (c == '(' || c == '[') ++brackets_;
       if (c == ')' || c == ']') --brackets_;
@@ -153,15 +171,17 @@ class Lexer {
       if (three == "...") width = 3;
       else if (two == "<=" || two == ">=" || two == "!=" || two == "**" || two == "->") width = 2;
       const std::string_view sign = s_.substr(i_, width);
+      if (sign == "...") push(Token::kCommand, "ldots", i_);
+      else if (sign == "**") push(Token::kSign, "^", i_);
+      else if (sign == "->") push(Token::kCommand, "to", i_);
+      else push(Token::kSign, sign, i_);
       i_ += width;
-      if (sign == "...") push(Token::kCommand, "ldots");
-      else if (sign == "**") push(Token::kSign, "^");
-      else if (sign == "->") push(Token::kCommand, "to");
-      else push(Token::kSign, sign);
     }
   }
 
   std::string_view s_;
+  std::span<const std::pair<std::uint32_t, std::uint32_t>> upright_;
+  std::size_t span_ = 0;  // in upright_
   bool spaced_comma_;
   std::size_t i_ = 0;
   int brackets_ = 0;
@@ -171,6 +191,6 @@ class Lexer {
 
 }  // namespace
 
-Tokens tokenize(std::string_view text) { return Lexer(text).run(); }
+Tokens tokenize(const CleanAnswer& answer) { return Lexer(answer).run(); }
 
 }  // namespace r1::math

@@ -35,8 +35,12 @@ class Printer {
     const Node& node = t_.nodes[n];
     switch (node.kind) {
       case NodeKind::kNumber: out_ += t_.numbers[node.data].value.get_str(); return;
-      case NodeKind::kSymbol:
-      case NodeKind::kBased: out_ += t_.name(n); return;
+      case NodeKind::kSymbol: out_ += t_.name(n); return;
+      case NodeKind::kBased:
+        out_ += t_.numbers[t_.nodes[t_.children(n)[0]].data].value.get_num().get_str(static_cast<int>(node.data));
+        out_ += "_" + std::to_string(node.data);
+        return;
+      case NodeKind::kUnit: return wrapped(n, "", "", " " + t_.name(n));
       case NodeKind::kConstant: {
         static constexpr std::string_view kNames[] = {"pi", "e", "i", "infinity"};
         out_ += kNames[node.op];

@@ -6,7 +6,7 @@
 #include <string>
 #include <vector>
 
-#include <gmpxx.h>
+#include "rewards/literal.h"
 
 namespace r1::math {
 
@@ -22,11 +22,12 @@ enum class NodeKind : unsigned char {
   kCall,        // op: Function; 1 or 2 arguments
   kPlusMinus,   // a, b: a + b and a - b; data 1 = minus-plus
   kPercent,     // 1
-  kBased,       // data: digits_base, as written
+  kUnit,        // 1; data: canonical name of the unit (rewards/units.h)
+  kBased,       // 1, a number; data: the base it was written in, not 10
   kRelation,    // n operands; data: name with n - 1 letters, see RelationLetter
   kBracketed,   // n entries; data: name "()", "[)", "<>"...: tuples, points, intervals, vectors
   kSet,         // n members
-  kList,        // n entries that stand free: "1, 2", "1 or 2"
+  kList,        // n entries that stand free: "1, 2"; op 1: "1 or 2"
   kUnion,       // n parts
   kRatio,       // a : b : c
   kMatrix,      // n entries row by row; data: columns
@@ -49,13 +50,6 @@ struct Node {
   bool grouped = false;  // stood in ( ) or { }
   std::uint32_t data = 0;
   std::uint32_t first = 0, count = 0;  // children: Tree::kids[first .. first + count)
-};
-
-// A number as written: its decimal digits decide what it may be a rounding of.
-struct Literal {
-  mpq_class value;
-  int places = 0;  // digits behind the point; 0 = an integer
-  int significant = 0;
 };
 
 struct Tree {

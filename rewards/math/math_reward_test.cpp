@@ -1,4 +1,4 @@
-#include "rewards/math_answer.h"
+#include "rewards/math/math_reward.h"
 
 #include <chrono>
 #include <string>
@@ -9,7 +9,10 @@
 #include "core/error.h"
 #include "rewards/answer_text.h"
 #include "rewards/completion_text.h"
+#include "rewards/answer_extract.h"
 #include "rewards/factory.h"
+#include "rewards/math/check.h"
+#include "rewards/number.h"
 
 namespace r1 {
 namespace {
@@ -76,17 +79,16 @@ TEST_CASE("numbers of any size stay exact; beyond the limit they are text") {
   const std::string big(300, '7');
   CHECK(parse_number(big)->value == mpq_class(mpz_class(big)));
   CHECK(read_number(std::string(1001, '7')) == "none");
-  MathCompareOptions o;
   const std::string huge(5000, '7');
-  CHECK(compare_math(parse_math_answer(huge), parse_math_answer(huge), o).equal);
-  CHECK_FALSE(compare_math(parse_math_answer(huge), parse_math_answer(huge + "1"), o).equal);
-  CHECK_FALSE(compare_math(parse_math_answer(big), parse_math_answer(big.substr(1) + "8"), o).equal);
-  CHECK_FALSE(compare_math(parse_math_answer("9007199254740993"), parse_math_answer("9007199254740992"), o)
-                  .equal);  // equal as doubles
+  CHECK(math::check(huge, huge).outcome == math::Outcome::kEqual);
+  CHECK(math::check(huge, huge + "1").outcome != math::Outcome::kEqual);
+  CHECK(math::check(big, big.substr(1) + "8").outcome == math::Outcome::kDifferent);
+  CHECK(math::check("9007199254740993", "9007199254740992").outcome == math::Outcome::kDifferent);  // equal as doubles
 }
 
-bool equal(const char* gold, const char* answer, const MathCompareOptions& options = {}) {
-  return compare_math(*parse_gold(gold), parse_math_answer(plain_forms(answer)), options).equal;
+bool equal(const char* gold, const char* answer, const math::CheckOptions& options = {}) {
+  return math::check(*math::read_gold(gold), math::read_answer(plain_forms(answer)), options).outcome ==
+         math::Outcome::kEqual;
 }
 
 TEST_CASE("comparison: numbers") {
@@ -124,11 +126,11 @@ TEST_CASE("comparison: decimals against exact values") {
   CHECK_FALSE(equal("3.14", "3.14159"));  // two decimals must be equal
   CHECK_FALSE(equal("100000", "99999.9999"));
   CHECK_FALSE(equal("1/3", "0.334"));
-  MathCompareOptions strict;
+  math::CheckOptions strict;
   strict.rounding_digits = 0;
   CHECK_FALSE(equal("1/3", "0.3333333333", strict));
   CHECK(equal("1/8", "0.125", strict));
-  MathCompareOptions two;
+  math::CheckOptions two;
   two.rounding_digits = 2;
   CHECK(equal("1/3", "0.33", two));
 }
@@ -137,8 +139,8 @@ TEST_CASE("comparison: percent and units") {
   CHECK(equal("50", "50%"));
   CHECK(equal("50\\%", "50"));
   CHECK_FALSE(equal("0.5", "50%"));
-  MathCompareOptions fraction;
-  fraction.percent_is_fraction = true;
+  math::CheckOptions fraction;
+  fraction.percent = math::PercentRule::kFraction;
   CHECK(equal("0.5", "50%", fraction));
   CHECK(equal("50\\%", "1/2", fraction));
   CHECK_FALSE(equal("50", "50%", fraction));
@@ -154,8 +156,8 @@ TEST_CASE("comparison: percent and units") {
   CHECK(equal("45 \\text{ units}^2", "45 cm^2"));
   CHECK_FALSE(equal("45 \\text{ units}^2", "45 cm^3"));
   CHECK(equal("42 apples", "42 oranges"));  // unknown words do not count
-  MathCompareOptions any;
-  any.check_units = false;
+  math::CheckOptions any;
+  any.units = math::UnitRule::kIgnore;
   CHECK(equal("5 cm", "5 m", any));
 }
 
@@ -283,6 +285,46 @@ TEST_CASE("the math reward: verdict, value, columns") {
   CHECK(score("{}", "3\\sqrt2", "\\boxed{\\sqrt{32}=3\\sqrt2}").verdict == Verdict::kWrong);
 }
 
+TEST_CASE("the math reward: mathematics beyond numbers, proofs, and what cannot be decided") {
+  RewardResult r = score("{}", "\\frac{\\sqrt2}{2}", "so \\boxed{\\frac{1}{\\sqrt{2}}}");
+  CHECK(r.verdict == Verdict::kCorrect);
+  CHECK(r.columns["answer_verdict"] == "equal");
+  CHECK(r.columns["answer_proof"] == "probable");
+  r = score("{}", "(x+1)^2", "so \\boxed{x^2+2x+2}");
+  CHECK(r.verdict == Verdict::kWrong);
+  CHECK(r.columns["answer_verdict"] == "different");
+  CHECK(r.columns["answer_proof"] == "proved");
+  r = score("{correct: 1, wrong: -1}", "\\pi", "so \\boxed{5^5^5^5^5}");
+  CHECK(r.verdict == Verdict::kUnparsed);
+  CHECK(r.value == -1.f);  // not paid, and not an abstention that would take the sample out of the group
+  CHECK(r.detail.starts_with("undecided_"));
+  CHECK(r.columns["answer_verdict"] == "undecided");
+  // Boxes side by side are one list; each alone is not it.
+  CHECK(score("{}", "-2, 1", "so \\boxed{1} and \\boxed{-2}").verdict == Verdict::kCorrect);
+  CHECK(score("{}", "1", "so \\boxed{1}, \\boxed{-2}").detail == "several_boxes");
+  CHECK(score("{}", "11+x", "so \\boxed{x+11} or \\boxed{11+x}").verdict == Verdict::kCorrect);
+  CHECK(score("{}", "so $\\boxed{-2}$, $\\boxed{1}$", "\\boxed{\\{1, -2\\}}").verdict == Verdict::kCorrect);
+}
+
+TEST_CASE("the math reward: options of the checker") {
+  CHECK(score("{strict: true}", "1/3", "0.333").verdict == Verdict::kWrong);
+  CHECK(score("{strict: true, rounding_digits: 3}", "1/3", "0.333").verdict == Verdict::kCorrect);
+  CHECK(score("{strict: true}", "5 cm", "5").verdict == Verdict::kWrong);
+  CHECK(score("{strict: true}", "\\{1,2\\}", "\\boxed{1,2}").verdict == Verdict::kWrong);
+  CHECK(score("{}", "\\{1,2\\}", "\\boxed{1,2}").verdict == Verdict::kCorrect);
+  CHECK(score("{percent: fraction}", "50\\%", "0.5").verdict == Verdict::kCorrect);
+  CHECK(score("{percent: fraction}", "50\\%", "50").verdict == Verdict::kWrong);
+  CHECK(score("{percent: either}", "50\\%", "50").verdict == Verdict::kCorrect);
+  CHECK(score("{percent: either}", "50\\%", "\\boxed{\\frac12}").verdict == Verdict::kCorrect);
+  CHECK(score("{percent: either}", "50\\%", "5").verdict == Verdict::kWrong);
+  CHECK(score("{units: require}", "5 cm", "5").detail == "unit");
+  CHECK(score("{units: ignore}", "5 cm", "5 m").verdict == Verdict::kCorrect);
+  CHECK(score("{}", "(-\\infty, 3)", "\\boxed{x<3}").verdict == Verdict::kWrong);
+  CHECK(score("{relation_answers: true}", "(-\\infty, 3)", "\\boxed{x<3}").verdict == Verdict::kCorrect);
+  CHECK(score("{}", "101_2", "\\boxed{5_{10}}").detail == "base");
+  CHECK(score("{bases: value}", "101_2", "\\boxed{5}").verdict == Verdict::kCorrect);
+}
+
 TEST_CASE("the math reward: an unreadable gold abstains and is reported before the run") {
   const RewardResult r = score("{}", "  ", "72");
   CHECK_FALSE(r.value.has_value());
@@ -292,8 +334,16 @@ TEST_CASE("the math reward: an unreadable gold abstains and is reported before t
   CHECK(reward->check_prompt(prompt).find("data.answer") != std::string::npos);
   prompt.reference = "$$";
   CHECK(reward->check_prompt(prompt).find("unreadable gold") != std::string::npos);
-  prompt.reference = "5";
-  CHECK(reward->check_prompt(prompt).empty());
+  for (const char* broken : {"\\frac{1}{", "(1, 2", "3 +"}) {
+    prompt.reference = broken;
+    CHECK(reward->check_prompt(prompt).find("neither mathematics nor words") != std::string::npos);
+  }
+  prompt.reference = std::string(5000, '(');
+  CHECK(reward->check_prompt(prompt).find("too_deep") != std::string::npos);
+  for (const char* good : {"5", "Evelyn", "\\text{(C)}", "(C) 12", "\\{1, \\sqrt2\\}", "x \\le 2", "\\text{June 20}"}) {
+    prompt.reference = good;
+    CHECK(reward->check_prompt(prompt).empty());
+  }
 }
 
 TEST_CASE("the math reward: thinking, truncation, several boxes") {
@@ -335,6 +385,8 @@ TEST_CASE("the math reward: bad options") {
   CHECK(error("{extract: box}").find("boxed") != std::string::npos);
   CHECK(error("{require_end: maybe}").find("require_end") != std::string::npos);
   CHECK(error("{correct: 0}").find("larger than wrong") != std::string::npos);
+  CHECK(error("{percent: maybe}").find("either") != std::string::npos);
+  CHECK(error("{unit: check}").find("units") != std::string::npos);
   CHECK(error("{rounding_digits: -1}").find("rounding_digits") != std::string::npos);
 }
 
