@@ -24,7 +24,14 @@ std::vector<TestCase> tests_of(const Json& list) {
     const std::size_t i = tests.size();
     if (!entry.is_object()) throw DataError(message("test ", i + 1, " must be {input, output} or {call, expected}"));
     TestCase t;
-    if (entry.contains("call")) {
+    if (entry.contains("asserts")) {
+      t.asserts = text_of(entry, "asserts", i);
+      for (const auto& [key, into] : {std::pair<const char*, std::string*>{"entry_point", &t.entry_point},
+                                      {"setup", &t.setup},
+                                      {"prelude", &t.prelude}})
+        if (entry.contains(key)) *into = text_of(entry, key, i);
+      if (trim(t.asserts).empty()) throw DataError(message("test ", i + 1, ": 'asserts' is empty"));
+    } else if (entry.contains("call")) {
       t.call = text_of(entry, "call", i);
       if (trim(t.call).empty()) throw DataError(message("test ", i + 1, ": 'call' is empty"));
       if (!entry.contains("expected")) throw DataError(message("test ", i + 1, ": 'expected' is missing"));

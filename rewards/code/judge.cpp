@@ -3,13 +3,13 @@
 #include <algorithm>
 
 #include "core/error.h"
-#include "rewards/code/call_driver.h"
 #include "rewards/code/compare_output.h"
 #include "rewards/code/isolation.h"
+#include "rewards/code/judge_internal.h"
+#include "rewards/code/python_drivers.h"
 #include "rewards/code/toolchain.h"
 
 namespace r1::code {
-namespace {
 
 std::string tail(const std::string& text) {
   constexpr std::size_t kMost = 400;
@@ -37,6 +37,8 @@ std::string story(const Outcome& o) {
   return end + (o.errors.empty() ? "" : (end.empty() ? "" : ": ") + tail(o.errors));
 }
 
+namespace {
+
 // A compiler needs more than a contest program, and its time is no fault of a slow test.
 Limits build_limits() {
   Limits l;
@@ -53,7 +55,7 @@ Job job_of(const Submission& s, const Language& language, const TestCase& test, 
   job.limits = s.limits;
   job.argv = language.run;
   if (!test.call.empty()) {
-    job.files = {{"main.py", std::string(kPythonCallDriver)}, {"solution.py", s.program}};
+    job.files = {{"main.py", std::string(kSolutionModule) + std::string(kCallSolution)}, {"solution.py", s.program}};
     job.input = test.call;
   } else {
     job.input = test.input;
@@ -61,6 +63,23 @@ Job job_of(const Submission& s, const Language& language, const TestCase& test, 
     else job.files = {{"main", binary, true}};
   }
   return job;
+}
+
+TestRun run_test(const Submission& s, const Language& language, const TestCase& test, const std::string& binary) {
+  if (!test.asserts.empty()) return run_asserts(s, test);
+  Job job = job_of(s, language, test, binary);
+  // Files the runner itself puts into the box must not eat into what the program may write.
+  for (const BoxFile& f : job.files) job.limits.file_mb += static_cast<std::int64_t>(f.bytes.size() >> 20) + 1;
+  const Outcome o = run_in_box(job);
+  TestRun run{verdict_of(o), "", o.cpu_ms, o.wall_ms, o.memory_kb};
+  if (run.verdict != CodeVerdict::kAccepted) {
+    run.why = story(o);
+  } else if (!(test.call.empty() ? same_output(o.output, test.output, s.tolerance)
+                                 : same_json(o.output, test.expected, s.tolerance))) {
+    run.verdict = CodeVerdict::kWrongAnswer;
+    run.why = "got " + tail(o.output);
+  }
+  return run;
 }
 
 }  // namespace
@@ -84,7 +103,8 @@ Judgement judge(const Submission& s) {
     return ours(message((language->build.empty() ? language->run : language->build)[0], " is not installed"));
   if (s.tests.empty()) return ours("no tests");
   for (const TestCase& t : s.tests)
-    if (!t.call.empty() && language->name != "python") return ours("function calls are judged in Python only");
+    if ((!t.call.empty() || !t.asserts.empty()) && language->name != "python")
+      return ours("calls and asserts are judged in Python only");
 
   std::string binary;
   if (!language->build.empty()) {
@@ -104,29 +124,19 @@ Judgement judge(const Submission& s) {
 
   j.verdict = CodeVerdict::kAccepted;
   for (int i = 0; i < j.total; ++i) {
-    const TestCase& test = s.tests[static_cast<std::size_t>(i)];
-    Job job = job_of(s, *language, test, binary);
-    // Files the runner itself puts into the box must not eat into what the program may write.
-    for (const BoxFile& f : job.files) job.limits.file_mb += static_cast<std::int64_t>(f.bytes.size() >> 20) + 1;
-    const Outcome o = run_in_box(job);
-    j.cpu_ms += o.cpu_ms;
-    j.wall_ms += o.wall_ms;
-    j.memory_kb = std::max(j.memory_kb, o.memory_kb);
-    CodeVerdict v = verdict_of(o);
-    std::string why = v == CodeVerdict::kAccepted ? "" : story(o);
-    if (v == CodeVerdict::kAccepted) {
-      const bool same = test.call.empty() ? same_output(o.output, test.output, s.tolerance)
-                                          : same_json(o.output, test.expected, s.tolerance);
-      if (same) ++j.passed;
-      else v = CodeVerdict::kWrongAnswer, why = "got " + tail(o.output);
+    TestRun run = run_test(s, *language, s.tests[static_cast<std::size_t>(i)], binary);
+    j.cpu_ms += run.cpu_ms;
+    j.wall_ms += run.wall_ms;
+    j.memory_kb = std::max(j.memory_kb, run.memory_kb);
+    if (run.verdict == CodeVerdict::kInternalError) {  // then nothing is known of the submission
+      j.verdict = run.verdict;
+      return ours(message("test ", i + 1, ": ", run.why));
     }
-    if (v == CodeVerdict::kInternalError) {  // then nothing is known of the submission
-      j.verdict = v;
-      return ours(message("test ", i + 1, ": ", why));
-    }
-    if (v != CodeVerdict::kAccepted && j.verdict == CodeVerdict::kAccepted) {
-      j.verdict = v;
-      j.reason = message("test ", i + 1, ": ", why);
+    if (run.verdict == CodeVerdict::kAccepted) {
+      ++j.passed;
+    } else if (j.verdict == CodeVerdict::kAccepted) {
+      j.verdict = run.verdict;
+      j.reason = message("test ", i + 1, ": ", run.why);
       if (s.stop_at_first) return j;
     }
   }

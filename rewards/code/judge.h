@@ -17,8 +17,16 @@ enum class CodeVerdict : std::uint8_t {
 const char* to_string(CodeVerdict);  // "accepted", "wrong_answer", ...
 
 struct TestCase {
-  std::string input, output;    // stdin and expected stdout, or, if `call` is set:
-  std::string call, expected;   // a Python expression over the program's names, and its value as JSON text
+  std::string input = {}, output = {};   // stdin and expected stdout, or, if `call` is set:
+  std::string call = {}, expected = {};  // a Python expression over the program's names, and its value as JSON text; or:
+  // Python statements that assert, or define check(candidate), as HumanEval and MBPP have them. They run in a box of
+  // their own, where names that the tests do not define are proxies of the program's: arguments and results pass by
+  // value with their exact types, what has no plain value (an instance of the program's own class) as a handle that
+  // equals nothing but itself.
+  std::string asserts = {};
+  std::string entry_point = {};  // an expression ("f", "Solution().f"): what the tests call `candidate`; may be empty
+  std::string setup = {};        // runs before the asserts, in their box
+  std::string prelude = {};      // runs in both boxes before anything else: imports, helpers, classes to share by value
 };
 
 struct Submission {

@@ -8,24 +8,14 @@
 #include "rewards/code/code_json.h"
 #include "rewards/code/compare_output.h"
 #include "rewards/code/extract_program.h"
-#include "rewards/code/isolation.h"
-#include "rewards/code/toolchain.h"
+#include "rewards/code/judge_test_support.h"
 #include "rewards/factory.h"
-#include "tests/support/support.h"
 
 namespace r1 {
 namespace {
 using namespace code;
 
-bool absent(const char* language) {
-  if (!host_guarantees().namespaces) {
-    test::skip(host_guarantees().problem.c_str());
-    return true;
-  }
-  const bool none = !find_language(language)->installed();
-  if (none) MESSAGE("skipped: no toolchain for ", language);
-  return none;
-}
+using code::test::absent;
 
 Submission sum_of_two(const std::string& language, const std::string& program) {
   Submission s;
