@@ -150,11 +150,9 @@ ChildProcess::ChildProcess(const std::vector<std::string>& argv) {
 ChildProcess::~ChildProcess() {
   if (pid_ > 0) {
     close_fd(in_);
-    siginfo_t info{};
-    for (int i = 0; i < 100; ++i) {  // it may want to tidy up: about a second
+    for (int i = 0; i < 100 && !has_ended(); ++i) {  // it may want to tidy up: about a second
       read_errors();
       read_output();
-      if (waitid(P_PID, static_cast<id_t>(pid_), &info, WEXITED | WNOWAIT | WNOHANG) == 0 && info.si_pid == pid_) break;
       poll(nullptr, 0, i < 20 ? 1 : 12);
     }
     stop();
@@ -215,10 +213,12 @@ ChildProcess::Reply ChildProcess::exchange(std::string_view line, Clock::time_po
   while (open) {
     std::array<pollfd, 3> wait = {pollfd{out_, POLLIN, 0}, pollfd{err_, POLLIN, 0},
                                   pollfd{written < request.size() ? in_ : -1, POLLOUT, 0}};
-    const int ready = poll(wait.data(), wait.size(), milliseconds_until(deadline));
+    // In slices: a child of the program may hold its pipes open after its death.
+    const int ready = poll(wait.data(), wait.size(), std::min(milliseconds_until(deadline), 250));
     if (ready < 0 && errno == EINTR) continue;
+    const bool ended = ready == 0 && has_ended();
     read_errors();
-    open = read_output();
+    open = read_output() && !ended;
     if (const std::size_t end = output_.find('\n', searched); end != std::string::npos) {
       // An answer before the whole question was read is none.
       if (written < request.size()) return {End::kDied, {}};
@@ -240,14 +240,18 @@ ChildProcess::Reply ChildProcess::exchange(std::string_view line, Clock::time_po
   return {End::kDied, {}};
 }
 
+bool ChildProcess::has_ended() const {
+  siginfo_t info{};  // not waited for: its group number stays its own
+  return waitid(P_PID, static_cast<id_t>(pid_), &info, WEXITED | WNOWAIT | WNOHANG) == 0 && info.si_pid == pid_;
+}
+
 std::string ChildProcess::stop() {
   if (pid_ <= 0) return "was stopped";
   // A program whose output has ended is about to end itself; its exit code says more than our signal would.
-  siginfo_t info{};
-  bool ended = false;
+  bool ended = has_ended();
   for (int i = 0; i < 50 && !ended && !read_output(); ++i) {
-    ended = waitid(P_PID, static_cast<id_t>(pid_), &info, WEXITED | WNOWAIT | WNOHANG) == 0 && info.si_pid == pid_;
-    if (!ended) poll(nullptr, 0, 4);
+    poll(nullptr, 0, 4);
+    ended = has_ended();
   }
   kill(-pid_, SIGKILL);  // while it is not waited for, its group number is not given away
   int status = 0;

@@ -46,6 +46,7 @@ class ChildProcess {
  private:
   bool read_output();  // false at its end
   void read_errors();
+  bool has_ended() const;
   void close_pipes();
 
   pid_t pid_ = -1, guard_ = -1;

@@ -72,8 +72,4 @@ std::unique_ptr<RewardFunction> make_command_reward(ConfigReader& options) {
   }
 }
 
-void add_user_rewards(RewardContext& context) {
-  context.external["command"] = make_command_reward;
-}
-
 }  // namespace r1

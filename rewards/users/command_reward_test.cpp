@@ -21,7 +21,7 @@ using test::TempDir;
 
 // A command in Python: `body` sees `request` and the list `texts`, and sets `reply`.
 std::string command(const TempDir& dir, const std::string& body, const std::string& before = "") {
-  return test::write_program(dir / "score", "#!/usr/bin/env python3\nimport json, os, signal, sys, time\n" + before +
+  return test::write_program(dir / "score", "#!" + test::interpreter() + "\nimport json, os, signal, sys, time\n" + before +
                                                 "\nfor line in sys.stdin:\n"
                                                 "  request = json.loads(line)\n"
                                                 "  texts = [c['text'] for c in request['completions']]\n"
@@ -171,7 +171,7 @@ TEST_CASE("several workers run side by side, each answer goes to its own group")
 TEST_CASE("a long request and a flood on stderr do not block each other") {
   const TempDir dir;
   const Rubric rubric = test::user_rubric(entry(test::write_program(dir / "flood",
-      "#!/usr/bin/env python3\nimport sys, json\nwhile True:\n"
+      "#!" + test::interpreter() + "\nimport sys, json\nwhile True:\n"
       "  sys.stderr.write('noise\\n' * 50000); sys.stderr.flush()\n"
       "  line = sys.stdin.readline()\n  if not line: break\n"
       "  r = json.loads(line)\n"

@@ -1,10 +1,12 @@
 // Helpers for the tests of users' rewards.
 #pragma once
 
+#include <cstdio>
 #include <filesystem>
 #include <fstream>
 #include <memory>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include <doctest/doctest.h>
@@ -40,6 +42,18 @@ inline std::string write_program(const std::filesystem::path& path, const std::s
   return path.string();
 }
 
+// The interpreter itself: python3 may be a script that looks for it, at each start.
+inline std::string interpreter() {
+  static const std::string path = [] {
+    FILE* out = popen("python3 -c 'import sys; print(sys.executable)'", "r");
+    char line[4096] = "";
+    REQUIRE(out != nullptr);
+    REQUIRE(fgets(line, sizeof line, out) != nullptr);
+    pclose(out);
+    return std::string(line, std::string_view(line).find('\n'));
+  }();
+  return path;
+}
 // A rubric with one entry, as from a recipe: "{command: ./score, timeout: 1}".
 inline Rubric user_rubric(const std::string& entry, void (*add)(RewardContext&) = add_user_rewards) {
   const Config config = Config::parse("rewards: [" + entry + "]\n", "recipe.yaml");

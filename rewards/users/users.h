@@ -16,6 +16,13 @@ namespace r1 {
 // Throws ConfigError if it does not exist, does not start, or does not answer that.
 std::unique_ptr<RewardFunction> make_command_reward(ConfigReader& options);
 
+// `python: my_rewards.py:brevity`, or `python: package.module:function`: a function with TRL's signature
+// f(prompts, completions, completion_ids, **columns) -> list[float | None], plain or async, called with one group at a
+// time in worker processes; a class is made once with `arguments` and its object called. Keys beside it: arguments
+// ({}: further keywords), interpreter (python3), conversational (auto, true, false: messages or texts), and those of
+// commands. Throws ConfigError with the traceback if it cannot be loaded.
+std::unique_ptr<RewardFunction> make_python_reward(ConfigReader& options);
+
 // Adds the ways above to what a recipe may name.
 void add_user_rewards(RewardContext& context);
 

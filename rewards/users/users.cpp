@@ -1,0 +1,10 @@
+#include "rewards/users/users.h"
+
+namespace r1 {
+
+void add_user_rewards(RewardContext& context) {
+  context.external["command"] = make_command_reward;
+  context.external["python"] = make_python_reward;
+}
+
+}  // namespace r1
