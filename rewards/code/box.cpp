@@ -14,50 +14,21 @@
 #include <chrono>
 #include <csignal>
 #include <cstring>
-#include <utility>
 
 #include "core/error.h"
 #include "rewards/code/box_child.h"
 #include "rewards/code/box_internal.h"
+#include "rewards/code/box_order.h"
+#include "rewards/code/fd.h"
 #include "rewards/code/isolation.h"
-#include "rewards/code/seccomp_filter.h"
 #include "rewards/code/tree_guard.h"
+#include "rewards/code/warm_pool.h"
+#include "rewards/code/warm_protocol.h"
 
 namespace r1::code {
 namespace {
 
 using Clock = std::chrono::steady_clock;
-
-class Fd {
- public:
-  Fd() = default;
-  explicit Fd(int fd) : fd_(fd) {}
-  Fd(Fd&& o) noexcept : fd_(std::exchange(o.fd_, -1)) {}
-  Fd& operator=(Fd&& o) noexcept {
-    std::swap(fd_, o.fd_);
-    return *this;
-  }
-  ~Fd() { reset(); }
-  void reset() {
-    if (fd_ >= 0) close(fd_);
-    fd_ = -1;
-  }
-  int get() const { return fd_; }
-
- private:
-  int fd_ = -1;
-};
-
-struct Pipe {
-  Fd read, write;
-  bool open() {
-    int fds[2];
-    if (pipe2(fds, O_CLOEXEC) != 0) return false;
-    read = Fd(fds[0]);
-    write = Fd(fds[1]);
-    return true;
-  }
-};
 
 bool write_text(const std::string& path, const std::string& text) {
   const Fd fd(::open(path.c_str(), O_WRONLY | O_CLOEXEC));
@@ -102,6 +73,7 @@ bool take(int fd, std::string& into, std::size_t limit, bool& too_much) {
 
 struct Watch {
   Outcome out;
+  std::int64_t largest_kb = 0;  // the largest process, where the kernel's figure is the program's own
   bool started = false, ended = false, stopped = false;
   Clock::time_point begin = Clock::now();
   std::int64_t elapsed_ms() const {
@@ -126,6 +98,8 @@ void read_report(int fd, Watch& w) {
     w.begin = Clock::now();
   } else {
     w.ended = true;
+    w.out.cpu_ms = std::max(w.out.cpu_ms, report.cpu_us / 1000);
+    w.largest_kb = report.largest_kb;
     if (w.stopped) return;
     const int s = report.status;
     w.out.end = WIFEXITED(s) ? End::kExited : End::kSignalled;
@@ -136,16 +110,16 @@ void read_report(int fd, Watch& w) {
   }
 }
 
-void watch(pid_t pid, const Limits& limits, const Pipe& out, const Pipe& err, const Pipe& report, Watch& w) {
+void watch(const Process& box, const Limits& limits, const Pipe& out, const Pipe& err, const Pipe& report, Watch& w) {
   const std::size_t most = static_cast<std::size_t>(limits.output_kb) * 1024;
-  const TreeGuard guard(pid);
+  TreeGuard guard(box);
   pollfd fds[] = {{report.read.get(), POLLIN, 0}, {out.read.get(), POLLIN, 0}, {err.read.get(), POLLIN, 0}};
   Clock::time_point next = Clock::now();
   const auto stop = [&](End end) {
     if (w.stopped || w.ended) return;
     w.stopped = true;
     w.out.end = end;
-    kill(pid, SIGKILL);  // process 1 of the pid namespace: everything in it dies with it
+    syscall(SYS_pidfd_send_signal, box.pidfd.get(), SIGKILL, nullptr, 0);  // process 1 of the pid namespace: everything in it dies with it
   };
   // The report comes after the whole tree is dead, so the outputs end by themselves.
   while (fds[0].fd >= 0 || fds[1].fd >= 0 || fds[2].fd >= 0) {
@@ -179,93 +153,89 @@ void watch(pid_t pid, const Limits& limits, const Pipe& out, const Pipe& err, co
   }
 }
 
+// `python3 -I FILE`: what a warm interpreter can run.
+bool is_python_file(const std::vector<std::string>& argv) {
+  return argv.size() == 3 && argv[0] == "/usr/bin/python3" && argv[1] == "-I" && argv[2] == "main.py";
+}
+
+// A copy of this very process. The bare system call: glibc's fork would run handlers of other libraries in the copy.
+Process clone_box(const BoxFds& fds) {
+  Process box;
+  int pidfd = -1;
+  box.pid = static_cast<pid_t>(syscall(SYS_clone, kBoxClone, nullptr, &pidfd, nullptr, nullptr));
+  if (box.pid == 0) execute(enter_box(fds, [] { return static_cast<pid_t>(syscall(SYS_clone, SIGCHLD, 0, 0, 0, 0)); }), fds);
+  box.pidfd = Fd(pidfd);
+  return box;
+}
+
+// Until process 1, and with it the box, is gone. A warm interpreter's children are reaped by the kernel.
+void wait_for(const Process& box, bool ours) {
+  pollfd gone{box.pidfd.get(), POLLIN, 0};
+  while (poll(&gone, 1, -1) < 0 && errno == EINTR) {
+  }
+  while (ours && waitpid(box.pid, nullptr, 0) < 0 && errno == EINTR) {
+  }
+}
+
 }  // namespace
 
 Outcome run_unchecked(const Job& job, int landlock_abi) {
   Watch w;
   const auto internal = [&](const char* what) {
+    w.out.end = End::kInternal;
     w.out.detail = message(what, ": ", std::strerror(errno));
     return w.out;
   };
   Pipe go, report, out, err;
   if (!go.open() || !report.open() || !out.open() || !err.open()) return internal("pipe");
-  const Fd input = sealed_input(job.input);
-  if (input.get() < 0) return internal("stdin");
+  const Fd input = job.input_fd < 0 ? sealed_input(job.input) : Fd();
+  if (job.input_fd < 0 && !input) return internal("stdin");
   Fd fetched;
   if (!job.fetch.empty()) {
     fetched = Fd(memfd_create("fetched", MFD_CLOEXEC));
-    if (fetched.get() < 0) return internal("memfd_create");
+    if (!fetched) return internal("memfd_create");
   }
+  const bool python = job.warm && is_python_file(job.argv);
+  Fd order = write_order(job, landlock_abi, python);
+  if (!order) return internal("memfd_create");
+  BoxFds fds{order.get(), go.read.get(), report.write.get(), job.input_fd >= 0 ? job.input_fd : input.get(),
+             out.write.get(), err.write.get(), fetched.get()};
 
-  std::vector<std::string> environment = {"PATH=/usr/local/bin:/usr/bin:/bin", "HOME=/w/box", "TMPDIR=/w/tmp", "LANG=C.UTF-8",
-                                          "PYTHONDONTWRITEBYTECODE=1", "PYTHONHASHSEED=0", "OMP_NUM_THREADS=1",
-                                          "OPENBLAS_NUM_THREADS=1", "UV_USE_IO_URING=0"};
-  std::vector<char*> argv, envp;
-  for (const std::string& a : job.argv) argv.push_back(const_cast<char*>(a.c_str()));
-  for (std::string& e : environment) envp.push_back(e.data());
-  argv.push_back(nullptr);
-  envp.push_back(nullptr);
-  std::vector<BoxPlan::File> files;
-  for (const BoxFile& f : job.files) {
-    R1_CHECK(!f.name.empty() && f.name.find('/') == std::string::npos && f.name != "..", "file name ", f.name);
-    files.push_back({f.name.c_str(), f.bytes.data(), f.bytes.size(), f.executable});
+  Process box;
+  if (job.warm) box = start_warm(fds);
+  const bool ours = box.pid < 0;
+  if (ours) {
+    if (python) {  // the same program by an interpreter of its own
+      order = write_order(job, landlock_abi, false);
+      if (!order) return internal("memfd_create");
+      fds.order = order.get();
+    }
+    box = clone_box(fds);
   }
-  const std::string tmpfs = message("size=", job.limits.file_mb, "m,nr_inodes=20000,mode=755");
-  const std::vector<sock_filter>& filter = program_filter();
-
-  BoxPlan plan{};
-  plan.files = files.data();
-  plan.file_count = static_cast<int>(files.size());
-  plan.argv = argv.data();
-  plan.envp = envp.data();
-  plan.tmpfs_options = tmpfs.c_str();
-  plan.fetch = job.fetch.empty() ? nullptr : job.fetch.c_str();
-  plan.go_fd = go.read.get();
-  plan.report_fd = report.write.get();
-  plan.stdin_fd = job.input_fd >= 0 ? job.input_fd : input.get();
-  plan.stdout_fd = out.write.get();
-  plan.stderr_fd = err.write.get();
-  plan.fetch_fd = fetched.get();
-  plan.set_groups = geteuid() == 0;
-  plan.cpu_s = job.limits.cpu_ms / 1000 + 1;
-  plan.file_bytes = job.limits.file_mb << 20;
-  plan.processes = job.limits.processes;
-  plan.filter = {static_cast<unsigned short>(filter.size()), const_cast<sock_filter*>(filter.data())};
-  plan.landlock_abi = landlock_abi;
-
-  // The bare system call: glibc's fork would run handlers of other libraries in the copy.
-  const pid_t pid = static_cast<pid_t>(syscall(
-      SYS_clone, SIGCHLD | CLONE_NEWUSER | CLONE_NEWNS | CLONE_NEWPID | CLONE_NEWNET | CLONE_NEWIPC | CLONE_NEWUTS, nullptr,
-      nullptr, nullptr, nullptr));
-  if (pid < 0) return internal("clone with new namespaces");
-  if (pid == 0) box_main(plan);
+  if (box.pid < 0) return internal("clone with new namespaces");
   go.read.reset();
   report.write.reset();
   out.write.reset();
   err.write.reset();
-  const bool mapped = map_ids(pid);
+  const bool mapped = map_ids(box.pid);
   const int map_error = errno;
   const char byte = mapped ? 1 : 0;
   (void)!write(go.write.get(), &byte, 1);
-  if (mapped) watch(pid, job.limits, out, err, report, w);
-  rusage usage{};
-  int status = 0;
-  while (wait4(pid, &status, 0, &usage) < 0 && errno == EINTR) {
-  }
+  if (mapped) watch(box, job.limits, out, err, report, w);
+  wait_for(box, ours);
   if (!mapped) {
     errno = map_error;
     return internal("id map");
   }
   w.out.wall_ms = w.elapsed_ms();
-  const auto ms = [](const timeval& t) { return static_cast<std::int64_t>(t.tv_sec) * 1000 + t.tv_usec / 1000; };
-  w.out.cpu_ms = std::max(w.out.cpu_ms, ms(usage.ru_utime) + ms(usage.ru_stime));
+  if (python && !ours) w.out.memory_kb = std::max(w.out.memory_kb, w.largest_kb);
   const bool natural = w.out.end == End::kExited || w.out.end == End::kSignalled;
   if (natural && w.out.cpu_ms > job.limits.cpu_ms + 50) w.out.end = End::kCpuTime;  // passed between two looks
   if (natural && w.out.wall_ms > job.limits.wall_ms + 20) w.out.end = End::kWallTime;
-  if (fetched.get() >= 0 && w.out.end == End::kExited) {
+  if (fetched && w.out.end == End::kExited) {
     lseek(fetched.get(), 0, SEEK_SET);
     bool too_much = false;
-    while (take(fetched.get(), w.out.fetched, static_cast<std::size_t>(plan.file_bytes), too_much)) {
+    while (take(fetched.get(), w.out.fetched, static_cast<std::size_t>(job.limits.file_mb) << 20, too_much)) {
     }
   }
   return w.out;

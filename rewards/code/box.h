@@ -37,6 +37,10 @@ struct Job {
   int input_fd = -1;              // stdin instead of `input`, if not negative: borrowed until the call returns
   std::string fetch;              // a file of the working directory to bring back after exit 0; empty = none
   Limits limits;
+  // `/usr/bin/python3 -I main.py` runs in a copy of an interpreter that waits with its usual modules loaded; every box
+  // still gets namespaces, files, walls and limits of its own. false: each run starts an interpreter. Where no warm one
+  // can be had (see Guarantees), all runs do.
+  bool warm = true;
 };
 
 struct Outcome {

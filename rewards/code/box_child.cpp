@@ -2,9 +2,10 @@
 
 #include <fcntl.h>
 #include <linux/capability.h>
-#include <linux/securebits.h>
 #include <linux/seccomp.h>
+#include <linux/securebits.h>
 #include <sched.h>
+#include <sys/mman.h>
 #include <sys/mount.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
@@ -22,13 +23,21 @@
 namespace r1::code {
 namespace {
 
-[[noreturn]] void fail(const BoxPlan& plan, const char* step) {
+constexpr int kMostArguments = 256;
+
+struct Box {
+  const BoxOrder& order;
+  BoxFds fds;
+};
+
+[[noreturn]] void fail(int report_fd, const char* step) {
   BoxReport report;
   report.status = errno;
   std::strncpy(report.step, step, sizeof report.step - 1);
-  (void)!write(plan.report_fd, &report, sizeof report);
+  (void)!write(report_fd, &report, sizeof report);
   _exit(1);
 }
+[[noreturn]] void fail(const Box& box, const char* step) { fail(box.fds.report, step); }
 
 bool write_all(int fd, const char* data, std::uint64_t size) {
   while (size > 0) {
@@ -51,7 +60,7 @@ bool bind_read_only(const char* from, const char* to) {
 }
 
 // On merged-usr systems /bin and /lib are links into /usr; elsewhere they are folders to bind.
-void toolchain_dir(const BoxPlan& plan, const char* from, const char* to) {
+void toolchain_dir(const Box& box, const char* from, const char* to) {
   struct stat st;
   if (lstat(from, &st) != 0) return;
   if (S_ISLNK(st.st_mode)) {
@@ -59,22 +68,22 @@ void toolchain_dir(const BoxPlan& plan, const char* from, const char* to) {
     const ssize_t n = readlink(from, target, sizeof target - 1);
     if (n <= 0) return;
     target[n] = 0;
-    if (symlink(target, to) != 0) fail(plan, "symlink");
+    if (symlink(target, to) != 0) fail(box, "symlink");
     return;
   }
-  if (mkdir(to, 0755) != 0 || !bind_read_only(from, to)) fail(plan, "bind toolchain");
+  if (mkdir(to, 0755) != 0 || !bind_read_only(from, to)) fail(box, "bind toolchain");
 }
 
-void bind_file(const BoxPlan& plan, const char* from, const char* to, bool required) {
+void bind_file(const Box& box, const char* from, const char* to, bool required) {
   const int fd = open(to, O_CREAT | O_WRONLY | O_CLOEXEC, 0644);
-  if (fd < 0) fail(plan, "create bind target");
+  if (fd < 0) fail(box, "create bind target");
   close(fd);
-  if (mount(from, to, nullptr, MS_BIND, nullptr) != 0 && required) fail(plan, "bind device");
+  if (mount(from, to, nullptr, MS_BIND, nullptr) != 0 && required) fail(box, "bind device");
 }
 
 // The copy holds every descriptor of its maker, among them the pipes of other boxes, which would never end.
-void close_all_but(const BoxPlan& plan) {
-  int keep[] = {plan.go_fd, plan.report_fd, plan.stdin_fd, plan.stdout_fd, plan.stderr_fd, plan.fetch_fd};
+void close_all_but(BoxFds fds) {
+  int keep[] = {fds.order, fds.go, fds.report, fds.in, fds.out, fds.err, fds.fetch};
   constexpr int n = sizeof keep / sizeof *keep;
   for (int i = 1; i < n; ++i)
     for (int j = i; j > 0 && keep[j] < keep[j - 1]; --j) {
@@ -91,144 +100,188 @@ void close_all_but(const BoxPlan& plan) {
   (void)syscall(SYS_close_range, from, ~0u, 0);
 }
 
-void make_root(const BoxPlan& plan) {
-  if (mount(nullptr, "/", nullptr, MS_REC | MS_PRIVATE, nullptr) != 0) fail(plan, "private mounts");
-  if (mount("tmpfs", "/tmp", "tmpfs", MS_NOSUID | MS_NODEV, "size=1m,mode=755") != 0) fail(plan, "root tmpfs");
-  if (chdir("/tmp") != 0) fail(plan, "chdir root");
+void make_root(const Box& box) {
+  if (mount(nullptr, "/", nullptr, MS_REC | MS_PRIVATE, nullptr) != 0) fail(box, "private mounts");
+  if (mount("tmpfs", "/tmp", "tmpfs", MS_NOSUID | MS_NODEV, "size=1m,mode=755") != 0) fail(box, "root tmpfs");
+  if (chdir("/tmp") != 0) fail(box, "chdir root");
   for (const char* dir : {"w", "dev", "proc", "etc"})
-    if (mkdir(dir, 0755) != 0) fail(plan, "mkdir");
-  toolchain_dir(plan, "/usr", "usr");
-  toolchain_dir(plan, "/bin", "bin");
-  toolchain_dir(plan, "/lib", "lib");
-  toolchain_dir(plan, "/lib32", "lib32");
-  toolchain_dir(plan, "/lib64", "lib64");
-  toolchain_dir(plan, "/libx32", "libx32");
-  if (access("/etc/alternatives", F_OK) == 0) toolchain_dir(plan, "/etc/alternatives", "etc/alternatives");
+    if (mkdir(dir, 0755) != 0) fail(box, "mkdir");
+  toolchain_dir(box, "/usr", "usr");
+  toolchain_dir(box, "/bin", "bin");
+  toolchain_dir(box, "/lib", "lib");
+  toolchain_dir(box, "/lib32", "lib32");
+  toolchain_dir(box, "/lib64", "lib64");
+  toolchain_dir(box, "/libx32", "libx32");
+  if (access("/etc/alternatives", F_OK) == 0) toolchain_dir(box, "/etc/alternatives", "etc/alternatives");
   if (access("/etc/ld.so.cache", R_OK) == 0) {
-    bind_file(plan, "/etc/ld.so.cache", "etc/ld.so.cache", false);
+    bind_file(box, "/etc/ld.so.cache", "etc/ld.so.cache", false);
     (void)mount(nullptr, "etc/ld.so.cache", nullptr, MS_BIND | MS_REMOUNT | MS_RDONLY | MS_NOSUID | MS_NODEV, nullptr);
   }
-  bind_file(plan, "/dev/null", "dev/null", true);
-  bind_file(plan, "/dev/zero", "dev/zero", true);
-  bind_file(plan, "/dev/full", "dev/full", false);
-  bind_file(plan, "/dev/random", "dev/random", false);
-  bind_file(plan, "/dev/urandom", "dev/urandom", true);
+  bind_file(box, "/dev/null", "dev/null", true);
+  bind_file(box, "/dev/zero", "dev/zero", true);
+  bind_file(box, "/dev/full", "dev/full", false);
+  bind_file(box, "/dev/random", "dev/random", false);
+  bind_file(box, "/dev/urandom", "dev/urandom", true);
   if (symlink("/proc/self/fd", "dev/fd") || symlink("/proc/self/fd/0", "dev/stdin") ||
       symlink("/proc/self/fd/1", "dev/stdout") || symlink("/proc/self/fd/2", "dev/stderr") ||
       symlink("/w/shm", "dev/shm") || symlink("/w/tmp", "tmp"))
-    fail(plan, "symlink");
+    fail(box, "symlink");
   // Only processes: no /proc/sys, /proc/kcore and the like. Kernels before 5.8 do not know the option.
   constexpr unsigned long kProc = MS_NOSUID | MS_NODEV | MS_NOEXEC;
   if (mount("proc", "proc", "proc", kProc, "subset=pid") != 0 && mount("proc", "proc", "proc", kProc, nullptr) != 0)
-    fail(plan, "proc");
+    fail(box, "proc");
   // One tmpfs holds every file the program can make, so its size is the limit of them all together.
-  if (mount("tmpfs", "w", "tmpfs", MS_NOSUID | MS_NODEV, plan.tmpfs_options) != 0) fail(plan, "work tmpfs");
+  if (mount("tmpfs", "w", "tmpfs", MS_NOSUID | MS_NODEV, box.order.text(box.order.tmpfs_options)) != 0) fail(box, "work tmpfs");
   for (const char* dir : {"w/box", "w/tmp", "w/shm"})
-    if (mkdir(dir, 0755) != 0) fail(plan, "mkdir");
-  if (syscall(SYS_pivot_root, ".", ".") != 0) fail(plan, "pivot_root");
-  if (umount2(".", MNT_DETACH) != 0) fail(plan, "detach host root");
+    if (mkdir(dir, 0755) != 0) fail(box, "mkdir");
+  if (syscall(SYS_pivot_root, ".", ".") != 0) fail(box, "pivot_root");
+  if (umount2(".", MNT_DETACH) != 0) fail(box, "detach host root");
   if (mount(nullptr, "/", nullptr, MS_BIND | MS_REMOUNT | MS_RDONLY | MS_NOSUID | MS_NODEV, nullptr) != 0)
-    fail(plan, "read-only root");
-  if (chdir("/w/box") != 0) fail(plan, "chdir");
+    fail(box, "read-only root");
+  if (chdir("/w/box") != 0) fail(box, "chdir");
 }
 
-void write_files(const BoxPlan& plan) {
-  for (int i = 0; i < plan.file_count; ++i) {
-    const BoxPlan::File& f = plan.files[i];
-    const int fd = open(f.path, O_CREAT | O_EXCL | O_WRONLY | O_CLOEXEC, f.executable ? 0755 : 0644);
-    if (fd < 0 || !write_all(fd, f.data, f.size)) fail(plan, "write files");
+void write_files(const Box& box) {
+  const auto* files = reinterpret_cast<const BoxOrder::File*>(box.order.text(box.order.files));
+  for (std::uint64_t i = 0; i < box.order.file_count; ++i) {
+    const int fd = open(box.order.text(files[i].name), O_CREAT | O_EXCL | O_WRONLY | O_CLOEXEC, files[i].executable ? 0755 : 0644);
+    if (fd < 0 || !write_all(fd, box.order.text(files[i].data), files[i].size)) fail(box, "write files");
     close(fd);
   }
 }
 
-void limit(const BoxPlan& plan, int what, std::int64_t soft, std::int64_t hard) {
+void limit(const Box& box, int what, std::int64_t soft, std::int64_t hard) {
   const rlimit value{static_cast<rlim_t>(soft), static_cast<rlim_t>(hard)};
-  if (setrlimit(static_cast<__rlimit_resource>(what), &value) != 0) fail(plan, "setrlimit");
+  if (setrlimit(static_cast<__rlimit_resource>(what), &value) != 0) fail(box, "setrlimit");
 }
 
-[[noreturn]] void become_program(const BoxPlan& plan) {
+// Nothing of the maker's is left in the program's hands; the report descriptor stays until the very end, to say what
+// failed, and never longer: execute() lets the kernel close it, a warm program closes it before the first line runs.
+void become_program(const Box& box) {
+  const BoxOrder& o = box.order;
   setsid();
-  if (dup2(plan.stdin_fd, 0) < 0 || dup2(plan.stdout_fd, 1) < 0 || dup2(plan.stderr_fd, 2) < 0) fail(plan, "dup2");
-  limit(plan, RLIMIT_CORE, 0, 0);
-  limit(plan, RLIMIT_CPU, plan.cpu_s, plan.cpu_s + 1);
-  limit(plan, RLIMIT_FSIZE, plan.file_bytes, plan.file_bytes);
-  limit(plan, RLIMIT_NOFILE, 256, 256);
-  limit(plan, RLIMIT_MEMLOCK, 65536, 65536);
-  limit(plan, RLIMIT_MSGQUEUE, 0, 0);
-  limit(plan, RLIMIT_STACK, 64 << 20, 256 << 20);
-  limit(plan, RLIMIT_NPROC, plan.processes + 1, plan.processes + 1);  // the box's process 1 counts too
-  if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) != 0) fail(plan, "no_new_privs");
-  if (const int error = landlock_wall(plan.landlock_abi)) {
+  if (dup2(box.fds.in, 0) < 0 || dup2(box.fds.out, 1) < 0 || dup2(box.fds.err, 2) < 0) fail(box, "dup2");
+  close_all_but({-1, 0, box.fds.report, 1, 2, -1, -1});
+  limit(box, RLIMIT_CORE, 0, 0);
+  limit(box, RLIMIT_CPU, o.cpu_s, o.cpu_s + 1);
+  limit(box, RLIMIT_FSIZE, o.file_bytes, o.file_bytes);
+  limit(box, RLIMIT_NOFILE, 256, 256);
+  limit(box, RLIMIT_MEMLOCK, 65536, 65536);
+  limit(box, RLIMIT_MSGQUEUE, 0, 0);
+  limit(box, RLIMIT_STACK, 64 << 20, 256 << 20);
+  limit(box, RLIMIT_NPROC, o.processes + 1, o.processes + 1);  // the box's process 1 counts too
+  if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) != 0) fail(box, "no_new_privs");
+  if (const int error = landlock_wall(o.landlock_abi)) {
     errno = error;
-    fail(plan, "landlock");
+    fail(box, "landlock");
   }
   for (int cap = 0; prctl(PR_CAPBSET_READ, cap, 0, 0, 0) >= 0; ++cap) (void)prctl(PR_CAPBSET_DROP, cap, 0, 0, 0);
   (void)prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0);
   __user_cap_header_struct header{_LINUX_CAPABILITY_VERSION_3, 0};
   __user_cap_data_struct none[2] = {};
-  if (syscall(SYS_capset, &header, none) != 0) fail(plan, "capset");
-  // The report descriptor must survive until execve, to say that it failed; the kernel closes it on success.
-  if (prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &plan.filter, 0, 0) != 0) fail(plan, "seccomp");
-  execve(plan.argv[0], plan.argv, plan.envp);
-  fail(plan, "execve");
+  if (syscall(SYS_capset, &header, none) != 0) fail(box, "capset");
+  // What execve would do: the change of ids made the process undumpable, which closes its own /proc entries to it.
+  if (o.warm && prctl(PR_SET_DUMPABLE, 1, 0, 0, 0) != 0) fail(box, "dumpable");
+  const sock_fprog filter{static_cast<unsigned short>(o.filter_count),
+                          reinterpret_cast<sock_filter*>(const_cast<char*>(o.text(o.filter)))};
+  if (prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &filter, 0, 0) != 0) fail(box, "seccomp");
 }
 
-void fetch_file(const BoxPlan& plan) {
-  const int fd = open(plan.fetch, O_RDONLY | O_NOFOLLOW | O_CLOEXEC | O_NONBLOCK);
+void fetch_file(const Box& box) {
+  const int fd = open(box.order.text(box.order.fetch), O_RDONLY | O_NOFOLLOW | O_CLOEXEC | O_NONBLOCK);
   struct stat st;
   if (fd < 0 || fstat(fd, &st) != 0 || !S_ISREG(st.st_mode)) return;
   char buffer[65536];
   for (ssize_t n; (n = read(fd, buffer, sizeof buffer)) > 0;)
-    if (!write_all(plan.fetch_fd, buffer, static_cast<std::uint64_t>(n))) return;
+    if (!write_all(box.fds.fetch, buffer, static_cast<std::uint64_t>(n))) return;
+}
+
+void default_signals() {
+  for (int s = 1; s < 65; ++s)
+    if (s != SIGKILL && s != SIGSTOP) signal(s, SIG_DFL);
+}
+
+const BoxOrder& map_order(const BoxFds& fds) {
+  struct stat st;
+  if (fstat(fds.order, &st) != 0) fail(fds.report, "order");
+  void* at = mmap(nullptr, static_cast<std::size_t>(st.st_size), PROT_READ, MAP_PRIVATE, fds.order, 0);
+  if (at == MAP_FAILED) fail(fds.report, "order");
+  return *static_cast<const BoxOrder*>(at);
+}
+
+// Waits for the program as process 1 of its pid namespace, ends its whole tree and tells the result.
+[[noreturn]] void be_process_one(const Box& box, pid_t program) {
+  default_signals();
+  BoxReport report;
+  report.kind = BoxReport::kStarted;
+  (void)!write(box.fds.report, &report, sizeof report);
+  close(box.fds.in);
+  close(box.fds.out);
+  close(box.fds.err);
+  int status = 0;
+  for (;;) {  // orphans come here too: they are reaped, never waited for
+    const pid_t pid = waitpid(-1, &status, 0);
+    if (pid == program) break;
+    if (pid < 0 && errno != EINTR) fail(box, "wait");
+  }
+  // Nothing outlives the verdict: first the tree dies, then the result is told.
+  kill(-1, SIGKILL);
+  int rest = 0;
+  while (waitpid(-1, &rest, 0) > 0 || errno == EINTR) errno = 0;
+  if (box.order.fetch && WIFEXITED(status) && WEXITSTATUS(status) == 0) fetch_file(box);
+  rusage use{};
+  getrusage(RUSAGE_CHILDREN, &use);
+  report.kind = BoxReport::kEnded;
+  report.status = status;
+  report.cpu_us = (use.ru_utime.tv_sec + use.ru_stime.tv_sec) * 1'000'000 + use.ru_utime.tv_usec + use.ru_stime.tv_usec;
+  report.largest_kb = use.ru_maxrss;
+  (void)!write(box.fds.report, &report, sizeof report);
+  _exit(0);
 }
 
 }  // namespace
 
-void box_main(const BoxPlan& plan) {
+const BoxOrder& enter_box(BoxFds fds, pid_t (*fork_program)()) {
   // Dies with the thread that made it; that thread waits for it, so it lives as long.
   prctl(PR_SET_PDEATHSIG, SIGKILL);
   char go = 0;
-  if (read(plan.go_fd, &go, 1) != 1 || go != 1) _exit(1);
-  close_all_but(plan);
-  for (int s = 1; s < 65; ++s)
-    if (s != SIGKILL && s != SIGSTOP) signal(s, SIG_DFL);  // the program starts with no signal of ours ignored
+  if (read(fds.go, &go, 1) != 1 || go != 1) _exit(1);
+  close_all_but(fds);
+  const Box box{map_order(fds), fds};
+  signal(SIGCHLD, SIG_DFL);
+  if (!box.order.warm) default_signals();  // the program starts with no signal of ours ignored
   sigset_t none;
   sigemptyset(&none);
   sigprocmask(SIG_SETMASK, &none, nullptr);
   umask(022);
   // From an unmapped id to the box's id without losing the capabilities that making the root needs.
   (void)prctl(PR_SET_SECUREBITS, SECBIT_NO_SETUID_FIXUP, 0, 0, 0);
-  if (plan.set_groups && syscall(SYS_setgroups, 0, nullptr) != 0) fail(plan, "setgroups");
-  if (syscall(SYS_setresgid, kBoxUid, kBoxUid, kBoxUid) != 0) fail(plan, "setgid");
-  if (syscall(SYS_setresuid, kBoxUid, kBoxUid, kBoxUid) != 0) fail(plan, "setuid");
+  if (box.order.set_groups && syscall(SYS_setgroups, 0, nullptr) != 0) fail(box, "setgroups");
+  if (syscall(SYS_setresgid, kBoxUid, kBoxUid, kBoxUid) != 0) fail(box, "setgid");
+  if (syscall(SYS_setresuid, kBoxUid, kBoxUid, kBoxUid) != 0) fail(box, "setuid");
   prctl(PR_SET_PDEATHSIG, SIGKILL);  // a change of ids clears it
   (void)syscall(SYS_sethostname, "box", 3);
-  make_root(plan);
-  write_files(plan);
-  const pid_t program = static_cast<pid_t>(syscall(SYS_clone, SIGCHLD, nullptr, nullptr, nullptr, nullptr));
-  if (program < 0) fail(plan, "fork");
-  if (program == 0) become_program(plan);
-  BoxReport report;
-  report.kind = BoxReport::kStarted;
-  (void)!write(plan.report_fd, &report, sizeof report);
-  close(plan.stdin_fd);
-  close(plan.stdout_fd);
-  close(plan.stderr_fd);
-  int status = 0;
-  for (;;) {  // orphans come here too: they are reaped, never waited for
-    const pid_t pid = waitpid(-1, &status, 0);
-    if (pid == program) break;
-    if (pid < 0 && errno != EINTR) fail(plan, "wait");
-  }
-  // Nothing outlives the verdict: first the tree dies, then the result is told.
-  kill(-1, SIGKILL);
-  int rest = 0;
-  while (waitpid(-1, &rest, 0) > 0 || errno == EINTR) errno = 0;
-  if (plan.fetch && WIFEXITED(status) && WEXITSTATUS(status) == 0) fetch_file(plan);
-  report.kind = BoxReport::kEnded;
-  report.status = status;
-  (void)!write(plan.report_fd, &report, sizeof report);
-  _exit(0);
+  make_root(box);
+  write_files(box);
+  const pid_t program = fork_program();
+  if (program < 0) fail(box, "fork");
+  if (program > 0) be_process_one(box, program);
+  become_program(box);
+  return box.order;
+}
+
+void execute(const BoxOrder& order, const BoxFds& fds) {
+  char* argv[kMostArguments + 1];
+  char* envp[kMostArguments + 1];
+  const auto texts = [&](std::uint64_t at, std::uint64_t count, char** into) {
+    for (std::uint64_t i = 0; i < count && i < kMostArguments; ++i, at += std::strlen(order.text(at)) + 1)
+      *into++ = const_cast<char*>(order.text(at));
+    *into = nullptr;
+  };
+  texts(order.argv, order.argc, argv);
+  texts(order.envp, order.envc, envp);
+  execve(argv[0], argv, envp);
+  fail(fds.report, "execve");
 }
 
 }  // namespace r1::code

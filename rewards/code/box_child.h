@@ -1,7 +1,9 @@
-// The part of a box that runs after clone(): only system calls, no allocation, since the caller has other threads.
+// The part of a box that runs after clone(): only system calls, no allocation, since the caller may have other threads.
+// It is linked into the library and into the module that a warm interpreter loads (warm_module.cpp).
 #pragma once
 
 #include <linux/filter.h>
+#include <sys/types.h>
 
 #include <cstdint>
 
@@ -12,33 +14,48 @@ struct BoxReport {
   enum Kind : std::uint8_t { kStarted, kEnded, kFailed } kind = kFailed;
   std::int32_t status = 0;  // kEnded: a wait status; kFailed: errno
   char step[24] = {};       // kFailed: what failed
+  std::int64_t cpu_us = 0, largest_kb = 0;  // kEnded: time of the whole tree; resident size of its largest process
 };
 
-// Prepared by the maker before clone(); all pointers stay valid in the copy.
-struct BoxPlan {
+// How a box is to be made, in one block of memory: places are offsets from its begin, texts end with 0. The maker writes
+// it into a memfd; whoever clones the box's process 1 never reads it, so nothing of one box can show up in the next.
+struct BoxOrder {
   struct File {
-    const char* path;
-    const char* data;
-    std::uint64_t size;
-    bool executable;
+    std::uint64_t name, data, size;
+    std::uint64_t executable;
   };
-  const File* files;
-  int file_count;
-  char* const* argv;
-  char* const* envp;
-  const char* tmpfs_options;  // "size=64m,mode=755,..."
-  const char* fetch;          // nullptr = nothing
-  int go_fd;                  // one byte: ids are mapped
-  int report_fd, stdin_fd, stdout_fd, stderr_fd, fetch_fd;
-  bool set_groups;            // the maker is root: supplementary groups can and must go
+  std::uint64_t tmpfs_options;  // "size=64m,mode=755,..."
+  std::uint64_t fetch;          // 0 = nothing
+  std::uint64_t argv;           // texts one after another
+  std::uint64_t argc;
+  std::uint64_t envp, envc;     // likewise
+  std::uint64_t files, file_count;
+  std::uint64_t filter, filter_count;
   std::int64_t cpu_s, file_bytes, processes;
-  sock_fprog filter;
-  int landlock_abi;
+  std::int32_t landlock_abi;
+  std::int32_t set_groups;      // the maker is root: supplementary groups can and must go
+  std::int32_t warm;            // the program is a Python file that the cloned interpreter runs: no execve
+
+  const char* text(std::uint64_t at) const { return reinterpret_cast<const char*>(this) + at; }
 };
 
+// The descriptors of a box, in the order in which they travel to a warm interpreter.
+struct BoxFds {
+  int order = -1;   // the memfd with the BoxOrder
+  int go = -1;      // one byte 1: ids are mapped, begin
+  int report = -1;  // BoxReports
+  int in = -1, out = -1, err = -1;
+  int fetch = -1;   // a memfd for the fetched file, or -1
+};
+constexpr int kBoxFds = 7;
 constexpr std::uint32_t kBoxUid = 1000;
 
-[[noreturn]] void box_main(const BoxPlan& plan);
+// Runs as the box's process 1, and returns only in the program's process, behind every wall, with stdin, stdout and
+// stderr in place; what is left is to run the program. fork_program() forks, like fork().
+const BoxOrder& enter_box(BoxFds fds, pid_t (*fork_program)());
+
+// The last step of a program that is executed: argv of the order. Reports failure.
+[[noreturn]] void execute(const BoxOrder& order, const BoxFds& fds);
 
 // Forbids everything but reading the root and writing below /w, for this process and its children. 0 or errno.
 int landlock_wall(int abi);

@@ -7,6 +7,7 @@
 #include "core/error.h"
 #include "rewards/code/box_internal.h"
 #include "rewards/code/seccomp_filter.h"
+#include "rewards/code/warm_pool.h"
 
 namespace r1::code {
 
@@ -24,7 +25,8 @@ std::vector<std::string> Guarantees::lines() const {
           line("seccomp allow list", seccomp, ""),
           landlock_abi > 0 ? message("Landlock: in force, ABI ", landlock_abi) : "Landlock: not in force (kernel lacks it)",
           message("program's user: ", as_root ? "nobody" : "the caller, without capabilities"),
-          line("memory cgroup", memory_cgroup, "the tree's memory is sampled and killed instead")};
+          line("memory cgroup", memory_cgroup, "the tree's memory is sampled and killed instead"),
+          line("warm Python interpreter", cold.empty(), cold)};
 }
 
 const Guarantees& host_guarantees() {
@@ -35,9 +37,11 @@ const Guarantees& host_guarantees() {
     g.seccomp = !program_filter().empty();
     Job job;
     job.argv = {"/usr/bin/true"};
+    job.warm = false;
     const Outcome o = run_unchecked(job, g.landlock_abi);
     g.namespaces = o.end == End::kExited && o.status == 0;
     if (!g.namespaces) g.problem = o.detail.empty() ? "a trial box failed" : o.detail;
+    g.cold = g.namespaces ? warm_problem() : "no namespaces";
     return g;
   }();
   return found;

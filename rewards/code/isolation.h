@@ -15,6 +15,7 @@ struct Guarantees {
   // two samples may pass the limit before the tree dies.
   bool memory_cgroup = false;
   std::string problem;        // why namespaces are not in force
+  std::string cold;           // why Python runs start an interpreter each; empty = they use a warm one
 
   // One line each, for `r1 doctor` and a run's log: "namespaces: in force", "memory cgroup: no, sampled instead".
   std::vector<std::string> lines() const;

@@ -2,12 +2,14 @@
 
 #include <dirent.h>
 #include <fcntl.h>
+#include <poll.h>
 #include <sys/statvfs.h>
 #include <unistd.h>
 
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
+#include <string>
 
 namespace r1::code {
 namespace {
@@ -30,18 +32,31 @@ std::int64_t share_kb(int dir, const std::string& pid, std::int64_t fallback) {
 
 }  // namespace
 
-TreeGuard::TreeGuard(pid_t init)
-    : proc_("/proc/" + std::to_string(init) + "/root/proc"), work_("/proc/" + std::to_string(init) + "/root/w") {}
+bool TreeGuard::open_box() {
+  if (proc_) return true;
+  const std::string root = "/proc/" + std::to_string(box_.pid) + "/root/";
+  Fd proc(open((root + "proc").c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+  Fd work(open((root + "w").c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+  pollfd gone{box_.pidfd.get(), POLLIN, 0};
+  if (!proc || !work || poll(&gone, 1, 0) != 0) return false;
+  proc_ = std::move(proc);
+  work_ = std::move(work);
+  return true;
+}
 
-TreeUse TreeGuard::measure(std::int64_t memory_limit_kb) const {
+TreeUse TreeGuard::measure(std::int64_t memory_limit_kb) {
   static const std::int64_t page_kb = sysconf(_SC_PAGESIZE) / 1024, tick_ms = 1000 / sysconf(_SC_CLK_TCK);
   TreeUse use;
-  DIR* dir = opendir(proc_.c_str());
-  if (!dir) return use;
-  const int at = dirfd(dir);
+  if (!open_box()) return use;
+  const int at = openat(proc_.get(), ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+  DIR* dir = at >= 0 ? fdopendir(at) : nullptr;
+  if (!dir) {
+    if (at >= 0) close(at);
+    return use;
+  }
   std::int64_t files_kb = 0, shares_kb = 0;
   struct statvfs fs;
-  if (statvfs(work_.c_str(), &fs) == 0)
+  if (fstatvfs(work_.get(), &fs) == 0)
     files_kb = static_cast<std::int64_t>((fs.f_blocks - fs.f_bfree) * (fs.f_frsize / 1024));
   for (int pass = 0; pass < 2; ++pass) {
     rewinddir(dir);

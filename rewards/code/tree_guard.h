@@ -2,10 +2,10 @@
 // but the box. It needs no rights beyond owning the box, so it holds where no cgroup can be made.
 #pragma once
 
-#include <sys/types.h>
-
 #include <cstdint>
-#include <string>
+
+#include "rewards/code/fd.h"
+#include "rewards/code/warm_pool.h"
 
 namespace r1::code {
 
@@ -16,14 +16,17 @@ struct TreeUse {
 
 class TreeGuard {
  public:
-  // `init` must have finished making its root, else its /proc would be the host's.
-  explicit TreeGuard(pid_t init);
+  // `box` outlives this.
+  explicit TreeGuard(const Process& box) : box_(box) {}
   // memory_limit_kb: below it plain resident sizes are good enough (they count shared pages once for each process);
-  // above it the shares are read, which is slower but counts every page once.
-  TreeUse measure(std::int64_t memory_limit_kb) const;
+  // above it the shares are read, which is slower but counts every page once. Only once the box has started: before,
+  // its /proc is the host's.
+  TreeUse measure(std::int64_t memory_limit_kb);
 
  private:
-  std::string proc_, work_;
+  bool open_box();
+  const Process& box_;
+  Fd proc_, work_;  // opened at the first look, since a number may soon name another process
 };
 
 }  // namespace r1::code

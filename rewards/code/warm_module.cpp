@@ -1,0 +1,176 @@
+// Loaded by the interpreter that warm_start.py runs in (a shared object of its own, carried inside the library as bytes).
+// The interpreter waits in r1_serve(); every order makes a copy of it in fresh namespaces, whose process 1 builds the box
+// and whose child becomes the program. The interpreter itself runs no submission, reads no order, and is never reused.
+#include <dlfcn.h>
+#include <poll.h>
+#include <sched.h>
+#include <sys/socket.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <csignal>
+#include <cstdio>
+#include <cstdlib>
+#include <cstring>
+#include <initializer_list>
+#include <type_traits>
+
+#include "rewards/code/box_child.h"
+#include "rewards/code/warm_protocol.h"
+
+namespace r1::code {
+namespace {
+
+// The interpreter's own functions; it exports them, so no Python headers are needed and any version 3.7 or newer works.
+struct Object;
+struct Python {
+  void (*before_fork)();
+  void (*after_fork_in_child)();
+  Object* (*import_module)(const char*);  // borrowed, as the next
+  Object* (*names_of_module)(Object*);
+  Object* (*run_file)(FILE*, const char*, int, Object*, Object*, int, void*);
+  Object** system_exit;
+  int (*error_matches)(Object*);
+  void (*fetch_error)(Object**, Object**, Object**);
+  void (*normalize_error)(Object**, Object**, Object**);
+  void (*print_error)(int);
+  Object* (*call)(Object*, ...);
+  long (*as_long)(Object*);
+  void (*release)(Object*);
+  Object* none;
+  void (*leave_call)();  // absent in versions that have it as a macro
+} python;
+
+bool find_python() {
+  const auto find = [](auto& into, const char* name) {
+    into = reinterpret_cast<std::remove_reference_t<decltype(into)>>(dlsym(RTLD_DEFAULT, name));
+    return into != nullptr;
+  };
+  (void)find(python.leave_call, "Py_LeaveRecursiveCall");
+  return find(python.before_fork, "PyOS_BeforeFork") && find(python.after_fork_in_child, "PyOS_AfterFork_Child") &&
+         find(python.import_module, "PyImport_AddModule") && find(python.names_of_module, "PyModule_GetDict") &&
+         find(python.run_file, "PyRun_FileExFlags") && find(python.system_exit, "PyExc_SystemExit") &&
+         find(python.error_matches, "PyErr_ExceptionMatches") && find(python.fetch_error, "PyErr_Fetch") &&
+         find(python.normalize_error, "PyErr_NormalizeException") && find(python.print_error, "PyErr_PrintEx") &&
+         find(python.call, "PyObject_CallFunctionObjArgs") && find(python.as_long, "PyLong_AsLong") &&
+         find(python.release, "Py_DecRef") && find(python.none, "_Py_NoneStruct");
+}
+
+// What os.fork() does. Process 1, the parent here, never runs Python again.
+pid_t fork_python() {
+  python.before_fork();
+  const pid_t pid = fork();
+  if (pid == 0) python.after_fork_in_child();
+  return pid;
+}
+
+bool receive_order(int control, BoxFds& fds) {
+  char byte = 0;
+  iovec data{&byte, 1};
+  alignas(cmsghdr) char space[CMSG_SPACE(kBoxFds * sizeof(int))];
+  msghdr m{};
+  m.msg_iov = &data;
+  m.msg_iovlen = 1;
+  m.msg_control = space;
+  m.msg_controllen = sizeof space;
+  ssize_t n;
+  while ((n = recvmsg(control, &m, MSG_CMSG_CLOEXEC)) < 0 && errno == EINTR) {
+  }
+  const cmsghdr* c = n == 1 ? CMSG_FIRSTHDR(&m) : nullptr;
+  if (!c || c->cmsg_type != SCM_RIGHTS || (m.msg_flags & MSG_CTRUNC)) return false;
+  const std::size_t count = (c->cmsg_len - CMSG_LEN(0)) / sizeof(int);
+  int got[kBoxFds] = {-1, -1, -1, -1, -1, -1, -1};
+  std::memcpy(got, CMSG_DATA(c), count * sizeof(int));
+  fds = {got[0], got[1], got[2], got[3], got[4], got[5], got[6]};
+  return count >= kBoxFds - 1;
+}
+
+void close_order(const BoxFds& fds) {
+  for (const int fd : {fds.order, fds.go, fds.report, fds.in, fds.out, fds.err, fds.fetch})
+    if (fd >= 0) close(fd);
+}
+
+bool reply(int control, pid_t pid, int pidfd, int error) {
+  WarmReply answer{pid, error};
+  iovec data{&answer, sizeof answer};
+  alignas(cmsghdr) char space[CMSG_SPACE(sizeof(int))] = {};
+  msghdr m{};
+  m.msg_iov = &data;
+  m.msg_iovlen = 1;
+  if (pid > 0) {
+    m.msg_control = space;
+    m.msg_controllen = sizeof space;
+    cmsghdr* c = CMSG_FIRSTHDR(&m);
+    c->cmsg_level = SOL_SOCKET;
+    c->cmsg_type = SCM_RIGHTS;
+    c->cmsg_len = CMSG_LEN(sizeof(int));
+    std::memcpy(CMSG_DATA(c), &pidfd, sizeof pidfd);
+  }
+  return sendmsg(control, &m, MSG_NOSIGNAL) == sizeof answer;
+}
+
+int report_fd = -1;
+
+}  // namespace
+}  // namespace r1::code
+
+using namespace r1::code;
+
+// Serves until the maker closes the line or dies. Returns only in programs: 1 = a Python file is to be run.
+extern "C" __attribute__((visibility("default"))) int r1_serve(int control, int maker) {
+  if (!find_python()) {
+    (void)reply(control, -1, -1, ENOSYS);
+    _exit(1);
+  }
+  signal(SIGCHLD, SIG_IGN);  // the kernel reaps; each box's end is told by its own pipe
+  if (!reply(control, 0, -1, 0)) _exit(1);
+  for (;;) {
+    pollfd wait[] = {{control, POLLIN, 0}, {maker, POLLIN, 0}};
+    if (poll(wait, 2, -1) < 0 && errno != EINTR) _exit(1);
+    if (wait[1].revents) _exit(0);
+    if (!wait[0].revents) continue;
+    BoxFds fds;
+    if (!receive_order(control, fds)) _exit(0);
+    int pidfd = -1;
+    const pid_t pid = static_cast<pid_t>(
+        syscall(SYS_clone, kBoxClone, nullptr, &pidfd, nullptr, nullptr));
+    if (pid == 0) {
+      const BoxOrder& order = enter_box(fds, fork_python);
+      if (!order.warm) execute(order, fds);
+      report_fd = fds.report;
+      return 1;
+    }
+    const int error = errno;
+    close_order(fds);
+    if (!reply(control, pid, pidfd, pid < 0 ? error : 0)) _exit(1);
+    if (pidfd >= 0) close(pidfd);
+  }
+}
+
+// The program's file, as `python3 FILE` would run it; finish(SystemExit or None) -> the exit status. Never returns.
+extern "C" __attribute__((visibility("default"))) void r1_run(const char* path, Object* finish) {
+  constexpr int kFileInput = 257;
+  FILE* file = std::fopen(path, "rbe");
+  close(report_fd);  // from here on nothing but stdin, stdout and stderr
+  if (!file) _exit(2);
+  // Three calls lead here; the program gets as much depth of recursion as it would have by itself.
+  for (int i = 0; python.leave_call && i < 3; ++i) python.leave_call();
+  Object* names = python.names_of_module(python.import_module("__main__"));
+  Object* result = python.run_file(file, path, kFileInput, names, names, 1, nullptr);
+  bool failed = false;
+  Object *type = nullptr, *error = nullptr, *trace = nullptr;
+  if (result) {
+    python.release(result);
+  } else if (python.error_matches(*python.system_exit)) {
+    python.fetch_error(&type, &error, &trace);
+    python.normalize_error(&type, &error, &trace);
+    if (trace) python.release(trace);
+  } else {
+    python.print_error(1);
+    failed = true;
+  }
+  Object* status = python.call(finish, error ? error : python.none, nullptr);
+  const long code = status ? python.as_long(status) : 1;
+  std::exit(failed && code == 0 ? 1 : static_cast<int>(code));
+}
