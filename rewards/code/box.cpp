@@ -163,7 +163,8 @@ Process clone_box(const BoxFds& fds) {
   Process box;
   int pidfd = -1;
   box.pid = static_cast<pid_t>(syscall(SYS_clone, kBoxClone, nullptr, &pidfd, nullptr, nullptr));
-  if (box.pid == 0) execute(enter_box(fds, [] { return static_cast<pid_t>(syscall(SYS_clone, SIGCHLD, 0, 0, 0, 0)); }), fds);
+  const auto fork_program = [](const BoxOrder&) { return static_cast<pid_t>(syscall(SYS_clone, SIGCHLD, 0, 0, 0, 0)); };
+  if (box.pid == 0) execute(enter_box(fds, fork_program), fds);
   box.pidfd = Fd(pidfd);
   return box;
 }
@@ -202,7 +203,8 @@ Outcome run_unchecked(const Job& job, int landlock_abi) {
              out.write.get(), err.write.get(), fetched.get()};
 
   Process box;
-  if (job.warm) box = start_warm(fds);
+  // From ABI 6 on Landlock keeps abstract sockets of other boxes away, even of those that were there before.
+  if (job.warm) box = start_warm(fds, geteuid() == 0 && landlock_abi >= 6);
   const bool ours = box.pid < 0;
   if (ours) {
     if (python) {  // the same program by an interpreter of its own
@@ -223,6 +225,7 @@ Outcome run_unchecked(const Job& job, int landlock_abi) {
   (void)!write(go.write.get(), &byte, 1);
   if (mapped) watch(box, job.limits, out, err, report, w);
   wait_for(box, ours);
+  give_back(std::move(box));
   if (!mapped) {
     errno = map_error;
     return internal("id map");

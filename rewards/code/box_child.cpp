@@ -175,7 +175,8 @@ void become_program(const Box& box) {
     errno = error;
     fail(box, "landlock");
   }
-  for (int cap = 0; prctl(PR_CAPBSET_READ, cap, 0, 0, 0) >= 0; ++cap) (void)prctl(PR_CAPBSET_DROP, cap, 0, 0, 0);
+  for (int cap = 0; prctl(PR_CAPBSET_DROP, cap, 0, 0, 0) == 0; ++cap) {
+  }
   (void)prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0);
   __user_cap_header_struct header{_LINUX_CAPABILITY_VERSION_3, 0};
   __user_cap_data_struct none[2] = {};
@@ -241,7 +242,7 @@ const BoxOrder& map_order(const BoxFds& fds) {
 
 }  // namespace
 
-const BoxOrder& enter_box(BoxFds fds, pid_t (*fork_program)()) {
+const BoxOrder& enter_box(BoxFds fds, pid_t (*fork_program)(const BoxOrder&)) {
   // Dies with the thread that made it; that thread waits for it, so it lives as long.
   prctl(PR_SET_PDEATHSIG, SIGKILL);
   char go = 0;
@@ -263,7 +264,7 @@ const BoxOrder& enter_box(BoxFds fds, pid_t (*fork_program)()) {
   (void)syscall(SYS_sethostname, "box", 3);
   make_root(box);
   write_files(box);
-  const pid_t program = fork_program();
+  const pid_t program = fork_program(box.order);
   if (program < 0) fail(box, "fork");
   if (program > 0) be_process_one(box, program);
   become_program(box);

@@ -51,8 +51,8 @@ constexpr int kBoxFds = 7;
 constexpr std::uint32_t kBoxUid = 1000;
 
 // Runs as the box's process 1, and returns only in the program's process, behind every wall, with stdin, stdout and
-// stderr in place; what is left is to run the program. fork_program() forks, like fork().
-const BoxOrder& enter_box(BoxFds fds, pid_t (*fork_program)());
+// stderr in place; what is left is to run the program. fork_program() is like fork().
+const BoxOrder& enter_box(BoxFds fds, pid_t (*fork_program)(const BoxOrder&));
 
 // The last step of a program that is executed: argv of the order. Reports failure.
 [[noreturn]] void execute(const BoxOrder& order, const BoxFds& fds);

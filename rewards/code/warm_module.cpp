@@ -2,6 +2,7 @@
 // The interpreter waits in r1_serve(); every order makes a copy of it in fresh namespaces, whose process 1 builds the box
 // and whose child becomes the program. The interpreter itself runs no submission, reads no order, and is never reused.
 #include <dlfcn.h>
+#include <fcntl.h>
 #include <poll.h>
 #include <sched.h>
 #include <sys/socket.h>
@@ -11,7 +12,6 @@
 #include <cerrno>
 #include <csignal>
 #include <cstdio>
-#include <cstdlib>
 #include <cstring>
 #include <initializer_list>
 #include <type_traits>
@@ -58,17 +58,17 @@ bool find_python() {
 }
 
 // What os.fork() does. Process 1, the parent here, never runs Python again.
-pid_t fork_python() {
+pid_t fork_python(const BoxOrder& order) {
+  if (!order.warm) return fork();
   python.before_fork();
   const pid_t pid = fork();
   if (pid == 0) python.after_fork_in_child();
   return pid;
 }
 
-bool receive_order(int control, BoxFds& fds) {
-  char byte = 0;
-  iovec data{&byte, 1};
-  alignas(cmsghdr) char space[CMSG_SPACE(kBoxFds * sizeof(int))];
+bool receive_order(int control, std::uint8_t& flags, BoxFds& fds, int& net) {
+  iovec data{&flags, 1};
+  alignas(cmsghdr) char space[CMSG_SPACE((kBoxFds + 1) * sizeof(int))];
   msghdr m{};
   m.msg_iov = &data;
   m.msg_iovlen = 1;
@@ -80,10 +80,12 @@ bool receive_order(int control, BoxFds& fds) {
   const cmsghdr* c = n == 1 ? CMSG_FIRSTHDR(&m) : nullptr;
   if (!c || c->cmsg_type != SCM_RIGHTS || (m.msg_flags & MSG_CTRUNC)) return false;
   const std::size_t count = (c->cmsg_len - CMSG_LEN(0)) / sizeof(int);
-  int got[kBoxFds] = {-1, -1, -1, -1, -1, -1, -1};
+  int got[kBoxFds + 1];
   std::memcpy(got, CMSG_DATA(c), count * sizeof(int));
-  fds = {got[0], got[1], got[2], got[3], got[4], got[5], got[6]};
-  return count >= kBoxFds - 1;
+  std::size_t next = kBoxFds - 1;
+  fds = {got[0], got[1], got[2], got[3], got[4], got[5], flags & kWithFetch ? got[next++] : -1};
+  net = flags & kWithNet ? got[next++] : -1;
+  return count == next;
 }
 
 void close_order(const BoxFds& fds) {
@@ -91,23 +93,33 @@ void close_order(const BoxFds& fds) {
     if (fd >= 0) close(fd);
 }
 
-bool reply(int control, pid_t pid, int pidfd, int error) {
+bool reply(int control, pid_t pid, int error, int pidfd = -1, int net = -1) {
   WarmReply answer{pid, error};
   iovec data{&answer, sizeof answer};
-  alignas(cmsghdr) char space[CMSG_SPACE(sizeof(int))] = {};
+  const int fds[] = {pidfd, net};
+  alignas(cmsghdr) char space[CMSG_SPACE(sizeof fds)] = {};
   msghdr m{};
   m.msg_iov = &data;
   m.msg_iovlen = 1;
   if (pid > 0) {
+    const std::size_t bytes = (net >= 0 ? 2 : 1) * sizeof(int);
     m.msg_control = space;
-    m.msg_controllen = sizeof space;
+    m.msg_controllen = CMSG_SPACE(bytes);
     cmsghdr* c = CMSG_FIRSTHDR(&m);
     c->cmsg_level = SOL_SOCKET;
     c->cmsg_type = SCM_RIGHTS;
-    c->cmsg_len = CMSG_LEN(sizeof(int));
-    std::memcpy(CMSG_DATA(c), &pidfd, sizeof pidfd);
+    c->cmsg_len = CMSG_LEN(bytes);
+    std::memcpy(CMSG_DATA(c), fds, bytes);
   }
   return sendmsg(control, &m, MSG_NOSIGNAL) == sizeof answer;
+}
+
+// Making a network namespace costs as much as the rest of a box. An empty one without an interface keeps nothing of a box
+// that lived in it, so boxes may have it one after another. False: the box must be cloned with one of its own.
+bool enter_net(std::uint8_t flags, int& net, int& made) {
+  if (net < 0 && (flags & kNewNet) && unshare(CLONE_NEWNET) == 0)
+    return (net = made = open("/proc/self/ns/net", O_RDONLY | O_CLOEXEC)) >= 0;
+  return net >= 0 && setns(net, CLONE_NEWNET) == 0;
 }
 
 int report_fd = -1;
@@ -117,34 +129,36 @@ int report_fd = -1;
 
 using namespace r1::code;
 
-// Serves until the maker closes the line or dies. Returns only in programs: 1 = a Python file is to be run.
-extern "C" __attribute__((visibility("default"))) int r1_serve(int control, int maker) {
+// Serves until the maker closes the line or dies. Returns only in copies that are to run a Python file.
+extern "C" __attribute__((visibility("default"))) void r1_serve(int control, int maker) {
   if (!find_python()) {
-    (void)reply(control, -1, -1, ENOSYS);
+    (void)reply(control, -1, ENOSYS);
     _exit(1);
   }
   signal(SIGCHLD, SIG_IGN);  // the kernel reaps; each box's end is told by its own pipe
-  if (!reply(control, 0, -1, 0)) _exit(1);
+  if (!reply(control, 0, 0)) _exit(1);
   for (;;) {
     pollfd wait[] = {{control, POLLIN, 0}, {maker, POLLIN, 0}};
     if (poll(wait, 2, -1) < 0 && errno != EINTR) _exit(1);
     if (wait[1].revents) _exit(0);
     if (!wait[0].revents) continue;
     BoxFds fds;
-    if (!receive_order(control, fds)) _exit(0);
-    int pidfd = -1;
-    const pid_t pid = static_cast<pid_t>(
-        syscall(SYS_clone, kBoxClone, nullptr, &pidfd, nullptr, nullptr));
+    std::uint8_t flags = 0;
+    int net = -1, made = -1, pidfd = -1;
+    if (!receive_order(control, flags, fds, net)) _exit(0);
+    const unsigned long kinds = enter_net(flags, net, made) ? kBoxClone & ~static_cast<unsigned long>(CLONE_NEWNET) : kBoxClone;
+    const pid_t pid = static_cast<pid_t>(syscall(SYS_clone, kinds, nullptr, &pidfd, nullptr, nullptr));
     if (pid == 0) {
       const BoxOrder& order = enter_box(fds, fork_python);
       if (!order.warm) execute(order, fds);
       report_fd = fds.report;
-      return 1;
+      return;
     }
     const int error = errno;
     close_order(fds);
-    if (!reply(control, pid, pidfd, pid < 0 ? error : 0)) _exit(1);
+    if (!reply(control, pid, pid < 0 ? error : 0, pidfd, made)) _exit(1);
     if (pidfd >= 0) close(pidfd);
+    if (net >= 0) close(net);
   }
 }
 
@@ -172,5 +186,6 @@ extern "C" __attribute__((visibility("default"))) void r1_run(const char* path, 
   }
   Object* status = python.call(finish, error ? error : python.none, nullptr);
   const long code = status ? python.as_long(status) : 1;
-  std::exit(failed && code == 0 ? 1 : static_cast<int>(code));
+  std::fflush(nullptr);
+  _exit(failed && code == 0 ? 1 : static_cast<int>(code));  // destructors of libraries have nothing to tell
 }

@@ -48,13 +48,15 @@ class Interpreter {
 
   const std::string& problem() const { return problem_; }
 
-  Process order(const BoxFds& fds) {
+  Process order(const BoxFds& fds, std::uint8_t flags, Fd net) {
     Process box;
     WarmReply answer;
-    if (!send(fds) || !receive(answer, &box.pidfd, kStartMs)) {
+    Fd made;
+    if (!send(fds, flags, net) || !receive(answer, kStartMs, &box.pidfd, &made)) {
       problem_ = "it went away";
     } else if (answer.pid > 0 && box.pidfd) {
       box.pid = answer.pid;
+      box.net = made ? std::move(made) : std::move(net);
     } else {
       problem_ = message("clone: ", std::strerror(answer.error));
     }
@@ -82,7 +84,7 @@ class Interpreter {
     if (pid_ < 0) return failed("fork");
     theirs.reset();  // else the line would not end with the interpreter
     WarmReply hello;
-    if (receive(hello, nullptr, kStartMs) && hello.pid == 0) return;
+    if (receive(hello, kStartMs) && hello.pid == 0) return;
     char said[400];
     const ssize_t n = pread(words.get(), said, sizeof said, 0);
     problem_ = message(kPython, " did not come up", n > 0 ? ": " + std::string(said, static_cast<std::size_t>(n)) : "");
@@ -91,7 +93,7 @@ class Interpreter {
   // Descriptors 0, 1, 2, ... of the new process. vfork, since this process may be large.
   void spawn(std::vector<int> fds) {
     std::vector<std::string> environment = box_environment();
-    environment.insert(environment.end(), {"PYTHONSAFEPATH=1", "PYTHONNOUSERSITE=1"});
+    environment.insert(environment.end(), {"PYTHONSAFEPATH=1", "PYTHONNOUSERSITE=1", "LD_BIND_NOW=1"});
     std::vector<char*> envp;
     for (std::string& e : environment) envp.push_back(e.data());
     envp.push_back(nullptr);
@@ -125,12 +127,13 @@ class Interpreter {
     pid_ = pid;
   }
 
-  bool send(const BoxFds& fds) {
-    int list[kBoxFds] = {fds.order, fds.go, fds.report, fds.in, fds.out, fds.err, fds.fetch};
-    const std::size_t bytes = (fds.fetch >= 0 ? kBoxFds : kBoxFds - 1) * sizeof(int);
-    char byte = 1;
-    iovec data{&byte, 1};
-    alignas(cmsghdr) char space[CMSG_SPACE(sizeof list)] = {};
+  bool send(const BoxFds& fds, std::uint8_t flags, const Fd& net) {
+    std::vector<int> list = {fds.order, fds.go, fds.report, fds.in, fds.out, fds.err};
+    if (fds.fetch >= 0) list.push_back(fds.fetch), flags |= kWithFetch;
+    if (net) list.push_back(net.get()), flags |= kWithNet;
+    const std::size_t bytes = list.size() * sizeof(int);
+    iovec data{&flags, 1};
+    alignas(cmsghdr) char space[CMSG_SPACE((kBoxFds + 1) * sizeof(int))] = {};
     msghdr m{};
     m.msg_iov = &data;
     m.msg_iovlen = 1;
@@ -140,18 +143,18 @@ class Interpreter {
     c->cmsg_level = SOL_SOCKET;
     c->cmsg_type = SCM_RIGHTS;
     c->cmsg_len = CMSG_LEN(bytes);
-    std::memcpy(CMSG_DATA(c), list, bytes);
+    std::memcpy(CMSG_DATA(c), list.data(), bytes);
     return sendmsg(control_.get(), &m, MSG_NOSIGNAL) == 1;
   }
 
-  bool receive(WarmReply& answer, Fd* pidfd, int wait_ms) {
+  bool receive(WarmReply& answer, int wait_ms, Fd* first = nullptr, Fd* second = nullptr) {
     pollfd p{control_.get(), POLLIN, 0};
     int n;
     while ((n = poll(&p, 1, wait_ms)) < 0 && errno == EINTR) {
     }
     if (n <= 0) return false;
     iovec data{&answer, sizeof answer};
-    alignas(cmsghdr) char space[CMSG_SPACE(sizeof(int))];
+    alignas(cmsghdr) char space[CMSG_SPACE(2 * sizeof(int))];
     msghdr m{};
     m.msg_iov = &data;
     m.msg_iovlen = 1;
@@ -159,11 +162,11 @@ class Interpreter {
     m.msg_controllen = sizeof space;
     if (recvmsg(control_.get(), &m, MSG_CMSG_CLOEXEC) != sizeof answer) return false;
     const cmsghdr* c = CMSG_FIRSTHDR(&m);
-    if (c && c->cmsg_type == SCM_RIGHTS && pidfd) {
-      int fd = -1;
-      std::memcpy(&fd, CMSG_DATA(c), sizeof fd);
-      *pidfd = Fd(fd);
-    }
+    if (!c || c->cmsg_type != SCM_RIGHTS || !first) return true;
+    int fds[2] = {-1, -1};
+    std::memcpy(fds, CMSG_DATA(c), c->cmsg_len - CMSG_LEN(0));
+    *first = Fd(fds[0]);
+    *second = Fd(fds[1]);
     return true;
   }
 
@@ -209,6 +212,19 @@ class Pool {
     given_.notify_one();
   }
 
+  Fd take_net() {
+    const std::scoped_lock lock(mutex_);
+    if (nets_.empty()) return Fd();
+    Fd net = std::move(nets_.back());
+    nets_.pop_back();
+    return net;
+  }
+
+  void give_net(Fd net) {
+    const std::scoped_lock lock(mutex_);
+    if (nets_.size() < 64) nets_.push_back(std::move(net));
+  }
+
   std::string problem() {
     const std::scoped_lock lock(mutex_);
     return problem_;
@@ -218,6 +234,7 @@ class Pool {
   std::mutex mutex_;
   std::condition_variable given_;
   std::vector<std::unique_ptr<Interpreter>> free_;
+  std::vector<Fd> nets_;
   int made_ = 0;
   const int most_ = static_cast<int>(std::clamp(std::thread::hardware_concurrency(), 1u, 16u));
   std::string problem_;
@@ -235,16 +252,20 @@ Pool& pool() {
 
 }  // namespace
 
-Process start_warm(const BoxFds& fds) {
+Process start_warm(const BoxFds& fds, bool share_net) {
   Process box;
   // A second try: an idle interpreter may have been killed, for example for memory, and a new one comes up.
   for (int attempt = 0; attempt < 2 && box.pid < 0; ++attempt) {
     std::unique_ptr<Interpreter> one = pool().take();
     if (!one) break;
-    box = one->order(fds);
+    box = share_net ? one->order(fds, kNewNet, pool().take_net()) : one->order(fds, 0, Fd());
     pool().give(std::move(one));
   }
   return box;
+}
+
+void give_back(Process box) {
+  if (box.net) pool().give_net(std::move(box.net));
 }
 
 std::string warm_problem() {

@@ -15,11 +15,16 @@ namespace r1::code {
 struct Process {
   pid_t pid = -1;
   Fd pidfd;
+  Fd net;  // an empty network namespace that the box has for itself as long as it lives
 };
 
 // A box's process 1, which waits for its `go`. pid < 0 if no interpreter can be had; then warm_problem() says why, and
 // the box must be made another way.
-Process start_warm(const BoxFds& fds);
+// share_net: network namespaces may serve one box after another; see give_back.
+Process start_warm(const BoxFds& fds, bool share_net);
+
+// The box is gone: what it had may serve the next.
+void give_back(Process box);
 
 // Empty if an interpreter stands ready (it is made for the question), else why there is none.
 std::string warm_problem();

@@ -1,5 +1,5 @@
-// Between the maker of boxes (warm_pool.cpp) and the interpreter that it keeps warm (warm_module.cpp): each order is one
-// byte with the descriptors of a BoxFds, each answer a WarmReply with the pidfd of the box's process 1.
+// Between the maker of boxes (warm_pool.cpp) and the interpreter that it keeps warm (warm_module.cpp). Each order is one
+// byte of WarmOrder flags with the descriptors of a BoxFds, each answer a WarmReply with the pidfd of the box's process 1.
 #pragma once
 
 #include <sched.h>
@@ -9,6 +9,12 @@
 #include <cstdint>
 
 namespace r1::code {
+
+enum WarmOrder : std::uint8_t {
+  kWithFetch = 1,  // the last of the BoxFds is there
+  kWithNet = 2,    // then an empty network namespace follows, for the box to live in
+  kNewNet = 4,     // make such a namespace; its descriptor follows the pidfd, to be used again
+};
 
 struct WarmReply {
   std::int32_t pid = 0;    // 0: ready for the first order; negative: no box

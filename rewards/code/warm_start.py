@@ -1,16 +1,17 @@
 # The interpreter that warm_pool.cpp keeps: imports what programs usually import, then waits. Every program runs in a copy
 # of it, as if by `python3 -I main.py`.
-import atexit, ctypes, gc, io, os, sys
+import atexit, ctypes, functools, gc, importlib.machinery, io, os, sys, threading, types
 
-# Modules of the standard library only; importing them must change nothing that a program could notice.
-import abc, array, ast, bisect, builtins, cmath, collections, contextlib, copy, dataclasses, datetime, decimal, enum
-import fractions, functools, heapq, importlib.machinery, inspect, itertools, json, math, operator, random, re, statistics
-import string, struct, textwrap, threading, time, traceback, types, typing
+# Modules of the standard library only; importing them must change nothing that a program could notice. They get no names
+# here: every name would have to be taken back in every copy.
+for n in ("abc array ast bisect cmath collections contextlib copy dataclasses datetime decimal enum fractions functools heapq "
+          "importlib.machinery itertools json math operator random re statistics string struct textwrap threading time "
+          "traceback typing").split(): __import__(n)
 
 CONTROL, MAKER, MODULE = 3, 4, 5
 module = ctypes.PyDLL(f"/proc/self/fd/{MODULE}")
 module.r1_run.argtypes = [ctypes.c_char_p, ctypes.py_object]
-for n in ("PYTHONSAFEPATH", "PYTHONNOUSERSITE"): os.environ.pop(n, None)
+for n in ("PYTHONSAFEPATH", "PYTHONNOUSERSITE", "LD_BIND_NOW"): os.environ.pop(n, None)
 sys.path[:] = [p for p in sys.path if p]
 SETTINGS = {n: (getattr(sys, n).encoding, getattr(sys, n).errors) for n in ("stdin", "stdout", "stderr")}
 
