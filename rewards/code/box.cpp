@@ -204,7 +204,7 @@ Outcome run_unchecked(const Job& job, int landlock_abi) {
 
   Process box;
   // From ABI 6 on Landlock keeps abstract sockets of other boxes away, even of those that were there before.
-  if (job.warm) box = start_warm(fds, geteuid() == 0 && landlock_abi >= 6);
+  if (job.warm) box = start_warm(fds, job.limits, geteuid() == 0 && landlock_abi >= 6);
   const bool ours = box.pid < 0;
   if (ours) {
     if (python) {  // the same program by an interpreter of its own
@@ -225,7 +225,7 @@ Outcome run_unchecked(const Job& job, int landlock_abi) {
   (void)!write(go.write.get(), &byte, 1);
   if (mapped) watch(box, job.limits, out, err, report, w);
   wait_for(box, ours);
-  give_back(std::move(box));
+  const bool memory_hit = end_warm(box);
   if (!mapped) {
     errno = map_error;
     return internal("id map");
@@ -233,6 +233,7 @@ Outcome run_unchecked(const Job& job, int landlock_abi) {
   w.out.wall_ms = w.elapsed_ms();
   if (python && !ours) w.out.memory_kb = std::max(w.out.memory_kb, w.largest_kb);
   const bool natural = w.out.end == End::kExited || w.out.end == End::kSignalled;
+  if (natural && memory_hit) w.out.end = End::kMemory;
   if (natural && w.out.cpu_ms > job.limits.cpu_ms + 50) w.out.end = End::kCpuTime;  // passed between two looks
   if (natural && w.out.wall_ms > job.limits.wall_ms + 20) w.out.end = End::kWallTime;
   if (fetched && w.out.end == End::kExited) {

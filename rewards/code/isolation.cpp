@@ -25,7 +25,7 @@ std::vector<std::string> Guarantees::lines() const {
           line("seccomp allow list", seccomp, ""),
           landlock_abi > 0 ? message("Landlock: in force, ABI ", landlock_abi) : "Landlock: not in force (kernel lacks it)",
           message("program's user: ", as_root ? "nobody" : "the caller, without capabilities"),
-          line("memory cgroup", memory_cgroup, "the tree's memory is sampled and killed instead"),
+          line("control group (memory, processes)", cgroup.empty(), cgroup + "; the tree is watched every few ms instead"),
           line("warm Python interpreter", cold.empty(), cold)};
 }
 
@@ -41,6 +41,7 @@ const Guarantees& host_guarantees() {
     const Outcome o = run_unchecked(job, g.landlock_abi);
     g.namespaces = o.end == End::kExited && o.status == 0;
     if (!g.namespaces) g.problem = o.detail.empty() ? "a trial box failed" : o.detail;
+    g.cgroup = g.namespaces ? group_problem() : "no namespaces";
     g.cold = g.namespaces ? warm_problem() : "no namespaces";
     return g;
   }();

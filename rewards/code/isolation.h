@@ -11,13 +11,13 @@ struct Guarantees {
   bool seccomp = false;
   int landlock_abi = 0;       // 0 = the kernel has none
   bool as_root = false;       // the box's program has the id of `nobody`; otherwise the caller's own id
-  // Resources of the whole tree. Without a memory cgroup they are sampled every few milliseconds, so a burst between
-  // two samples may pass the limit before the tree dies.
-  bool memory_cgroup = false;
+  // Why no control group limits the memory and the processes of a whole tree; empty = one does. Without it they are
+  // sampled every few milliseconds, so a burst between two samples may pass the limit before the tree dies.
+  std::string cgroup;
   std::string problem;        // why namespaces are not in force
   std::string cold;           // why Python runs start an interpreter each; empty = they use a warm one
 
-  // One line each, for `r1 doctor` and a run's log: "namespaces: in force", "memory cgroup: no, sampled instead".
+  // One line each, for `r1 doctor` and a run's log: "namespaces: in force", "control group: not in force (...)".
   std::vector<std::string> lines() const;
 };
 

@@ -2,7 +2,6 @@
 // The interpreter waits in r1_serve(); every order makes a copy of it in fresh namespaces, whose process 1 builds the box
 // and whose child becomes the program. The interpreter itself runs no submission, reads no order, and is never reused.
 #include <dlfcn.h>
-#include <fcntl.h>
 #include <poll.h>
 #include <sched.h>
 #include <sys/socket.h>
@@ -66,9 +65,9 @@ pid_t fork_python(const BoxOrder& order) {
   return pid;
 }
 
-bool receive_order(int control, std::uint8_t& flags, BoxFds& fds, int& net) {
+bool receive_order(int control, std::uint8_t& flags, BoxFds& fds) {
   iovec data{&flags, 1};
-  alignas(cmsghdr) char space[CMSG_SPACE((kBoxFds + 1) * sizeof(int))];
+  alignas(cmsghdr) char space[CMSG_SPACE(kBoxFds * sizeof(int))];
   msghdr m{};
   m.msg_iov = &data;
   m.msg_iovlen = 1;
@@ -80,12 +79,10 @@ bool receive_order(int control, std::uint8_t& flags, BoxFds& fds, int& net) {
   const cmsghdr* c = n == 1 ? CMSG_FIRSTHDR(&m) : nullptr;
   if (!c || c->cmsg_type != SCM_RIGHTS || (m.msg_flags & MSG_CTRUNC)) return false;
   const std::size_t count = (c->cmsg_len - CMSG_LEN(0)) / sizeof(int);
-  int got[kBoxFds + 1];
+  int got[kBoxFds];
   std::memcpy(got, CMSG_DATA(c), count * sizeof(int));
-  std::size_t next = kBoxFds - 1;
-  fds = {got[0], got[1], got[2], got[3], got[4], got[5], flags & kWithFetch ? got[next++] : -1};
-  net = flags & kWithNet ? got[next++] : -1;
-  return count == next;
+  fds = {got[0], got[1], got[2], got[3], got[4], got[5], flags & kWithFetch ? got[6] : -1};
+  return count == static_cast<std::size_t>(flags & kWithFetch ? kBoxFds : kBoxFds - 1);
 }
 
 void close_order(const BoxFds& fds) {
@@ -93,33 +90,23 @@ void close_order(const BoxFds& fds) {
     if (fd >= 0) close(fd);
 }
 
-bool reply(int control, pid_t pid, int error, int pidfd = -1, int net = -1) {
+bool reply(int control, pid_t pid, int error, int pidfd = -1) {
   WarmReply answer{pid, error};
   iovec data{&answer, sizeof answer};
-  const int fds[] = {pidfd, net};
-  alignas(cmsghdr) char space[CMSG_SPACE(sizeof fds)] = {};
+  alignas(cmsghdr) char space[CMSG_SPACE(sizeof(int))] = {};
   msghdr m{};
   m.msg_iov = &data;
   m.msg_iovlen = 1;
   if (pid > 0) {
-    const std::size_t bytes = (net >= 0 ? 2 : 1) * sizeof(int);
     m.msg_control = space;
-    m.msg_controllen = CMSG_SPACE(bytes);
+    m.msg_controllen = sizeof space;
     cmsghdr* c = CMSG_FIRSTHDR(&m);
     c->cmsg_level = SOL_SOCKET;
     c->cmsg_type = SCM_RIGHTS;
-    c->cmsg_len = CMSG_LEN(bytes);
-    std::memcpy(CMSG_DATA(c), fds, bytes);
+    c->cmsg_len = CMSG_LEN(sizeof(int));
+    std::memcpy(CMSG_DATA(c), &pidfd, sizeof pidfd);
   }
   return sendmsg(control, &m, MSG_NOSIGNAL) == sizeof answer;
-}
-
-// Making a network namespace costs as much as the rest of a box. An empty one without an interface keeps nothing of a box
-// that lived in it, so boxes may have it one after another. False: the box must be cloned with one of its own.
-bool enter_net(std::uint8_t flags, int& net, int& made) {
-  if (net < 0 && (flags & kNewNet) && unshare(CLONE_NEWNET) == 0)
-    return (net = made = open("/proc/self/ns/net", O_RDONLY | O_CLOEXEC)) >= 0;
-  return net >= 0 && setns(net, CLONE_NEWNET) == 0;
 }
 
 int report_fd = -1;
@@ -137,6 +124,7 @@ extern "C" __attribute__((visibility("default"))) void r1_serve(int control, int
   }
   signal(SIGCHLD, SIG_IGN);  // the kernel reaps; each box's end is told by its own pipe
   if (!reply(control, 0, 0)) _exit(1);
+  bool own_net = false;
   for (;;) {
     pollfd wait[] = {{control, POLLIN, 0}, {maker, POLLIN, 0}};
     if (poll(wait, 2, -1) < 0 && errno != EINTR) _exit(1);
@@ -144,9 +132,11 @@ extern "C" __attribute__((visibility("default"))) void r1_serve(int control, int
     if (!wait[0].revents) continue;
     BoxFds fds;
     std::uint8_t flags = 0;
-    int net = -1, made = -1, pidfd = -1;
-    if (!receive_order(control, flags, fds, net)) _exit(0);
-    const unsigned long kinds = enter_net(flags, net, made) ? kBoxClone & ~static_cast<unsigned long>(CLONE_NEWNET) : kBoxClone;
+    int pidfd = -1;
+    if (!receive_order(control, flags, fds)) _exit(0);
+    own_net = own_net || ((flags & kShareNet) && unshare(CLONE_NEWNET) == 0);
+    const unsigned long kinds =
+        own_net && (flags & kShareNet) ? kBoxClone & ~static_cast<unsigned long>(CLONE_NEWNET) : kBoxClone;
     const pid_t pid = static_cast<pid_t>(syscall(SYS_clone, kinds, nullptr, &pidfd, nullptr, nullptr));
     if (pid == 0) {
       const BoxOrder& order = enter_box(fds, fork_python);
@@ -156,9 +146,8 @@ extern "C" __attribute__((visibility("default"))) void r1_serve(int control, int
     }
     const int error = errno;
     close_order(fds);
-    if (!reply(control, pid, pid < 0 ? error : 0, pidfd, made)) _exit(1);
+    if (!reply(control, pid, pid < 0 ? error : 0, pidfd)) _exit(1);
     if (pidfd >= 0) close(pidfd);
-    if (net >= 0) close(net);
   }
 }
 

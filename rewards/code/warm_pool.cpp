@@ -12,7 +12,6 @@
 #include <algorithm>
 #include <cerrno>
 #include <chrono>
-#include <condition_variable>
 #include <csignal>
 #include <cstring>
 #include <memory>
@@ -21,6 +20,7 @@
 #include <vector>
 
 #include "core/error.h"
+#include "rewards/code/box_group.h"
 #include "rewards/code/box_internal.h"
 #include "rewards/code/warm_image.h"
 #include "rewards/code/warm_protocol.h"
@@ -31,6 +31,8 @@ namespace {
 using Clock = std::chrono::steady_clock;
 constexpr int kStartMs = 30'000;  // a machine under heavy load; 50 ms otherwise
 constexpr const char* kPython = "/usr/bin/python3";
+
+}  // namespace
 
 class Interpreter {
  public:
@@ -48,15 +50,18 @@ class Interpreter {
 
   const std::string& problem() const { return problem_; }
 
-  Process order(const BoxFds& fds, std::uint8_t flags, Fd net) {
+  std::string group_problem() const { return group_.problem(); }
+  bool hit_memory() const { return group_.problem().empty() && group_.hit_memory(); }
+
+  Process order(const BoxFds& fds, const Limits& limits, std::uint8_t flags) {
     Process box;
     WarmReply answer;
-    Fd made;
-    if (!send(fds, flags, net) || !receive(answer, kStartMs, &box.pidfd, &made)) {
+    if (group_.problem().empty() && !group_.limit(limits)) {
+      problem_ = message("control group: ", std::strerror(errno));
+    } else if (!send(fds, flags) || !receive(answer, kStartMs, &box.pidfd)) {
       problem_ = "it went away";
     } else if (answer.pid > 0 && box.pidfd) {
       box.pid = answer.pid;
-      box.net = made ? std::move(made) : std::move(net);
     } else {
       problem_ = message("clone: ", std::strerror(answer.error));
     }
@@ -82,6 +87,7 @@ class Interpreter {
     if (!words || !null) return failed("/dev/null");
     spawn({null.get(), null.get(), words.get(), theirs.get(), self.get(), module.get()});
     if (pid_ < 0) return failed("fork");
+    if (group_.problem().empty() && !group_.add(pid_)) return failed("control group");
     theirs.reset();  // else the line would not end with the interpreter
     WarmReply hello;
     if (receive(hello, kStartMs) && hello.pid == 0) return;
@@ -127,13 +133,12 @@ class Interpreter {
     pid_ = pid;
   }
 
-  bool send(const BoxFds& fds, std::uint8_t flags, const Fd& net) {
+  bool send(const BoxFds& fds, std::uint8_t flags) {
     std::vector<int> list = {fds.order, fds.go, fds.report, fds.in, fds.out, fds.err};
     if (fds.fetch >= 0) list.push_back(fds.fetch), flags |= kWithFetch;
-    if (net) list.push_back(net.get()), flags |= kWithNet;
     const std::size_t bytes = list.size() * sizeof(int);
     iovec data{&flags, 1};
-    alignas(cmsghdr) char space[CMSG_SPACE((kBoxFds + 1) * sizeof(int))] = {};
+    alignas(cmsghdr) char space[CMSG_SPACE(kBoxFds * sizeof(int))] = {};
     msghdr m{};
     m.msg_iov = &data;
     m.msg_iovlen = 1;
@@ -147,14 +152,14 @@ class Interpreter {
     return sendmsg(control_.get(), &m, MSG_NOSIGNAL) == 1;
   }
 
-  bool receive(WarmReply& answer, int wait_ms, Fd* first = nullptr, Fd* second = nullptr) {
+  bool receive(WarmReply& answer, int wait_ms, Fd* pidfd = nullptr) {
     pollfd p{control_.get(), POLLIN, 0};
     int n;
     while ((n = poll(&p, 1, wait_ms)) < 0 && errno == EINTR) {
     }
     if (n <= 0) return false;
     iovec data{&answer, sizeof answer};
-    alignas(cmsghdr) char space[CMSG_SPACE(2 * sizeof(int))];
+    alignas(cmsghdr) char space[CMSG_SPACE(sizeof(int))];
     msghdr m{};
     m.msg_iov = &data;
     m.msg_iovlen = 1;
@@ -162,82 +167,60 @@ class Interpreter {
     m.msg_controllen = sizeof space;
     if (recvmsg(control_.get(), &m, MSG_CMSG_CLOEXEC) != sizeof answer) return false;
     const cmsghdr* c = CMSG_FIRSTHDR(&m);
-    if (!c || c->cmsg_type != SCM_RIGHTS || !first) return true;
-    int fds[2] = {-1, -1};
-    std::memcpy(fds, CMSG_DATA(c), c->cmsg_len - CMSG_LEN(0));
-    *first = Fd(fds[0]);
-    *second = Fd(fds[1]);
+    if (!c || c->cmsg_type != SCM_RIGHTS || !pidfd) return true;
+    int fd = -1;
+    std::memcpy(&fd, CMSG_DATA(c), sizeof fd);
+    *pidfd = Fd(fd);
     return true;
   }
 
+  BoxGroup group_;  // outlives the process in it
   Fd control_;
   pid_t pid_ = -1;
   const pid_t owner_ = getpid();
   std::string problem_;
 };
 
+namespace {
+
 class Pool {
  public:
   const pid_t owner = getpid();
 
-  std::unique_ptr<Interpreter> take() {
-    std::unique_lock lock(mutex_);
-    for (;;) {
+  std::shared_ptr<Interpreter> take() {
+    {
+      const std::scoped_lock lock(mutex_);
       if (!free_.empty()) {
-        std::unique_ptr<Interpreter> one = std::move(free_.back());
+        std::shared_ptr<Interpreter> one = std::move(free_.back());
         free_.pop_back();
         return one;
       }
-      if (made_ < most_) break;
-      given_.wait(lock);
+      if (Clock::now() < not_before_) return nullptr;
     }
-    if (Clock::now() < not_before_) return nullptr;
-    ++made_;
-    lock.unlock();
-    auto one = std::make_unique<Interpreter>();
-    if (one->problem().empty()) return one;
-    lock.lock();
-    --made_;
+    auto one = std::make_shared<Interpreter>();
+    const std::scoped_lock lock(mutex_);
     problem_ = one->problem();
+    group_problem_ = one->group_problem();
+    if (problem_.empty()) return one;
     not_before_ = Clock::now() + std::chrono::seconds(10);  // what does not come up is not tried for every box
-    given_.notify_one();
     return nullptr;
   }
 
-  void give(std::unique_ptr<Interpreter> one) {
+  void give(std::shared_ptr<Interpreter> one) {
     const std::scoped_lock lock(mutex_);
-    problem_ = one->problem();
-    if (problem_.empty()) free_.push_back(std::move(one));
-    else --made_;
-    given_.notify_one();
+    if (one->problem().empty() && free_.size() < most_idle_) free_.push_back(std::move(one));
   }
 
-  Fd take_net() {
+  std::string problem(bool of_group) {
     const std::scoped_lock lock(mutex_);
-    if (nets_.empty()) return Fd();
-    Fd net = std::move(nets_.back());
-    nets_.pop_back();
-    return net;
-  }
-
-  void give_net(Fd net) {
-    const std::scoped_lock lock(mutex_);
-    if (nets_.size() < 64) nets_.push_back(std::move(net));
-  }
-
-  std::string problem() {
-    const std::scoped_lock lock(mutex_);
-    return problem_;
+    return of_group ? group_problem_ : problem_;
   }
 
  private:
   std::mutex mutex_;
-  std::condition_variable given_;
-  std::vector<std::unique_ptr<Interpreter>> free_;
-  std::vector<Fd> nets_;
-  int made_ = 0;
-  const int most_ = static_cast<int>(std::clamp(std::thread::hardware_concurrency(), 1u, 16u));
-  std::string problem_;
+  std::vector<std::shared_ptr<Interpreter>> free_;
+  const std::size_t most_idle_ = std::clamp(2 * std::thread::hardware_concurrency(), 4u, 128u);
+  std::string problem_, group_problem_;
   Clock::time_point not_before_;
 };
 
@@ -252,25 +235,34 @@ Pool& pool() {
 
 }  // namespace
 
-Process start_warm(const BoxFds& fds, bool share_net) {
-  Process box;
-  // A second try: an idle interpreter may have been killed, for example for memory, and a new one comes up.
-  for (int attempt = 0; attempt < 2 && box.pid < 0; ++attempt) {
-    std::unique_ptr<Interpreter> one = pool().take();
+Process start_warm(const BoxFds& fds, const Limits& limits, bool share_net) {
+  // Idle interpreters may have been killed, for example for memory, all of them; then a new one comes up.
+  for (int attempt = 0; attempt < 200; ++attempt) {
+    std::shared_ptr<Interpreter> one = pool().take();
     if (!one) break;
-    box = share_net ? one->order(fds, kNewNet, pool().take_net()) : one->order(fds, 0, Fd());
-    pool().give(std::move(one));
+    Process box = one->order(fds, limits, share_net ? kShareNet : 0);
+    if (box.pid < 0) continue;
+    box.from = std::move(one);
+    return box;
   }
-  return box;
+  return {};
 }
 
-void give_back(Process box) {
-  if (box.net) pool().give_net(std::move(box.net));
+bool end_warm(Process& box) {
+  if (!box.from) return false;
+  const bool memory = box.from->hit_memory();
+  pool().give(std::move(box.from));
+  return memory;
 }
 
 std::string warm_problem() {
-  if (std::unique_ptr<Interpreter> one = pool().take()) pool().give(std::move(one));
-  return pool().problem();
+  if (std::shared_ptr<Interpreter> one = pool().take()) pool().give(std::move(one));
+  return pool().problem(false);
+}
+
+std::string group_problem() {
+  if (const std::string problem = warm_problem(); !problem.empty()) return "no interpreter: " + problem;
+  return pool().problem(true);
 }
 
 }  // namespace r1::code

@@ -1,32 +1,37 @@
 // Interpreters that wait, warm, for boxes to be copied out of them; the maker's side. They belong to this process, end
-// with it, and are made when first needed: one, and more where several threads ask at the same time.
-// Thread-safe; a forked copy of this process makes its own.
+// with it, and are made when first needed. Each serves one box at a time, so there come to be as many as boxes run at
+// once. Thread-safe; a forked copy of this process makes its own.
 #pragma once
 
 #include <sys/types.h>
 
+#include <memory>
 #include <string>
 
+#include "rewards/code/box.h"
 #include "rewards/code/box_child.h"
 #include "rewards/code/fd.h"
 
 namespace r1::code {
 
+class Interpreter;
+
 struct Process {
   pid_t pid = -1;
   Fd pidfd;
-  Fd net;  // an empty network namespace that the box has for itself as long as it lives
+  std::shared_ptr<Interpreter> from;  // nullptr: a copy of this very process
 };
 
 // A box's process 1, which waits for its `go`. pid < 0 if no interpreter can be had; then warm_problem() says why, and
-// the box must be made another way.
-// share_net: network namespaces may serve one box after another; see give_back.
-Process start_warm(const BoxFds& fds, bool share_net);
+// the box must be made another way. share_net: see WarmOrder.
+Process start_warm(const BoxFds& fds, const Limits& limits, bool share_net);
 
-// The box is gone: what it had may serve the next.
-void give_back(Process box);
+// The box is gone, and its interpreter is free for the next. True if the kernel stopped it for want of memory.
+bool end_warm(Process& box);
 
-// Empty if an interpreter stands ready (it is made for the question), else why there is none.
+// Empty if an interpreter stands ready (it is made for the question), else why there is none; and whether the kernel
+// limits what comes out of it by a control group.
 std::string warm_problem();
+std::string group_problem();
 
 }  // namespace r1::code

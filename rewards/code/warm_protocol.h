@@ -12,8 +12,9 @@ namespace r1::code {
 
 enum WarmOrder : std::uint8_t {
   kWithFetch = 1,  // the last of the BoxFds is there
-  kWithNet = 2,    // then an empty network namespace follows, for the box to live in
-  kNewNet = 4,     // make such a namespace; its descriptor follows the pidfd, to be used again
+  // The box lives in the interpreter's own network namespace, which is empty: making one costs as much as the rest of a
+  // box. Boxes have it one after another, and without an interface it keeps nothing of them.
+  kShareNet = 2,
 };
 
 struct WarmReply {

@@ -7,6 +7,7 @@
 #include <algorithm>
 #include <chrono>
 #include <csignal>
+#include <filesystem>
 #include <fstream>
 #include <functional>
 #include <thread>
@@ -39,8 +40,10 @@ bool no_warm() {
 
 std::vector<pid_t> interpreters() {
   std::vector<pid_t> found;
-  std::ifstream children("/proc/self/task/" + std::to_string(getpid()) + "/children");
-  for (pid_t pid; children >> pid;) found.push_back(pid);
+  for (const auto& thread : std::filesystem::directory_iterator("/proc/self/task")) {
+    std::ifstream children(thread.path() / "children");
+    for (pid_t pid; children >> pid;) found.push_back(pid);
+  }
   return found;
 }
 
