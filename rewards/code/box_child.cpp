@@ -50,11 +50,15 @@ bool write_all(int fd, const char* data, std::uint64_t size) {
   return true;
 }
 
+struct MountAttributes {
+  std::uint64_t set, clear, propagation, userns;
+};
+
 // Read-only with everything below it: bind, then one call that reaches sub-mounts too (Linux 5.12); older kernels get
 // a bind that is remounted, which covers the top mount alone.
 bool bind_read_only(const char* from, const char* to) {
   if (mount(from, to, nullptr, MS_BIND | MS_REC, nullptr) != 0) return false;
-  struct { std::uint64_t set, clear, propagation, userns; } attributes = {0x1 | 0x2 | 0x4, 0, 0, 0};  // ro nosuid nodev
+  MountAttributes attributes{0x1 | 0x2 | 0x4, 0, 0, 0};  // ro nosuid nodev
   if (syscall(SYS_mount_setattr, AT_FDCWD, to, 0x8000 /* AT_RECURSIVE */, &attributes, sizeof attributes) == 0) return true;
   return mount(nullptr, to, nullptr, MS_BIND | MS_REMOUNT | MS_RDONLY | MS_NOSUID | MS_NODEV, nullptr) == 0;
 }
@@ -78,7 +82,13 @@ void bind_file(const Box& box, const char* from, const char* to, bool required) 
   const int fd = open(to, O_CREAT | O_WRONLY | O_CLOEXEC, 0644);
   if (fd < 0) fail(box, "create bind target");
   close(fd);
-  if (mount(from, to, nullptr, MS_BIND, nullptr) != 0 && required) fail(box, "bind device");
+  if (mount(from, to, nullptr, MS_BIND, nullptr) != 0) {
+    if (required) fail(box, "bind device");
+    return;
+  }
+  // Devices can be written to through a read-only mount, but their times and modes, which are the host's, cannot.
+  MountAttributes read_only{0x1, 0, 0, 0};
+  (void)syscall(SYS_mount_setattr, AT_FDCWD, to, 0, &read_only, sizeof read_only);
 }
 
 // The copy holds every descriptor of its maker, among them the pipes of other boxes, which would never end.

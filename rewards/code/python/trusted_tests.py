@@ -41,7 +41,7 @@ class Line:
             if kind == "raise" and not all(type(x) is str for x in [name, what, *kinds]): raise ValueError("texts")
         except (ValueError, TypeError):
             self.lose("malformed")
-        plain_name = kind == "ok" and type(value) is not Remote and request[:1] == ("name",)
+        plain_name = kind == "ok" and type(value) is not Remote and request[:1] in (("name",), ("entry",))
         if plain_name or request[:1] in USES:
             if not self.uses: os.write(self.out, b"used\n")
             self.uses += 1
