@@ -22,6 +22,7 @@
 #include "rewards/code/fd.h"
 #include "rewards/code/isolation.h"
 #include "rewards/code/tree_guard.h"
+#include "rewards/code/unboxed.h"
 #include "rewards/code/warm_pool.h"
 #include "rewards/code/warm_protocol.h"
 
@@ -43,32 +44,6 @@ bool map_ids(pid_t pid) {
   if (!root && !write_text(dir + "/setgroups", "deny")) return false;
   return write_text(dir + "/uid_map", message(kBoxUid, ' ', root ? kNobody : geteuid(), " 1")) &&
          write_text(dir + "/gid_map", message(kBoxUid, ' ', root ? kNobody : getegid(), " 1"));
-}
-
-// stdin as a sealed file: no writer thread, no SIGPIPE if the program does not read it.
-Fd sealed_input(const std::string& text) {
-  Fd fd(memfd_create("stdin", MFD_CLOEXEC | MFD_ALLOW_SEALING));
-  for (std::size_t at = 0; fd.get() >= 0 && at < text.size();) {
-    const ssize_t n = ::write(fd.get(), text.data() + at, text.size() - at);
-    if (n <= 0) return Fd();
-    at += static_cast<std::size_t>(n);
-  }
-  if (fd.get() < 0 || lseek(fd.get(), 0, SEEK_SET) != 0 ||
-      fcntl(fd.get(), F_ADD_SEALS, F_SEAL_WRITE | F_SEAL_GROW | F_SEAL_SHRINK | F_SEAL_SEAL) != 0)
-    return Fd();
-  return fd;
-}
-
-// Reads what is there. False at the end of the stream.
-bool take(int fd, std::string& into, std::size_t limit, bool& too_much) {
-  char buffer[65536];
-  const ssize_t n = read(fd, buffer, sizeof buffer);
-  if (n < 0) return errno == EINTR || errno == EAGAIN;
-  if (n == 0) return false;
-  const std::size_t room = limit - std::min(limit, into.size());
-  into.append(buffer, std::min(room, static_cast<std::size_t>(n)));
-  too_much = too_much || static_cast<std::size_t>(n) > room;
-  return true;
 }
 
 struct Watch {
@@ -126,8 +101,8 @@ void watch(const Process& box, const Limits& limits, const Pipe& out, const Pipe
     const int n = poll(fds, 3, 5);
     bool too_much = false;
     if (n > 0) {
-      if (fds[1].revents && !take(fds[1].fd, w.out.output, most, too_much)) fds[1].fd = -1;
-      if (fds[2].revents && !take(fds[2].fd, w.out.errors, most, too_much)) fds[2].fd = -1;
+      if (fds[1].revents && !take_output(fds[1].fd, w.out.output, most, too_much)) fds[1].fd = -1;
+      if (fds[2].revents && !take_output(fds[2].fd, w.out.errors, most, too_much)) fds[2].fd = -1;
       if (too_much) {
         stop(End::kOutput);
         if (w.ended && w.out.end == End::kExited) w.out.end = End::kOutput;
@@ -179,6 +154,30 @@ void wait_for(const Process& box, bool ours) {
 }
 
 }  // namespace
+
+Fd sealed_input(const std::string& text) {
+  Fd fd(memfd_create("stdin", MFD_CLOEXEC | MFD_ALLOW_SEALING));
+  for (std::size_t at = 0; fd.get() >= 0 && at < text.size();) {
+    const ssize_t n = ::write(fd.get(), text.data() + at, text.size() - at);
+    if (n <= 0) return Fd();
+    at += static_cast<std::size_t>(n);
+  }
+  if (fd.get() < 0 || lseek(fd.get(), 0, SEEK_SET) != 0 ||
+      fcntl(fd.get(), F_ADD_SEALS, F_SEAL_WRITE | F_SEAL_GROW | F_SEAL_SHRINK | F_SEAL_SEAL) != 0)
+    return Fd();
+  return fd;
+}
+
+bool take_output(int fd, std::string& into, std::size_t limit, bool& too_much) {
+  char buffer[65536];
+  const ssize_t n = read(fd, buffer, sizeof buffer);
+  if (n < 0) return errno == EINTR || errno == EAGAIN;
+  if (n == 0) return false;
+  const std::size_t room = limit - std::min(limit, into.size());
+  into.append(buffer, std::min(room, static_cast<std::size_t>(n)));
+  too_much = too_much || static_cast<std::size_t>(n) > room;
+  return true;
+}
 
 Outcome run_unchecked(const Job& job, int landlock_abi) {
   Watch w;
@@ -239,14 +238,14 @@ Outcome run_unchecked(const Job& job, int landlock_abi) {
   if (fetched && w.out.end == End::kExited) {
     lseek(fetched.get(), 0, SEEK_SET);
     bool too_much = false;
-    while (take(fetched.get(), w.out.fetched, static_cast<std::size_t>(job.limits.file_mb) << 20, too_much)) {
+    while (take_output(fetched.get(), w.out.fetched, static_cast<std::size_t>(job.limits.file_mb) << 20, too_much)) {
     }
   }
   return w.out;
 }
 
 Outcome run_in_box(const Job& job) {
-  require_isolation();
+  if (!isolation_or_consent()) return run_unboxed(job);
   return run_unchecked(job, host_guarantees().landlock_abi);
 }
 

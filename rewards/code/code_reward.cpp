@@ -21,6 +21,7 @@ class CodeReward : public RewardFunction {
     all_ = o.get_choice("pay", "fraction", std::vector<std::string>{"fraction", "all"}) == "all";
     tolerance_ = o.get_in<double>("tolerance", 0.0, 0.0, 1.0);
     require_end_ = o.get<bool>("require_end", false);
+    if (o.get<bool>("allow_unisolated", false)) code::allow_unisolated(true);
     ConfigReader l = o.section("limits");
     const auto read = [&](const char* key, std::int64_t& value) { value = l.get_in<std::int64_t>(key, value, 1, 3'600'000); };
     read("wall_ms", limits_.wall_ms);

@@ -4,12 +4,19 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <atomic>
+
 #include "core/error.h"
 #include "rewards/code/box_internal.h"
 #include "rewards/code/seccomp_filter.h"
 #include "rewards/code/warm_pool.h"
 
 namespace r1::code {
+namespace {
+
+std::atomic<bool> unisolated_allowed = false;
+
+}  // namespace
 
 int landlock_abi() {
   constexpr int kVersion = 1;  // LANDLOCK_CREATE_RULESET_VERSION
@@ -48,13 +55,19 @@ const Guarantees& host_guarantees() {
   return found;
 }
 
-void require_isolation() {
+void allow_unisolated(bool allow) { unisolated_allowed = allow; }
+
+bool isolation_or_consent() {
   const Guarantees& g = host_guarantees();
-  if (g.namespaces) return;
+  if (g.namespaces) return true;
+  if (unisolated_allowed) return false;
   throw Error(message("this host cannot isolate programs: ", g.problem,
                       ". The code reward needs user namespaces (sysctl user.max_user_namespaces > 0, "
                       "kernel.unprivileged_userns_clone=1 or kernel.apparmor_restrict_unprivileged_userns=0; in a "
-                      "container: allow unshare and mount), or run as root."));
+                      "container: allow unshare and mount), or run as root. To run programs without isolation all the "
+                      "same, with the rights of this user, say allow_unisolated: true."));
 }
+
+void require_isolation() { (void)isolation_or_consent(); }
 
 }  // namespace r1::code

@@ -24,7 +24,14 @@ struct Guarantees {
 // Measured at the first call; thread-safe.
 const Guarantees& host_guarantees();
 
-// Throws Error with the reason and the remedy if a program would not be isolated. There is no way to run without.
+// Throws Error with the reason and the remedy if a program would not be isolated and nobody allowed that.
 void require_isolation();
+
+// The user's explicit word that programs may run without a box where this host cannot make one (see unboxed.h). Never the
+// default; for the whole process; hosts that can isolate still do. Thread-safe.
+void allow_unisolated(bool allow);
+
+// True: programs run in boxes. False: they must run without, which was allowed. Throws Error as require_isolation does.
+bool isolation_or_consent();
 
 }  // namespace r1::code
