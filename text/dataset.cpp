@@ -16,7 +16,7 @@ using Json = nlohmann::ordered_json;
 
 constexpr const char* kPromptColumns[] = {"prompt", "messages", "question", "problem", "instruction", "query", "input"};
 constexpr const char* kAnswerColumns[] = {
-    "reward_model.ground_truth", "answer", "solution", "final", "ground_truth", "golden"};
+    "reward_model.ground_truth", "answer", "solution", "final", "ground_truth", "golden", "reference"};
 
 std::string where(const Row& row) { return message(row.file, ":", row.line); }
 
@@ -67,6 +67,37 @@ std::string content_of(const Json& message_json, const std::string& at) {
   return out;
 }
 
+// Everything of a prompt but the question.
+Prompt row_fields(const DatasetOptions& o, const Row& row, std::int64_t number) {
+  const std::string at = where(row);
+  const auto named = [&](const std::string& column, const char* option) {
+    Json value = find_column(row, column);
+    if (value.is_discarded())
+      throw DataError(
+          message(at, ": there is no column \"", column, "\" (", option, "); the columns are: ", column_names(row)));
+    return text_of(value);
+  };
+  Prompt out;
+  out.columns = row.columns;
+  out.id = o.id_column.empty() ? text_of(find_column(row, "id")) : named(o.id_column, "data.id");
+  if (out.id.empty()) out.id = std::to_string(number);
+  out.task = o.task_column.empty() ? text_of(find_column(row, "task")) : named(o.task_column, "data.task_column");
+  if (out.task.empty()) out.task = o.task;
+  std::string answer;
+  if (!o.answer_column.empty()) {
+    answer = named(o.answer_column, "data.answer");
+  } else {
+    for (const char* name : kAnswerColumns) {
+      const Json value = find_column(row, name);
+      if (value.is_discarded()) continue;
+      answer = text_of(value);
+      break;
+    }
+  }
+  out.reference = reference_of(answer);
+  return out;
+}
+
 std::string read_template(const std::string& path) {
   std::ifstream in(path, std::ios::binary);
   std::string text((std::istreambuf_iterator<char>(in)), {});
@@ -75,6 +106,30 @@ std::string read_template(const std::string& path) {
 }
 
 }  // namespace
+
+Prompt unrendered_prompt(const DatasetOptions& o, const Row& row, std::int64_t number) {
+  Prompt out = row_fields(o, row, number);
+  Json question(Json::value_t::discarded);
+  if (!o.prompt_column.empty()) {
+    question = find_column(row, o.prompt_column);
+    if (question.is_discarded())
+      throw DataError(message(where(row), ": there is no column \"", o.prompt_column, "\"; the columns are: ", column_names(row)));
+  }
+  for (const char* name : kPromptColumns) {
+    if (!question.is_discarded()) break;
+    question = find_column(row, name);
+  }
+  if (question.is_string()) {
+    out.text = question.get<std::string>();
+    out.messages.push_back({"user", out.text});
+  } else if (question.is_array()) {
+    for (const Json& m : question)
+      if (m.is_object() && m.contains("role") && m["role"].is_string())
+        out.messages.push_back({m["role"].get<std::string>(), content_of(m, where(row))});
+    if (!out.messages.empty()) out.text = out.messages.back().content;
+  }
+  return out;
+}
 
 struct PromptMaker::Impl {
   DatasetOptions options;
@@ -221,33 +276,8 @@ void PromptMaker::Impl::render(const Json& messages, const std::string& tools, c
 }
 
 Prompt PromptMaker::make_prompt(const Row& row, std::int64_t number) const {
-  const DatasetOptions& o = impl_->options;
   const std::string at = where(row);
-  const auto named = [&](const std::string& column, const char* option) {
-    Json value = find_column(row, column);
-    if (value.is_discarded())
-      throw DataError(
-          message(at, ": there is no column \"", column, "\" (", option, "); the columns are: ", column_names(row)));
-    return text_of(value);
-  };
-  Prompt out;
-  out.columns = row.columns;
-  out.id = o.id_column.empty() ? text_of(find_column(row, "id")) : named(o.id_column, "data.id");
-  if (out.id.empty()) out.id = std::to_string(number);
-  out.task = o.task_column.empty() ? text_of(find_column(row, "task")) : named(o.task_column, "data.task_column");
-  if (out.task.empty()) out.task = o.task;
-  std::string answer;
-  if (!o.answer_column.empty()) {
-    answer = named(o.answer_column, "data.answer");
-  } else {
-    for (const char* name : kAnswerColumns) {
-      const Json value = find_column(row, name);
-      if (value.is_discarded()) continue;
-      answer = text_of(value);
-      break;
-    }
-  }
-  out.reference = reference_of(answer);
+  Prompt out = row_fields(impl_->options, row, number);
   std::string tools;
   if (const auto it = row.columns.find("tools"); it != row.columns.end()) {
     const Json value = Json::parse(it->second);

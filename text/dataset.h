@@ -25,7 +25,8 @@ struct DatasetOptions {
   std::vector<std::string> paths;  // files or glob patterns, read in this order
   // Empty = the first that a row has of: prompt, messages, question, problem, instruction, query, input.
   std::string prompt_column;
-  // Empty = reward_model.ground_truth (verl), answer, solution, final, ground_truth, golden; none of them is allowed.
+  // Empty = reward_model.ground_truth (verl), answer, solution, final, ground_truth, golden, reference; none of them
+  // is allowed.
   std::string answer_column;
   std::string id_column;    // empty = id, if there is one; rows without it are named by their number
   std::string task_column;  // empty = task, if there is one
@@ -45,6 +46,10 @@ struct DatasetOptions {
 // Reads all rows. Throws DataError that names file and line for bad JSON (unless skipped: then `skipped` gets the
 // message), and for a pattern without files, a cut-off archive, or no rows at all.
 std::vector<Row> read_rows(const DatasetOptions& options, std::vector<std::string>* skipped = nullptr);
+
+// What a row says without any template: id, task, reference, columns; and, where it has a prompt column, the question as
+// text and as a message. No tokens. `number` names a row without an id. Throws DataError that names file, line, column.
+Prompt unrendered_prompt(const DatasetOptions& options, const Row& row, std::int64_t number);
 
 // Turns rows into prompts. Immutable; thread-safe.
 class PromptMaker {

@@ -30,6 +30,8 @@ __all__ = [
     "think_format_reward",
 ]
 
+_LENGTHS = frozenset({"length", "cosine", "overlong", "soft_overlong"})
+
 Messages = Sequence[Mapping[str, Any]]
 
 
@@ -103,6 +105,7 @@ class Reward:
         self._threads = threads
         self._options_json = json.dumps(options, sort_keys=True)
         self._warned = False
+        self._counts_tokens = name in _LENGTHS and options.get("unit", "tokens") == "tokens"
         _reward(name, self._options_json, max_new_tokens)  # bad options fail here, not in the run
 
     def __repr__(self) -> str:
@@ -136,6 +139,8 @@ class Reward:
             for row, value in zip(rows, self._column(name, kwargs, n)):
                 if value is not None:
                     row[known] = json.dumps(_plain(value))
+        if completion_ids is None and self._counts_tokens:
+            raise ValueError(f"{self.__name__} counts tokens, but the trainer passes no completion_ids")
         stops, tokens = ["eos"] * n, [0] * n
         if completion_ids is not None:
             tokens = [len(ids) for ids in completion_ids]

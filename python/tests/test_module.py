@@ -190,6 +190,8 @@ class Trl(unittest.TestCase):
         self.assertLess(over(completions=["a", "b"], completion_ids=[[1] * 20, [1] * 100])[1], 0.0)
 
     def test_errors_are_said(self):
+        with self.assertRaisesRegex(ValueError, "counts tokens"):
+            r1.trl.reward("overlong", max_new_tokens=100, cache_tokens=50)(completions=["a"])
         with self.assertRaisesRegex(ValueError, "no column 'solution'; columns: answer"):
             r1.trl.accuracy_reward(completions=["1"], answer=["1"])
         with self.assertRaisesRegex(ValueError, "list of 2"):
