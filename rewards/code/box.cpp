@@ -120,7 +120,7 @@ void watch(const Process& box, const Limits& limits, const Pipe& out, const Pipe
       const TreeUse use = guard.measure(limits.memory_mb * 1024);
       w.out.memory_kb = std::max(w.out.memory_kb, use.memory_kb);
       w.out.cpu_ms = std::max(w.out.cpu_ms, use.cpu_ms);
-      if (use.known && use.memory_kb > limits.memory_mb * 1024) stop(End::kMemory);
+      if ((use.known && use.memory_kb > limits.memory_mb * 1024) || hit_memory(box)) stop(End::kMemory);
       if (use.known && use.cpu_ms > limits.cpu_ms) stop(End::kCpuTime);
       // At most a tenth of our own time goes into looking, however large the tree.
       next = Clock::now() + std::max<Clock::duration>(std::chrono::milliseconds(4), 9 * (Clock::now() - before));
@@ -203,7 +203,7 @@ Outcome run_unchecked(const Job& job, int landlock_abi) {
 
   Process box;
   // From ABI 6 on Landlock keeps abstract sockets of other boxes away, even of those that were there before.
-  if (job.warm) box = start_warm(fds, job.limits, geteuid() == 0 && landlock_abi >= 6);
+  box = start_warm(fds, job.limits, python, geteuid() == 0 && landlock_abi >= 6);
   const bool ours = box.pid < 0;
   if (ours) {
     if (python) {  // the same program by an interpreter of its own
@@ -224,7 +224,8 @@ Outcome run_unchecked(const Job& job, int landlock_abi) {
   (void)!write(go.write.get(), &byte, 1);
   if (mapped) watch(box, job.limits, out, err, report, w);
   wait_for(box, ours);
-  const bool memory_hit = end_warm(box);
+  const bool memory_hit = hit_memory(box);
+  end_warm(box);
   if (!mapped) {
     errno = map_error;
     return internal("id map");

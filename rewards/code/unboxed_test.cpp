@@ -14,6 +14,7 @@
 #include "core/error.h"
 #include "rewards/code/box_test_support.h"
 #include "rewards/code/judge.h"
+#include "rewards/factory.h"
 
 namespace r1::code {
 namespace {
@@ -65,7 +66,9 @@ TEST_CASE("inside a host that cannot isolate (run by the next test)") {
   s.program = "print(int(input()) ** 2)\n";
   s.tests = {{.input = "5\n", .output = "25\n"}};
   CHECK_THROWS_AS((void)judge(s), Error);
-  allow_unisolated(true);
+  (void)make_reward("code", "{language: python}");
+  CHECK_THROWS_AS((void)judge(s), Error);
+  (void)make_reward("code", "{allow_unisolated: true}");  // the recipe's key
   CHECK(std::string(to_string(judge(s).verdict)) == "accepted");
   s.program = "print(24)\n";
   CHECK(std::string(to_string(judge(s).verdict)) == "wrong_answer");

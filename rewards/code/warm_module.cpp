@@ -2,21 +2,13 @@
 // The interpreter waits in r1_serve(); every order makes a copy of it in fresh namespaces, whose process 1 builds the box
 // and whose child becomes the program. The interpreter itself runs no submission, reads no order, and is never reused.
 #include <dlfcn.h>
-#include <poll.h>
-#include <sched.h>
-#include <sys/socket.h>
-#include <sys/syscall.h>
 #include <unistd.h>
 
 #include <cerrno>
-#include <csignal>
 #include <cstdio>
-#include <cstring>
-#include <initializer_list>
 #include <type_traits>
 
-#include "rewards/code/box_child.h"
-#include "rewards/code/warm_protocol.h"
+#include "rewards/code/box_server.h"
 
 namespace r1::code {
 namespace {
@@ -65,50 +57,6 @@ pid_t fork_python(const BoxOrder& order) {
   return pid;
 }
 
-bool receive_order(int control, std::uint8_t& flags, BoxFds& fds) {
-  iovec data{&flags, 1};
-  alignas(cmsghdr) char space[CMSG_SPACE(kBoxFds * sizeof(int))];
-  msghdr m{};
-  m.msg_iov = &data;
-  m.msg_iovlen = 1;
-  m.msg_control = space;
-  m.msg_controllen = sizeof space;
-  ssize_t n;
-  while ((n = recvmsg(control, &m, MSG_CMSG_CLOEXEC)) < 0 && errno == EINTR) {
-  }
-  const cmsghdr* c = n == 1 ? CMSG_FIRSTHDR(&m) : nullptr;
-  if (!c || c->cmsg_type != SCM_RIGHTS || (m.msg_flags & MSG_CTRUNC)) return false;
-  const std::size_t count = (c->cmsg_len - CMSG_LEN(0)) / sizeof(int);
-  int got[kBoxFds];
-  std::memcpy(got, CMSG_DATA(c), count * sizeof(int));
-  fds = {got[0], got[1], got[2], got[3], got[4], got[5], flags & kWithFetch ? got[6] : -1};
-  return count == static_cast<std::size_t>(flags & kWithFetch ? kBoxFds : kBoxFds - 1);
-}
-
-void close_order(const BoxFds& fds) {
-  for (const int fd : {fds.order, fds.go, fds.report, fds.in, fds.out, fds.err, fds.fetch})
-    if (fd >= 0) close(fd);
-}
-
-bool reply(int control, pid_t pid, int error, int pidfd = -1) {
-  WarmReply answer{pid, error};
-  iovec data{&answer, sizeof answer};
-  alignas(cmsghdr) char space[CMSG_SPACE(sizeof(int))] = {};
-  msghdr m{};
-  m.msg_iov = &data;
-  m.msg_iovlen = 1;
-  if (pid > 0) {
-    m.msg_control = space;
-    m.msg_controllen = sizeof space;
-    cmsghdr* c = CMSG_FIRSTHDR(&m);
-    c->cmsg_level = SOL_SOCKET;
-    c->cmsg_type = SCM_RIGHTS;
-    c->cmsg_len = CMSG_LEN(sizeof(int));
-    std::memcpy(CMSG_DATA(c), &pidfd, sizeof pidfd);
-  }
-  return sendmsg(control, &m, MSG_NOSIGNAL) == sizeof answer;
-}
-
 int report_fd = -1;
 
 }  // namespace
@@ -122,33 +70,7 @@ extern "C" __attribute__((visibility("default"))) void r1_serve(int control, int
     (void)reply(control, -1, ENOSYS);
     _exit(1);
   }
-  signal(SIGCHLD, SIG_IGN);  // the kernel reaps; each box's end is told by its own pipe
-  if (!reply(control, 0, 0)) _exit(1);
-  bool own_net = false;
-  for (;;) {
-    pollfd wait[] = {{control, POLLIN, 0}, {maker, POLLIN, 0}};
-    if (poll(wait, 2, -1) < 0 && errno != EINTR) _exit(1);
-    if (wait[1].revents) _exit(0);
-    if (!wait[0].revents) continue;
-    BoxFds fds;
-    std::uint8_t flags = 0;
-    int pidfd = -1;
-    if (!receive_order(control, flags, fds)) _exit(0);
-    own_net = own_net || ((flags & kShareNet) && unshare(CLONE_NEWNET) == 0);
-    const unsigned long kinds =
-        own_net && (flags & kShareNet) ? kBoxClone & ~static_cast<unsigned long>(CLONE_NEWNET) : kBoxClone;
-    const pid_t pid = static_cast<pid_t>(syscall(SYS_clone, kinds, nullptr, &pidfd, nullptr, nullptr));
-    if (pid == 0) {
-      const BoxOrder& order = enter_box(fds, fork_python);
-      if (!order.warm) execute(order, fds);
-      report_fd = fds.report;
-      return;
-    }
-    const int error = errno;
-    close_order(fds);
-    if (!reply(control, pid, pid < 0 ? error : 0, pidfd)) _exit(1);
-    if (pidfd >= 0) close(pidfd);
-  }
+  report_fd = serve_boxes(control, maker, fork_python);
 }
 
 // The program's file, as `python3 FILE` would run it; finish(SystemExit or None) -> the exit status. Never returns.

@@ -36,7 +36,7 @@ constexpr const char* kPython = "/usr/bin/python3";
 
 class Interpreter {
  public:
-  Interpreter() { start(); }
+  explicit Interpreter(bool python) : python_(python) { start(); }
   ~Interpreter() {
     // It may not see the line close: whatever this process forked meanwhile holds a copy of its end.
     if (pid_ > 0 && owner_ == getpid()) {
@@ -48,6 +48,8 @@ class Interpreter {
   Interpreter(const Interpreter&) = delete;
   Interpreter& operator=(const Interpreter&) = delete;
 
+  bool lost() const { return lost_; }
+  bool python() const { return python_; }
   const std::string& problem() const { return problem_; }
 
   std::string group_problem() const { return group_.problem(); }
@@ -60,6 +62,7 @@ class Interpreter {
       problem_ = message("control group: ", std::strerror(errno));
     } else if (!send(fds, flags) || !receive(answer, kStartMs, &box.pidfd)) {
       problem_ = "it went away";
+      lost_ = true;
     } else if (answer.pid > 0 && box.pidfd) {
       box.pid = answer.pid;
     } else {
@@ -71,7 +74,7 @@ class Interpreter {
  private:
   void start() {
     const auto failed = [&](const char* step) { problem_ = message(step, ": ", std::strerror(errno)); };
-    if (access(kPython, X_OK) != 0) return failed(kPython);
+    if (python_ && access(kPython, X_OK) != 0) return failed(kPython);
     int line[2];
     if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, line) != 0) return failed("socketpair");
     control_ = Fd(line[0]);
@@ -79,7 +82,7 @@ class Interpreter {
     const Fd self(static_cast<int>(syscall(SYS_pidfd_open, getpid(), 0)));
     if (!self) return failed("pidfd_open");
     const Fd module(memfd_create("r1-warm-module", MFD_CLOEXEC));
-    const std::string_view bytes = warm_module();
+    const std::string_view bytes = python_ ? warm_module() : box_launcher();
     if (!module || write(module.get(), bytes.data(), bytes.size()) != static_cast<ssize_t>(bytes.size()))
       return failed("memfd_create");
     const Fd words(memfd_create("r1-warm-stderr", MFD_CLOEXEC));
@@ -93,7 +96,7 @@ class Interpreter {
     if (receive(hello, kStartMs) && hello.pid == 0) return;
     char said[400];
     const ssize_t n = pread(words.get(), said, sizeof said, 0);
-    problem_ = message(kPython, " did not come up", n > 0 ? ": " + std::string(said, static_cast<std::size_t>(n)) : "");
+    problem_ = message(python_ ? kPython : "the launcher", " did not come up", n > 0 ? ": " + std::string(said, static_cast<std::size_t>(n)) : "");
   }
 
   // Descriptors 0, 1, 2, ... of the new process. vfork, since this process may be large.
@@ -103,7 +106,7 @@ class Interpreter {
     std::vector<char*> envp;
     for (std::string& e : environment) envp.push_back(e.data());
     envp.push_back(nullptr);
-    const char* argv[] = {kPython, "-s", "-c", warm_script(), nullptr};
+    const char* argv[] = {python_ ? kPython : "r1-box-launcher", python_ ? "-s" : nullptr, "-c", warm_script(), nullptr};
     std::vector<Fd> high;  // away from the places they are to take
     for (int& fd : fds) fd = high.emplace_back(fcntl(fd, F_DUPFD_CLOEXEC, 32)).get();
     sigset_t all, before;
@@ -126,7 +129,8 @@ class Interpreter {
       setrlimit(RLIMIT_STACK, &stack);
       setsid();  // a terminal's Ctrl-C is the maker's business
       if (chdir("/") != 0) _exit(126);
-      execve(kPython, const_cast<char* const*>(argv), envp.data());
+      // A launcher is the bytes behind descriptor 5.
+      execve(python_ ? kPython : "/proc/self/fd/5", const_cast<char* const*>(argv), envp.data());
       _exit(127);
     }
     pthread_sigmask(SIG_SETMASK, &before, nullptr);
@@ -174,17 +178,20 @@ class Interpreter {
     return true;
   }
 
+  const bool python_;
   BoxGroup group_;  // outlives the process in it
   Fd control_;
   pid_t pid_ = -1;
   const pid_t owner_ = getpid();
   std::string problem_;
+  bool lost_ = false;
 };
 
 namespace {
 
 class Pool {
  public:
+  explicit Pool(bool python) : python_(python) {}
   const pid_t owner = getpid();
 
   std::shared_ptr<Interpreter> take() {
@@ -197,7 +204,7 @@ class Pool {
       }
       if (Clock::now() < not_before_) return nullptr;
     }
-    auto one = std::make_shared<Interpreter>();
+    auto one = std::make_shared<Interpreter>(python_);
     const std::scoped_lock lock(mutex_);
     problem_ = one->problem();
     group_problem_ = one->group_problem();
@@ -217,6 +224,7 @@ class Pool {
   }
 
  private:
+  const bool python_;
   std::mutex mutex_;
   std::vector<std::shared_ptr<Interpreter>> free_;
   const std::size_t most_idle_ = std::clamp(2 * std::thread::hardware_concurrency(), 4u, 128u);
@@ -224,45 +232,46 @@ class Pool {
   Clock::time_point not_before_;
 };
 
-Pool& pool() {
+Pool& pool(bool python) {
   static std::mutex making;
-  static std::unique_ptr<Pool> one;
+  static std::unique_ptr<Pool> pools[2];
   const std::scoped_lock lock(making);
+  std::unique_ptr<Pool>& one = pools[python];
   if (one && one->owner != getpid()) (void)one.release();  // a fork's copy: its locks may be held, its lines are not ours
-  if (!one) one = std::make_unique<Pool>();
+  if (!one) one = std::make_unique<Pool>(python);
   return *one;
 }
 
 }  // namespace
 
-Process start_warm(const BoxFds& fds, const Limits& limits, bool share_net) {
+Process start_warm(const BoxFds& fds, const Limits& limits, bool python, bool share_net) {
   // Idle interpreters may have been killed, for example for memory, all of them; then a new one comes up.
   for (int attempt = 0; attempt < 200; ++attempt) {
-    std::shared_ptr<Interpreter> one = pool().take();
+    std::shared_ptr<Interpreter> one = pool(python).take();
     if (!one) break;
     Process box = one->order(fds, limits, share_net ? kShareNet : 0);
-    if (box.pid < 0) continue;
+    if (box.pid < 0 && one->lost()) continue;
+    if (box.pid < 0) break;
     box.from = std::move(one);
     return box;
   }
   return {};
 }
 
-bool end_warm(Process& box) {
-  if (!box.from) return false;
-  const bool memory = box.from->hit_memory();
-  pool().give(std::move(box.from));
-  return memory;
+bool hit_memory(const Process& box) { return box.from && box.from->hit_memory(); }
+
+void end_warm(Process& box) {
+  if (box.from) pool(box.from->python()).give(std::move(box.from));
 }
 
 std::string warm_problem() {
-  if (std::shared_ptr<Interpreter> one = pool().take()) pool().give(std::move(one));
-  return pool().problem(false);
+  if (std::shared_ptr<Interpreter> one = pool(true).take()) pool(true).give(std::move(one));
+  return pool(true).problem(false);
 }
 
 std::string group_problem() {
   if (const std::string problem = warm_problem(); !problem.empty()) return "no interpreter: " + problem;
-  return pool().problem(true);
+  return pool(true).problem(true);
 }
 
 }  // namespace r1::code

@@ -14,7 +14,7 @@
 
 namespace r1::code {
 
-class Interpreter;
+class Interpreter;  // or launcher
 
 struct Process {
   pid_t pid = -1;
@@ -23,11 +23,15 @@ struct Process {
 };
 
 // A box's process 1, which waits for its `go`. pid < 0 if no interpreter can be had; then warm_problem() says why, and
-// the box must be made another way. share_net: see WarmOrder.
-Process start_warm(const BoxFds& fds, const Limits& limits, bool share_net);
+// the box must be made another way. python: for a Python file; otherwise out of a launcher, a small process without an
+// interpreter. share_net: see WarmOrder.
+Process start_warm(const BoxFds& fds, const Limits& limits, bool python, bool share_net);
 
-// The box is gone, and its interpreter is free for the next. True if the kernel stopped it for want of memory.
-bool end_warm(Process& box);
+// The kernel has killed something in the box for want of memory.
+bool hit_memory(const Process& box);
+
+// The box is gone, and what it came out of is free for the next.
+void end_warm(Process& box);
 
 // Empty if an interpreter stands ready (it is made for the question), else why there is none; and whether the kernel
 // limits what comes out of it by a control group.

@@ -1,0 +1,14 @@
+// The loop of a process that boxes are copied out of; see warm_protocol.h.
+#pragma once
+
+#include "rewards/code/box_child.h"
+
+namespace r1::code {
+
+bool reply(int control, pid_t pid, int error, int pidfd = -1);
+
+// Serves until the maker closes the line or dies. Returns only in copies that are to run a warm program, behind their
+// walls, with the descriptor for reports still open: it is the result.
+int serve_boxes(int control, int maker, pid_t (*fork_program)(const BoxOrder&));
+
+}  // namespace r1::code
