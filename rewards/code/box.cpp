@@ -50,6 +50,7 @@ struct Watch {
   Outcome out;
   std::int64_t largest_kb = 0;  // the largest process, where the kernel's figure is the program's own
   bool started = false, ended = false, stopped = false;
+  bool told = false;  // by process 1: everything of the program is dead
   Clock::time_point begin = Clock::now();
   std::int64_t elapsed_ms() const {
     return std::chrono::duration_cast<std::chrono::milliseconds>(Clock::now() - begin).count();
@@ -75,6 +76,7 @@ void read_report(int fd, Watch& w) {
     w.ended = true;
     w.out.cpu_ms = std::max(w.out.cpu_ms, report.cpu_us / 1000);
     w.largest_kb = report.largest_kb;
+    w.told = true;
     if (w.stopped) return;
     const int s = report.status;
     w.out.end = WIFEXITED(s) ? End::kExited : End::kSignalled;
@@ -223,7 +225,8 @@ Outcome run_unchecked(const Job& job, int landlock_abi) {
   const char byte = mapped ? 1 : 0;
   (void)!write(go.write.get(), &byte, 1);
   if (mapped) watch(box, job.limits, out, err, report, w);
-  wait_for(box, ours);
+  // Once process 1 has told that it alone is left, its own way out (the kernel takes its mounts apart) is nobody's wait.
+  if (ours || !w.told) wait_for(box, ours);
   const bool memory_hit = hit_memory(box);
   end_warm(box);
   if (!mapped) {
