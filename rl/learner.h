@@ -65,6 +65,7 @@ class GrpoLearner {
 
   // Live weights; version = updates done.
   WeightSnapshot publish() const { return policy_.weights(version()); }
+  WeightSnapshot weights_to_save() const { return policy_.host_weights(version()); }  // the same, on the host
   WeightVersion version() const { return static_cast<WeightVersion>(optimizer_.updates()); }
   WeightDigest digest() const { return policy_.digest(); }  // of the live weights
   const GrpoOptions& options() const { return options_; }

@@ -53,11 +53,14 @@ TensorView view(const char* name, const std::vector<float>& values) {
 WeightSnapshot GrpoLearner::state() const {
   WeightSnapshot out = policy_.optimizer_state();
   out.version = version();
-  if (reference_refreshed_)
-    for (TensorView t : reference_->weights(0).tensors) {
+  if (reference_refreshed_) {
+    const WeightSnapshot reference = reference_->host_weights(0);
+    for (TensorView t : reference.tensors) {
       t.name = kReference + t.name;
       out.tensors.push_back(std::move(t));
     }
+    out.owner = std::make_shared<std::pair<std::shared_ptr<const void>, std::shared_ptr<const void>>>(out.owner, reference.owner);
+  }
   if (next_update_ > 0 && !rollout_done()) {
     packed_old_ = pack(old_, samples_);
     packed_ref_ = pack(ref_, samples_);

@@ -8,21 +8,12 @@
 #include <map>
 
 #include "core/error.h"
-#include "core/rng.h"
+#include "core/spread.h"
 
 namespace r1 {
 namespace {
 
 constexpr std::array<const char*, 3> kParts = {"master.", "exp_avg.", "exp_avg_sq."};
-
-// A float32 that rounds to the bfloat16 value `x`, uniform over the floats that do. The bits below a bfloat16's lowest
-// are a float's lower half: an offset in (-half, half) never leaves the cell, whatever the exponent.
-float spread_in_cell(float x, std::uint64_t index) {
-  constexpr std::uint64_t kSeed = 0x7370726561640001ull;
-  if (x == 0.f || !std::isfinite(x)) return x;
-  const auto offset = static_cast<std::int32_t>(mix64(kSeed + index * 0x9E3779B97F4A7C15ull) % 0xFFFF) - 0x7FFF;
-  return std::bit_cast<float>(std::bit_cast<std::uint32_t>(x) + static_cast<std::uint32_t>(offset));
-}
 
 }  // namespace
 
@@ -48,7 +39,8 @@ void ParameterArena::copy_from_live() {
   cpu::convert(pool_, reinterpret_cast<const cpu::bf16*>(live_.data), master_, n);
   if (start_ == MasterStart::kSpread)
     pool_.parallel_for(n, 1 << 16, [&](std::int64_t begin, std::int64_t end) {
-      for (std::int64_t i = begin; i < end; ++i) master_[i] = spread_in_cell(master_[i], static_cast<std::uint64_t>(i));
+      for (std::int64_t i = begin; i < end; ++i)
+        master_[i] = std::bit_cast<float>(spread_in_cell(std::bit_cast<std::uint32_t>(master_[i]), static_cast<std::uint64_t>(i)));
     });
 }
 

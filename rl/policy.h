@@ -18,7 +18,8 @@ class ScoringModel {
   virtual ~ScoringModel() = default;
   // Log-probabilities of batch.targets, keeping nothing; the same bits as forward().
   virtual LogprobRows evaluate(const PackedBatch& batch, float temperature, bool want_entropies) = 0;
-  virtual WeightSnapshot weights(WeightVersion version) const = 0;  // views of the live weights
+  virtual WeightSnapshot weights(WeightVersion version) const = 0;  // views of the live weights, where they are
+  virtual WeightSnapshot host_weights(WeightVersion version) const { return weights(version); }  // to be read on the host
   virtual void load(const WeightSnapshot& weights) = 0;             // every parameter; throws CheckpointError
 };
 

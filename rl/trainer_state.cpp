@@ -85,7 +85,7 @@ void Trainer::save() {
                                  {static_cast<std::int64_t>(groups.size())},
                                  reinterpret_cast<const std::byte*>(groups.data()),
                                  -1});
-  const std::filesystem::path path = parts_.checkpoints->save(s, parts_.learner->publish(), optimizer);
+  const std::filesystem::path path = parts_.checkpoints->save(s, parts_.learner->weights_to_save(), optimizer);
   saved_step_ = state_.step;
   journal_.drop_before(state_.rollout);
   for (TrainObserver* o : parts_.observers) o->on_checkpoint(state_.step, path);

@@ -1,0 +1,327 @@
+#include "model/gpu/gpu_training.h"
+
+#include <cuda_runtime.h>
+
+#include <algorithm>
+#include <cstring>
+
+#include "core/error.h"
+
+namespace r1 {
+
+namespace {
+
+// Rows of float32 logits held at a time.
+constexpr std::int64_t kHeadRows = 2048;
+
+// Host arrays that go to the device in one copy.
+class Blob {
+ public:
+  template <class T>
+  std::size_t add(const std::vector<T>& v) {
+    const std::size_t at = (bytes_.size() + 15) / 16 * 16;
+    bytes_.resize(at + v.size() * sizeof(T));
+    if (!v.empty()) std::memcpy(bytes_.data() + at, v.data(), v.size() * sizeof(T));
+    return at;
+  }
+  const std::vector<std::byte>& bytes() const { return bytes_; }
+
+ private:
+  std::vector<std::byte> bytes_;
+};
+
+std::int64_t plan_bytes(const TrainPlan& p) {  // of the blob, at most
+  const auto size = [](const auto& v) { return static_cast<std::int64_t>(v.size() * sizeof(v[0])) + 16; };
+  std::int64_t n = size(p.kv_src) + size(p.kv_dst) + size(p.tables) + size(p.prefill) + size(p.sequences) + size(p.key_items) +
+                   size(p.query_items) + size(p.prefix_sums);
+  for (const RowGroups* g : {&p.by_predictor, &p.by_token}) n += size(g->target) + size(g->first) + size(g->order);
+  return n + 4 * (2 * p.rows + 2 * p.predictors) + 64;
+}
+
+struct DeviceGroups {
+  const std::int32_t *target = nullptr, *first = nullptr, *order = nullptr;
+  std::int64_t groups = 0;
+};
+
+}  // namespace
+
+struct GpuTraining::Buffers {
+  std::int64_t rows = 0, predictors = 0, head_rows = 0;
+  // index arrays
+  std::byte* blob = nullptr;
+  std::size_t blob_bytes = 0;
+  const std::int32_t *tokens = nullptr, *positions = nullptr, *predictor_rows = nullptr, *targets = nullptr, *kv_src = nullptr,
+                     *kv_dst = nullptr, *tables = nullptr;
+  std::int64_t kv_rows = 0;
+  const gpu::PrefillItem* prefill = nullptr;
+  std::int64_t prefill_items = 0;
+  gpu::AttentionBackwardArgs attention;  // index arrays and scratch of the backward pass
+  DeviceGroups by_predictor, by_token;
+  // forward
+  gpu::bf16* pages = nullptr;  // of one layer
+  float* h0 = nullptr;         // [n][d] embedded
+  std::vector<Kept> layers;    // one, used again, where nothing is kept
+  gpu::bf16* x_head = nullptr;  // [m][d]
+  float *rstd_head = nullptr, *logits = nullptr, *logprobs = nullptr, *entropies = nullptr, *lse = nullptr;
+  gpu::bf16* head_gradient = nullptr;  // [m][ld_v] of ln p with respect to the logits, or null: made again
+  // backward
+  float *d_h = nullptr, *d_gathered = nullptr, *c1 = nullptr, *c2 = nullptr;
+  gpu::bf16 *d_h16 = nullptr, *d_act = nullptr, *d_gate_up = nullptr, *d_x = nullptr, *d_attn = nullptr, *d_qkv = nullptr,
+            *d_logits = nullptr, *x_scaled = nullptr;
+  void* sums = nullptr;  // scratch of sums over rows
+};
+
+struct GpuTraining::Pending {
+  Buffers buffers;
+  float temperature = 1.f;
+  bool recompute = false;
+};
+
+GpuTraining::GpuTraining(GpuTransformer& model, std::byte* memory, std::size_t bytes) : model_(model), memory_(memory), bytes_(bytes) {}
+
+GpuTraining::Buffers GpuTraining::lay_out(GpuBump& bump, const TrainPlan& plan, bool keep, bool recompute, bool keep_head) const {
+  const GpuShape& s = model_.shape();
+  Buffers b;
+  const std::int64_t n = b.rows = plan.rows, m = b.predictors = plan.predictors;
+  b.head_rows = std::min(m, kHeadRows);
+  b.blob_bytes = static_cast<std::size_t>(plan_bytes(plan));
+  b.blob = bump.take<std::byte>(static_cast<std::int64_t>(b.blob_bytes));
+  b.pages = bump.take<gpu::bf16>(plan.pages * s.page_elements());
+  b.h0 = bump.take<float>(n * s.d);
+  auto* x = bump.take<gpu::bf16>(n * s.d);
+  auto* act = bump.take<gpu::bf16>(n * s.f);
+  const bool all = keep && !recompute;
+  for (std::int64_t l = 0; l < (keep ? s.layers : 1); ++l) {
+    Kept k{};
+    if (all || l == 0) {
+      k.h_mid = bump.take<float>(n * s.d);
+      k.b.x = x, k.b.act = act;
+      k.b.qkv = bump.take<gpu::bf16>(n * s.qkv_width);
+      k.b.attn = bump.take<gpu::bf16>(n * s.q_width);
+      k.b.gate_up = bump.take<gpu::bf16>(n * 2 * s.f);
+      if (keep) {
+        k.b.lse = bump.take<float>(n * s.heads);
+        k.b.rstd_in = bump.take<float>(n);
+        k.b.rstd_mid = bump.take<float>(n);
+        if (s.qk_norm) {
+          k.b.qk_raw = bump.take<gpu::bf16>(n * (s.q_width + s.kv_width));
+          k.b.rstd_qk = bump.take<float>(n * (s.heads + s.kv_heads));
+        }
+      }
+    } else {
+      k = b.layers.front();  // scratch, made again by the backward pass
+    }
+    k.h_out = keep ? bump.take<float>(n * s.d) : b.h0;
+    b.layers.push_back(k);
+  }
+  b.x_head = bump.take<gpu::bf16>(m * s.d);
+  b.rstd_head = bump.take<float>(m);
+  b.logits = bump.take<float>(b.head_rows * s.ld_v);
+  b.logprobs = bump.take<float>(m);
+  b.entropies = bump.take<float>(m);
+  b.lse = bump.take<float>(m);
+  if (!keep) return b;
+  b.d_h = bump.take<float>(n * s.d);
+  b.d_gathered = bump.take<float>(m * s.d);
+  b.c1 = bump.take<float>(m);
+  b.c2 = bump.take<float>(m);
+  b.d_h16 = bump.take<gpu::bf16>(std::max(n, m) * s.d);
+  b.d_act = bump.take<gpu::bf16>(n * s.f);
+  b.d_gate_up = bump.take<gpu::bf16>(n * 2 * s.f);
+  b.d_x = bump.take<gpu::bf16>(std::max(n, m) * s.d);
+  b.x_scaled = bump.take<gpu::bf16>(m * s.d);
+  b.d_attn = bump.take<gpu::bf16>(n * s.q_width);
+  b.d_qkv = bump.take<gpu::bf16>(n * s.qkv_width);
+  b.attention.delta = bump.take<float>(n * s.heads);
+  b.attention.partials = bump.take<float>(plan.partial_rows * 2 * s.kv_width);
+  b.sums = bump.take<std::byte>(static_cast<std::int64_t>(gpu::row_sum_scratch_bytes(std::max({s.d, s.qkv_width, s.hd}))));
+  if (keep_head) b.head_gradient = bump.take<gpu::bf16>(m * s.ld_v);
+  else b.d_logits = bump.take<gpu::bf16>(b.head_rows * s.ld_v);
+  return b;
+}
+
+std::size_t GpuTraining::bytes_needed(std::int64_t rows, std::int64_t predictors, bool recompute) const {
+  TrainPlan plan;
+  plan.rows = rows, plan.predictors = predictors;
+  // Index arrays and pages of many short sequences, at most; a prefix's partial sums are as many rows as its sharers repeat.
+  plan.pages = rows / gpu::kPage * 2 + 64;
+  plan.partial_rows = rows;
+  plan.kv_src.resize(static_cast<std::size_t>(2 * rows)), plan.kv_dst.resize(static_cast<std::size_t>(2 * rows));
+  plan.by_token.order.resize(static_cast<std::size_t>(3 * rows)), plan.by_predictor.order.resize(static_cast<std::size_t>(3 * predictors));
+  plan.prefix_sums.resize(static_cast<std::size_t>(rows));
+  GpuBump count;
+  lay_out(count, plan, true, recompute, false);
+  return count.used();
+}
+
+void GpuTraining::run_layer(std::int64_t l, const Buffers& b, const float* h_in, float* h_mid, float* h_out, const GpuLayerBuffers& k) {
+  const GpuShape& s = model_.shape();
+  model_.before_attention(l, b.rows, h_in, b.positions, k);
+  const gpu::KvPages pages{b.pages, s.page_elements(), s.kv_heads, s.hd};
+  gpu::write_kv(model_.stream(), pages, k.qkv + s.q_width, k.qkv + s.q_width + s.kv_width, s.qkv_width, b.kv_src, b.kv_dst, b.kv_rows);
+  gpu::AttentionArgs a;
+  a.pages = pages, a.q = k.qkv, a.ld = s.qkv_width, a.heads = s.heads, a.scale = s.scale;
+  a.out = k.attn, a.out_ld = s.q_width, a.lse = k.lse;
+  gpu::attention_prefill(model_.stream(), a, b.prefill, b.prefill_items, b.tables);
+  model_.after_attention(l, b.rows, h_in, h_mid, h_out, k);
+}
+
+LogprobRows GpuTraining::run(const PackedBatch& batch, float temperature, bool want_entropies, bool keep, bool recompute) {
+  pending_.reset();
+  LogprobRows out;
+  if (batch.predictors.empty() && !keep) return out;
+  const GpuShape& s = model_.shape();
+  const TrainPlan plan = plan_training(batch, s.v, model_.vocab_limit(), keep);
+  model_.ensure_rope(plan.last_position + 1);
+  GpuBump bump(memory_, bytes_);
+  GpuBump count;
+  if (keep) lay_out(count, plan, keep, recompute, true);
+  Buffers b = lay_out(bump, plan, keep, recompute, keep && count.used() <= bytes_);
+
+  Blob blob;
+  const auto put = [&](const auto& v, auto& pointer) {
+    const std::size_t at = blob.add(v);
+    pointer = reinterpret_cast<std::remove_reference_t<decltype(pointer)>>(b.blob + at);
+  };
+  put(batch.tokens, b.tokens), put(batch.positions, b.positions), put(batch.predictors, b.predictor_rows), put(batch.targets, b.targets);
+  put(plan.kv_src, b.kv_src), put(plan.kv_dst, b.kv_dst), put(plan.tables, b.tables), put(plan.prefill, b.prefill);
+  b.kv_rows = static_cast<std::int64_t>(plan.kv_src.size()), b.prefill_items = static_cast<std::int64_t>(plan.prefill.size());
+  if (keep) {
+    gpu::AttentionBackwardArgs& a = b.attention;
+    put(plan.sequences, a.sequences), put(plan.key_items, a.key_items), put(plan.query_items, a.query_items), put(plan.prefix_sums, a.prefix_sums);
+    a.num_key_items = static_cast<std::int64_t>(plan.key_items.size()), a.num_query_items = static_cast<std::int64_t>(plan.query_items.size());
+    a.num_prefix_sums = static_cast<std::int64_t>(plan.prefix_sums.size());
+    a.ld = s.qkv_width, a.heads = s.heads, a.kv_heads = s.kv_heads, a.head_dim = s.hd, a.n = plan.rows, a.scale = s.scale;
+    for (const auto& [from, to] : {std::pair{&plan.by_predictor, &b.by_predictor}, std::pair{&plan.by_token, &b.by_token}}) {
+      put(from->target, to->target), put(from->first, to->first), put(from->order, to->order);
+      to->groups = from->groups();
+    }
+  }
+  R1_CHECK(blob.bytes().size() <= b.blob_bytes, "index arrays of ", blob.bytes().size(), " bytes in ", b.blob_bytes);
+  const gpu::Stream stream = model_.stream();
+  gpu::copy_to_device(stream, b.blob, blob.bytes().data(), blob.bytes().size());
+
+  gpu::embed(stream, model_.embed(), b.tokens, nullptr, b.rows, s.d, b.h0);
+  float* h = b.h0;
+  for (std::int64_t l = 0; l < s.layers; ++l) {
+    const Kept& k = keep ? b.layers[static_cast<std::size_t>(l)] : b.layers.front();
+    float* h_mid = keep ? k.h_mid : h;
+    run_layer(l, b, h, h_mid, k.h_out, k.b);
+    h = k.h_out;
+  }
+  gpu::rms_norm(stream, h, b.predictor_rows, b.predictors, s.d, model_.final_norm(), s.eps, b.x_head, b.rstd_head);
+  const bool entropies = want_entropies || keep;
+  for (std::int64_t i = 0; i < b.predictors; i += b.head_rows) {
+    const std::int64_t c = std::min(b.head_rows, b.predictors - i);
+    model_.logits(b.x_head + i * s.d, c, b.logits);
+    const gpu::LogprobArgs args{b.logits, s.ld_v, model_.vocab_limit(), temperature};
+    gpu::logprob_rows(stream, args, b.targets + i, c, b.logprobs + i, entropies ? b.entropies + i : nullptr, b.lse + i);
+    if (b.head_gradient)
+      gpu::logprob_rows_backward(stream, args, b.targets + i, c, b.lse + i, b.entropies + i, nullptr, nullptr, b.head_gradient + i * s.ld_v, s.ld_v);
+  }
+  const auto m = static_cast<std::size_t>(b.predictors);
+  out.logprobs.resize(m);
+  gpu::copy_to_host(stream, out.logprobs.data(), b.logprobs, m * sizeof(float));
+  if (want_entropies) {
+    out.entropies.resize(m);
+    gpu::copy_to_host(stream, out.entropies.data(), b.entropies, m * sizeof(float));
+  }
+  model_.synchronize();
+  if (keep) pending_ = std::make_shared<Pending>(Pending{std::move(b), temperature, recompute});
+  return out;
+}
+
+LogprobRows GpuTraining::evaluate(const PackedBatch& batch, float temperature, bool want_entropies) {
+  return run(batch, temperature, want_entropies, false, false);
+}
+LogprobRows GpuTraining::forward(const PackedBatch& batch, float temperature, bool want_entropies, bool recompute) {
+  return run(batch, temperature, want_entropies, true, recompute);
+}
+
+// ---- backward ---------------------------------------------------------------------------------------------------------
+
+// -> b.d_h, the gradient of the last layer's output.
+void GpuTraining::head_backward(const Buffers& b, const float* c1, const float* c2, float* grad) {
+  const GpuShape& s = model_.shape();
+  const gpu::Stream stream = model_.stream();
+  float* d_head = grad + model_.at_head();
+  gpu::fill_bytes(stream, b.d_h, 0, static_cast<std::size_t>(b.rows * s.d) * sizeof(float));
+  const gpu::Blas::Matrix head{model_.head(), s.d};
+  gpu::bf16* d_x = b.d_x;  // [m][d] of the normed rows
+  if (b.head_gradient && c2 == nullptr) {
+    // c1 is a factor of a whole row, so it meets the narrow side of each product.
+    const gpu::Blas::Matrix g{b.head_gradient, s.ld_v};
+    gpu::scale_rows(stream, b.x_head, c1, b.predictors, s.d, b.x_scaled);
+    model_.blas().weight_gradient(stream, g, {b.x_scaled, s.d}, b.predictors, s.v, s.d, d_head);
+    model_.blas().input_gradient(stream, g, head, b.predictors, s.v, s.d, b.d_h16, s.d);
+    gpu::scale_rows(stream, b.d_h16, c1, b.predictors, s.d, d_x);
+  } else {
+    // Where the probabilities were kept, their memory serves as scratch.
+    gpu::bf16* d_logits = b.head_gradient ? b.head_gradient : b.d_logits;
+    for (std::int64_t i = 0; i < b.predictors; i += b.head_rows) {
+      const std::int64_t c = std::min(b.head_rows, b.predictors - i);
+      model_.logits(b.x_head + i * s.d, c, b.logits);
+      const gpu::LogprobArgs args{b.logits, s.ld_v, model_.vocab_limit(), pending_->temperature};
+      gpu::logprob_rows_backward(stream, args, b.targets + i, c, b.lse + i, b.entropies + i, c1 + i, c2 ? c2 + i : nullptr, d_logits, s.ld_v);
+      model_.blas().weight_gradient(stream, {d_logits, s.ld_v}, {b.x_head + i * s.d, s.d}, c, s.v, s.d, d_head);
+      model_.blas().input_gradient(stream, {d_logits, s.ld_v}, head, c, s.v, s.d, d_x + i * s.d, s.d);
+    }
+  }
+  gpu::rms_norm_backward(stream, d_x, b.layers.back().h_out, b.predictor_rows, b.rstd_head, model_.final_norm(), b.predictors, s.d, b.d_gathered, true,
+                         grad + model_.at_final_norm(), b.sums);
+  gpu::add_row_groups(stream, b.d_h, b.d_gathered, s.d, b.by_predictor.target, b.by_predictor.first, b.by_predictor.order, b.by_predictor.groups);
+}
+
+void GpuTraining::layer_backward(std::int64_t index, const Buffers& b, const float* h_in, const float* h_mid, const GpuLayerBuffers& k, float* grad) {
+  const GpuShape& s = model_.shape();
+  const gpu::Stream stream = model_.stream();
+  const GpuTransformer::Layer& l = model_.layer(index);
+  gpu::Blas& blas = model_.blas();
+  const std::int64_t n = b.rows;
+  // MLP
+  gpu::to_bf16(stream, b.d_h, b.d_h16, n * s.d);
+  blas.input_gradient(stream, {b.d_h16, s.d}, {l.down, s.f}, n, s.d, s.f, b.d_act, s.f);
+  gpu::swiglu_backward(stream, b.d_act, k.gate_up, n, s.f, b.d_gate_up, k.act);
+  blas.weight_gradient(stream, {b.d_h16, s.d}, {k.act, s.f}, n, s.d, s.f, grad + l.at_down);
+  gpu::rms_norm(stream, h_mid, nullptr, n, s.d, l.post_norm, s.eps, k.x, nullptr);
+  blas.weight_gradient(stream, {b.d_gate_up, 2 * s.f}, {k.x, s.d}, n, 2 * s.f, s.d, grad + l.at_gate_up);
+  blas.input_gradient(stream, {b.d_gate_up, 2 * s.f}, {l.gate_up, s.d}, n, 2 * s.f, s.d, b.d_x, s.d);
+  gpu::rms_norm_backward(stream, b.d_x, h_mid, nullptr, k.rstd_mid, l.post_norm, n, s.d, b.d_h, false, grad + l.at_post_norm, b.sums);
+  // attention
+  gpu::to_bf16(stream, b.d_h, b.d_h16, n * s.d);
+  blas.input_gradient(stream, {b.d_h16, s.d}, {l.o, s.q_width}, n, s.d, s.q_width, b.d_attn, s.q_width);
+  blas.weight_gradient(stream, {b.d_h16, s.d}, {k.attn, s.q_width}, n, s.d, s.q_width, grad + l.at_o);
+  gpu::AttentionBackwardArgs a = b.attention;
+  a.qkv = k.qkv, a.out = k.attn, a.d_out = b.d_attn, a.lse = k.lse, a.d_qkv = b.d_qkv;
+  gpu::attention_backward(stream, a);
+  gpu::qk_norm_rope_backward(stream, model_.qk_args(l, b.positions), b.d_qkv, n, k.qk_raw, k.rstd_qk,
+                             l.q_norm ? grad + l.at_q_norm : nullptr, l.k_norm ? grad + l.at_k_norm : nullptr, b.sums);
+  if (l.qkv_bias) gpu::bias_gradient(stream, b.d_qkv, n, s.qkv_width, s.qkv_width, grad + l.at_qkv_bias, b.sums);
+  gpu::rms_norm(stream, h_in, nullptr, n, s.d, l.input_norm, s.eps, k.x, nullptr);
+  blas.weight_gradient(stream, {b.d_qkv, s.qkv_width}, {k.x, s.d}, n, s.qkv_width, s.d, grad + l.at_qkv);
+  blas.input_gradient(stream, {b.d_qkv, s.qkv_width}, {l.qkv, s.d}, n, s.qkv_width, s.d, b.d_x, s.d);
+  gpu::rms_norm_backward(stream, b.d_x, h_in, nullptr, k.rstd_in, l.input_norm, n, s.d, b.d_h, false, grad + l.at_input_norm, b.sums);
+}
+
+void GpuTraining::backward(std::span<const float> d_logprobs, std::span<const float> d_entropies, float* grad) {
+  R1_CHECK(pending_ != nullptr, "backward() without forward()");
+  const Buffers& b = pending_->buffers;
+  const auto m = static_cast<std::size_t>(b.predictors);
+  R1_CHECK(d_logprobs.size() == m && (d_entropies.empty() || d_entropies.size() == m), d_logprobs.size(), " and ", d_entropies.size(), " gradients of ", m);
+  const GpuShape& s = model_.shape();
+  const gpu::Stream stream = model_.stream();
+  gpu::copy_to_device(stream, b.c1, d_logprobs.data(), m * sizeof(float));
+  if (!d_entropies.empty()) gpu::copy_to_device(stream, b.c2, d_entropies.data(), m * sizeof(float));
+  head_backward(b, b.c1, d_entropies.empty() ? nullptr : b.c2, grad);
+  for (std::int64_t l = s.layers - 1; l >= 0; --l) {
+    const Kept& k = b.layers[static_cast<std::size_t>(l)];
+    const float* h_in = l == 0 ? b.h0 : b.layers[static_cast<std::size_t>(l - 1)].h_out;
+    // h_out of this layer is not read any more: computing the layer again may write it.
+    if (pending_->recompute) run_layer(l, b, h_in, k.h_mid, k.h_out, k.b);
+    layer_backward(l, b, h_in, k.h_mid, k.b, grad);
+  }
+  gpu::add_row_groups(stream, grad + model_.at_embed(), b.d_h, s.d, b.by_token.target, b.by_token.first, b.by_token.order, b.by_token.groups);
+  pending_.reset();
+}
+
+}  // namespace r1

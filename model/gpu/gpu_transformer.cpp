@@ -1,0 +1,117 @@
+#include "model/gpu/gpu_transformer.h"
+
+#include <algorithm>
+#include <cmath>
+
+#include "core/error.h"
+#include "kernels/cpu.h"
+
+namespace r1 {
+namespace {
+
+ModelConfig checked(ModelConfig c) {
+  if (!gpu::available()) throw DeviceError(gpu::unavailable_reason());
+  if (!gpu::attention_supports(c.head_dim))
+    throw ConfigError(message("the GPU path knows head_dim 64, 96, 128 and 256, this model has ", c.head_dim, "; use device: cpu"));
+  if (c.o_bias || c.mlp_bias) throw ConfigError("the GPU path does not know biases on o_proj or the MLP; use device: cpu");
+  if (c.hidden_size % 8 != 0 || c.intermediate_size % 8 != 0)
+    throw ConfigError(message("the GPU path needs widths that are multiples of 8, not ", c.hidden_size, " and ", c.intermediate_size));
+  return c;
+}
+
+}  // namespace
+
+GpuShape::GpuShape(const ModelConfig& c)
+    : d(c.hidden_size), heads(c.num_attention_heads), kv_heads(c.num_key_value_heads), hd(c.head_dim), f(c.intermediate_size),
+      v(c.vocab_size), layers(c.num_hidden_layers), q_width(heads * hd), kv_width(kv_heads * hd), qkv_width(q_width + 2 * kv_width),
+      ld_v((c.vocab_size + 7) / 8 * 8), scale(static_cast<float>(1.0 / std::sqrt(static_cast<double>(hd)))), eps(c.rms_norm_eps),
+      qk_norm(c.qk_norm) {}
+
+GpuTransformer::GpuTransformer(ModelConfig config)
+    : config_(checked(std::move(config))), shape_(config_), weights_(config_, stream_), vocab_limit_(config_.vocab_size),
+      inv_freq_(rope_inverse_frequencies(config_)) {
+  const auto place = [&](const std::string& name, std::int64_t& at) {
+    at = weights_.find(name).offset;
+    return weights_.data() + at;
+  };
+  embed_ = place("model.embed_tokens.weight", at_embed_);
+  final_norm_ = place("model.norm.weight", at_final_norm_);
+  if (config_.tie_word_embeddings) head_ = embed_, at_head_ = at_embed_;
+  else head_ = place("lm_head.weight", at_head_);
+  for (std::int64_t i = 0; i < shape_.layers; ++i) {
+    const std::string p = message("model.layers.", i, ".");
+    Layer l{};
+    l.at_qkv_bias = l.at_q_norm = l.at_k_norm = -1;
+    l.input_norm = place(p + "input_layernorm.weight", l.at_input_norm);
+    l.post_norm = place(p + "post_attention_layernorm.weight", l.at_post_norm);
+    l.qkv = place(p + "self_attn.q_proj.weight", l.at_qkv);
+    if (config_.qkv_bias) l.qkv_bias = place(p + "self_attn.q_proj.bias", l.at_qkv_bias);
+    if (config_.qk_norm) {
+      l.q_norm = place(p + "self_attn.q_norm.weight", l.at_q_norm);
+      l.k_norm = place(p + "self_attn.k_norm.weight", l.at_k_norm);
+    }
+    l.o = place(p + "self_attn.o_proj.weight", l.at_o);
+    l.gate_up = place(p + "mlp.gate_proj.weight", l.at_gate_up);
+    l.down = place(p + "mlp.down_proj.weight", l.at_down);
+    layers_.push_back(l);
+  }
+  const auto rope_bytes = static_cast<std::size_t>(config_.max_position_embeddings * shape_.hd / 2) * sizeof(float);
+  rope_cos_ = gpu::DeviceMemory(rope_bytes);
+  rope_sin_ = gpu::DeviceMemory(rope_bytes);
+}
+
+void GpuTransformer::set_vocab_limit(std::int64_t limit) {
+  R1_CHECK(limit >= 0 && limit <= shape_.v, "vocabulary limit ", limit, " of ", shape_.v);
+  vocab_limit_ = limit == 0 ? shape_.v : limit;
+}
+
+void GpuTransformer::ensure_rope(std::int64_t count) {
+  if (count <= rope_positions_) return;
+  R1_CHECK(count <= config_.max_position_embeddings, "position ", count - 1, " of a context of ", config_.max_position_embeddings);
+  const std::int64_t end = std::min(config_.max_position_embeddings, std::max<std::int64_t>({count, 2 * rope_positions_, 4096}));
+  const std::int64_t half = shape_.hd / 2;
+  std::vector<float> cos, sin;
+  for (std::int64_t p = rope_positions_; p < end; ++p)
+    for (std::int64_t i = 0; i < half; ++i) {
+      const float angle = static_cast<float>(p) * inv_freq_[static_cast<std::size_t>(i)];  // float32, as HF does
+      // HF casts both to the model's type before they meet q and k.
+      cos.push_back(cpu::to_float(cpu::to_bf16(std::cos(angle))));
+      sin.push_back(cpu::to_float(cpu::to_bf16(std::sin(angle))));
+    }
+  gpu::copy_to_device(stream_, rope_cos_.as<float>() + rope_positions_ * half, cos.data(), cos.size() * sizeof(float));
+  gpu::copy_to_device(stream_, rope_sin_.as<float>() + rope_positions_ * half, sin.data(), sin.size() * sizeof(float));
+  synchronize();
+  rope_positions_ = end;
+}
+
+gpu::QkArgs GpuTransformer::qk_args(const Layer& l, const std::int32_t* positions) const {
+  gpu::QkArgs a;
+  a.heads = shape_.heads, a.kv_heads = shape_.kv_heads, a.head_dim = shape_.hd, a.ld = shape_.qkv_width;
+  a.positions = positions, a.cos = rope_cos(), a.sin = rope_sin();
+  a.q_norm = l.q_norm, a.k_norm = l.k_norm, a.eps = shape_.eps;
+  return a;
+}
+
+void GpuTransformer::before_attention(std::int64_t index, std::int64_t n, const float* h_in, const std::int32_t* positions,
+                                      const GpuLayerBuffers& b) {
+  const Layer& l = layer(index);
+  gpu::rms_norm(stream_, h_in, nullptr, n, shape_.d, l.input_norm, shape_.eps, b.x, b.rstd_in);
+  blas_.forward(stream_, {b.x, shape_.d}, {l.qkv, shape_.d}, n, shape_.qkv_width, shape_.d, b.qkv, shape_.qkv_width, gpu::Out::kBf16, l.qkv_bias);
+  gpu::qk_norm_rope(stream_, qk_args(l, positions), b.qkv, n, b.qk_raw, b.rstd_qk);
+}
+
+void GpuTransformer::after_attention(std::int64_t index, std::int64_t n, const float* h_in, float* h_mid, float* h_out,
+                                     const GpuLayerBuffers& b) {
+  const Layer& l = layer(index);
+  blas_.forward(stream_, {b.attn, shape_.q_width}, {l.o, shape_.q_width}, n, shape_.d, shape_.q_width, h_mid, shape_.d, gpu::Out::kF32, nullptr, h_in);
+  gpu::rms_norm(stream_, h_mid, nullptr, n, shape_.d, l.post_norm, shape_.eps, b.x, b.rstd_mid);
+  blas_.forward(stream_, {b.x, shape_.d}, {l.gate_up, shape_.d}, n, 2 * shape_.f, shape_.d, b.gate_up, 2 * shape_.f, gpu::Out::kBf16);
+  gpu::swiglu(stream_, b.gate_up, n, shape_.f, b.act);
+  blas_.forward(stream_, {b.act, shape_.f}, {l.down, shape_.f}, n, shape_.d, shape_.f, h_out, shape_.d, gpu::Out::kF32, nullptr, h_mid);
+}
+
+void GpuTransformer::logits(const gpu::bf16* x, std::int64_t n, float* out) {
+  blas_.forward(stream_, {x, shape_.d}, {head_, shape_.d}, n, shape_.v, shape_.d, out, shape_.ld_v, gpu::Out::kF32);
+}
+
+}  // namespace r1
