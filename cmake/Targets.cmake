@@ -1,7 +1,11 @@
 # GCC 12 warns of overlapping copies inside its own std::string (bug 105329).
 if(CMAKE_CXX_COMPILER_ID STREQUAL "GNU" AND CMAKE_CXX_COMPILER_VERSION VERSION_LESS 14)
-  add_compile_options(-Wno-restrict)
+  add_compile_options($<$<COMPILE_LANGUAGE:CXX>:-Wno-restrict>)
 endif()
+
+# nvcc hands warnings on to the host's compiler.
+set(R1_WARNINGS $<$<COMPILE_LANGUAGE:C,CXX>:-Wall> $<$<COMPILE_LANGUAGE:C,CXX>:-Wextra> $<$<COMPILE_LANGUAGE:C,CXX>:-Wno-unused-parameter>
+  $<$<COMPILE_LANGUAGE:CUDA>:-Xcompiler=-Wall,-Wextra,-Wno-unused-parameter>)
 
 # r1_library(NAME SOURCES ... [HEADERS ...] [DEPS r1 names, e.g. core text] [LIBS anything linkable, public] [PRIVATE_LIBS ...])
 # makes r1_NAME (static, alias r1::NAME). Includes are written from the repository root: #include "core/types.h".
@@ -10,7 +14,7 @@ function(r1_library name)
   add_library(r1_${name} STATIC ${A_SOURCES})
   add_library(r1::${name} ALIAS r1_${name})
   target_include_directories(r1_${name} PUBLIC $<BUILD_INTERFACE:${CMAKE_SOURCE_DIR}> $<INSTALL_INTERFACE:include/r1>)
-  target_compile_options(r1_${name} PRIVATE -Wall -Wextra -Wno-unused-parameter)
+  target_compile_options(r1_${name} PRIVATE ${R1_WARNINGS})
   foreach(dep IN LISTS A_DEPS)
     target_link_libraries(r1_${name} PUBLIC r1_${dep})
   endforeach()
@@ -29,7 +33,7 @@ function(r1_test name)
   cmake_parse_arguments(A "TORCH" "TIMEOUT" "SOURCES;DEPS;LIBS;LABELS" ${ARGN})
   add_executable(${name} ${A_SOURCES} ${CMAKE_SOURCE_DIR}/tests/support/doctest_main.cpp)
   target_include_directories(${name} PRIVATE ${CMAKE_SOURCE_DIR})
-  target_compile_options(${name} PRIVATE -Wall -Wextra -Wno-unused-parameter)
+  target_compile_options(${name} PRIVATE ${R1_WARNINGS})
   target_compile_definitions(${name} PRIVATE R1_SOURCE_DIR="${CMAKE_SOURCE_DIR}" R1_BINARY_DIR="${CMAKE_BINARY_DIR}")
   foreach(dep IN LISTS A_DEPS)
     target_link_libraries(${name} PRIVATE r1_${dep})

@@ -29,13 +29,15 @@ void to_bf16(Stream s, const float* in, bf16* out, std::int64_t n);
 void embed(Stream s, const bf16* table, const std::int32_t* tokens, const std::int32_t* last_token, std::int64_t n,
            std::int64_t d, float* out);
 
-// out[i] = x[rows[i]] / rms(x[rows[i]]) * w, x float32 [..][D]; rows null = i. rstd [n] or null: 1 / rms.
+// out[i] = w * bf16(x[rows[i]] / rms(x[rows[i]])), x float32 [..][D]; rows null = i. rstd [n] or null: 1 / rms. The cast
+// before the product with w is HF's and cpu.h's. D is at most 8192.
 void rms_norm(Stream s, const float* x, const std::int32_t* rows, std::int64_t n, std::int64_t d, const bf16* w, float eps,
               bf16* out, float* rstd);
 
 // In place on the first heads + kv_heads heads of qkv [n][ld]: RMSNorm over head_dim with q_norm, k_norm [hd] where these
 // are not null (Qwen3), then the rotary embedding by halves (HF): with c, s = cos, sin [positions][hd/2] float32.
-// raw [n][(heads + kv_heads) * hd], or null: q, k before the norm; rstd [n][heads + kv_heads], or null: of the norm.
+// raw [n][(heads + kv_heads) * hd], or null: q, k before the norm; rstd [n][heads + kv_heads], or null: of the norm, written
+// only with norms. head_dim is a multiple of 16, at most 256; ld a multiple of 8.
 struct QkArgs {
   std::int64_t heads = 0, kv_heads = 0, head_dim = 0, ld = 0;
   const std::int32_t* positions = nullptr;  // [n]
@@ -57,16 +59,17 @@ struct KvPages {
   std::int64_t page_stride = 0;  // elements between pages of a layer: at least kv_heads * 2 * kPage * head_dim
   std::int64_t kv_heads = 0, head_dim = 0;
 };
-// For i < n: the key and value rows src[i] of k, v [..][ld] go to slot dst[i] = page * kPage + offset. n is read from
-// *count (device memory, at most n) where count is not null.
+// For i < n: the key and value rows src[i] (null = i) of k, v [..][ld] go to slot dst[i] = page * kPage + offset; below 0:
+// nowhere. n is read from *count (device memory, at most n) where count is not null. head_dim is a multiple of 16, at most 256.
 void write_kv(Stream s, const KvPages& pages, const bf16* k, const bf16* v, std::int64_t ld, const std::int32_t* src,
-              const std::int32_t* dst, std::int64_t n);
-// Whole pages of all layers: page to[i] = page from[i]; `bytes` of a page in one layer, layer_bytes between layers.
+              const std::int32_t* dst, std::int64_t n, const std::int32_t* count = nullptr);
+// Whole pages of all layers: page to[i] = page from[i]; `bytes` of a page in one layer, page_bytes between pages, layer_bytes
+// between layers, multiples of 16. No page is both source and destination.
 void copy_pages(Stream s, std::byte* base, std::int64_t page_bytes, std::int64_t bytes, std::int64_t layer_bytes,
                 std::int64_t layers, const std::int32_t* from, const std::int32_t* to, std::int64_t n);
 
 // ---- rows, backward ---------------------------------------------------------------------------------------------------
-// Scratch that sums over rows need, for any n: bytes for a width of d.
+// Scratch that sums over rows need, for any n: bytes for a width of d (D of rms_norm, head_dim of qk_norm_rope, width of a bias).
 std::size_t row_sum_scratch_bytes(std::int64_t d);
 
 // y = rms_norm(x): adds dx to d_x [n][D] float32, the sum of dy * x * rstd over the rows to dw [D] float32.
@@ -76,7 +79,7 @@ void rms_norm_backward(Stream s, const bf16* dy, const float* x, const std::int3
                        std::int64_t n, std::int64_t d, float* d_x, bool store, float* dw, void* scratch);
 
 // In place on d_qkv [n][ld] (gradients of the rotated, normed q, k; v is left alone): what qk_norm_rope() took in.
-// raw, rstd as kept by it (used only with norms); adds to dq_norm, dk_norm [hd] float32.
+// raw, rstd as kept by it (used only with norms, which come together); adds to dq_norm, dk_norm [hd] float32.
 void qk_norm_rope_backward(Stream s, const QkArgs& args, bf16* d_qkv, std::int64_t n, const bf16* raw, const float* rstd,
                            float* dq_norm, float* dk_norm, void* scratch);
 
@@ -130,9 +133,10 @@ void sample_rows(Stream s, const float* logits, std::int64_t ld, std::int64_t v,
 
 // ---- optimizer --------------------------------------------------------------------------------------------------------
 struct AdamWArgs { float lr, beta1, beta2, eps, weight_decay, bias1, bias2, grad_scale; };  // biasN = 1 - betaN^t
-// One decoupled-weight-decay step over n elements (arXiv:1711.05101), one pass; live (bf16 copy of p) is rewritten.
+// One decoupled-weight-decay step over n elements (arXiv:1711.05101), one pass; g is multiplied by grad_scale
+// first; live (bf16 copy of p, may be null) is rewritten.
 void adamw(Stream s, float* p, float* m, float* v, const float* g, bf16* live, std::int64_t n, const AdamWArgs& args);
-std::size_t reduce_scratch_bytes();
+std::size_t reduce_scratch_bytes();  // of the two below
 void sum_of_squares(Stream s, const float* x, std::int64_t n, double* out, void* scratch);           // out: one double on the device
 void first_non_finite(Stream s, const float* x, std::int64_t n, std::int64_t* out, void* scratch);   // -1 = none
 
