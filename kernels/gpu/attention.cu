@@ -1,18 +1,14 @@
 // Attention over KV pages: decoding (one row a sequence, chunks side by side) and prefill (64 rows of a sequence).
 #include <algorithm>
 
-#include "core/error.h"
 #include "kernels/gpu/attention_tile.cuh"
+#include "kernels/gpu/common.cuh"
 
 namespace r1::gpu {
 namespace {
 
 constexpr float kLog2E = 1.4426950408889634f;
 
-void check_launch(const char* what) {
-  const cudaError_t error = cudaGetLastError();
-  if (error != cudaSuccess) throw DeviceError(message(what, ": ", cudaGetErrorString(error)));
-}
 
 struct DeviceArgs {
   const bf16* pages;
@@ -148,7 +144,8 @@ __global__ void __launch_bounds__(128) prefill_kernel(DeviceArgs a, const Prefil
   const auto fetch = [&](int b) {
     const bf16* from = a.pages + pages[b] * a.page_stride + static_cast<long long>(kv_head) * 2 * kTile<HD>;
     bf16* to = stages + (b & 1) * 2 * kTile<HD>;
-    for (int i = thread; i < 2 * kTile<HD> / 8; i += 128) copy_async16(to + i * 8, from + i * 8);
+    // What lies behind the last position is not let in: probability 0 times a stray NaN is NaN.
+    for (int i = thread; i < 2 * kTile<HD> / 8; i += 128) copy_async16(to + i * 8, from + i * 8, b * 64 + i / (HD / 8) % 64 <= last);
   };
   fetch(0);
   copy_commit();

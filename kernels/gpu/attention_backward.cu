@@ -1,7 +1,7 @@
 // Gradients of attention over packed rows: one kernel for keys and values, one for queries, so that no sum needs atomics and an equal
 // plan gives equal bits. Both compute the probabilities again from the log-sum-exp that the forward pass left.
-#include "core/error.h"
 #include "kernels/gpu/attention_tile.cuh"
+#include "kernels/gpu/common.cuh"
 
 namespace r1::gpu {
 namespace {
@@ -10,10 +10,6 @@ constexpr float kLog2E = 1.4426950408889634f;
 template <int HD>
 constexpr int kTile = 64 * HD;
 
-void check_launch(const char* what) {
-  const cudaError_t error = cudaGetLastError();
-  if (error != cudaSuccess) throw DeviceError(message(what, ": ", cudaGetErrorString(error)));
-}
 
 struct DeviceArgs {
   const bf16 *qkv, *out, *d_out;

@@ -1,24 +1,16 @@
 #include "kernels/gpu/weights.h"
 
-#include <cuda_bf16.h>
-
-#include "core/error.h"
 #include "core/rng.h"
 #include "core/spread.h"
+#include "kernels/gpu/common.cuh"
 
 namespace r1::gpu {
 namespace {
 
-constexpr int kThreads = 256, kMaxBlocks = 4096;
+constexpr int kThreads = 256;
 
-unsigned blocks_for(std::int64_t n) {
-  const std::int64_t blocks = (n + kThreads - 1) / kThreads;
-  return static_cast<unsigned>(blocks < kMaxBlocks ? blocks : kMaxBlocks);
-}
-void check_launch(const char* what) {
-  const cudaError_t error = cudaGetLastError();
-  if (error != cudaSuccess) throw DeviceError(message(what, ": ", cudaGetErrorString(error)));
-}
+// The kernels stride over the rest.
+unsigned grid_for(std::int64_t n) { return static_cast<unsigned>(std::min<std::int64_t>((n + kThreads - 1) / kThreads, 4096)); }
 __device__ __forceinline__ long long first_index() { return static_cast<long long>(blockIdx.x) * blockDim.x + threadIdx.x; }
 __device__ __forceinline__ long long index_step() { return static_cast<long long>(gridDim.x) * blockDim.x; }
 
@@ -73,24 +65,24 @@ __global__ void master_kernel(const bf16* live, float* master, long long n, bool
 void fill_random(Stream s, bf16* out, std::int64_t n, std::uint64_t seed, std::uint64_t stream, float std) {
   if (n == 0) return;
   const std::uint64_t key = mix64(seed) ^ mix64(stream + 0x9E3779B97F4A7C15ull);
-  random_kernel<<<blocks_for(n), kThreads, 0, s>>>(out, n, key, static_cast<double>(std));
+  random_kernel<<<grid_for(n), kThreads, 0, s>>>(out, n, key, static_cast<double>(std));
   check_launch("fill_random");
 }
 void fill_value(Stream s, bf16* out, std::int64_t n, float value) {
   if (n == 0) return;
-  value_kernel<<<blocks_for(n), kThreads, 0, s>>>(out, n, value);
+  value_kernel<<<grid_for(n), kThreads, 0, s>>>(out, n, value);
   check_launch("fill_value");
 }
 void digest_words(Stream s, const void* data, std::int64_t bytes, std::uint64_t* sum) {
   R1_CHECK(bytes % 16 == 0, bytes, " bytes");
   if (bytes == 0) return;
-  digest_kernel<<<blocks_for(bytes / 16), kThreads, 0, s>>>(static_cast<const ulonglong2*>(data), bytes / 16,
+  digest_kernel<<<grid_for(bytes / 16), kThreads, 0, s>>>(static_cast<const ulonglong2*>(data), bytes / 16,
                                                           reinterpret_cast<unsigned long long*>(sum));
   check_launch("digest_words");
 }
 void master_from_live(Stream s, const bf16* live, float* master, std::int64_t n, bool spread) {
   if (n == 0) return;
-  master_kernel<<<blocks_for(n), kThreads, 0, s>>>(live, master, n, spread);
+  master_kernel<<<grid_for(n), kThreads, 0, s>>>(live, master, n, spread);
   check_launch("master_from_live");
 }
 
