@@ -55,6 +55,8 @@ class StepDevice {
   virtual int max_in_flight() const = 0;            // at least 1
   virtual std::int64_t vocab_limit() const = 0;     // ids below it are sampled
   virtual void set_vocab_limit(std::int64_t limit) = 0;
+  // Changes when something else used the blocks' memory: what they held is lost. Nothing may be in flight then.
+  virtual std::uint64_t memory_epoch() const { return 0; }
   virtual void launch(const DeviceStep& step) = 0;
   // Waits for the oldest uncollected step; its draws in order. Throws DeviceError for a fault of the device.
   virtual std::span<const DeviceDraw> collect() = 0;

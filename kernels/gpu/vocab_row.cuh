@@ -1,0 +1,109 @@
+// Statistics of a row of logits, one block of threads a row: each warp has one segment of the vocabulary, so that a row's
+// bits depend on its logits, v and the temperature alone. Shared by the sampler and the learner.
+#pragma once
+
+#include "kernels/gpu/common.cuh"
+
+namespace r1::gpu {
+
+inline constexpr int kVocabThreads = 1024, kVocabWarps = kVocabThreads / 32;
+inline constexpr float kLn2 = 0.6931471805599453f, kLog2OfE = 1.4426950408889634f;
+
+__device__ __forceinline__ float exp2_approx(float x) {
+  float y;
+  asm("ex2.approx.ftz.f32 %0, %1;\n" : "=f"(y) : "f"(x));
+  return y;
+}
+
+// With t = z log2(e) - m: sums of 2^t and of 2^t t. z = logit / temperature.
+struct SoftmaxSums {
+  float m = -INFINITY, s = 0.f, w = 0.f;
+
+  __device__ __forceinline__ void add(float z2) { s = __fadd_rn(s, weight(z2)); }
+  __device__ __forceinline__ float weight(float z2) const { return exp2_approx(__fsub_rn(z2, m == -INFINITY ? 0.f : m)); }
+  // Makes the maximum at least `top`.
+  template <bool kEntropy>
+  __device__ __forceinline__ void raise(float top) {
+    if (!(top > m)) return;
+    if (m != -INFINITY) {
+      const float step = __fsub_rn(m, top), c = exp2_approx(step);
+      if constexpr (kEntropy) w = __fmul_rn(c, __fmaf_rn(s, step, w));
+      s = __fmul_rn(s, c);
+    }
+    m = top;
+  }
+  template <bool kEntropy>
+  __device__ __forceinline__ void merge(const SoftmaxSums& o) {
+    SoftmaxSums other = o;
+    const float top = fmaxf(m, o.m);
+    raise<kEntropy>(top);
+    other.raise<kEntropy>(top);
+    s = __fadd_rn(s, other.s);
+    if constexpr (kEntropy) w = __fadd_rn(w, other.w);
+  }
+};
+
+// Elements of a segment: a multiple of 512, a function of v.
+__device__ __host__ __forceinline__ i64 segment_size(i64 v) { return (v + kVocabWarps * 512 - 1) / (kVocabWarps * 512) * 512; }
+
+// All threads of the block; every thread gets the same bits. segments [kVocabWarps] stays valid until the next barrier of
+// the caller's.
+template <bool kEntropy>
+__device__ __forceinline__ SoftmaxSums row_statistics(const float* logits, i64 v, float scale, SoftmaxSums* segments) {
+  const int lane = static_cast<int>(threadIdx.x) & 31, warp = static_cast<int>(threadIdx.x) >> 5;
+  const i64 size = segment_size(v), begin = warp * size, end = begin + size < v ? begin + size : v;
+  SoftmaxSums mine;
+  for (i64 base = begin; base < end; base += 512) {
+    float z[16];
+#pragma unroll
+    for (int part = 0; part < 4; ++part) {
+      const i64 at = base + part * 128 + lane * 4;
+      float4 x = make_float4(-INFINITY, -INFINITY, -INFINITY, -INFINITY);
+      if (at + 4 <= end) x = __ldcg(reinterpret_cast<const float4*>(logits + at));
+      else if (at < end) {
+        x.x = logits[at];
+        if (at + 1 < end) x.y = logits[at + 1];
+        if (at + 2 < end) x.z = logits[at + 2];
+      }
+      z[part * 4] = __fmul_rn(x.x, scale), z[part * 4 + 1] = __fmul_rn(x.y, scale);
+      z[part * 4 + 2] = __fmul_rn(x.z, scale), z[part * 4 + 3] = __fmul_rn(x.w, scale);
+    }
+    float top = z[0];
+#pragma unroll
+    for (int i = 1; i < 16; ++i) top = fmaxf(top, z[i]);
+    mine.raise<kEntropy>(top);
+    const float m = mine.m == -INFINITY ? 0.f : mine.m;
+#pragma unroll
+    for (int i = 0; i < 16; ++i) {
+      const float t = __fsub_rn(z[i], m), e = exp2_approx(t);
+      mine.s = __fadd_rn(mine.s, e);
+      if constexpr (kEntropy) mine.w = e > 0.f ? __fmaf_rn(e, t, mine.w) : mine.w;
+    }
+  }
+#pragma unroll
+  for (int step = 16; step > 0; step /= 2) {
+    SoftmaxSums other;
+    other.m = __shfl_xor_sync(~0u, mine.m, step);
+    other.s = __shfl_xor_sync(~0u, mine.s, step);
+    if constexpr (kEntropy) other.w = __shfl_xor_sync(~0u, mine.w, step);
+    mine.merge<kEntropy>(other);
+  }
+  if (lane == 0) segments[warp] = mine;
+  __syncthreads();
+  SoftmaxSums all = segments[0];
+  for (int i = 1; i < kVocabWarps; ++i) all.merge<kEntropy>(segments[i]);
+  return all;
+}
+
+__device__ __forceinline__ float log_sum(const SoftmaxSums& a) { return __fmaf_rn(a.m, kLn2, logf(a.s)); }  // nats; of z
+__device__ __forceinline__ float log_probability(float logit, float scale, const SoftmaxSums& a) {
+  return __fmaf_rn(__fsub_rn(__fmul_rn(logit, scale), a.m), kLn2, -logf(a.s));
+}
+__device__ __forceinline__ float entropy_of(const SoftmaxSums& a) {
+  return fmaxf(__fsub_rn(logf(a.s), __fmul_rn(kLn2, __fdiv_rn(a.w, a.s))), 0.f);
+}
+__device__ __forceinline__ float scale_of(float temperature) {
+  return __fmul_rn(kLog2OfE, temperature == 0.f ? 1.f : __frcp_rn(temperature));
+}
+
+}  // namespace r1::gpu
