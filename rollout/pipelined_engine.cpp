@@ -101,16 +101,6 @@ void PipelinedEngine::wait(const std::function<void(RolloutEvent&&)>& on_event, 
   }
 }
 
-// Does a row of the plan read a token that the host does not know and no slot remembers?
-bool PipelinedEngine::needs_newest_token(const StepPlan& plan) const {
-  for (const Chunk& chunk : plan.chunks) {
-    const Sequence& s = *chunk.sequence;
-    if (s.is_prompt() || s.tokens.empty() || s.tokens.back() != kUnknown || chunk.begin + chunk.count < s.length()) continue;
-    if (request_of(s).tracks[static_cast<std::size_t>(s.sample)].slot == kNoSlot) return true;
-  }
-  return false;
-}
-
 bool PipelinedEngine::launch_step() {
   if (!digest_known_) {
     digest_ = device_.digest();
@@ -122,12 +112,14 @@ bool PipelinedEngine::launch_step() {
     scheduler_.weights_changed(true);
     memory_epoch_ = epoch;
   }
+  // More samples drew than there are slots: what no slot remembers has to be known before it can be planned.
+  if (!in_flight_.empty() && in_flight_.back().unslotted) drain();
+  if (scheduler_.idle()) return false;
   const StepPlan& plan = scheduler_.plan();
   if (plan.rows == 0) {
     R1_CHECK(!in_flight_.empty(), "the scheduler planned nothing for ", requests_.size(), " requests");
     return false;
   }
-  if (needs_newest_token(plan)) drain();
   Step step;
   if (!spare_steps_.empty()) {
     step = std::move(spare_steps_.back());
@@ -149,6 +141,7 @@ bool PipelinedEngine::launch_step() {
 void PipelinedEngine::build_rows(const StepPlan& plan, Step& step) {
   rows_.clear();
   step.draws.clear();
+  step.unslotted = false;
   for (const BlockCopy& copy : plan.copies) rows_.copy_from.push_back(copy.from), rows_.copy_to.push_back(copy.to);
   const auto decodes = [](const Chunk& c) { return c.count == 1 && !c.sequence->is_prompt(); };
   for (const bool decode : {true, false}) {
@@ -186,6 +179,7 @@ void PipelinedEngine::add_draws(const Chunk& chunk, std::int32_t row, Step& step
       track.slot = free_slots_.back();
       free_slots_.pop_back();
     }
+    step.unslotted = step.unslotted || track.slot == kNoSlot;
     DrawKey key = r.key;
     key.sample += static_cast<std::uint32_t>(sample.sample);
     const SamplingOptions& o = r.sampling;

@@ -49,13 +49,13 @@ class PipelinedEngine : public RolloutEngine {
   struct Step {
     std::vector<Draw> draws;
     WeightVersion version = 0;
+    bool unslotted = false;  // a draw is remembered by no slot
   };
 
   bool launch_step();
   void build_rows(const StepPlan& plan, Step& step);
   void add_sequence(const Chunk& chunk, bool decode);
   void add_draws(const Chunk& chunk, std::int32_t row, Step& step);
-  bool needs_newest_token(const StepPlan& plan) const;
   void collect_step();
   void drain();
   void take(const Draw& draw, const DeviceDraw& drawn, WeightVersion version);

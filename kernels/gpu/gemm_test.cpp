@@ -57,7 +57,10 @@ TEST_CASE("a row of a forward product has the same bits for any number of rows")
                                      {151936, 896, Out::kF32, false, false}, {960, 576, Out::kBf16, false, false},
                                      {576, 576, Out::kF32, false, true},    {3072, 576, Out::kBf16, false, false},
                                      {576, 1536, Out::kF32, false, true},   {49152, 576, Out::kF32, false, false},
-                                     {1536, 8960, Out::kF32, false, true},  {3584, 18944, Out::kF32, false, true}};
+                                     {1536, 8960, Out::kF32, false, true},  {3584, 18944, Out::kF32, false, true},
+                                     {512, 128, Out::kBf16, true, false},   {128, 256, Out::kF32, false, true},
+                                     {504, 128, Out::kF32, false, false},   {768, 128, Out::kBf16, true, false},
+                                     {128, 512, Out::kF32, false, true}};
   for (const Shape& s : shapes) {
     const i64 most = s.n > 40000 ? 1024 : 4096;
     const auto x = bf16s(most * s.k, 1);
