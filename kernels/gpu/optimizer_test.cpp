@@ -79,6 +79,8 @@ TEST_CASE("first_non_finite finds the first") {
   CHECK(find(n) == 2000002);
   x[1999999] = INFINITY;
   CHECK(find(n) == 1999999);
+  x[1029] = x[5] = NAN;  // one thread's
+  CHECK(find(n) == 5);
   x[0] = NAN;
   CHECK(find(n) == 0);
 }

@@ -8,21 +8,29 @@ namespace {
 constexpr int kThreads = 256;
 
 // ---- second stage -------------------------------------------------------------------------------------------------------
-// 32 columns a block; thread (x, y) adds the slices y, y + 16, ... of column x, then the 16 sums are added in order.
-constexpr int kColumns = 32, kChains = 16;
-__global__ void __launch_bounds__(kColumns* kChains) add_partials_kernel(const float* __restrict__ partials, u32 ld, u32 slices, u32 width,
+// 32 columns a block; thread (x, y) adds the slices y, y + 32, ... of column x, then the 32 sums are added in order.
+// Many loads are under way at once: the partial rows lie in the L2 cache, and few blocks share the work.
+constexpr u32 kColumns = 32, kChains = 32, kAhead = 16;
+__global__ void __launch_bounds__(kColumns * kChains) add_partials_kernel(const float* __restrict__ partials, u32 ld, u32 slices, u32 width,
                                                                         float* __restrict__ out) {
   __shared__ float shared[kChains][kColumns];
   const u32 column = blockIdx.x * kColumns + threadIdx.x;
   float sum = 0.f;
   if (column < width) {
-#pragma unroll 8
-    for (u32 i = threadIdx.y; i < slices; i += kChains) sum = __fadd_rn(sum, partials[static_cast<i64>(i) * ld + column]);
+    u32 i = threadIdx.y;
+    for (; i + (kAhead - 1) * kChains < slices; i += kAhead * kChains) {
+      float v[kAhead];
+#pragma unroll
+      for (u32 j = 0; j < kAhead; ++j) v[j] = partials[static_cast<i64>(i + j * kChains) * ld + column];
+#pragma unroll
+      for (float e : v) sum = __fadd_rn(sum, e);
+    }
+    for (; i < slices; i += kChains) sum = __fadd_rn(sum, partials[static_cast<i64>(i) * ld + column]);
   }
   shared[threadIdx.y][threadIdx.x] = sum;
   __syncthreads();
   if (threadIdx.y != 0 || column >= width) return;
-  for (int i = 1; i < kChains; ++i) sum = __fadd_rn(sum, shared[i][threadIdx.x]);
+  for (u32 i = 1; i < kChains; ++i) sum = __fadd_rn(sum, shared[i][threadIdx.x]);
   out[column] = __fadd_rn(out[column], sum);
 }
 
@@ -47,15 +55,14 @@ __device__ __forceinline__ float4 norm_dx(float4 xhat, float4 dy, float4 w, floa
   return make_float4(norm_dx(xhat.x, dy.x, w.x, mean, rstd), norm_dx(xhat.y, dy.y, w.y, mean, rstd),
                      norm_dx(xhat.z, dy.z, w.z, mean, rstd), norm_dx(xhat.w, dy.w, w.w, mean, rstd));
 }
-__device__ __forceinline__ float4 plus(float4 a, float4 b) {
-  return make_float4(__fadd_rn(a.x, b.x), __fadd_rn(a.y, b.y), __fadd_rn(a.z, b.z), __fadd_rn(a.w, b.w));
-}
 
 // The threads of one row (common.cuh) walk through a slice, the next row's loads under way while a row is worked on.
+// At most 64 registers, so that all slices of a narrow row are resident at once; adding spills three of them.
+template <bool kStore>
 __global__ void __launch_bounds__(1024) rms_norm_backward_kernel(const bf16* __restrict__ dy, const float* __restrict__ x,
                                                                  const std::int32_t* __restrict__ rows, const float* __restrict__ rstd,
                                                                  const bf16* __restrict__ w, u32 n, u32 d, u32 slice_rows,
-                                                                 float* __restrict__ d_x, bool store, float* __restrict__ partials) {
+                                                                 float* __restrict__ d_x, float* __restrict__ partials) {
   __shared__ float shared[2][32];
   const u32 slice = blockIdx.x * blockDim.y + threadIdx.y, begin = slice * slice_rows;
   if (begin >= n) return;  // a whole warp, or nobody
@@ -68,12 +75,13 @@ __global__ void __launch_bounds__(1024) rms_norm_backward_kernel(const bf16* __r
     scale = rstd[row];
     if (!mine) return;
     const float* xr = x + static_cast<i64>(rows == nullptr ? static_cast<std::int32_t>(row) : rows[row]) * d;
-    const bf16* dr = dy + static_cast<i64>(row) * d;
+    const bf16* dr = dy + row * d;
     xa = load4(xr + a), xb = load4(xr + b);
     da = *reinterpret_cast<const uint2*>(dr + a), db = *reinterpret_cast<const uint2*>(dr + b);
   };
   if (mine) wa = *reinterpret_cast<const uint2*>(w + a), wb = *reinterpret_cast<const uint2*>(w + b);
   fetch(begin);
+#pragma unroll 1
   for (u32 row = begin; row < end; ++row) {
     const float r = scale;
     const uint2 ga = da, gb = db;
@@ -82,13 +90,13 @@ __global__ void __launch_bounds__(1024) rms_norm_backward_kernel(const bf16* __r
     norm_take(xb, widen(db), widen(wb), r, dot, dwb);
     float4 ha = xa, hb = xb;
     if (row + 1 < end) fetch(row + 1);
-    float* out = d_x + static_cast<i64>(row) * d;
+    float* out = d_x + row * d;
     float4 oa{}, ob{};
-    if (!store && mine) oa = load4(out + a), ob = load4(out + b);
+    if (!kStore && mine) oa = load4(out + a), ob = load4(out + b);
     const float mean = __fdiv_rn(row_sum(dot, shared[row & 1]), static_cast<float>(d));
     if (!mine) continue;
     ha = norm_dx(ha, widen(ga), widen(wa), mean, r), hb = norm_dx(hb, widen(gb), widen(wb), mean, r);
-    if (!store) ha = plus(oa, ha), hb = plus(ob, hb);
+    if (!kStore) ha = plus(oa, ha), hb = plus(ob, hb);
     store4(out + a, ha), store4(out + b, hb);
   }
   float* partial = partials + static_cast<i64>(slice) * d;
@@ -202,8 +210,12 @@ void rms_norm_backward(Stream s, const bf16* dy, const float* x, const std::int3
   const Slices slices = slices_of(n, kMaxSlices);
   const dim3 threads = row_threads(d);
   auto* partials = static_cast<float*>(scratch);
-  rms_norm_backward_kernel<<<blocks_for(slices.count, static_cast<int>(threads.y), "rms_norm_backward"), threads, 0, s>>>(
-      dy, x, rows, rstd, w, static_cast<u32>(n), static_cast<u32>(d), static_cast<u32>(slices.rows), d_x, store, partials);
+  const auto launch = [&]<bool kStore>() {
+    rms_norm_backward_kernel<kStore><<<blocks_for(slices.count, static_cast<int>(threads.y), "rms_norm_backward"), threads, 0, s>>>(
+        dy, x, rows, rstd, w, static_cast<u32>(n), static_cast<u32>(d), static_cast<u32>(slices.rows), d_x, partials);
+  };
+  if (store) launch.operator()<true>();
+  else launch.operator()<false>();
   check_launch("rms_norm_backward");
   add_partials(s, partials, d, slices.count, d, dw);
 }

@@ -34,16 +34,19 @@ __global__ void add_row_groups_kernel(float* __restrict__ to, const float* __res
   if (column >= d) return;
   const int begin = first[blockIdx.x], end = first[blockIdx.x + 1];
   if (begin >= end) return;
+  constexpr int kAhead = 8;
   float4 sum{};
-#pragma unroll 8
-  for (int i = begin; i < end; ++i) {
-    const float4 v = load4(from + static_cast<i64>(order[i]) * d + column);
-    sum.x = __fadd_rn(sum.x, v.x), sum.y = __fadd_rn(sum.y, v.y), sum.z = __fadd_rn(sum.z, v.z), sum.w = __fadd_rn(sum.w, v.w);
+  int i = begin;
+  for (; i + kAhead <= end; i += kAhead) {
+    float4 v[kAhead];
+#pragma unroll
+    for (int j = 0; j < kAhead; ++j) v[j] = load4(from + static_cast<i64>(order[i + j]) * d + column);
+#pragma unroll
+    for (const float4& e : v) sum = plus(sum, e);
   }
+  for (; i < end; ++i) sum = plus(sum, load4(from + static_cast<i64>(order[i]) * d + column));
   float* at = to + static_cast<i64>(target[blockIdx.x]) * d + column;
-  float4 t = load4(at);
-  t.x = __fadd_rn(t.x, sum.x), t.y = __fadd_rn(t.y, sum.y), t.z = __fadd_rn(t.z, sum.z), t.w = __fadd_rn(t.w, sum.w);
-  store4(at, t);
+  store4(at, plus(load4(at), sum));
 }
 
 __global__ void __launch_bounds__(kThreads) scale_rows_bf16_kernel(const bf16* __restrict__ x, const float* __restrict__ c, u32 n, u32 d,

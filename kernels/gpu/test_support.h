@@ -52,8 +52,8 @@ template <class T> class Array {
  public:
   explicit Array(i64 n) : n_(n), memory_(size(n + kGuard) * sizeof(T)) { poison(); }
   explicit Array(const std::vector<T>& host) : Array(static_cast<i64>(host.size())) { set(host); }
-  void poison() { fill_bytes(stream(), memory_.data(), 0xff, memory_.bytes()); }
-  void set(const std::vector<T>& host) {
+  void poison() const { fill_bytes(stream(), memory_.data(), 0xff, memory_.bytes()); }
+  void set(const std::vector<T>& host) const {
     copy_to_device(stream(), memory_.data(), host.data(), host.size() * sizeof(T));
   }
   T* ptr() const { return memory_.as<T>(); }
