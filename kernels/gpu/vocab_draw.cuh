@@ -81,10 +81,12 @@ __device__ __forceinline__ void walk(const float* row, i64 begin, i64 end, doubl
 __device__ __forceinline__ void draw_in_order(const float* row, i64 v, float scale, const SoftmaxSums& all, const SoftmaxSums* segments,
                                               double uniform, std::int32_t* chosen) {
   double total = 0.0;
+#pragma unroll 1  // 32 masses in registers would spill
   for (int i = 0; i < kVocabWarps; ++i) total += static_cast<double>(segments[i].s) * all.weight(segments[i].m);
   const double goal = uniform * total;
   double before = 0.0;
   int segment = -1;
+#pragma unroll 1
   for (int i = 0; i < kVocabWarps; ++i) {
     const double mass = static_cast<double>(segments[i].s) * all.weight(segments[i].m);
     if (!(mass > 0.0)) continue;

@@ -86,6 +86,9 @@ __global__ void __launch_bounds__(kVocabThreads) filtered_kernel(const float* lo
   const bool good = all.s > 0.f && all.s < INFINITY && fabsf(all.m) < INFINITY;
   if (good && draw.temperature == 0.f) {
     greedy(row, v, &chosen);
+  } else if (good && !(draw.top_k > 0 && draw.top_k < v) && !(draw.top_p < 1.f) && !(draw.min_p > 0.f)) {
+    // As the quick kernel: the bits of a draw must not depend on the filters of others in the launch.
+    if (threadIdx.x < 32) draw_in_order(row, v, scale, all, segments, draw.uniform, &chosen);
   } else if (good) {
     Cut cut;
     if (draw.top_k > 0 && draw.top_k < v) cut = smallest_set<false>(row, v, scale, all, cut, static_cast<unsigned long long>(draw.top_k));
