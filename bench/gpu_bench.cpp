@@ -106,6 +106,7 @@ void run(const Case& c) {
   const gpu::DeviceMemory region(info.memory_free - optimizer - reserve);
   GpuStepOptions step_options;
   step_options.max_decode_rows = std::max(64, c.sequences);
+  step_options.graphs = std::getenv("R1_BENCH_EAGER") == nullptr;  // a profiler wants single kernels
   GpuStepDevice device(model, region.data(), region.bytes(), step_options);
   LocalEngineOptions engine_options;
   engine_options.max_rows = c.sequences;

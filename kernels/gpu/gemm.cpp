@@ -3,100 +3,181 @@
 #include <cublasLt.h>
 #include <cuda_runtime.h>
 
+#include <algorithm>
 #include <array>
+#include <cstring>
 #include <map>
+#include <vector>
 
 #include "core/error.h"
+#include "kernels/gpu/device.h"
+#include "kernels/gpu/weights.h"
 
 namespace r1::gpu {
 namespace {
 
 constexpr std::size_t kWorkspaceBytes = std::size_t{64} << 20;
+constexpr int kCandidates = 12;
 
-void check(cublasStatus_t status, const char* what) {
+void check_blas(cublasStatus_t status, const char* what) {
   if (status != CUBLAS_STATUS_SUCCESS) throw DeviceError(message(what, ": cuBLASLt says ", cublasLtGetStatusString(status)));
 }
-
-}  // namespace
 
 // All in cuBLAS's own column-major words: d [rows][cols] = op(a) op(b) with summed length `depth`.
 struct Problem {
   cublasOperation_t op_a, op_b;
   std::int64_t rows, cols, depth, lda, ldb, ldd;
   cudaDataType_t out;
-  bool bias, accumulate, may_split;
-  auto key() const {
-    return std::array<std::int64_t, 11>{op_a, op_b, rows, cols, depth, lda, ldb, ldd, out, bias * 2 + accumulate, may_split};
-  }
+  bool bias, accumulate, forward;
 };
 
+// An algorithm serves all numbers of tokens up to a bucket's end; large ones are all served by the reference.
+std::int64_t bucket_of(std::int64_t m) {
+  for (const std::int64_t b : {1, 2, 4, 8, 16, 24, 32, 48, 64, 96, 128, 160, 192, 256, 320, 384, 512, 768, 1024})
+    if (m <= b) return b;
+  return 8192;
+}
+constexpr std::int64_t kReference = 8192;
+
+struct Layout {
+  cublasLtMatrixLayoutOpaque_t opaque;
+  Layout(cudaDataType_t type, std::int64_t rows, std::int64_t cols, std::int64_t ld) {
+    check_blas(cublasLtMatrixLayoutInit(&opaque, type, static_cast<std::uint64_t>(rows), static_cast<std::uint64_t>(cols), ld), "cublasLtMatrixLayoutInit");
+  }
+  cublasLtMatrixLayout_t get() { return &opaque; }
+};
+
+}  // namespace
+
 struct Blas::Impl {
-  struct Plan {
+  // What a kind of product shares, whatever the number of tokens.
+  using Key = std::array<std::int64_t, 9>;
+  struct Kind {
     cublasLtMatmulDesc_t desc = nullptr;
-    cublasLtMatrixLayout_t a = nullptr, b = nullptr, d = nullptr;
-    cublasLtMatmulAlgo_t algo{};
-    std::size_t workspace = 0;
+    std::map<std::int64_t, cublasLtMatmulHeuristicResult_t> algorithms;  // by bucket
   };
   cublasLtHandle_t handle = nullptr;
-  void* workspace = nullptr;
-  std::map<std::array<std::int64_t, 11>, Plan> plans;
+  DeviceMemory workspace{kWorkspaceBytes};
+  std::map<Key, Kind> kinds;
 
-  Impl() {
-    check(cublasLtCreate(&handle), "cublasLtCreate");
-    if (cudaMalloc(&workspace, kWorkspaceBytes) != cudaSuccess) throw DeviceError(message("out of GPU memory: ", kWorkspaceBytes, " bytes of workspace"));
-  }
+  Impl() { check_blas(cublasLtCreate(&handle), "cublasLtCreate"); }
   ~Impl() {
-    for (auto& [key, p] : plans) {
-      cublasLtMatrixLayoutDestroy(p.a), cublasLtMatrixLayoutDestroy(p.b), cublasLtMatrixLayoutDestroy(p.d);
-      cublasLtMatmulDescDestroy(p.desc);
-    }
-    cudaFree(workspace);
+    for (auto& [key, kind] : kinds) cublasLtMatmulDescDestroy(kind.desc);
     cublasLtDestroy(handle);
   }
 
-  Plan& plan(const Problem& p) {
-    const auto [it, is_new] = plans.try_emplace(p.key());
-    Plan& plan = it->second;
-    if (!is_new) return plan;
-    check(cublasLtMatmulDescCreate(&plan.desc, CUBLAS_COMPUTE_32F, CUDA_R_32F), "cublasLtMatmulDescCreate");
+  // The index that counts tokens is summed over in weight gradients, else the columns of d.
+  static std::int64_t tokens(const Problem& p) { return p.op_b == CUBLAS_OP_T ? p.depth : p.cols; }
+  static Problem with_tokens(Problem p, std::int64_t m) {
+    (p.op_b == CUBLAS_OP_T ? p.depth : p.cols) = m;
+    return p;
+  }
+
+  Kind& kind_of(const Problem& p) {
+    const bool wgrad = p.op_b == CUBLAS_OP_T;
+    const Key key = {p.op_a, p.op_b, p.rows, wgrad ? p.cols : p.depth, p.lda, p.ldb, p.ldd, p.out, p.bias * 4 + p.accumulate * 2 + p.forward};
+    const auto [it, is_new] = kinds.try_emplace(key);
+    Kind& kind = it->second;
+    if (!is_new) return kind;
+    check_blas(cublasLtMatmulDescCreate(&kind.desc, CUBLAS_COMPUTE_32F, CUDA_R_32F), "cublasLtMatmulDescCreate");
     const auto set = [&](cublasLtMatmulDescAttributes_t what, const auto& value) {
-      check(cublasLtMatmulDescSetAttribute(plan.desc, what, &value, sizeof value), "cublasLtMatmulDescSetAttribute");
+      check_blas(cublasLtMatmulDescSetAttribute(kind.desc, what, &value, sizeof value), "cublasLtMatmulDescSetAttribute");
     };
     set(CUBLASLT_MATMUL_DESC_TRANSA, p.op_a);
     set(CUBLASLT_MATMUL_DESC_TRANSB, p.op_b);
     if (p.bias) set(CUBLASLT_MATMUL_DESC_EPILOGUE, CUBLASLT_EPILOGUE_BIAS);
-    const auto layout = [](cublasLtMatrixLayout_t& l, cudaDataType_t type, std::int64_t rows, std::int64_t cols, std::int64_t ld) {
-      check(cublasLtMatrixLayoutCreate(&l, type, static_cast<std::uint64_t>(rows), static_cast<std::uint64_t>(cols), ld), "cublasLtMatrixLayoutCreate");
-    };
-    layout(plan.a, CUDA_R_16BF, p.op_a == CUBLAS_OP_N ? p.rows : p.depth, p.op_a == CUBLAS_OP_N ? p.depth : p.rows, p.lda);
-    layout(plan.b, CUDA_R_16BF, p.op_b == CUBLAS_OP_N ? p.depth : p.cols, p.op_b == CUBLAS_OP_N ? p.cols : p.depth, p.ldb);
-    layout(plan.d, p.out, p.rows, p.cols, p.ldd);
+    return kind;
+  }
+
+  std::vector<cublasLtMatmulHeuristicResult_t> candidates(Kind& kind, const Problem& p, int most) {
+    Layout a(CUDA_R_16BF, p.op_a == CUBLAS_OP_N ? p.rows : p.depth, p.op_a == CUBLAS_OP_N ? p.depth : p.rows, p.lda);
+    Layout b(CUDA_R_16BF, p.op_b == CUBLAS_OP_N ? p.depth : p.cols, p.op_b == CUBLAS_OP_N ? p.cols : p.depth, p.ldb);
+    Layout d(p.out, p.rows, p.cols, p.ldd);
     cublasLtMatmulPreference_t preference = nullptr;
-    check(cublasLtMatmulPreferenceCreate(&preference), "cublasLtMatmulPreferenceCreate");
-    const std::size_t bytes = p.may_split ? kWorkspaceBytes : 0;
+    check_blas(cublasLtMatmulPreferenceCreate(&preference), "cublasLtMatmulPreferenceCreate");
+    const std::size_t bytes = p.forward ? 0 : kWorkspaceBytes;
     cublasLtMatmulPreferenceSetAttribute(preference, CUBLASLT_MATMUL_PREF_MAX_WORKSPACE_BYTES, &bytes, sizeof bytes);
-    if (!p.may_split) {
+    if (p.forward) {
       const std::uint32_t none = CUBLASLT_REDUCTION_SCHEME_NONE;
       cublasLtMatmulPreferenceSetAttribute(preference, CUBLASLT_MATMUL_PREF_REDUCTION_SCHEME_MASK, &none, sizeof none);
     }
-    cublasLtMatmulHeuristicResult_t found{};
+    std::vector<cublasLtMatmulHeuristicResult_t> found(static_cast<std::size_t>(most));
     int count = 0;
-    const cublasStatus_t status = cublasLtMatmulAlgoGetHeuristic(handle, plan.desc, plan.a, plan.b, plan.d, plan.d, preference, 1, &found, &count);
+    const cublasStatus_t status =
+        cublasLtMatmulAlgoGetHeuristic(handle, kind.desc, a.get(), b.get(), d.get(), d.get(), preference, most, found.data(), &count);
     cublasLtMatmulPreferenceDestroy(preference);
     if (status != CUBLAS_STATUS_SUCCESS || count == 0)
       throw DeviceError(message("cuBLASLt has no algorithm for a product of ", p.rows, " x ", p.cols, " x ", p.depth, ": ", cublasLtGetStatusString(status)));
-    plan.algo = found.algo;
-    plan.workspace = found.workspaceSize;
-    return plan;
+    found.resize(static_cast<std::size_t>(count));
+    return found;
+  }
+
+  void matmul(Stream s, Kind& kind, const Problem& p, const cublasLtMatmulHeuristicResult_t& algorithm, const bf16* a, const bf16* b, const void* c,
+              void* d, const bf16* bias) {
+    Layout la(CUDA_R_16BF, p.op_a == CUBLAS_OP_N ? p.rows : p.depth, p.op_a == CUBLAS_OP_N ? p.depth : p.rows, p.lda);
+    Layout lb(CUDA_R_16BF, p.op_b == CUBLAS_OP_N ? p.depth : p.cols, p.op_b == CUBLAS_OP_N ? p.cols : p.depth, p.ldb);
+    Layout ld(p.out, p.rows, p.cols, p.ldd);
+    if (p.bias) check_blas(cublasLtMatmulDescSetAttribute(kind.desc, CUBLASLT_MATMUL_DESC_BIAS_POINTER, &bias, sizeof bias), "bias pointer");
+    const float alpha = 1.f, beta = p.accumulate ? 1.f : 0.f;
+    check_blas(cublasLtMatmul(handle, kind.desc, &alpha, a, la.get(), b, lb.get(), &beta, p.accumulate ? c : d, ld.get(), d, ld.get(), &algorithm.algo,
+                              workspace.data(), algorithm.workspaceSize, s),
+               "cublasLtMatmul");
+  }
+
+  const cublasLtMatmulHeuristicResult_t& algorithm(Stream s, Kind& kind, const Problem& p, const bf16* w, const bf16* bias) {
+    const std::int64_t bucket = bucket_of(tokens(p));
+    if (const auto it = kind.algorithms.find(bucket); it != kind.algorithms.end()) return it->second;
+    // Gradients of an equal plan need equal bits only: the first choice is theirs.
+    if (!p.forward || bucket == kReference) return kind.algorithms.emplace(bucket, candidates(kind, with_tokens(p, bucket), 1)[0]).first->second;
+    const cublasLtMatmulHeuristicResult_t reference = candidates(kind, with_tokens(p, kReference), 1)[0];
+    return kind.algorithms.emplace(bucket, fastest_equal(s, kind, with_tokens(p, bucket), reference, w, bias)).first->second;
+  }
+
+  // The fastest algorithm for this many tokens whose bits are the reference's, on random rows and the weights themselves. Some kernels
+  // that need no workspace still sum in several parts.
+  cublasLtMatmulHeuristicResult_t fastest_equal(Stream s, Kind& kind, const Problem& p, const cublasLtMatmulHeuristicResult_t& reference, const bf16* w,
+                                                const bf16* bias) {
+    const std::int64_t x_elements = p.ldb * p.cols;
+    const std::size_t d_bytes = static_cast<std::size_t>(p.ldd * p.cols) * (p.out == CUDA_R_32F ? 4 : 2);
+    const DeviceMemory x(static_cast<std::size_t>(x_elements) * 2), d((d_bytes + 15) / 16 * 16), c(p.accumulate ? d_bytes : 16), sums(16);
+    fill_random(s, x.as<bf16>(), x_elements, 1, 2, 1.f);
+    if (p.accumulate) fill_bytes(s, c.data(), 0x3c, c.bytes());
+    const auto digest = [&](const cublasLtMatmulHeuristicResult_t& algorithm) {
+      fill_bytes(s, d.data(), 0, d.bytes());
+      fill_bytes(s, sums.data(), 0, 16);
+      matmul(s, kind, p, algorithm, w, x.as<bf16>(), c.data(), d.data(), bias);
+      digest_words(s, d.data(), static_cast<std::int64_t>(d.bytes()), sums.as<std::uint64_t>());
+      std::array<std::uint64_t, 2> out{};
+      copy_to_host(s, out.data(), sums.data(), 16);
+      check(cudaStreamSynchronize(s), "choosing a product's algorithm");
+      return out;
+    };
+    const auto wanted = digest(reference);
+    const auto seconds = [&](const cublasLtMatmulHeuristicResult_t& algorithm) {
+      Event begin, end;
+      double best = 1e9;
+      for (int i = 0; i < 4; ++i) {
+        begin.record(s);
+        for (int j = 0; j < 5; ++j) matmul(s, kind, p, algorithm, w, x.as<bf16>(), c.data(), d.data(), bias);
+        end.record(s);
+        end.synchronize();
+        best = std::min(best, static_cast<double>(end.ms_since(begin)));
+      }
+      return best;
+    };
+    cublasLtMatmulHeuristicResult_t chosen = reference;
+    double best = seconds(reference);
+    for (const cublasLtMatmulHeuristicResult_t& candidate : candidates(kind, p, kCandidates)) {
+      if (digest(candidate) != wanted) continue;
+      const double time = seconds(candidate);
+      if (time < best * 0.98) best = time, chosen = candidate;
+    }
+    return chosen;
   }
 
   void run(Stream s, const Problem& p, const bf16* a, const bf16* b, const void* c, void* d, const bf16* bias) {
-    Plan& plan = this->plan(p);
-    if (p.bias) check(cublasLtMatmulDescSetAttribute(plan.desc, CUBLASLT_MATMUL_DESC_BIAS_POINTER, &bias, sizeof bias), "bias pointer");
-    const float alpha = 1.f, beta = p.accumulate ? 1.f : 0.f;
-    check(cublasLtMatmul(handle, plan.desc, &alpha, a, plan.a, b, plan.b, &beta, p.accumulate ? c : d, plan.d, d, plan.d, &plan.algo, workspace,
-                         plan.workspace, s),
-          "cublasLtMatmul");
+    Kind& kind = kind_of(p);
+    matmul(s, kind, p, algorithm(s, kind, p, a, bias), a, b, c, d, bias);
   }
 };
 
@@ -107,18 +188,18 @@ void Blas::forward(Stream s, Matrix x, Matrix w, std::int64_t m, std::int64_t n,
                    const bf16* bias, const float* c) {
   R1_CHECK(!(bias && out == Out::kF32) && !(c && out == Out::kBf16), "a bias goes to bfloat16 results, a sum to float32 ones");
   if (m == 0) return;
-  impl_->run(s, {CUBLAS_OP_T, CUBLAS_OP_N, n, m, k, w.ld, x.ld, ldy, out == Out::kBf16 ? CUDA_R_16BF : CUDA_R_32F, bias != nullptr, c != nullptr, false},
+  impl_->run(s, {CUBLAS_OP_T, CUBLAS_OP_N, n, m, k, w.ld, x.ld, ldy, out == Out::kBf16 ? CUDA_R_16BF : CUDA_R_32F, bias != nullptr, c != nullptr, true},
              w.data, x.data, c, y, bias);
 }
 
 void Blas::input_gradient(Stream s, Matrix dy, Matrix w, std::int64_t m, std::int64_t n, std::int64_t k, bf16* dx, std::int64_t ld_dx) {
   if (m == 0) return;
-  impl_->run(s, {CUBLAS_OP_N, CUBLAS_OP_N, k, m, n, w.ld, dy.ld, ld_dx, CUDA_R_16BF, false, false, true}, w.data, dy.data, nullptr, dx, nullptr);
+  impl_->run(s, {CUBLAS_OP_N, CUBLAS_OP_N, k, m, n, w.ld, dy.ld, ld_dx, CUDA_R_16BF, false, false, false}, w.data, dy.data, nullptr, dx, nullptr);
 }
 
 void Blas::weight_gradient(Stream s, Matrix dy, Matrix x, std::int64_t m, std::int64_t n, std::int64_t k, float* dw) {
   if (m == 0) return;
-  impl_->run(s, {CUBLAS_OP_N, CUBLAS_OP_T, k, n, m, x.ld, dy.ld, k, CUDA_R_32F, false, true, true}, x.data, dy.data, dw, dw, nullptr);
+  impl_->run(s, {CUBLAS_OP_N, CUBLAS_OP_T, k, n, m, x.ld, dy.ld, k, CUDA_R_32F, false, true, false}, x.data, dy.data, dw, dw, nullptr);
 }
 
 }  // namespace r1::gpu

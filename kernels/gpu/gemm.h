@@ -1,7 +1,7 @@
 // Matrix products on the GPU by cuBLASLt: bfloat16 in, float32 sums. Conventions as in gpu.h.
 //
-// forward() never splits the summed index over blocks of threads (no workspace, no split-K): a row of y then has the same bits for
-// any number of rows (measured: docs/performance.md; kernels/gpu/gemm_test.cpp holds it). The gradients may split.
+// A row of forward()'s y has the same bits for any number of rows: algorithms without split-K, each tried against the one for many
+// rows on the weights at hand before it is used, and among those that agree the fastest. The gradients may split.
 #pragma once
 
 #include <cstdint>
@@ -13,8 +13,7 @@ namespace r1::gpu {
 
 enum class Out : std::uint8_t { kBf16, kF32 };
 
-// Not thread-safe. Plans are made at first use of a shape and kept; making one is not allowed while a graph is captured on another
-// stream in a mode that forbids it.
+// Not thread-safe. The first use of a shape and a size of batch waits for the device and takes memory, so it must not be captured.
 class Blas {
  public:
   Blas();
