@@ -6,6 +6,7 @@
 #include <cstdlib>
 #include <iostream>
 
+#include <cuda_profiler_api.h>
 #include <nlohmann/json.hpp>
 
 #include "bench/model_shapes.h"
@@ -106,6 +107,7 @@ void run(const Case& c) {
   const gpu::DeviceMemory region(info.memory_free - optimizer - reserve);
   GpuStepOptions step_options;
   step_options.max_decode_rows = std::max(64, c.sequences);
+  step_options.exact = std::getenv("R1_BENCH_FAST") == nullptr;
   step_options.graphs = std::getenv("R1_BENCH_EAGER") == nullptr;  // a profiler wants single kernels
   GpuStepDevice device(model, region.data(), region.bytes(), step_options);
   LocalEngineOptions engine_options;
@@ -114,7 +116,7 @@ void run(const Case& c) {
   PipelinedEngine engine(device, nullptr, engine_options);
   nlohmann::ordered_json row = {{"bench", c.what}, {"device", info.name}, {"model", c.model}, {"parameters", m.num_parameters()},
                                 {"sequences", c.sequences}, {"samples_per_prompt", c.samples}, {"prompt_tokens", c.prompt}, {"new_tokens", c.new_tokens},
-                                {"bandwidth_gb_s", bandwidth / 1e9}, {"tflop_s", flops / 1e12}};
+                                {"exact", step_options.exact}, {"bandwidth_gb_s", bandwidth / 1e9}, {"tflop_s", flops / 1e12}};
   const double generated = double(c.sequences) * c.new_tokens;
   const RolloutBenchCase floor_case{c.sequences, c.prompt, c.new_tokens, c.samples};
   const double floor = rollout_floor_seconds(m, 2, floor_case, bandwidth, flops);
@@ -122,6 +124,7 @@ void run(const Case& c) {
     std::vector<double> times;
     for (int r = 0; r <= c.repeats; ++r) {
       auto requests = make_requests(c, m.vocab_size, static_cast<std::uint64_t>(r));
+      if (r == c.repeats) cudaProfilerStart();  // `ncu --profile-from-start off` sees the last run
       const double start = now();
       const auto groups = generate(engine, std::move(requests));
       if (r > 0) times.push_back(now() - start);
@@ -150,6 +153,7 @@ void run(const Case& c) {
     const double t1 = now();
     auto samples = make_samples(made);
     learner.begin_rollout(std::move(samples), static_cast<std::uint64_t>(r));
+    if (r == c.repeats) cudaProfilerStart();
     const double t2 = now();
     const StepReport report = learner.update();
     model.synchronize();

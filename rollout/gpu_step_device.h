@@ -18,6 +18,8 @@ struct GpuStepOptions {
   std::int32_t max_prefill_rows = 8192;  // in one step
   std::int32_t max_logit_rows = 1024;    // held at a time
   bool graphs = true;
+  // Log-probabilities with the bits of the learner's pass. false: steps of few rows use quicker products with other bits.
+  bool exact = true;
 };
 
 class GpuStepDevice : public StepDevice {

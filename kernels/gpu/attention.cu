@@ -11,18 +11,19 @@ constexpr float kLog2E = 1.4426950408889634f;
 
 
 struct DeviceArgs {
-  const bf16* pages;
+  bf16* pages;
   long long page_stride;
   const bf16* q;
   bf16* out;
   float* lse;
   int ld, out_ld, heads, kv_heads;
   float scale;
+  const float *cos, *sin;
 };
 
 DeviceArgs device_args(const AttentionArgs& a) {
   return {a.pages.base, a.pages.page_stride, a.q, a.out, a.lse, static_cast<int>(a.ld), static_cast<int>(a.out_ld),
-          static_cast<int>(a.heads), static_cast<int>(a.pages.kv_heads), a.scale};
+          static_cast<int>(a.heads), static_cast<int>(a.pages.kv_heads), a.scale, a.cos, a.sin};
 }
 
 // ---- decode -----------------------------------------------------------------------------------------------------------
@@ -43,6 +44,45 @@ __device__ __forceinline__ void fetch_block(bf16* stage, const DeviceArgs& a, in
 // Floats of one partial result: m and l of 16 rows, then the accumulators as the threads hold them.
 template <int HD>
 constexpr int kPartialFloats = 32 * (4 + HD / 2);
+
+// The rotation of qk_norm_rope(), to the bit.
+__device__ __forceinline__ void rotate(float& a, float& b, float c, float s) {
+  const float first = __fsub_rn(__fmul_rn(a, c), __fmul_rn(b, s));
+  b = __fadd_rn(__fmul_rn(b, c), __fmul_rn(a, s));
+  a = first;
+}
+
+template <int HD>
+__device__ __forceinline__ void rotate_q(std::uint32_t (&q)[HD / 16][4], const float* cos, const float* sin, int lane) {
+#pragma unroll
+  for (int k = 0; k < HD / 32; ++k)
+#pragma unroll
+    for (int part = 0; part < 4; ++part) {
+      const int column = k * 16 + (part >> 1) * 8 + (lane & 3) * 2;
+      const float2 c = *reinterpret_cast<const float2*>(cos + column), s = *reinterpret_cast<const float2*>(sin + column);
+      float a0 = low(q[k][part]), a1 = high(q[k][part]), b0 = low(q[k + HD / 32][part]), b1 = high(q[k + HD / 32][part]);
+      rotate(a0, b0, c.x, s.x);
+      rotate(a1, b1, c.y, s.y);
+      q[k][part] = pack_bf16(a0, a1);
+      q[k + HD / 32][part] = pack_bf16(b0, b1);
+    }
+}
+
+// The row's own key, rotated, and its value: into the tile in shared memory and into the page. `row`: k and v as the product left them.
+template <int HD>
+__device__ __forceinline__ void put_own_key(bf16* stage, bf16* page, int offset, const bf16* k, const bf16* v, const float* cos, const float* sin, int lane) {
+  for (int i = lane; i < HD / 2; i += 32) {
+    float a = low(k[i]), b = low(k[i + HD / 2]);
+    rotate(a, b, cos[i], sin[i]);
+    const bf16 first = __bfloat16_as_ushort(__float2bfloat16_rn(a)), second = __bfloat16_as_ushort(__float2bfloat16_rn(b));
+    const int at = kv_offset(offset, i, HD), at2 = kv_offset(offset, i + HD / 2, HD);
+    stage[at] = page[at] = first;
+    stage[at2] = page[at2] = second;
+    stage[kTile<HD> + at] = page[kTile<HD> + at] = v[i];
+    stage[kTile<HD> + at2] = page[kTile<HD> + at2] = v[i + HD / 2];
+  }
+  __syncwarp();
+}
 
 // One warp an item: a chunk of a row for one key/value head (and one tile of at most 16 of its query heads).
 template <int HD>
@@ -82,6 +122,10 @@ __global__ void __launch_bounds__(32) decode_kernel(DeviceArgs a, const DecodeIt
     }
     std::uint32_t q[HD / 16][4];
     load_q<HD>(q, q_row, lane);
+    const float *cos = a.cos, *sin = a.sin;
+    if (cos != nullptr) cos += static_cast<long long>(item.position) * (HD / 2), sin += static_cast<long long>(item.position) * (HD / 2);
+    if (cos != nullptr) rotate_q<HD>(q, cos, sin, lane);
+    const bool own_key = a.cos != nullptr && item.chunk == item.chunks - 1;
     SoftmaxState<HD> state;
     state.reset();
     for (int b = 0; b < blocks; ++b) {
@@ -91,8 +135,13 @@ __global__ void __launch_bounds__(32) decode_kernel(DeviceArgs a, const DecodeIt
       copy_commit();
       copy_wait<kStages - 1>();
       __syncwarp();
-      const bf16* stage = stages + (b % kStages) * 2 * kTile<HD>;
+      bf16* stage = stages + (b % kStages) * 2 * kTile<HD>;
       const int limit = keys - b * 64;
+      if (own_key && b == blocks - 1) {
+        const bf16* k = a.q + static_cast<long long>(item.row) * a.ld + (a.heads + kv_head) * HD;
+        bf16* page = a.pages + pages[b] * a.page_stride + static_cast<long long>(kv_head) * 2 * kTile<HD>;
+        put_own_key<HD>(stage, page, item.position & 63, k, k + a.kv_heads * HD, cos, sin, lane);
+      }
       state.block(q, stage, stage + kTile<HD>, {limit, limit}, sl2, lane);
       __syncwarp();
     }

@@ -22,6 +22,10 @@ struct AttentionArgs {
   bf16* out = nullptr;           // [rows][out_ld]
   std::int64_t out_ld = 0;
   float* lse = nullptr;          // [rows][heads] nats of the scaled scores, or null
+  // Decoding alone: with cos, sin [positions][head_dim / 2], the kernel rotates q as qk_norm_rope() does (no norm), and rotates
+  // and stores the row's own key, with its value, from q [rows][ld] behind the heads: then neither qk_norm_rope() nor
+  // write_kv() runs before it. q itself is left as it was.
+  const float *cos = nullptr, *sin = nullptr;
 };
 
 // Decoding: one row a sequence. An item is one chunk of one row; the items of a row have consecutive slots.

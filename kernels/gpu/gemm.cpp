@@ -125,9 +125,9 @@ struct Blas::Impl {
   }
 
   const cublasLtMatmulHeuristicResult_t& algorithm(Stream s, Kind& kind, const Problem& p, const bf16* w, const bf16* bias) {
-    const std::int64_t bucket = bucket_of(tokens(p));
+    // Gradients of an equal plan need equal bits only: cuBLAS's first choice for the very size (its workspace depends on it).
+    const std::int64_t bucket = p.forward ? bucket_of(tokens(p)) : tokens(p);
     if (const auto it = kind.algorithms.find(bucket); it != kind.algorithms.end()) return it->second;
-    // Gradients of an equal plan need equal bits only: the first choice is theirs.
     if (!p.forward || bucket == kReference) return kind.algorithms.emplace(bucket, candidates(kind, with_tokens(p, bucket), 1)[0]).first->second;
     const cublasLtMatmulHeuristicResult_t reference = candidates(kind, with_tokens(p, kReference), 1)[0];
     return kind.algorithms.emplace(bucket, fastest_equal(s, kind, with_tokens(p, bucket), reference, w, bias)).first->second;

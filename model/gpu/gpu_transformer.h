@@ -9,6 +9,7 @@
 #include "kernels/gpu/attention.h"
 #include "kernels/gpu/device.h"
 #include "kernels/gpu/gemm.h"
+#include "kernels/gpu/skinny.h"
 #include "model/gpu/gpu_weights.h"
 #include "model/model_config.h"
 
@@ -74,12 +75,20 @@ class GpuTransformer {
 
   // h_in -> b.qkv (rotated). Attention comes between: b.attn from b.qkv. Then b.attn, h_in -> h_mid -> h_out, which may all be the
   // same rows. float32 [n][d].
+  // positions null: q and k are left as the product made them, for an attention that rotates them itself (no qk_norm).
   void before_attention(std::int64_t l, std::int64_t n, const float* h_in, const std::int32_t* positions, const GpuLayerBuffers& b);
   void after_attention(std::int64_t l, std::int64_t n, const float* h_in, float* h_mid, float* h_out, const GpuLayerBuffers& b);
   // logits [n][ld_v] of rows of x [n][d], normed.
   void logits(const gpu::bf16* x, std::int64_t n, float* out);
 
+  // The same for at most gpu::kSkinnyRows rows, in place on h, quicker and with other bits: for decoding outside exact mode.
+  bool fast_supports(std::int64_t n) const;
+  void fast_before_attention(std::int64_t l, std::int64_t n, const float* h, const std::int32_t* positions, const GpuLayerBuffers& b);
+  void fast_after_attention(std::int64_t l, std::int64_t n, float* h, const GpuLayerBuffers& b);
+  void fast_logits(const float* h, std::int64_t n, gpu::bf16* x, float* out);
+
  private:
+  void skinny(gpu::SkinnyArgs args);
   ModelConfig config_;
   GpuShape shape_;
   gpu::OwnedStream stream_;
@@ -90,6 +99,7 @@ class GpuTransformer {
   const gpu::bf16 *embed_, *final_norm_, *head_;
   std::int64_t at_embed_, at_final_norm_, at_head_;
   gpu::DeviceMemory rope_cos_, rope_sin_;
+  gpu::DeviceMemory skinny_partials_, skinny_counters_;  // made at first use
   std::vector<float> inv_freq_;
   std::int64_t rope_positions_ = 0;
 };

@@ -1,0 +1,189 @@
+#include "kernels/gpu/skinny.h"
+
+#include <algorithm>
+
+#include "kernels/gpu/attention_tile.cuh"
+#include "kernels/gpu/common.cuh"
+
+namespace r1::gpu {
+namespace {
+
+constexpr int kThreads = 256, kWarps = 8;
+constexpr int kMaxSplits = 32;
+
+struct DeviceArgs {
+  const bf16* x;
+  const float* h;
+  const bf16* norm;
+  const bf16* w;
+  const bf16* bias;
+  void* y;
+  float* partials;
+  std::int32_t* counters;
+  int m, n, k, ldy, splits;
+  float eps;
+  SkinnyOut out;
+};
+
+// NT tiles of 8 rows of x, RG groups of 16 weight rows. Warp (group, slice): the slices share the summed index.
+template <int NT, int RG>
+__global__ void __launch_bounds__(kThreads) skinny_kernel(DeviceArgs a) {
+  extern __shared__ __align__(128) unsigned char shared[];
+  constexpr int kTokens = NT * 8, kSlices = kWarps / RG, kRows = RG * 16;
+  const int thread = static_cast<int>(threadIdx.x), lane = thread & 31, warp = thread >> 5;
+  const int group = warp % RG, slice = warp / RG, g = lane >> 2, t = lane & 3;
+  const int steps = a.k / 32, first = static_cast<int>(blockIdx.y) * steps / a.splits, last = (static_cast<int>(blockIdx.y) + 1) * steps / a.splits;
+  const int ld = (last - first) * 32 + 8;  // padded: eight rows' pieces lie in different banks
+
+  // Weight rows of this lane: g and g + 8 of the group; with swiglu the upper eight are of `up`.
+  const bool paired = a.out == SkinnyOut::kSwiglu;
+  const int block_row = static_cast<int>(blockIdx.x) * kRows + group * 16;
+  const long long row0 = paired ? block_row / 2 + g : block_row + g, row1 = paired ? a.n / 2 + block_row / 2 + g : block_row + g + 8;
+  const bool valid = block_row < a.n;
+  const bf16* w0 = a.w + row0 * a.k + t * 8;
+  const bf16* w1 = a.w + row1 * a.k + t * 8;
+
+  bf16* const x = reinterpret_cast<bf16*>(shared);
+  if (a.x != nullptr) {
+    const int pieces = (last - first) * 4;
+    for (int i = thread; i < kTokens * pieces; i += kThreads) {
+      const int token = i / pieces, piece = i % pieces;
+      uint4 v = make_uint4(0, 0, 0, 0);
+      if (token < a.m) v = *reinterpret_cast<const uint4*>(a.x + static_cast<long long>(token) * a.k + first * 32 + piece * 8);
+      *reinterpret_cast<uint4*>(x + token * ld + piece * 8) = v;
+    }
+  } else {
+    // A warp a row: its norm over all of it, its part of this block into shared memory.
+    for (int token = warp; token < kTokens; token += kWarps) {
+      float inverse = 0.f;
+      const float* h = a.h + static_cast<long long>(token) * a.k;
+      if (token < a.m) {
+        float sum = 0.f;
+        for (int i = lane * 4; i < a.k; i += 128) {
+          const float4 v = *reinterpret_cast<const float4*>(h + i);
+          sum = fmaf(v.x, v.x, fmaf(v.y, v.y, fmaf(v.z, v.z, fmaf(v.w, v.w, sum))));
+        }
+        inverse = rsqrtf(lane_sum<32>(sum) / static_cast<float>(a.k) + a.eps);
+      }
+      for (int i = first * 32 + lane * 4; i < last * 32; i += 128) {
+        float4 v = make_float4(0.f, 0.f, 0.f, 0.f);
+        if (token < a.m) {
+          v = *reinterpret_cast<const float4*>(h + i);
+          const float4 w = load4(a.norm + i);
+          v = make_float4(rounded(v.x * inverse) * w.x, rounded(v.y * inverse) * w.y, rounded(v.z * inverse) * w.z, rounded(v.w * inverse) * w.w);
+        }
+        store4(x + token * ld + i - first * 32, v);
+      }
+    }
+  }
+  __syncthreads();
+
+  float acc[NT][4];
+#pragma unroll
+  for (int n = 0; n < NT; ++n) acc[n][0] = acc[n][1] = acc[n][2] = acc[n][3] = 0.f;
+  if (valid) {
+#pragma unroll 4
+    for (int step = first + slice; step < last; step += kSlices) {
+      const uint4 wa = __ldcs(reinterpret_cast<const uint4*>(w0 + step * 32)), wb = __ldcs(reinterpret_cast<const uint4*>(w1 + step * 32));
+      const std::uint32_t low_a[4] = {wa.x, wb.x, wa.y, wb.y}, high_a[4] = {wa.z, wb.z, wa.w, wb.w};
+#pragma unroll
+      for (int n = 0; n < NT; ++n) {
+        const uint4 v = *reinterpret_cast<const uint4*>(x + (n * 8 + g) * ld + (step - first) * 32 + t * 8);
+        mma(acc[n], low_a, v.x, v.y);
+        mma(acc[n], high_a, v.z, v.w);
+      }
+    }
+  }
+  __syncthreads();
+
+  // Sum of the slices, in order; [kRows][kTokens] floats a slice.
+  float* const sums = reinterpret_cast<float*>(shared);
+#pragma unroll
+  for (int n = 0; n < NT; ++n)
+#pragma unroll
+    for (int e = 0; e < 4; ++e)
+      sums[(slice * kRows + group * 16 + g + (e >> 1) * 8) * kTokens + n * 8 + t * 2 + (e & 1)] = acc[n][e];
+  __syncthreads();
+  for (int i = thread; i < kRows * kTokens; i += kThreads) {
+    float total = sums[i];
+#pragma unroll
+    for (int s = 1; s < kSlices; ++s) total += sums[s * kRows * kTokens + i];
+    sums[i] = total;
+    if (a.splits > 1) __stcg(a.partials + (static_cast<long long>(blockIdx.y) * gridDim.x + blockIdx.x) * kRows * kTokens + i, total);
+  }
+  if (a.splits > 1) {
+    __shared__ int before;
+    __threadfence();
+    __syncthreads();
+    if (thread == 0) before = atomicAdd(a.counters + blockIdx.x, 1);
+    __syncthreads();
+    if (before != a.splits - 1) return;
+    __threadfence();
+    for (int i = thread; i < kRows * kTokens; i += kThreads) {
+      float total = 0.f;
+      for (int s = 0; s < a.splits; ++s) total += __ldcg(a.partials + (static_cast<long long>(s) * gridDim.x + blockIdx.x) * kRows * kTokens + i);
+      sums[i] = total;
+    }
+    if (thread == 0) a.counters[blockIdx.x] = 0;
+  }
+  __syncthreads();
+
+  if (paired) {
+    for (int i = thread; i < kRows / 2 * kTokens; i += kThreads) {
+      const int token = i / (kRows / 2), r = i % (kRows / 2), in_group = r % 8 + r / 8 * 16;
+      const int column = static_cast<int>(blockIdx.x) * kRows / 2 + r;
+      if (token >= a.m || column >= a.n / 2) continue;
+      const float gate = rounded(sums[in_group * kTokens + token]), up = rounded(sums[(in_group + 8) * kTokens + token]);
+      static_cast<bf16*>(a.y)[static_cast<long long>(token) * a.ldy + column] = __bfloat16_as_ushort(__float2bfloat16_rn(gate * sigmoid(gate) * up));
+    }
+    return;
+  }
+  for (int i = thread; i < kRows * kTokens; i += kThreads) {
+    const int token = i / kRows, r = i % kRows, column = static_cast<int>(blockIdx.x) * kRows + r;
+    if (token >= a.m || column >= a.n) continue;
+    const float v = sums[r * kTokens + token];
+    const long long at = static_cast<long long>(token) * a.ldy + column;
+    if (a.out == SkinnyOut::kBias)
+      static_cast<bf16*>(a.y)[at] = __bfloat16_as_ushort(__float2bfloat16_rn(a.bias == nullptr ? v : v + low(a.bias[column])));
+    else if (a.out == SkinnyOut::kAdd) static_cast<float*>(a.y)[at] += v;
+    else static_cast<float*>(a.y)[at] = v;
+  }
+}
+
+template <int NT, int RG>
+void launch(Stream s, DeviceArgs a) {
+  constexpr int kRows = RG * 16, kTokens = NT * 8, kSlices = kWarps / RG;
+  const int blocks = (a.n + kRows - 1) / kRows, steps = a.k / 32;
+  // Enough blocks for the device, each warp with at least two steps, and x's part small enough for two blocks a multiprocessor.
+  int splits = std::max(1, (264 + blocks - 1) / blocks);
+  while (kTokens * (steps / splits * 32 + 40) * 2 > 100 * 1024) ++splits;
+  splits = std::min({splits, kMaxSplits, std::max(1, steps / (2 * kSlices))});
+  while (kTokens * ((steps / splits + 1) * 32 + 8) * 2 > 200 * 1024) ++splits;
+  a.splits = splits;
+  const int x_bytes = kTokens * ((steps + splits - 1) / splits * 32 + 8) * 2, sum_bytes = kSlices * kRows * kTokens * 4;
+  const int bytes = std::max(x_bytes, sum_bytes);
+  static const cudaError_t once = cudaFuncSetAttribute(skinny_kernel<NT, RG>, cudaFuncAttributeMaxDynamicSharedMemorySize, 220 * 1024);
+  (void)once;
+  skinny_kernel<NT, RG><<<dim3(static_cast<unsigned>(blocks), static_cast<unsigned>(splits)), kThreads, bytes, s>>>(a);
+}
+
+}  // namespace
+
+bool skinny_supports(i64 n, i64 k) { return n % 16 == 0 && k % 32 == 0 && n / 16 * 16 * k < (i64{1} << 40); }
+std::size_t skinny_partial_bytes(i64 max_n) { return static_cast<std::size_t>(kMaxSplits * (max_n + 64) * kSkinnyRows) * sizeof(float); }
+std::size_t skinny_counter_bytes(i64 max_n) { return static_cast<std::size_t>(max_n / 16 + 1) * sizeof(std::int32_t); }
+
+void skinny_product(Stream s, const SkinnyArgs& p, float* partials, std::int32_t* counters) {
+  if (p.m == 0) return;
+  R1_CHECK(p.m <= kSkinnyRows && skinny_supports(p.n, p.k), "a product of ", p.m, " x ", p.n, " x ", p.k);
+  R1_CHECK(p.x != nullptr || p.m <= kSkinnyNormRows, "the norm of ", p.m, " rows inside a product");
+  const DeviceArgs a{p.x, p.h, p.norm, p.w, p.bias, p.y, partials, counters, static_cast<int>(p.m), static_cast<int>(p.n), static_cast<int>(p.k),
+                     static_cast<int>(p.ldy), 1, p.eps, p.out};
+  if (p.m <= 8) launch<1, 1>(s, a);
+  else if (p.m <= 16) launch<2, 1>(s, a);
+  else if (p.m <= 32) launch<4, 4>(s, a);
+  else launch<8, 4>(s, a);
+  check_launch("skinny_product");
+}
+
+}  // namespace r1::gpu
