@@ -99,8 +99,9 @@ void scale_rows(Stream s, const bf16* x, const float* c, std::int64_t n, std::in
 void scale_rows(Stream s, float* x, const float* c, std::int64_t n, std::int64_t d);
 
 // ---- distribution over the vocabulary ---------------------------------------------------------------------------------
-// logits [n][ld] float32; the first v entries take part. One block of threads a row; a row's segments, lanes and merges are
-// the same in all three calls, so that sampler and learner give the same bits.
+// logits [n][ld] float32, ld a multiple of 4; the first v entries take part. One block of threads a row; a row's segments, lanes and
+// merges are the same in all three calls and for every n, so that sampler and learner give the same bits. Arguments out of range
+// throw.
 struct LogprobArgs {
   const float* logits = nullptr;
   std::int64_t ld = 0, v = 0;
@@ -110,7 +111,7 @@ struct LogprobArgs {
 void logprob_rows(Stream s, const LogprobArgs& args, const std::int32_t* targets, std::int64_t n, float* logprobs,
                   float* entropies, float* lse);
 // d[i][j] = (c1 (1[j = target] - p_j) - c2 p_j (ln p_j + H)) / temperature as bf16, 0 for v <= j < ld_d. c1, c2 [n]; c1 null = 1,
-// c2 null = 0. lse, entropies: as logprob_rows() gave them.
+// c2 null = 0. lse, entropies (needed with c2 only): as logprob_rows() gave them. The temperature is above 0, ld_d a multiple of 8.
 void logprob_rows_backward(Stream s, const LogprobArgs& args, const std::int32_t* targets, std::int64_t n, const float* lse,
                            const float* entropies, const float* c1, const float* c2, bf16* d, std::int64_t ld_d);
 
