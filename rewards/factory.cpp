@@ -10,6 +10,7 @@
 #include "rewards/countdown.h"
 #include "rewards/exact_match.h"
 #include "rewards/format.h"
+#include "rewards/judge/judge.h"
 #include "rewards/language/language_reward.h"
 #include "rewards/length.h"
 #include "rewards/math/math_reward.h"
@@ -41,6 +42,8 @@ constexpr auto kKinds = std::to_array<RewardKind>({
      [](ConfigReader& o, const RewardContext& c) { return make_length_reward(o, c.max_new_tokens); }},
     {"repetition", "minus the share of repeated n-grams", plain<make_repetition_reward>},
     {"tag_count", "a quarter for each think and answer tag in its place", plain<make_tag_count_reward>},
+    {"judge", "a language model's verdict of the answer, the format, or by a rubric",
+     [](ConfigReader& o, const RewardContext& c) { return make_llm_judge(o, c.chat_client); }},
     {"language", "share of the target language's words in the chain of thought", plain<make_language_reward>},
 });
 
@@ -50,9 +53,11 @@ std::span<const RewardKind> reward_kinds() { return kKinds; }
 
 std::unique_ptr<RewardFunction> make_reward(const std::string& name, ConfigReader& options,
                                             const RewardContext& context) {
+  if (const auto linked = context.linked.find(name); linked != context.linked.end()) return linked->second(options);
   const auto kind = std::find_if(kKinds.begin(), kKinds.end(), [&](const RewardKind& k) { return k.name == name; });
   if (kind == kKinds.end()) {
     std::vector<std::string> names;
+    for (const auto& [own, maker] : context.linked) names.push_back(own);
     for (const RewardKind& k : kKinds) names.emplace_back(k.name);
     const std::string near = nearest_name(name, names);
     options.fail("name",
@@ -83,15 +88,17 @@ Rubric make_rubric(std::vector<ConfigReader> entries, const RewardContext& conte
   bool paid = false;
   for (ConfigReader& o : entries) {
     Rubric::Entry entry;
+    const bool url = o.has("name") && o.get<std::string>("name", "").starts_with("grpc://");
     for (const char* key : {"python", "command", "plugin", "grpc"}) {
-      if (!o.has(key)) continue;
+      const bool named = url && key == std::string_view("grpc");
+      if (!o.has(key) && !named) continue;
       const auto maker = context.external.find(key);
-      if (maker == context.external.end()) o.fail(key, message("this program has no ", key, " rewards built in"));
-      if (entry.reward) o.fail(key, "an entry names one reward only");
+      if (maker == context.external.end()) o.fail(named ? "name" : key, message("this program has no ", key, " rewards built in"));
+      if (entry.reward || (url && !named) || (named && o.has(key))) o.fail(key, "an entry names one reward only");
       entry.reward = maker->second(o);
     }
-    if (entry.reward) o.reject("name", "use `as: NAME` to label a reward that is not built in");
-    else entry.reward = make_reward(o.require<std::string>("name"), o, context);
+    if (entry.reward && !url) o.reject("name", "use `as: NAME` to label a reward that is not built in");
+    if (!entry.reward) entry.reward = make_reward(o.require<std::string>("name"), o, context);
     entry.label = o.get<std::string>("as", std::string(entry.reward->name()));
     entry.weight = o.get_in<float>("weight", 1.f, -1e6f, 1e6f);
     entry.verdict = o.get<bool>("verdict", false);

@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "core/config.h"
+#include "rewards/judge/chat.h"
 #include "rewards/reward.h"
 #include "rewards/rubric.h"
 
@@ -22,6 +23,10 @@ struct RewardContext {
   // Rewards that are no part of this library, by the key that names them in a recipe entry: `python: file.py:f`,
   // `command: ./score`, `plugin: lib.so:name`, `grpc: host:port/name`. The maker reads that key and its own options.
   std::map<std::string, std::function<std::unique_ptr<RewardFunction>(ConfigReader&)>> external;
+  // Rewards of a program that links this library, by the `name:` that a recipe gives them; they come before ours.
+  std::map<std::string, std::function<std::unique_ptr<RewardFunction>(ConfigReader&)>> linked;
+  // Makes the model behind `judge` from that reward's options; empty = this program has none.
+  std::function<ChatClient(ConfigReader&)> chat_client;
 };
 
 using RewardMaker = std::unique_ptr<RewardFunction> (*)(ConfigReader& options, const RewardContext& context);
@@ -46,8 +51,8 @@ std::unique_ptr<RewardFunction> make_reward(const std::string& name, const std::
 // (its options).
 std::unique_ptr<RewardFunction> make_judge(ConfigReader& options, const RewardContext& context);
 
-// The entries of `rewards:`. Besides a reward's own options each entry has: name (or python, command, plugin, grpc), as
-// (label), weight (1), verdict (false), tasks (all). Throws ConfigError; also if no weight differs from 0.
+// The entries of `rewards:`. Besides a reward's own options each entry has: name (or python, command, plugin, grpc; the
+// name grpc://host:port/name is a grpc entry), as (label), weight (1), verdict (false), tasks (all). Throws ConfigError; also if no weight differs from 0.
 Rubric make_rubric(std::vector<ConfigReader> entries, const RewardContext& context = {});
 
 }  // namespace r1

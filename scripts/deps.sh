@@ -14,7 +14,8 @@ fi
 
 packages=(build-essential cmake ninja-build ccache mold git ca-certificates unzip python3 python3-venv
   libflint-arb-dev libyaml-cpp-dev nlohmann-json3-dev libre2-dev doctest-dev libcli11-dev libpcre2-dev libicu-dev libflint-dev libseccomp-dev
-  zlib1g-dev libzstd-dev libxxhash-dev libcld2-dev)
+  zlib1g-dev libzstd-dev libxxhash-dev libcld2-dev
+  libgrpc++-dev libprotobuf-dev protobuf-compiler-grpc libcpp-httplib-dev libssl-dev)
 
 if [ "${1:-}" != --no-apt ]; then
   command -v dpkg-query > /dev/null || die "this is no Debian or Ubuntu; install the equivalents of: ${packages[*]}, then run scripts/deps.sh --no-apt"

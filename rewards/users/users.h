@@ -23,7 +23,12 @@ std::unique_ptr<RewardFunction> make_command_reward(ConfigReader& options);
 // commands. Throws ConfigError with the traceback if it cannot be loaded.
 std::unique_ptr<RewardFunction> make_python_reward(ConfigReader& options);
 
-// Adds the ways above to what a recipe may name.
+// `plugin: libmine.so:name`: a C++ class in a shared library (rewards/plugin.h). Keys beside it: arguments ({}), on_error.
+// No deadline: code in our own process cannot be stopped. Throws ConfigError if the library cannot be loaded, was built
+// for another version, lacks the name, or refuses its arguments.
+std::unique_ptr<RewardFunction> make_plugin_reward(ConfigReader& options);
+
+// Adds the ways above to what a recipe may name. gRPC is proto/grpc_reward.h.
 void add_user_rewards(RewardContext& context);
 
 }  // namespace r1
