@@ -21,18 +21,10 @@ struct Args {
   bool json = false;
 };
 
-Config rewards_config(const Args& a, const RewardContext& context) {
-  if (!a.recipe.empty()) return Config::load(a.recipe, {});
-  std::string yaml = "rewards:\n";
-  for (const std::string& text : a.rewards.empty() ? std::vector<std::string>{"math"} : a.rewards)
-    yaml += "  - " + reward_entry_yaml(text, context) + "\n";
-  return Config::parse(yaml, "--rewards");
-}
-
 Rubric make_score_rubric(Args& a) {
   if (!a.recipe.empty() && !a.rewards.empty()) throw ConfigError("--recipe names the rewards already; leave --rewards out");
   RewardContext context = reward_context();
-  const Config config = rewards_config(a, context);
+  const Config config = rewards_config(a.recipe, a.rewards, context);
   ConfigReader root(config);
   if (a.max_new_tokens == 0) a.max_new_tokens = root.section("rollout").get<int>("max_new_tokens", 0);  // a recipe's
   context.max_new_tokens = a.max_new_tokens;
@@ -44,8 +36,9 @@ Rubric make_score_rubric(Args& a) {
   if (a.score.tokenizer) return rubric;
   for (std::size_t i = 0; i < entries.size(); ++i) {
     const std::string_view name = rubric.entries()[i].reward->name();
-    const bool length = name == "length" && entries[i].get<std::string>("unit", "tokens") == "tokens";
-    if (length || name == "overlong" || name == "soft_overlong" || name == "cosine")
+    const std::string unit = name == "length" || name == "repetition_penalty" ? "tokens" : "";
+    const bool tokens = (!unit.empty() || name == "repetition") && entries[i].get<std::string>("unit", unit) == "tokens";
+    if (tokens || name == "overlong" || name.starts_with("soft_overlong") || name == "cosine")
       throw ConfigError(message("reward ", name, " counts tokens; give --tokenizer DIR of the model that wrote the completions"));
   }
   return rubric;

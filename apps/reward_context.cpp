@@ -1,21 +1,71 @@
 #include "apps/reward_context.h"
 
+#include "core/error.h"
 #include "core/json_text.h"
+#include "proto/grpc_reward.h"
+#include "proto/http_chat.h"
+#include "apps/runtime.h"
+#include "recipes/engine_chat.h"
+#include "rollout/local_engine.h"
 #include "rewards/users/users.h"
 
 namespace r1 {
+namespace {
+
+// A judge in this process: `model` is a directory or file, beside it timeout and the engine's memory.
+ChatClient make_local_chat(ConfigReader& o) {
+  const auto name = o.require<std::string>("model");
+  const auto timeout = o.get_in<double>("timeout", 600, 0.001, 86'400);
+  LocalEngineOptions options;
+  options.max_rows = o.get_in<int>("max_rows", 16, 1, 4096);
+  options.kv_cache_bytes = static_cast<std::int64_t>(o.get_in<double>("kv_cache_gb", 1, 0.01, 1e5) * (1 << 30));
+  struct Parts {
+    Runtime run;
+    ChatTemplate chat;
+    LocalEngine engine;
+  };
+  try {
+    Runtime run = open_model(name, DType::kBF16, o.get_in<int>("threads", 0, 0, 4096));
+    if (run.tokenizer->chat_template().empty()) throw ConfigError(message(name, " has no chat template; a judge is asked in messages"));
+    ChatTemplate chat(run.tokenizer->chat_template());
+    Transformer& model = *run.model;
+    const auto tokenizer = run.tokenizer;
+    auto parts = std::shared_ptr<Parts>(new Parts{std::move(run), std::move(chat), LocalEngine(model, tokenizer, options)});
+    const auto render = [parts](const std::vector<Message>& messages) {
+      Prompt p;
+      p.text = parts->chat.render(messages, template_options(*parts->run.tokenizer));
+      p.tokens = parts->run.tokenizer->encode(p.text);
+      return p;
+    };
+    return make_engine_chat(std::shared_ptr<RolloutEngine>(parts, &parts->engine), render, message("local ", parts->run.path.string()), timeout);
+  } catch (const ConfigError& e) {
+    o.fail("model", e.what());
+  }
+}
+
+}  // namespace
 
 RewardContext reward_context() {
   RewardContext context;
   add_user_rewards(context);
+  add_grpc_rewards(context);
+  context.chat_client = [](ConfigReader& options) { return options.has("url") ? make_http_chat(options) : make_local_chat(options); };
   return context;
+}
+
+Config rewards_config(const std::string& recipe, const std::vector<std::string>& rewards, const RewardContext& context) {
+  if (!recipe.empty()) return Config::load(recipe, {});
+  std::string yaml = "rewards:\n";
+  for (const std::string& text : rewards.empty() ? std::vector<std::string>{"math"} : rewards)
+    yaml += "  - " + reward_entry_yaml(text, context) + "\n";
+  return Config::parse(yaml, "--rewards");
 }
 
 std::string reward_entry_yaml(const std::string& text, const RewardContext& context) {
   const std::size_t colon = text.find(':');
   const std::string key = text.substr(0, colon);
   if (colon != std::string::npos && context.external.contains(key)) return "{" + key + ": " + json_quote(text.substr(colon + 1)) + "}";
-  return "{name: " + text + "}";
+  return "{name: " + json_quote(text) + "}";
 }
 
 }  // namespace r1

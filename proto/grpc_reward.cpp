@@ -84,9 +84,7 @@ class GrpcReward final : public RewardFunction {
   }
 
   void score(const SampleGroup& group, std::span<RewardResult> out) const override {
-    score_batch(options_.on_error, name(), out, [&] {
-      return with_context(options_.what(), [&] { return ask(group); });
-    });
+    score_batch(options_.on_error, name(), out, [&] { return ask(group); });
   }
 
  private:
@@ -96,7 +94,7 @@ class GrpcReward final : public RewardFunction {
     request.set_reward(options_.target.reward);
     to_wire(group, request);
     if (const std::size_t bytes = request.ByteSizeLong(); bytes > static_cast<std::size_t>(options_.max_message_bytes))
-      throw Error(message("the group's ", group.completions.size(), " completions make a message of ", bytes, " bytes; the limit is ",
+      throw Error(message(options_.what(), ": the group's ", group.completions.size(), " completions make a message of ", bytes, " bytes; the limit is ",
                           options_.max_message_bytes >> 20, " MiB, raise max_message_mb here and at the server"));
     wire::ScoreReply reply;
     {
@@ -107,7 +105,7 @@ class GrpcReward final : public RewardFunction {
       } release{free_calls_};
       call("Score", options_.timeout_s, [&](grpc::ClientContext& context) { return stub_->Score(&context, request, &reply); });
     }
-    return from_wire(reply, request.request_id());
+    return with_context(options_.what(), [&] { return from_wire(reply, request.request_id()); });
   }
 
   void describe() {
@@ -139,11 +137,11 @@ class GrpcReward final : public RewardFunction {
       const grpc::Status status = once(context);
       if (status.ok()) return;
       if (status.error_code() == grpc::StatusCode::DEADLINE_EXCEEDED)
-        throw WorkerTimeout(message(method, ": no answer within ", seconds, " s"));
+        throw WorkerTimeout(message(options_.what(), " ", method, ": no answer within ", seconds, " s"));
       if (status.error_code() != grpc::StatusCode::UNAVAILABLE || attempt >= options_.retries)
-        throw Error(message(method, ": ", explain(status, options_), attempt > 0 ? message(" (after ", attempt, " retries)") : ""));
+        throw Error(message(options_.what(), " ", method, ": ", explain(status, options_), attempt > 0 ? message(" (after ", attempt, " retries)") : ""));
       const Clock::time_point until = deadline_in(wait);
-      if (until >= deadline) throw WorkerTimeout(message(method, ": no answer within ", seconds, " s; last ", explain(status, options_)));
+      if (until >= deadline) throw WorkerTimeout(message(options_.what(), " ", method, ": no answer within ", seconds, " s; last ", explain(status, options_)));
       log_debug("reward.retry", {{"text", message(options_.what(), " ", method, ": ", explain(status, options_))}, {"attempt", attempt + 1}});
       while (Clock::now() < until) {
         throw_if_stopped();
@@ -213,7 +211,7 @@ std::unique_ptr<RewardFunction> make_grpc_reward(ConfigReader& options) {
     return std::make_unique<GrpcReward>(std::move(o));
   } catch (const Interrupted&) { throw;
   } catch (const Error& e) {
-    options.fail(key, message(what, ": ", e.what()));
+    options.fail(key, std::string(e.what()).starts_with(what) ? e.what() : message(what, ": ", e.what()));
   }
 }
 

@@ -103,5 +103,33 @@ TEST_CASE("soft_overlong: TRL's names for DAPO's punishment") {
   CHECK(error_of("soft_overlong", "{max_completion_len: 9, max_tokens: 9}").find("max_tokens") != std::string::npos);
 }
 
+TEST_CASE("soft_punish_cache: 0 is a step, and open-r1's name means the same") {
+  for (const char* name : {"soft_overlong", "soft_overlong_punishment"}) {
+    const std::string o = "{max_completion_len: 100, soft_punish_cache: 0}";
+    CHECK(make_reward(name, o)->name() == name);
+    CHECK(*score(name, o, "", 100).value == 0.f);
+    CHECK(*score(name, o, "", 101).value == -1.f);
+  }
+}
+
+TEST_CASE("repetition_penalty: TRL's names, sign and unit") {
+  // TRL's own example: bigrams of 5 5 5 5 5 and of 1 2 3 4.
+  SampleGroup g;
+  g.completions.resize(2);
+  g.completions[0].tokens = {1, 2, 3, 4};
+  g.completions[1].tokens = {5, 5, 5, 5, 5};
+  const auto of = [&](const std::string& options) {
+    std::vector<RewardResult> out(2);
+    make_reward("repetition_penalty", options)->score(g, out);
+    return std::pair(*out[0].value, *out[1].value);
+  };
+  CHECK(of("{ngram_size: 2, max_penalty: -1.0}") == std::pair(0.f, -0.75f));
+  CHECK(of("{ngram_size: 2, max_penalty: -2.0}") == std::pair(0.f, -1.5f));
+  CHECK(of("{}").second == doctest::Approx(-2.0 / 3));
+  CHECK(*score("repetition_penalty", "{unit: words}", "a b c a b c a b c", 9).value == doctest::Approx(-4.0 / 7));
+  CHECK(error_of("repetition_penalty", "{max_penalty: 1}").find("max_penalty") != std::string::npos);
+  CHECK(error_of("repetition_penalty", "{ngram: 2}").find("ngram_size") != std::string::npos);
+}
+
 }  // namespace
 }  // namespace r1

@@ -17,7 +17,9 @@ std::int64_t count_characters(std::string_view text) {
 
 // What a recipe calls the reward and its options.
 struct OverlongNames {
-  const char *reward, *max, *cache;
+  std::string_view reward;
+  const char *max, *cache;
+  std::int64_t least_cache;
 };
 
 class Overlong : public RewardFunction {
@@ -25,7 +27,7 @@ class Overlong : public RewardFunction {
   Overlong(const OverlongNames& names, ConfigReader& o, std::int64_t max_new_tokens) : name_(names.reward) {
     if (max_new_tokens > 0) max_ = o.get_in<std::int64_t>(names.max, max_new_tokens, 2, kMaxTokens);
     else max_ = o.require_in<std::int64_t>(names.max, 2, kMaxTokens);
-    cache_ = o.get_in<std::int64_t>(names.cache, std::max<std::int64_t>(1, max_ / 5), 1, kMaxTokens);
+    cache_ = o.get_in<std::int64_t>(names.cache, std::max<std::int64_t>(1, max_ / 5), names.least_cache, kMaxTokens);
     if (cache_ >= max_) o.fail(names.cache, message("must be smaller than ", names.max, " (", max_, ")"));
   }
   std::string_view name() const override { return name_; }
@@ -43,7 +45,7 @@ class Overlong : public RewardFunction {
     };
     if (max_ > 1'000'000) return {};  // not worth the memory
     return {{"a short completion", make(max_ - cache_), Verdict::kAbstain, 0.f},
-            {"one at the limit", make(max_), Verdict::kAbstain, -1.f}};
+            {"one at the limit", make(cache_ > 0 ? max_ : max_ + 1), Verdict::kAbstain, -1.f}};
   }
 
  private:
@@ -92,11 +94,10 @@ float soft_overlong(std::int64_t tokens, std::int64_t max_tokens, std::int64_t c
 }
 
 std::unique_ptr<RewardFunction> make_overlong_reward(ConfigReader& options, std::int64_t max_new_tokens) {
-  return std::make_unique<Overlong>(OverlongNames{"overlong", "max_tokens", "cache_tokens"}, options, max_new_tokens);
+  return std::make_unique<Overlong>(OverlongNames{"overlong", "max_tokens", "cache_tokens", 1}, options, max_new_tokens);
 }
-std::unique_ptr<RewardFunction> make_soft_overlong_reward(ConfigReader& options, std::int64_t max_new_tokens) {
-  return std::make_unique<Overlong>(OverlongNames{"soft_overlong", "max_completion_len", "soft_punish_cache"}, options,
-                                    max_new_tokens);
+std::unique_ptr<RewardFunction> make_soft_overlong_reward(std::string_view name, ConfigReader& options, std::int64_t max_new_tokens) {
+  return std::make_unique<Overlong>(OverlongNames{name, "max_completion_len", "soft_punish_cache", 0}, options, max_new_tokens);
 }
 std::unique_ptr<RewardFunction> make_length_reward(ConfigReader& options, std::int64_t max_new_tokens) {
   if (options.get_choice("mode", "range", std::vector<std::string>{"range", "relative"}) == "relative")

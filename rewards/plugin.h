@@ -78,6 +78,10 @@ struct PluginReward {
   std::unique_ptr<RewardFunction> (*make)(PluginArguments& arguments);  // may throw: the recipe's error
 };
 
+#if defined(__GNUC__)
+#pragma GCC diagnostic push
+#pragma GCC diagnostic ignored "-Winvalid-offsetof"  // GCC and Clang have it for these structs
+#endif
 // Sizes and places of everything that crosses the border, folded into one number.
 constexpr std::uint64_t plugin_layout() {
   std::uint64_t h = 14695981039346656037ull;
@@ -92,8 +96,11 @@ constexpr std::uint64_t plugin_layout() {
     h = (h ^ v) * 1099511628211ull;
   return h;
 }
+#if defined(__GNUC__)
+#pragma GCC diagnostic pop
+#endif
 
-// One entry of the table below; comparable as text, readable in an error.
+// Comparable as text, readable in an error.
 inline std::string plugin_abi() {
   std::string hex;
   for (int shift = 60; shift >= 0; shift -= 4) hex += "0123456789abcdef"[(plugin_layout() >> shift) & 15];

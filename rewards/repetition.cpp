@@ -25,12 +25,12 @@ float repeated(const std::vector<std::uint64_t>& units, int ngram) {
 
 class Repetition : public RewardFunction {
  public:
-  explicit Repetition(ConfigReader& o) {
-    ngram_ = o.get_in<int>("ngram", 3, 1, 100);
-    penalty_ = o.get_in<float>("max_penalty", 1.f, 0.f, 1e6f);
-    tokens_ = o.get_choice("unit", "words", std::vector<std::string>{"words", "tokens"}) == "tokens";
+  Repetition(ConfigReader& o, bool trl) : name_(trl ? "repetition_penalty" : "repetition") {
+    ngram_ = o.get_in<int>(trl ? "ngram_size" : "ngram", 3, 1, 100);
+    penalty_ = trl ? -o.get_in<float>("max_penalty", -1.f, -1e6f, 0.f) : o.get_in<float>("max_penalty", 1.f, 0.f, 1e6f);
+    tokens_ = o.get_choice("unit", trl ? "tokens" : "words", std::vector<std::string>{"words", "tokens"}) == "tokens";
   }
-  std::string_view name() const override { return "repetition"; }
+  std::string_view name() const override { return name_; }
   void score(const SampleGroup& group, std::span<RewardResult> out) const override {
     for (std::size_t i = 0; i < out.size(); ++i) {
       const Completion& c = group.completions[i];
@@ -47,6 +47,7 @@ class Repetition : public RewardFunction {
   }
 
  private:
+  std::string_view name_;
   int ngram_ = 3;
   float penalty_ = 1;
   bool tokens_ = false;
@@ -63,7 +64,10 @@ float repeated_share(const std::vector<TokenId>& tokens, int ngram) {
 }
 
 std::unique_ptr<RewardFunction> make_repetition_reward(ConfigReader& options) {
-  return std::make_unique<Repetition>(options);
+  return std::make_unique<Repetition>(options, false);
+}
+std::unique_ptr<RewardFunction> make_repetition_penalty_reward(ConfigReader& options) {
+  return std::make_unique<Repetition>(options, true);
 }
 
 }  // namespace r1

@@ -20,4 +20,8 @@ float repeated_share(const std::vector<TokenId>& tokens, int ngram);
 // -max_penalty * repeated_share. Options: ngram (3), max_penalty (1), unit (words, tokens).
 std::unique_ptr<RewardFunction> make_repetition_reward(ConfigReader& options);
 
+// The same under the name and option names of TRL's get_repetition_penalty_reward(), for recipes that come from there:
+// ngram_size (3), max_penalty (-1; not above 0), unit (tokens as TRL; words as open-r1).
+std::unique_ptr<RewardFunction> make_repetition_penalty_reward(ConfigReader& options);
+
 }  // namespace r1

@@ -27,6 +27,7 @@ struct KnownAnswer {
   std::optional<float> value;
 };
 
+// A change of this class raises kRewardInterface in rewards/plugin.h: plug-ins carry its table of functions.
 class RewardFunction {
  public:
   virtual ~RewardFunction() = default;
