@@ -72,7 +72,7 @@ void serve(const Args& a, const Globals& globals) {
   RewardServer server(a.server, served.rewards);
   const std::string host = a.server.listen.substr(0, a.server.listen.rfind(':'));
   for (const ServedReward& r : served.rewards)
-    if (!globals.quiet) std::printf("  %-14s %s\n", r.name.c_str(), r.summary.c_str());
+    if (!globals.quiet) std::printf("  %-24s %s\n", r.name.c_str(), r.summary.c_str());
   std::printf("listening on %s:%d\n", host.c_str(), server.port());
   std::fflush(stdout);
   while (!stop_requested()) std::this_thread::sleep_for(std::chrono::milliseconds(50));
