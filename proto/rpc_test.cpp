@@ -49,7 +49,7 @@ RewardServerOptions any_port(int concurrency = 4) {
   return o;
 }
 std::string entry(const RewardServer& server, const std::string& more = "", const std::string& name = "scripted") {
-  return message("{grpc: '127.0.0.1:", server.port(), "/", name, "', start_timeout: 5", more, "}");
+  return message("{grpc: '127.0.0.1:", server.port(), "/", name, "', start_timeout: 30", more, "}");
 }
 Rubric rubric(const std::string& text) { return test::user_rubric(text, add_grpc_rewards); }
 
@@ -101,7 +101,7 @@ TEST_CASE("failures: of the reward, of numbers, in time") {
     if (!out.empty()) out[1].value = NAN;
   });
   const Scripted slow([](const SampleGroup& g, std::span<RewardResult> out) {
-    if (!out.empty() && g.completions[0].text == "slow") std::this_thread::sleep_for(std::chrono::milliseconds(600));
+    if (!out.empty() && g.completions[0].text == "slow") std::this_thread::sleep_for(std::chrono::milliseconds(2000));
     lengths(g, out);
   });
   const RewardServer server(any_port(), {{"raises", "", &raises}, {"nan", "", &nan}, {"slow", "", &slow}});
@@ -112,8 +112,8 @@ TEST_CASE("failures: of the reward, of numbers, in time") {
   CHECK(contains(error_of([&] { rubric(entry(server, "", "nan")).score(group_of({"a", "b"})); }), "sample 1: the reward is nan"));
   const auto start = Clock::now();
   CHECK(contains(error_of([&] { rubric(entry(server, ", timeout: 0.2", "slow")).score(group_of({"slow"})); }), "Score: no answer within 0.2 s"));
+  CHECK(Clock::now() - start < std::chrono::milliseconds(1900));  // not when the server has done
   const auto scores = rubric(entry(server, ", timeout: 0.2, on_error: abstain, verdict: true", "slow")).score(group_of({"slow", "b"}));
-  CHECK(Clock::now() - start < std::chrono::seconds(1));
   CHECK(scores[0].verdict == Verdict::kTimeout);
   CHECK(scores[1].parts.empty());
   CHECK(rubric(entry(server, ", on_error: abstain, verdict: true", "raises")).score(group_of({"a"}))[0].verdict == Verdict::kError);
@@ -216,13 +216,13 @@ TEST_CASE("TLS: a certificate that is trusted, one that is not, a client's own")
   o.listen = "localhost:0";
   o.tls_cert = file("server.pem");
   o.tls_key = file("server.key");
-  const auto entry_with = [&](const RewardServer& s, const std::string& tls) {
-    return message("{grpc: 'localhost:", s.port(), "/scripted', start_timeout: 3", tls, "}");
+  const auto entry_with = [&](const RewardServer& s, const std::string& tls, double start_timeout = 30) {
+    return message("{grpc: 'localhost:", s.port(), "/scripted', start_timeout: ", start_timeout, tls, "}");
   };
   {
     const RewardServer server(o, {{"scripted", "", &reward}});
     CHECK(rubric(entry_with(server, ", tls: {ca: '" + file("server.pem") + "'}")).score(group_of({"a"}))[0].value == 1.f);
-    CHECK(contains(error_of([&] { rubric(entry_with(server, ", tls: {ca: '" + file("client.pem") + "'}")); }).substr(0, 300), "Describe: no answer within 3 s"));
+    CHECK(contains(error_of([&] { rubric(entry_with(server, ", tls: {ca: '" + file("client.pem") + "'}", 0.7)); }), "Describe: no answer within 0.7 s"));
   }
   o.tls_client_ca = file("client.pem");
   const RewardServer server(o, {{"scripted", "", &reward}});
