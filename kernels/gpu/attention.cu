@@ -93,10 +93,12 @@ __global__ void __launch_bounds__(32) decode_kernel(DeviceArgs a, const DecodeIt
   constexpr int kStages = kDecodeStages<HD>;
   const int lane = static_cast<int>(threadIdx.x);
   const int group = a.heads / a.kv_heads, head_tiles = (group + 15) / 16, per_row = a.kv_heads * head_tiles;
+  let_next_start();
   // Rows beyond a sequence's end are not fetched; what lies there must be finite.
   for (int i = lane; i < kStages * 2 * kTile<HD> / 8; i += 32) reinterpret_cast<uint4*>(shared)[i] = make_uint4(0, 0, 0, 0);
   __syncwarp();
   const float sl2 = __fmul_rn(a.scale, kLog2E);
+  wait_for_previous();
   const int work = *count * per_row;
   for (int w = static_cast<int>(blockIdx.x); w < work; w += static_cast<int>(gridDim.x)) {
     const DecodeItem item = items[w / per_row];
@@ -293,7 +295,8 @@ void attention_decode(Stream s, const AttentionArgs& args, const DecodeItem* ite
     constexpr int HD = constant;
     static const cudaError_t once = cudaFuncSetAttribute(decode_kernel<HD>, cudaFuncAttributeMaxDynamicSharedMemorySize, kDecodeShared<HD>);
     (void)once;
-    decode_kernel<HD><<<blocks, 32, kDecodeShared<HD>, s>>>(device_args(args), items, count, tables, partials, counters);
+    launch_early(s, decode_kernel<HD>, dim3(static_cast<unsigned>(blocks)), dim3(32), static_cast<std::size_t>(kDecodeShared<HD>), device_args(args), items, count,
+                 tables, partials, counters);
   });
   check_launch("attention_decode");
 }

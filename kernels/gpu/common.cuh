@@ -15,6 +15,29 @@ namespace r1::gpu {
 using i64 = std::int64_t;
 using u32 = std::uint32_t;
 
+// Programmatic dependent launch, from Hopper on: the next kernel may start its prologue, and waits for the memory of those before.
+__device__ __forceinline__ void let_next_start() {
+#if __CUDA_ARCH__ >= 900
+  asm volatile("griddepcontrol.launch_dependents;");
+#endif
+}
+__device__ __forceinline__ void wait_for_previous() {
+#if __CUDA_ARCH__ >= 900
+  asm volatile("griddepcontrol.wait;" ::: "memory");
+#endif
+}
+// The kernel calls wait_for_previous() before it reads or writes what others touch.
+template <class... Parameters, class... Arguments>
+void launch_early(Stream s, void (*kernel)(Parameters...), dim3 grid, dim3 threads, std::size_t shared, Arguments... arguments) {
+  cudaLaunchAttribute attribute{};
+  attribute.id = cudaLaunchAttributeProgrammaticStreamSerialization;
+  attribute.val.programmaticStreamSerializationAllowed = 1;
+  cudaLaunchConfig_t config{};
+  config.gridDim = grid, config.blockDim = threads, config.dynamicSmemBytes = shared, config.stream = s;
+  config.attrs = &attribute, config.numAttrs = 1;
+  check(cudaLaunchKernelEx(&config, kernel, static_cast<Parameters>(arguments)...), "a launch");
+}
+
 inline void check_launch(const char* kernel) { check(cudaGetLastError(), kernel); }
 
 // Blocks of `threads` for `items`, one a thread; indices within kernels are 32-bit.

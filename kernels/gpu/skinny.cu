@@ -8,8 +8,9 @@
 namespace r1::gpu {
 namespace {
 
-constexpr int kThreads = 256, kWarps = 8;
-constexpr int kMaxSplits = 32;
+constexpr int kThreads = 256, kWarps = 8, kRows = 16;
+constexpr int kAhead = 4;  // steps of weights under way a warp
+constexpr int kMaxSplits = 8;
 
 struct DeviceArgs {
   const bf16* x;
@@ -25,23 +26,32 @@ struct DeviceArgs {
   SkinnyOut out;
 };
 
-// NT tiles of 8 rows of x, RG groups of 16 weight rows. Warp (group, slice): the slices share the summed index.
-template <int NT, int RG>
+// NT tiles of 8 rows of x, 16 weight rows a block; its warps share the summed index.
+template <int NT>
 __global__ void __launch_bounds__(kThreads) skinny_kernel(DeviceArgs a) {
   extern __shared__ __align__(128) unsigned char shared[];
-  constexpr int kTokens = NT * 8, kSlices = kWarps / RG, kRows = RG * 16;
+  constexpr int kTokens = NT * 8;
   const int thread = static_cast<int>(threadIdx.x), lane = thread & 31, warp = thread >> 5;
-  const int group = warp % RG, slice = warp / RG, g = lane >> 2, t = lane & 3;
+  const int g = lane >> 2, t = lane & 3;
   const int steps = a.k / 32, first = static_cast<int>(blockIdx.y) * steps / a.splits, last = (static_cast<int>(blockIdx.y) + 1) * steps / a.splits;
   const int ld = (last - first) * 32 + 8;  // padded: eight rows' pieces lie in different banks
 
-  // Weight rows of this lane: g and g + 8 of the group; with swiglu the upper eight are of `up`.
+  // Weight rows of this lane: g and g + 8; with swiglu the upper eight are of `up`.
   const bool paired = a.out == SkinnyOut::kSwiglu;
-  const int block_row = static_cast<int>(blockIdx.x) * kRows + group * 16;
+  const int block_row = static_cast<int>(blockIdx.x) * kRows;
   const long long row0 = paired ? block_row / 2 + g : block_row + g, row1 = paired ? a.n / 2 + block_row / 2 + g : block_row + g + 8;
-  const bool valid = block_row < a.n;
   const bf16* w0 = a.w + row0 * a.k + t * 8;
   const bf16* w1 = a.w + row1 * a.k + t * 8;
+  uint4 wa[kAhead], wb[kAhead];
+  const auto fetch = [&](int j, int step) {
+    if (step >= last) return;
+    wa[j] = __ldcs(reinterpret_cast<const uint4*>(w0 + step * 32));
+    wb[j] = __ldcs(reinterpret_cast<const uint4*>(w1 + step * 32));
+  };
+  let_next_start();
+#pragma unroll
+  for (int j = 0; j < kAhead; ++j) fetch(j, first + warp + j * kWarps);
+  wait_for_previous();  // weights are nobody's output; the rest is
 
   bf16* const x = reinterpret_cast<bf16*>(shared);
   if (a.x != nullptr) {
@@ -81,14 +91,16 @@ __global__ void __launch_bounds__(kThreads) skinny_kernel(DeviceArgs a) {
   float acc[NT][4];
 #pragma unroll
   for (int n = 0; n < NT; ++n) acc[n][0] = acc[n][1] = acc[n][2] = acc[n][3] = 0.f;
-  if (valid) {
-#pragma unroll 4
-    for (int step = first + slice; step < last; step += kSlices) {
-      const uint4 wa = __ldcs(reinterpret_cast<const uint4*>(w0 + step * 32)), wb = __ldcs(reinterpret_cast<const uint4*>(w1 + step * 32));
-      const std::uint32_t low_a[4] = {wa.x, wb.x, wa.y, wb.y}, high_a[4] = {wa.z, wb.z, wa.w, wb.w};
+  for (int step = first + warp; step < last; step += kAhead * kWarps) {
+#pragma unroll
+    for (int j = 0; j < kAhead; ++j) {
+      const int now = step + j * kWarps;
+      if (now >= last) break;
+      const std::uint32_t low_a[4] = {wa[j].x, wb[j].x, wa[j].y, wb[j].y}, high_a[4] = {wa[j].z, wb[j].z, wa[j].w, wb[j].w};
+      fetch(j, now + kAhead * kWarps);
 #pragma unroll
       for (int n = 0; n < NT; ++n) {
-        const uint4 v = *reinterpret_cast<const uint4*>(x + (n * 8 + g) * ld + (step - first) * 32 + t * 8);
+        const uint4 v = *reinterpret_cast<const uint4*>(x + (n * 8 + g) * ld + (now - first) * 32 + t * 8);
         mma(acc[n], low_a, v.x, v.y);
         mma(acc[n], high_a, v.z, v.w);
       }
@@ -96,18 +108,18 @@ __global__ void __launch_bounds__(kThreads) skinny_kernel(DeviceArgs a) {
   }
   __syncthreads();
 
-  // Sum of the slices, in order; [kRows][kTokens] floats a slice.
+  // Sum of the warps' shares, in order; [kRows][kTokens] floats each.
   float* const sums = reinterpret_cast<float*>(shared);
 #pragma unroll
   for (int n = 0; n < NT; ++n)
 #pragma unroll
     for (int e = 0; e < 4; ++e)
-      sums[(slice * kRows + group * 16 + g + (e >> 1) * 8) * kTokens + n * 8 + t * 2 + (e & 1)] = acc[n][e];
+      sums[(warp * kRows + g + (e >> 1) * 8) * kTokens + n * 8 + t * 2 + (e & 1)] = acc[n][e];
   __syncthreads();
   for (int i = thread; i < kRows * kTokens; i += kThreads) {
     float total = sums[i];
 #pragma unroll
-    for (int s = 1; s < kSlices; ++s) total += sums[s * kRows * kTokens + i];
+    for (int s = 1; s < kWarps; ++s) total += sums[s * kRows * kTokens + i];
     sums[i] = total;
     if (a.splits > 1) __stcg(a.partials + (static_cast<long long>(blockIdx.y) * gridDim.x + blockIdx.x) * kRows * kTokens + i, total);
   }
@@ -130,10 +142,10 @@ __global__ void __launch_bounds__(kThreads) skinny_kernel(DeviceArgs a) {
 
   if (paired) {
     for (int i = thread; i < kRows / 2 * kTokens; i += kThreads) {
-      const int token = i / (kRows / 2), r = i % (kRows / 2), in_group = r % 8 + r / 8 * 16;
+      const int token = i / (kRows / 2), r = i % (kRows / 2);
       const int column = static_cast<int>(blockIdx.x) * kRows / 2 + r;
       if (token >= a.m || column >= a.n / 2) continue;
-      const float gate = rounded(sums[in_group * kTokens + token]), up = rounded(sums[(in_group + 8) * kTokens + token]);
+      const float gate = rounded(sums[r * kTokens + token]), up = rounded(sums[(r + 8) * kTokens + token]);
       static_cast<bf16*>(a.y)[static_cast<long long>(token) * a.ldy + column] = __bfloat16_as_ushort(__float2bfloat16_rn(gate * sigmoid(gate) * up));
     }
     return;
@@ -150,21 +162,19 @@ __global__ void __launch_bounds__(kThreads) skinny_kernel(DeviceArgs a) {
   }
 }
 
-template <int NT, int RG>
+template <int NT>
 void launch(Stream s, DeviceArgs a) {
-  constexpr int kRows = RG * 16, kTokens = NT * 8, kSlices = kWarps / RG;
+  constexpr int kTokens = NT * 8;
   const int blocks = (a.n + kRows - 1) / kRows, steps = a.k / 32;
-  // Enough blocks for the device, each warp with at least two steps, and x's part small enough for two blocks a multiprocessor.
-  int splits = std::max(1, (264 + blocks - 1) / blocks);
-  while (kTokens * (steps / splits * 32 + 40) * 2 > 100 * 1024) ++splits;
-  splits = std::min({splits, kMaxSplits, std::max(1, steps / (2 * kSlices))});
-  while (kTokens * ((steps / splits + 1) * 32 + 8) * 2 > 200 * 1024) ++splits;
+  // Splits cost a round of partial results through memory: only where blocks are few and the sum is long, or x's part too large.
+  int splits = blocks < 132 && steps >= 64 ? std::min(4, (264 + blocks - 1) / blocks) : 1;
+  while (kTokens * ((steps + splits - 1) / splits * 32 + 8) * 2 > 100 * 1024) ++splits;
   a.splits = splits;
-  const int x_bytes = kTokens * ((steps + splits - 1) / splits * 32 + 8) * 2, sum_bytes = kSlices * kRows * kTokens * 4;
-  const int bytes = std::max(x_bytes, sum_bytes);
-  static const cudaError_t once = cudaFuncSetAttribute(skinny_kernel<NT, RG>, cudaFuncAttributeMaxDynamicSharedMemorySize, 220 * 1024);
+  const int x_bytes = kTokens * ((steps + splits - 1) / splits * 32 + 8) * 2, sum_bytes = kWarps * kRows * kTokens * 4;
+  static const cudaError_t once = cudaFuncSetAttribute(skinny_kernel<NT>, cudaFuncAttributeMaxDynamicSharedMemorySize, 110 * 1024);
   (void)once;
-  skinny_kernel<NT, RG><<<dim3(static_cast<unsigned>(blocks), static_cast<unsigned>(splits)), kThreads, bytes, s>>>(a);
+  launch_early(s, skinny_kernel<NT>, dim3(static_cast<unsigned>(blocks), static_cast<unsigned>(splits)), dim3(kThreads),
+               static_cast<std::size_t>(std::max(x_bytes, sum_bytes)), a);
 }
 
 }  // namespace
@@ -176,13 +186,10 @@ std::size_t skinny_counter_bytes(i64 max_n) { return static_cast<std::size_t>(ma
 void skinny_product(Stream s, const SkinnyArgs& p, float* partials, std::int32_t* counters) {
   if (p.m == 0) return;
   R1_CHECK(p.m <= kSkinnyRows && skinny_supports(p.n, p.k), "a product of ", p.m, " x ", p.n, " x ", p.k);
-  R1_CHECK(p.x != nullptr || p.m <= kSkinnyNormRows, "the norm of ", p.m, " rows inside a product");
   const DeviceArgs a{p.x, p.h, p.norm, p.w, p.bias, p.y, partials, counters, static_cast<int>(p.m), static_cast<int>(p.n), static_cast<int>(p.k),
                      static_cast<int>(p.ldy), 1, p.eps, p.out};
-  if (p.m <= 8) launch<1, 1>(s, a);
-  else if (p.m <= 16) launch<2, 1>(s, a);
-  else if (p.m <= 32) launch<4, 4>(s, a);
-  else launch<8, 4>(s, a);
+  if (p.m <= 8) launch<1>(s, a);
+  else launch<2>(s, a);
   check_launch("skinny_product");
 }
 

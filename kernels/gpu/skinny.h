@@ -1,14 +1,14 @@
 // Products for few rows, where reading the weights is everything: each weight once, straight into registers, the summed index split
 // over warps and blocks of threads, with what follows the product done in the same launch. For decoding outside exact mode: sums run
-// in another order than Blas::forward()'s. Deterministic all the same. Conventions as in gpu.h.
+// in another order than Blas::forward()'s. Deterministic all the same. Launched so that the first weights are asked for while the
+// kernel before still runs (programmatic dependent launch). Conventions as in gpu.h.
 #pragma once
 
 #include "kernels/gpu/gpu.h"
 
 namespace r1::gpu {
 
-inline constexpr std::int64_t kSkinnyRows = 64;       // m at most
-inline constexpr std::int64_t kSkinnyNormRows = 16;   // m at most where the norm is done inside
+inline constexpr std::int64_t kSkinnyRows = 16;  // m at most
 
 enum class SkinnyOut : std::uint8_t {
   kBias,    // y bf16 [m][n] = x w^T + bias (may be null)
@@ -19,7 +19,7 @@ enum class SkinnyOut : std::uint8_t {
 
 struct SkinnyArgs {
   const bf16* x = nullptr;        // [m][k]; or null:
-  const float* h = nullptr;       // [m][k], normed here: x = rms_norm(h, norm, eps); m <= kSkinnyNormRows
+  const float* h = nullptr;       // [m][k], normed here: x = rms_norm(h, norm, eps)
   const bf16* norm = nullptr;
   float eps = 0.f;
   const bf16* w = nullptr;        // [n][k], k a multiple of 32, n of 16

@@ -134,15 +134,8 @@ void GpuTransformer::skinny(gpu::SkinnyArgs args) {
 
 namespace {
 
-// x = rms_norm(h, w), inside the product where the rows are few.
-void give_normed(gpu::SkinnyArgs& args, gpu::Stream s, const float* h, const gpu::bf16* w, float eps, gpu::bf16* x) {
-  if (args.m <= gpu::kSkinnyNormRows) {
-    args.h = h, args.norm = w, args.eps = eps;
-  } else {
-    gpu::rms_norm(s, h, nullptr, args.m, args.k, w, eps, x, nullptr);
-    args.x = x;
-  }
-}
+// x = rms_norm(h, w), done inside the product.
+void give_normed(gpu::SkinnyArgs& args, const float* h, const gpu::bf16* w, float eps) { args.h = h, args.norm = w, args.eps = eps; }
 
 gpu::SkinnyArgs skinny_args(const gpu::bf16* w, std::int64_t m, std::int64_t n, std::int64_t k, void* y, std::int64_t ldy, gpu::SkinnyOut out) {
   gpu::SkinnyArgs a;
@@ -156,7 +149,7 @@ void GpuTransformer::fast_before_attention(std::int64_t index, std::int64_t n, c
   const Layer& l = layer(index);
   gpu::SkinnyArgs qkv = skinny_args(l.qkv, n, shape_.qkv_width, shape_.d, b.qkv, shape_.qkv_width, gpu::SkinnyOut::kBias);
   qkv.bias = l.qkv_bias;
-  give_normed(qkv, stream_, h, l.input_norm, shape_.eps, b.x);
+  give_normed(qkv, h, l.input_norm, shape_.eps);
   skinny(qkv);
   if (positions != nullptr) gpu::qk_norm_rope(stream_, qk_args(l, positions), b.qkv, n, nullptr, nullptr);
 }
@@ -167,7 +160,7 @@ void GpuTransformer::fast_after_attention(std::int64_t index, std::int64_t n, fl
   o.x = b.attn;
   skinny(o);
   gpu::SkinnyArgs gate_up = skinny_args(l.gate_up, n, 2 * shape_.f, shape_.d, b.act, shape_.f, gpu::SkinnyOut::kSwiglu);
-  give_normed(gate_up, stream_, h, l.post_norm, shape_.eps, b.x);
+  give_normed(gate_up, h, l.post_norm, shape_.eps);
   skinny(gate_up);
   gpu::SkinnyArgs down = skinny_args(l.down, n, shape_.d, shape_.f, h, shape_.d, gpu::SkinnyOut::kAdd);
   down.x = b.act;
@@ -176,9 +169,9 @@ void GpuTransformer::fast_after_attention(std::int64_t index, std::int64_t n, fl
 
 void GpuTransformer::fast_logits(const float* h, std::int64_t n, gpu::bf16* x, float* out) {
   constexpr std::int64_t kWhole = 3072;  // widths whose rows lie in shared memory as a whole, so that nothing is split
-  if (n <= gpu::kSkinnyNormRows && shape_.d <= kWhole && gpu::skinny_supports(shape_.v, shape_.d)) {
+  if (n <= gpu::kSkinnyRows && shape_.d <= kWhole && gpu::skinny_supports(shape_.v, shape_.d)) {
     gpu::SkinnyArgs head = skinny_args(head_, n, shape_.v, shape_.d, out, shape_.ld_v, gpu::SkinnyOut::kLogits);
-    give_normed(head, stream_, h, final_norm_, shape_.eps, x);
+    give_normed(head, h, final_norm_, shape_.eps);
     skinny(head);
     return;
   }
