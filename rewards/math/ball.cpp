@@ -167,6 +167,10 @@ class Evaluator {
 }  // namespace
 
 void set_rational(Ball& out, mpq_srcptr value, long bits) {
+  if (mpz_cmp_ui(mpq_denref(value), 1) == 0 && mpz_fits_slong_p(mpq_numref(value))) {  // most numbers
+    acb_set_si(out.get(), mpz_get_si(mpq_numref(value)));
+    return;
+  }
   fmpq_t q;
   fmpq_init(q);
   fmpq_set_mpq(q, value);

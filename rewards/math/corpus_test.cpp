@@ -11,6 +11,7 @@
 #include <nlohmann/json.hpp>
 
 #include "rewards/math/check.h"
+#include "tests/support/doc_block.h"
 
 namespace r1::math {
 namespace {
@@ -73,11 +74,22 @@ TEST_CASE("maths corpus: no wrong answer accepted, few right ones missed") {
   const auto line = [](const std::string& name, const Count& c) {
     std::printf("%-20s %8d %8d %8d %8d %8d\n", name.c_str(), c.right, c.missed, c.wrong, c.accepted, c.known);
   };
+  std::string table = "| kind | right answers | of them refused | wrong answers | of them accepted |\n| --- | --- | --- | --- | --- |\n";
+  const auto row = [&](const std::string& name, const Count& c) {
+    const int accepted = c.accepted + c.known_accepted;
+    char text[160];
+    std::snprintf(text, sizeof text, "| %s | %d | %d (%.1f %%) | %d | %d (%.1f %%) |\n", name.c_str(), c.right, c.missed,
+                  100.0 * c.missed / c.right, c.wrong, accepted, 100.0 * accepted / c.wrong);
+    table += text;
+  };
   for (const auto& [name, c] : kinds) {
+    row(name, c);
     line(name, c);
     CHECK_MESSAGE((c.right > 0 && c.wrong > 0), name);  // a checker that always says one thing passes no kind
   }
   line("all", all);
+  row("**all**", all);
+  test::check_doc_block("maths.md", "corpus", table);
   CHECK(all.right + all.wrong >= 1500);
   CHECK(all.wrong >= all.right);
   CHECK(all.accepted == 0);

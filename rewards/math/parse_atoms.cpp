@@ -122,6 +122,7 @@ std::uint32_t Parser::number_atom(std::string_view text) {
   const std::size_t here = at_;
   ++at_;
   const std::uint32_t top = argument(), bottom = argument();
+  if (!out_.ok()) return 0;  // the position must stay at the end
   const auto plain = [&](std::uint32_t n) {
     const Tree& t = out_.tree;
     return out_.ok() && t.nodes[n].kind == NodeKind::kNumber && t.numbers[t.nodes[n].data].places == 0;
