@@ -113,7 +113,7 @@ bool read_number_tail(std::string_view rest, Number& out) {
     }
     first = false;
   }
-  if (all_unit && !unit.empty() && !unit.ends_with('/') && out.unit.empty()) out.unit = unit;
+  if (all_unit && !unit.empty() && !unit.ends_with('/') && out.unit.empty() && unit != "unit") out.unit = unit;
   return true;
 }
 

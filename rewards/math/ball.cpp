@@ -85,6 +85,7 @@ class Evaluator {
 
   void power(Ball& base, const Ball& exponent) {
     if (huge(exponent) || !acb_is_finite(base.get())) return acb_indeterminate(base.get());
+    if (acb_is_zero(base.get()) && acb_contains_zero(exponent.get())) return acb_indeterminate(base.get());  // 0^0
     acb_pow(base.get(), base.get(), exponent.get(), bits_);
   }
 

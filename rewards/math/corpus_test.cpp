@@ -3,8 +3,10 @@
 #include <cstdio>
 #include <filesystem>
 #include <fstream>
+#include <functional>
 #include <map>
 #include <string>
+#include <thread>
 #include <vector>
 
 #include <doctest/doctest.h>
@@ -20,8 +22,8 @@ using nlohmann::json;
 
 // Share of right answers that may be missed, known ones counted too. Wrong answers accepted: none.
 constexpr double kMissed = 0.02;
-// Rows marked `known` are failures found and not yet mended; of them so many are accepted wrong answers.
-constexpr int kKnownAccepted = 7;
+// Rows marked `known` are failures found and not yet mended: right answers missed, no wrong ones accepted.
+constexpr int kKnownAccepted = 0;
 
 std::vector<json> corpus() {
   std::vector<json> rows;
@@ -95,6 +97,22 @@ TEST_CASE("maths corpus: no wrong answer accepted, few right ones missed") {
   CHECK(all.accepted == 0);
   CHECK(all.known_accepted <= kKnownAccepted);
   CHECK(all.missed <= kMissed * all.right);
+}
+
+// Math-Verify 11, 42, 50, 55, 63; simpleRL-reason 95, open-r1 420, verl 5635: time limits by signals made answers wrong, or every score 0, off
+// the main thread. 17, 30: nothing is written to the log.
+TEST_CASE("maths corpus: threads find what the main thread finds") {
+  std::vector<json> rows = corpus();
+  std::vector<std::vector<Outcome>> found(4);
+  const auto judge = [&rows](std::vector<Outcome>& out, std::size_t step) {
+    for (std::size_t i = 0; i < rows.size(); i += step) out.push_back(check(rows[i]["gold"], rows[i]["answer"], options_of(rows[i])).outcome);
+  };
+  std::vector<Outcome> alone;
+  judge(alone, 3);
+  std::vector<std::thread> threads;
+  for (auto& out : found) threads.emplace_back(judge, std::ref(out), 3);
+  for (std::thread& t : threads) t.join();
+  for (const auto& out : found) CHECK(out == alone);
 }
 
 }  // namespace

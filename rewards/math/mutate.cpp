@@ -102,6 +102,7 @@ class Mutator {
   void exponent() {
     const std::size_t end = script_end();
     if (end == std::string_view::npos || s_.substr(i_, end - i_).find("circ") != std::string_view::npos) return;
+    if (s_.substr(0, i_).ends_with("units}")) return;  // "45 units" names no unit, and a missing one agrees with any
     add("exponent dropped", replaced(s_, i_, end - i_, ""));
   }
   void subscript() {

@@ -10,8 +10,7 @@ namespace r1::math {
 bool can_prove();  // is Calcium in this build?
 
 // Numbers (algebraic ones, and those of exp, log, sin... as far as Calcium decides them) and rational functions of up to
-// six symbols, where defined. true: a = b. false: a != b. nullopt: open, past a limit, or no Calcium. Takes 10 to 1000
-// microseconds, in rare cases 20 ms.
+// six symbols, where defined. true: a = b. false: a != b. nullopt: open, past a limit, or no Calcium.
 std::optional<bool> prove_equal(const Item& a, const Item& b, Budget& budget);
 
 }  // namespace r1::math
