@@ -105,7 +105,10 @@ TEST_CASE("maths corpus: threads find what the main thread finds") {
   std::vector<json> rows = corpus();
   std::vector<std::vector<Outcome>> found(4);
   const auto judge = [&rows](std::vector<Outcome>& out, std::size_t step) {
-    for (std::size_t i = 0; i < rows.size(); i += step) out.push_back(check(rows[i]["gold"], rows[i]["answer"], options_of(rows[i])).outcome);
+    for (std::size_t i = 0; i < rows.size(); i += step) {
+      const std::string gold = rows[i]["gold"], answer = rows[i]["answer"];
+      out.push_back(check(gold, answer, options_of(rows[i])).outcome);
+    }
   };
   std::vector<Outcome> alone;
   judge(alone, 3);
