@@ -139,7 +139,8 @@ std::uint32_t Parser::based(std::string_view text) {
   for (; peek().type == Token::kLetter; ++at_) digits += peek().text;
   ++at_;  // _
   const bool brace = take("{");
-  if (peek().type != Token::kNumber || peek().text.size() > 2) return fail("syntax");
+  const std::string_view name = peek().text;  // ".5" is a number too, of no use here
+  if (peek().type != Token::kNumber || name.size() > 2 || name.find('.') != std::string_view::npos) return fail("syntax");
   const int base = std::stoi(std::string(peek().text));
   ++at_;
   if (brace && !expect("}")) return 0;
