@@ -191,6 +191,7 @@ std::uint32_t Parser::argument() {
   if (peek().type == Token::kNumber && peek().text.size() > 1) {
     Token& t = tokens_[at_];
     const std::string_view digit = t.text.substr(0, 1);
+    if (digit == "." || t.text.find(',') != std::string_view::npos) return fail("syntax");  // \frac.5, \sqrt1,000
     t.text.remove_prefix(1);
     return number(digit);
   }
