@@ -255,7 +255,7 @@ std::string text_key(std::string_view cleaned) {
     }
     ++i;
   }
-  if (out.size() == 3 && (out[0] == '(' || out[0] == '{') && is_letter(out[1])) out = out.substr(1, 1);
+  if (out.size() == 3 && is_letter(out[1]) && ((out[0] == '(' && out[2] == ')') || (out[0] == '{' && out[2] == '}'))) out = out.substr(1, 1);
   const bool word =
       out.size() >= 2 && std::all_of(out.begin(), out.end(), [](char c) {
         return is_letter(c) || static_cast<unsigned char>(c) >= 0x80 || c == '-' || c == '\'' || c == ',' || c == '.';

@@ -83,7 +83,6 @@ const char* plain_form(UChar32 c) {
     case 0x2248: return "=";  // "≈ 3.14": the number after it is what is answered
     case 0x00B0: return "^\\circ ";
     case 0x03C0: return "\\pi ";
-    case 0x221A: return "\\sqrt ";
     case 0x221E: return "\\infty ";
     case 0x00BC: return " 1/4";
     case 0x00BD: return " 1/2";
@@ -111,11 +110,13 @@ char superscript(UChar32 c) {
 }  // namespace
 
 std::string plain_forms(std::string_view utf8) {
+  if (std::all_of(utf8.begin(), utf8.end(), [](char c) { return static_cast<unsigned char>(c) < 0x80; }))
+    return std::string(utf8);
   std::string out;
   out.reserve(utf8.size());
   const auto* bytes = reinterpret_cast<const std::uint8_t*>(utf8.data());
   const auto size = static_cast<std::int64_t>(utf8.size());
-  bool in_superscript = false;
+  bool in_superscript = false, after_root = false, in_root = false;
   for (std::int64_t i = 0; i < size;) {
     const std::int64_t start = i;
     UChar32 c = bytes[i];
@@ -132,6 +133,15 @@ std::string plain_forms(std::string_view utf8) {
     if (in_superscript && !power) out += '}';
     if (power && !in_superscript) out += "^{";
     in_superscript = power != '\0';
+    // The sign takes the whole number behind it, TeX's command would take one digit.
+    const bool digit_here = (after_root || in_root) && c >= 0 && !power && u_charDigitValue(c) >= 0;
+    if (in_root && !digit_here && c != '.') out += '}', in_root = false;
+    if (after_root) out += digit_here ? "{" : " ", in_root = digit_here;
+    after_root = c == 0x221A;
+    if (after_root) {
+      out += "\\sqrt";
+      continue;
+    }
     if (power) {
       out += power;
     } else if (c >= 0 && c < 0x80) {
@@ -146,7 +156,8 @@ std::string plain_forms(std::string_view utf8) {
       out.append(utf8.substr(static_cast<std::size_t>(start), static_cast<std::size_t>(i - start)));
     }
   }
-  if (in_superscript) out += '}';
+  if (in_superscript || in_root) out += '}';
+  if (after_root) out += ' ';
   return out;
 }
 

@@ -69,7 +69,7 @@ bool read_literal(std::string_view text, Literal& out) {
       if (is_digit(c)) repeat += c;
     }
   }
-  if (digits.size() + repeat.size() > kMaxNumberDigits) return false;
+  if (digits.size() + repeat.size() > kMaxNumberDigits || digits_end(digits, 0) != digits.size()) return false;
   out.value = mpq_class(mpz_class(digits.empty() ? "0" : digits, 10), power_of_ten(places));
   if (!repeat.empty())
     out.value += mpq_class(mpz_class(repeat, 10), power_of_ten(places) * (power_of_ten(repeat.size()) - 1));

@@ -177,7 +177,7 @@ class NumberReader {
       long exponent = 0;
       if (whole && read_exponent(exponent) &&
           mpz_sizeinbase(out.value.get_num_mpz_t(), 2) * std::abs(exponent) <= 4096 &&
-          (exponent >= 0 || out.value != 0)) {
+          (exponent > 0 || out.value != 0)) {  // 0^0 is no number
         mpz_class power;
         mpz_pow_ui(power.get_mpz_t(), out.value.get_num_mpz_t(), static_cast<unsigned long>(std::abs(exponent)));
         out.value = exponent >= 0 ? mpq_class(power) : mpq_class(1) / power;

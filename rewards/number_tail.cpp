@@ -76,7 +76,8 @@ bool read_number_tail(std::string_view rest, Number& out) {
   while (!(rest = trim(rest)).empty()) {
     std::string_view word = rest.substr(0, rest.find_first_of(" \t\r\n"));
     rest.remove_prefix(word.size());
-    if (static_cast<unsigned char>(word[0]) >= 0x80 && first && word.size() >= 3) {
+    // In Chinese "thousand" is a unit's prefix too: a kilogram is no thousand.
+    if (static_cast<unsigned char>(word[0]) >= 0x80 && first && word.size() >= 3 && !canonical_unit(word)) {
       if (const double factor = magnitude_word(word.substr(0, 3)); factor > 0) {
         magnify(out, factor);
         word.remove_prefix(3);

@@ -38,6 +38,10 @@ constexpr Row kUnits[] = {
     {"joule", "J"}, {"Hz", "Hz"}, {"hertz", "Hz"}, {"K", "K"}, {"kelvin", "K"}, {"Pa", "Pa"}, {"mol", "mol"},
     {"\xE2\x82\xAC", "eur"}, {"\xC2\xA3", "gbp"}, {"\xC2\xA5", "cny"}, {"\xE2\x82\xB9", "inr"},
       {"\xE5\x85\x83", "cny"},
+    // ke, qianke, gongjin; mi, qianmi, gongli, limi, haomi
+    {"\xE5\x85\x8B", "g"}, {"\xE5\x8D\x83\xE5\x85\x8B", "kg"}, {"\xE5\x85\xAC\xE6\x96\xA4", "kg"},
+    {"\xE7\xB1\xB3", "m"}, {"\xE5\x8D\x83\xE7\xB1\xB3", "km"}, {"\xE5\x85\xAC\xE9\x87\x8C", "km"},
+    {"\xE5\x8E\x98\xE7\xB1\xB3", "cm"}, {"\xE6\xAF\xAB\xE7\xB1\xB3", "mm"},
 };
 // clang-format on
 
@@ -53,7 +57,7 @@ constexpr std::string_view kChanging[] = {
     "modulo",    "mod",     "choose",     "not",      "half",     "halves",
     "third",     "thirds",  "quarter",    "quarters", "infinity", "approximately",
     "about",     "nor",     "but",        "than",     "dozen",    "percentile",
-    "e",         "i",
+    "e",         "i",       "wrong",      "incorrect", "false",
 };
 
 std::string lower(std::string_view word) {

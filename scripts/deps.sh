@@ -13,7 +13,7 @@ EOF
 fi
 
 packages=(build-essential cmake ninja-build ccache mold git ca-certificates unzip python3 python3-venv
-  libflint-arb-dev libyaml-cpp-dev nlohmann-json3-dev libre2-dev doctest-dev libcli11-dev libpcre2-dev libicu-dev libflint-dev libseccomp-dev
+  libflint-arb-dev libcalcium-dev libantic-dev libyaml-cpp-dev nlohmann-json3-dev libre2-dev doctest-dev libcli11-dev libpcre2-dev libicu-dev libflint-dev libseccomp-dev
   zlib1g-dev libzstd-dev libxxhash-dev libcld2-dev
   libgrpc++-dev libprotobuf-dev protobuf-compiler-grpc libcpp-httplib-dev libssl-dev)
 

@@ -13,7 +13,9 @@ constexpr bool is_letter(char c) { return (c >= 'a' && c <= 'z') || (c >= 'A' &&
 
 // Reads the choice and sets what follows it.
 char choice_of(std::string_view s, std::string_view& content) {
-  for (const std::string_view word : {"option ", "Option ", "choice ", "Choice ", "answer ", "Answer "}) {
+  for (const std::string_view word : {"option ", "Option ", "choice ", "Choice ", "answer ", "Answer ",
+                                      "\u9009\u9879", "\u9009\u62E9", "\u9009", "\u7B54\u6848\u662F"}) {  // choose, the answer is
+
     if (s.starts_with(word)) s = trim(s.substr(word.size()));
   }
   const bool open = s.starts_with('(');
@@ -43,7 +45,6 @@ Answer read_answer(std::string_view plain) {
   CleanAnswer clean = clean_answer_spans(plain);
   out.parsed = parse(clean);
   out.text = std::move(clean.text);
-  out.key = text_key(out.text);
   if (out.parsed.number) return out;
   out.word = is_word(out.text);
   std::string_view content;

@@ -85,6 +85,7 @@ class Evaluator {
 
   void power(Ball& base, const Ball& exponent) {
     if (huge(exponent) || !acb_is_finite(base.get())) return acb_indeterminate(base.get());
+    if (acb_is_zero(base.get()) && acb_contains_zero(exponent.get())) return acb_indeterminate(base.get());  // 0^0
     acb_pow(base.get(), base.get(), exponent.get(), bits_);
   }
 
@@ -167,6 +168,10 @@ class Evaluator {
 }  // namespace
 
 void set_rational(Ball& out, mpq_srcptr value, long bits) {
+  if (mpz_cmp_ui(mpq_denref(value), 1) == 0 && mpz_fits_slong_p(mpq_numref(value))) {  // most numbers
+    acb_set_si(out.get(), mpz_get_si(mpq_numref(value)));
+    return;
+  }
   fmpq_t q;
   fmpq_init(q);
   fmpq_set_mpq(q, value);

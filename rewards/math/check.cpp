@@ -10,7 +10,7 @@ namespace r1::math {
 namespace {
 
 Finding compare_texts(const Answer& gold, const Answer& answer) {
-  if (gold.key == answer.key) return {Outcome::kEqual, true, "text"};
+  if (gold.key() == answer.key()) return {Outcome::kEqual, true, "text"};
   for (const Answer* a : {&gold, &answer}) {
     // What was not read to its end may mean anything.
     if (a->parsed.over_limit()) return {Outcome::kUndecided, false, a->parsed.why};
@@ -19,8 +19,8 @@ Finding compare_texts(const Answer& gold, const Answer& answer) {
 }
 
 Finding compare(const Answer& gold, const Answer& answer, const CheckOptions& options) {
-  if (gold.key.empty()) return {Outcome::kUndecided, false, "unreadable_gold"};
-  if (answer.key.empty()) return {Outcome::kDifferent, false, "text"};
+  if (gold.empty()) return {Outcome::kUndecided, false, "unreadable_gold"};
+  if (answer.empty()) return {Outcome::kDifferent, false, "text"};
   if (gold.choice && answer.choice && (gold.choice_alone || answer.choice_alone))
     return {gold.choice == answer.choice ? Outcome::kEqual : Outcome::kDifferent, true, "choice"};
 
@@ -36,7 +36,7 @@ Finding compare(const Answer& gold, const Answer& answer, const CheckOptions& op
   }
   if (!gold.parsed.ok() || !answer.parsed.ok() || gold.word || answer.word) return compare_texts(gold, answer);
   const Finding f = compare_shapes(gold.parsed.tree, answer.parsed.tree, options, budget);
-  if (f.outcome == Outcome::kUndecided && gold.key == answer.key) return {Outcome::kEqual, true, "text"};
+  if (f.outcome == Outcome::kUndecided && gold.key() == answer.key()) return {Outcome::kEqual, true, "text"};
   return f;
 }
 
@@ -72,7 +72,7 @@ std::optional<Answer> read_gold(std::string_view reference) {
   if (!gold.found) gold = extract_answer(plain, AnswerSource::kWhole);
   if (!gold.found) return std::nullopt;
   Answer out = read_extracted(gold);
-  if (out.key.empty()) return std::nullopt;
+  if (out.empty()) return std::nullopt;
   return out;
 }
 

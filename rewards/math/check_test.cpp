@@ -112,7 +112,7 @@ TEST_CASE("full checker: hostile input ends, without a verdict where the limits 
   CHECK(check("\\pi", "3000!!!!").outcome == Outcome::kUndecided);
   (void)check("\\pi", minus);
   for (const char* broken : {"\\frac", "\\sqrt[", "^", "\\begin{", "\\begin{pmatrix}", "x_", "\\left", "|", "||", "\\log_", "{", "\\", "1/0",
-                             "0^0", "0^{-1}", "\\binom{3}", "\\frac{1}{0}", "\\sin", "(1,", "\\lfloor"}) {
+                             "0^0", "0^{-1}", "\\binom{3}", "\\frac{1}{0}", "\\sin", "(1,", "\\lfloor", "6\\frac5", "6\\frac", "2_.5", "2_{.5}", "\\frac0.\\overline{52}", "\\frac.\\overline{52}2", "\\sqrt1,000"}) {
     CAPTURE(broken);
     CHECK(check("\\pi", broken).outcome != Outcome::kEqual);
     (void)check(broken, "7");

@@ -3,6 +3,8 @@
 #include <string>
 #include <vector>
 
+#include "rewards/math/proof.h"
+
 namespace r1::math {
 
 CheckOptions read_check_options(ConfigReader& o) {
@@ -19,6 +21,9 @@ CheckOptions read_check_options(ConfigReader& o) {
   out.units = units == "check" ? UnitRule::kCheck : units == "ignore" ? UnitRule::kIgnore : UnitRule::kRequire;
   out.relation_answers = o.get<bool>("relation_answers", false);
   out.bases_by_value = o.get_choice("bases", "written", Names{"written", "value"}) == "value";
+  out.prove = o.get<bool>("prove", false);
+  if (out.prove && !can_prove())
+    o.fail("prove", "this build has no Calcium: install libcalcium-dev and libantic-dev and build again, or leave it out");
   return out;
 }
 

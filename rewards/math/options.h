@@ -24,11 +24,15 @@ struct CheckOptions {
   bool bases_by_value = false;
   // Free lists are no sets and no tuples: the gold \{1, 2\} refuses "1, 2".
   bool strict_shapes = false;
+  // Equalities that balls at test points made probable are given to exact algebra (rewards/math/proof.h), which proves
+  // or refutes most of those between numbers and between rational functions. Slower: 10 to 1000 microseconds for each.
+  bool prove = false;
 };
 
 // From a reward's or a command's options, defaults first: strict (false; true changes the defaults of the others to
 // rounding_digits 0, units require, and sets strict shapes), rounding_digits (3), percent (unit, fraction, either),
-// units (check, ignore, require), relation_answers (false), bases (written, value). Throws ConfigError.
+// units (check, ignore, require), relation_answers (false), bases (written, value), prove (false;
+// true in a build without Calcium is an error). Throws ConfigError.
 CheckOptions read_check_options(ConfigReader& options);
 
 }  // namespace r1::math

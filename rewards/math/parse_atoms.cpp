@@ -122,6 +122,7 @@ std::uint32_t Parser::number_atom(std::string_view text) {
   const std::size_t here = at_;
   ++at_;
   const std::uint32_t top = argument(), bottom = argument();
+  if (!out_.ok()) return 0;  // the position must stay at the end
   const auto plain = [&](std::uint32_t n) {
     const Tree& t = out_.tree;
     return out_.ok() && t.nodes[n].kind == NodeKind::kNumber && t.numbers[t.nodes[n].data].places == 0;
@@ -138,7 +139,8 @@ std::uint32_t Parser::based(std::string_view text) {
   for (; peek().type == Token::kLetter; ++at_) digits += peek().text;
   ++at_;  // _
   const bool brace = take("{");
-  if (peek().type != Token::kNumber || peek().text.size() > 2) return fail("syntax");
+  const std::string_view name = peek().text;  // ".5" is a number too, of no use here
+  if (peek().type != Token::kNumber || name.size() > 2 || name.find('.') != std::string_view::npos) return fail("syntax");
   const int base = std::stoi(std::string(peek().text));
   ++at_;
   if (brace && !expect("}")) return 0;
@@ -189,6 +191,7 @@ std::uint32_t Parser::argument() {
   if (peek().type == Token::kNumber && peek().text.size() > 1) {
     Token& t = tokens_[at_];
     const std::string_view digit = t.text.substr(0, 1);
+    if (digit == "." || t.text.find(',') != std::string_view::npos) return fail("syntax");  // \frac.5, \sqrt1,000
     t.text.remove_prefix(1);
     return number(digit);
   }

@@ -15,6 +15,9 @@ Parser::Parser(const CleanAnswer& answer) : text_(answer.text) {
   Tokens tokens = tokenize(answer);
   tokens_ = std::move(tokens.list);
   out_.why = tokens.why;
+  const std::size_t size = std::min(tokens_.size() + 4, kMaxNodes);
+  out_.tree.nodes.reserve(size);
+  out_.tree.kids.reserve(size);
 }
 
 Parsed Parser::run() {

@@ -1,7 +1,9 @@
 // The parser's inside: parser.cpp holds lists, relations and arithmetic, parse_atoms.cpp what a factor may be.
 #pragma once
 
+#include <cstdint>
 #include <initializer_list>
+#include <span>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -12,7 +14,36 @@
 
 namespace r1::math {
 
-using Kids = std::vector<std::uint32_t>;
+// Children of a node under way; few nodes have many, so the first ones need no memory of their own.
+class Kids {
+ public:
+  Kids() = default;
+  Kids(std::initializer_list<std::uint32_t> list) {
+    for (const std::uint32_t k : list) push_back(k);
+  }
+  void push_back(std::uint32_t k) {
+    if (size_ < kInside) {
+      inside_[size_++] = k;
+      return;
+    }
+    if (size_ == kInside) outside_.assign(inside_, inside_ + size_);
+    outside_.push_back(k);
+    ++size_;
+  }
+  std::size_t size() const { return size_; }
+  bool empty() const { return size_ == 0; }
+  std::uint32_t* begin() { return size_ <= kInside ? inside_ : outside_.data(); }
+  const std::uint32_t* begin() const { return size_ <= kInside ? inside_ : outside_.data(); }
+  const std::uint32_t* end() const { return begin() + size_; }
+  std::uint32_t& operator[](std::size_t i) { return begin()[i]; }
+  operator std::span<const std::uint32_t>() const { return {begin(), size_}; }
+
+ private:
+  static constexpr std::size_t kInside = 6;
+  std::uint32_t inside_[kInside];
+  std::size_t size_ = 0;
+  std::vector<std::uint32_t> outside_;
+};
 
 // Every member function reads from the position on and returns a node, 0 after fail(): then the position is the end
 // token, at which every loop stops.
@@ -24,7 +55,8 @@ class Parser {
  private:
   // --- tokens and nodes
   const Token& peek(std::size_t ahead = 0) const {
-    return tokens_[at_ + ahead < tokens_.size() ? at_ + ahead : tokens_.size() - 1];
+    // After fail() nothing but the end is seen, whatever became of the position: every loop stops.
+    return tokens_[out_.ok() && at_ + ahead < tokens_.size() ? at_ + ahead : tokens_.size() - 1];
   }
   bool take(std::string_view s) {
     if (!peek().is(s)) return false;

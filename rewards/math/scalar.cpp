@@ -5,6 +5,7 @@
 
 #include "rewards/math/ball.h"
 #include "rewards/math/exact.h"
+#include "rewards/math/proof.h"
 
 namespace r1::math {
 namespace {
@@ -81,7 +82,7 @@ AtPoint meet(Ball& x, Ball& y, bool zero_known, long bits) {
 
 AtPoint at_point(const Item& a, const Item& b, int point, bool zero_known, Budget& budget) {
   AtPoint seen = AtPoint::kOutside;
-  for (long bits = 64; bits <= 512; bits *= 2) {
+  for (long bits = 128; bits <= 512; bits *= 2) {  // 64 bits part balls hardly faster, and never show equality
     Ball x, y;
     evaluate(*a.tree, a.node, point, a.pm_sign, bits, budget, x);
     evaluate(*b.tree, b.node, point, b.pm_sign, bits, budget, y);
@@ -90,7 +91,7 @@ AtPoint at_point(const Item& a, const Item& b, int point, bool zero_known, Budge
       return AtPoint::kOutside;
     seen = meet(x, y, zero_known, bits);
     if (seen == AtPoint::kApart || seen == AtPoint::kTogether || budget.spent()) break;
-    if (seen == AtPoint::kOutside && bits >= 128) break;
+    if (seen == AtPoint::kOutside) break;
   }
   return seen;
 }
@@ -147,7 +148,10 @@ Finding compare_scalars(const Item& a, const Item& b, const CheckOptions& option
     return {Outcome::kDifferent, false, "infinity"};
   const bool zero_known = (x && *x == 0) || (y && *y == 0) || symbols;
   int together = 0, positive = 0;
-  for (int point = 0; point < (symbols ? kPoints : 1); ++point) {
+  // All positive, all negative, mixed; more where those are outside the domain.
+  static constexpr int kOrder[kPoints] = {0, 2, 3, 1, 4};
+  for (const int point : kOrder) {
+    if (together == (symbols ? 3 : 1) || (!symbols && point != 0)) break;
     switch (at_point(a, b, point, zero_known, budget)) {
       case AtPoint::kApart: return {Outcome::kDifferent, true, "value"};
       case AtPoint::kTogether:
@@ -159,8 +163,10 @@ Finding compare_scalars(const Item& a, const Item& b, const CheckOptions& option
     }
     if (budget.spent()) return {Outcome::kUndecided, false, "budget"};
   }
-  if (symbols ? together >= 2 && positive > 0 : together == 1) return {Outcome::kEqual, false, "value"};
-  return kUndecided;
+  if (symbols ? together < 2 || positive == 0 : together == 0) return kUndecided;
+  const auto proof = options.prove ? prove_equal(a, b, budget) : std::nullopt;
+  if (!proof) return {Outcome::kEqual, false, "value"};
+  return {*proof ? Outcome::kEqual : Outcome::kDifferent, true, "proof"};
 }
 
 std::optional<int> order(const Item& a, const Item& b, Budget& budget) {

@@ -44,6 +44,7 @@ class Comparer {
       if (!unwrap(relation)) return different("relation");
       return compare(g, a);
     }
+    if (is_scalar(kind(g)) && is_scalar(kind(a)) && !has_pm(g) && !has_pm(a)) return scalars(g, a);  // most answers
     const std::vector<Item> gs = parts(g), as = parts(a);
     const bool g_free = is_free(g, gs), a_free = is_free(a, as);
     if (g_free || a_free) {
@@ -263,6 +264,11 @@ class Comparer {
     switch (kind(i)) {
       case NodeKind::kSymbol: return true;
       case NodeKind::kReciprocal: return is_name(child(i, 0));
+      case NodeKind::kBracketed:  // (x, y) = (3, 4)
+        for (std::size_t k = 0; k < count; ++k) {
+          if (kind(child(i, k)) != NodeKind::kSymbol) return false;
+        }
+        return true;
       case NodeKind::kSum:
       case NodeKind::kProduct:
         for (std::size_t k = 0; k < count; ++k) {
@@ -288,6 +294,14 @@ class Comparer {
     }
     i = child(i, last);
     return kind(i) != NodeKind::kRelation;
+  }
+
+  // x = 3, 3 = x
+  static bool is_solution(const std::vector<Item>& sides) {
+    for (const std::size_t k : {0, 1}) {
+      if (kind(sides[k]) == NodeKind::kSymbol && !contains(sides[1 - k], NodeKind::kSymbol)) return true;
+    }
+    return false;
   }
 
   static char turned(char c) {
@@ -321,6 +335,8 @@ class Comparer {
     for (const Item* side : {&gs[0], &gs[1], &as[0], &as[1]}) {
       if (!is_scalar(kind(*side)) || has_pm(*side)) return different("relation");
     }
+    // 2x = 6 is no answer where the gold is x = 3: it may be the problem's own line.
+    if (x == "=" && is_solution(gs) && !is_solution(as)) return different("relation");
     int sign = 0;
     const Finding f = compare_up_to_factor(gs[0], gs[1], as[0], as[1], sign, budget_);
     if (f.outcome != Outcome::kEqual) return f;

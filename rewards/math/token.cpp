@@ -57,6 +57,7 @@ class Lexer {
 
   Tokens run() {
     if (s_.size() > kMaxAnswerBytes) out_.why = "too_long";
+    else out_.list.reserve(s_.size() + 1);
     while (out_.why.empty() && i_ < s_.size()) step();
     push(Token::kEnd, {}, i_);
     return std::move(out_);
@@ -138,6 +139,11 @@ class Lexer {
           push(Token::kCommand, s_.substr(open + 1, close - open - 1), open + 1);
           return;
         }
+      }
+      if (name == "mathbb" && open != std::string_view::npos && is_capital(s_[open])) {  // \mathbb R
+        i_ = open + 1;
+        push(Token::kCommand, s_.substr(open, 1), open);
+        return;
       }
       out_.why = "character";
       return;
