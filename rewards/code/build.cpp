@@ -18,7 +18,7 @@ namespace {
 constexpr const char* kAllHeaders = "#include <bits/stdc++.h>\n";
 
 // A compiler needs more than a contest program, and its time is no fault of a slow test.
-Limits build_limits() { return {120'000, 90'000, 2048, 64, 256, 256}; }
+Limits build_limits() { return {90'000, 60'000, 2048, 64, 256, 256}; }
 
 // Everything that the result depends on. The version is what the compiler says; an update that says the same is told by
 // the time and size of its file.

@@ -184,11 +184,13 @@ TEST_CASE("what a run requires of its host is refused where it is missing") {
   CHECK(g.missing({"seccomp"}) == "");
   CHECK(g.missing({"control_group", "seccomp", "landlock"}) == "control_group (cannot make one); landlock (the kernel lacks it)");
   CHECK_THROWS_AS((void)g.missing({"magic"}), Error);
-  for (const std::string& name : guarantee_names()) CHECK(Guarantees{.cgroup = "x", .cold = "x"}.missing({name}) != "");
+  Guarantees missing;
+  missing.cgroup = missing.cold = "x";
+  for (const std::string& name : guarantee_names()) CHECK(missing.missing({name}) != "");
   CHECK_THROWS((void)make_reward("code", "{require: [magic]}"));
-  const std::string missing = host_guarantees().missing(guarantee_names());
+  const std::string here = host_guarantees().missing(guarantee_names());
   const std::string all = "{require: [namespaces, seccomp, landlock, control_group, other_user, warm_python]}";
-  if (missing.empty()) CHECK(make_reward("code", all) != nullptr);
+  if (here.empty()) CHECK(make_reward("code", all) != nullptr);
   else CHECK_THROWS_WITH((void)make_reward("code", all), doctest::Contains("this host does not give"));
 }
 
