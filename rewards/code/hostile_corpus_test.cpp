@@ -18,6 +18,7 @@
 #include <filesystem>
 #include <fstream>
 #include <iterator>
+#include <map>
 #include <mutex>
 #include <set>
 #include <sstream>
@@ -217,6 +218,9 @@ TEST_CASE("no attack is accepted, each gets its verdict, and the machine is as b
     if (none) MESSAGE("skipped: ", e.name, ", no toolchain");
     return none;
   });
+  std::map<std::string, int> built;  // compilers take their time: by default one program of each language
+  if (!full())
+    std::erase_if(corpus, [&](const Entry& e) { return e.third.find(' ') != std::string::npos && built[e.third]++ > 0; });
   const Surroundings around;
   const std::size_t rounds = full() ? 5 : 1;
   std::vector<Judgement> got(corpus.size() * rounds);
@@ -275,7 +279,9 @@ TEST_CASE("honest programs are accepted while the machine is busy") {
   if (test::absent()) return;
   const std::vector<Entry> corpus = read_corpus("honest_corpus.txt");
   std::vector<const Entry*> here;
+  std::set<std::string> languages;
   for (const Entry& e : corpus) {
+    if (!full() && e.second != "python" && !languages.insert(e.second).second) continue;
     if (present(e.third)) here.push_back(&e);
     else MESSAGE("skipped: ", e.name, " needs ", e.third);
   }
@@ -365,7 +371,12 @@ TEST_CASE("many runs in a row leave nothing behind") {
   CHECK(children() == kids);
   CHECK(groups() == made_groups);
   CHECK(files() <= made_files + 8);  // other programs' files come and go here
-  CHECK(nobody() <= boxed + 4);
+  std::size_t still = nobody();  // other runs on this machine come and go
+  for (int i = 0; i < 60 && still > boxed + 4; ++i) {
+    std::this_thread::sleep_for(std::chrono::milliseconds(100));
+    still = std::min(still, nobody());
+  }
+  CHECK(still <= boxed + 4);
   CHECK(read_file("/proc/self/mounts") == mounts);
 }
 
