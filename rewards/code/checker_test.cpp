@@ -1,6 +1,9 @@
 // Special judges: what they say, what is done when they fail, and that a submission cannot speak for them.
 #include <doctest/doctest.h>
 
+#include "core/error.h"
+#include "rewards/code/checker_json.h"
+#include "rewards/code/code_json.h"
 #include "rewards/code/judge_test_support.h"
 
 namespace r1::code {
@@ -84,6 +87,26 @@ TEST_CASE("a checker that fails is an alarm, unless the output broke it") {
   CHECK(verdict("print(4, 6)", c) == "wrong_answer");
   CHECK(verdict("print(4, 6)", c, "4 6\n") == "internal_error");
   CHECK(verdict("print(1, 6)", c) == "accepted");
+}
+
+TEST_CASE("a checker is read from a row, and a bad one is named") {
+  CHECK(checker_from_json("import sys\nsys.exit(0)").program == "import sys\nsys.exit(0)");
+  CHECK(checker_from_json("\"pass\"").program == "pass");
+  const Checker c = checker_from_json(
+      R"({"program":"int main() {}","language":"c++","verdict":"printed","files":{"a.h":"1"},"limits":{"wall_ms":7}})");
+  CHECK(c.printed);
+  CHECK(c.files.at(0).bytes == "1");
+  CHECK(c.limits.wall_ms == 7);
+  for (const auto& [json, word] : {std::pair{R"({"program":"x","language":"cobol"})", "cobol"},
+                                   {R"({"program":"x","files":{"../z":"1"}})", "../z"},
+                                   {R"({"program":"x","files":{"main.py":"1"}})", "main.py"},
+                                   {R"({"program":"x","files":{"answer.txt":"1"}})", "answer.txt"},
+                                   {R"({"program":"x","limits":{"cpu":1}})", "cpu"},
+                                   {R"({"program":"x","verdict":"maybe"})", "exit or printed"},
+                                   {R"({"program":"x","time":1})", "time"},
+                                   {R"({"program":" "})", "empty"},
+                                   {"3", "text or an object"}})
+    CHECK_THROWS_WITH_AS((void)checker_from_json(json), doctest::Contains(word), DataError);
 }
 
 TEST_CASE("checkers are for outputs; a call keeps its expected value") {

@@ -1,11 +1,10 @@
 #include "rewards/code/code_json.h"
 
-#include <algorithm>
 #include <nlohmann/json.hpp>
 
 #include "core/error.h"
+#include "rewards/code/checker_json.h"
 #include "rewards/code/extract_program.h"
-#include "rewards/code/toolchain.h"
 #include "rewards/completion_text.h"
 
 namespace r1::code {
@@ -64,55 +63,6 @@ void read_limits(const Json& json, Limits& limits) {
   }
 }
 
-bool is_one_of(const std::string& word, std::initializer_list<const char*> list) {
-  return std::find(list.begin(), list.end(), word) != list.end();
-}
-
-std::string text_in(const Json& object, const char* key) {
-  const auto it = object.find(key);
-  if (it == object.end() || !it->is_string()) throw DataError(message("'", key, "' must be a text"));
-  return it->get<std::string>();
-}
-
-Checker checker_of(const Json& json) {
-  Checker c;
-  if (json.is_string()) {
-    c.program = json.get<std::string>();
-  } else if (json.is_object()) {
-    for (const auto& [key, value] : json.items()) {
-      if (key == "limits") {
-        read_limits(value, c.limits);
-      } else if (key == "files") {
-        if (!value.is_object()) throw DataError("checker: 'files' must be an object of names and texts");
-        for (const auto& [name, text] : value.items()) {
-          if (name.empty() || name == "." || name == ".." || name.find('/') != name.npos || name.find('\0') != name.npos)
-            throw DataError(message("checker: '", name, "' is no plain file name"));
-          if (is_one_of(name, {"input.txt", "output.txt", "answer.txt", "main"}))
-            throw DataError(message("checker: the file name '", name, "' is the runner's own"));
-          c.files.push_back({name, text_in(value, name.c_str())});
-        }
-      } else if (!is_one_of(key, {"program", "language", "verdict"})) {
-        throw DataError(message("checker: unknown key '", key, "'"));
-      }
-    }
-    c.program = text_in(json, "program");
-    if (json.contains("language")) c.language = text_in(json, "language");
-    if (json.contains("verdict")) {
-      const std::string verdict = text_in(json, "verdict");
-      if (!is_one_of(verdict, {"exit", "printed"})) throw DataError("checker: 'verdict' must be exit or printed");
-      c.printed = verdict == "printed";
-    }
-  } else {
-    throw DataError("'checker' must be a text or an object");
-  }
-  if (trim(c.program).empty()) throw DataError("checker: its program is empty");
-  const Language* language = find_language(c.language);
-  if (!language) throw DataError(message("checker: the runner knows no language '", c.language, "'"));
-  for (const BoxFile& f : c.files)
-    if (f.name == file_name(*language, c.program)) throw DataError(message("checker: the file name '", f.name, "' is its program's own"));
-  return c;
-}
-
 }  // namespace
 
 std::vector<TestCase> tests_from_json(const std::string& json) {
@@ -121,14 +71,6 @@ std::vector<TestCase> tests_from_json(const std::string& json) {
   if (list.is_string()) list = Json::parse(list.get<std::string>(), nullptr, false);
   if (list.is_discarded()) throw DataError("tests are no JSON");
   return tests_of(list);
-}
-
-Checker checker_from_json(const std::string& json) {
-  const Json value = Json::parse(json, nullptr, false);
-  if (!value.is_discarded()) return checker_of(value);
-  Checker checker;
-  checker.program = json;
-  return checker;
 }
 
 std::string judge_json_line(const std::string& line) {
@@ -141,40 +83,28 @@ std::string judge_json_line(const std::string& line) {
   }
   if (request.contains("id")) reply["id"] = request["id"];
   try {
-    for (const auto& [key, value] : request.items())
-      if (!is_one_of(key, {"id", "completion", "program", "language", "tests", "checker", "tolerance", "limits"}))
-        throw DataError(message("unknown key '", key, "'"));
     Submission s;
-    s.language = request.contains("language") ? text_in(request, "language") : "";
-    s.tests = tests_of(request.contains("tests") ? request["tests"] : Json());
-    if (request.contains("checker")) s.checker = checker_of(request["checker"]);
-    if (request.contains("tolerance")) {
-      const Json& t = request["tolerance"];
-      if (!t.is_number() || t < 0.0 || t > 1.0) throw DataError("'tolerance' must be a number from 0 to 1");
-      s.tolerance = t.get<double>();
-    }
-    if (request.contains("limits")) read_limits(request["limits"], s.limits);
-    if (request.contains("program") == request.contains("completion"))
-      throw DataError("one of 'program' and 'completion' must be there");
-    Judgement j;
-    j.total = static_cast<int>(s.tests.size());
-    bool found = true;
+    s.language = request.value("language", "");
     if (request.contains("program")) {
-      s.program = text_in(request, "program");
+      s.program = request["program"].get<std::string>();
+      if (s.language.empty()) s.language = "python";
     } else {
-      const std::string text = text_in(request, "completion");
-      Extracted extracted = extract_program(after_think(text, false).text, s.language);
-      found = extracted.found;
-      s.program = std::move(extracted.program);
-      if (found) s.language = extracted.language;
+      const std::string text = request.at("completion").get<std::string>();
+      const AnswerRegion region = after_think(text, false);
+      const Extracted found = extract_program(region.text, s.language);
+      if (!found.found) {
+        reply.update({{"correct", false}, {"verdict", "wrong_answer"}, {"passed", 0}, {"reason", "no closed code block"}});
+        reply["total"] = tests_of(request.at("tests")).size();
+        return done();
+      }
+      s.program = found.program;
+      s.language = found.language.empty() ? "python" : found.language;
     }
-    if (s.language.empty()) s.language = "python";
-    if (found) {
-      j = judge(s);
-    } else {
-      j.verdict = CodeVerdict::kWrongAnswer;
-      j.reason = "no closed code block";
-    }
+    s.tests = tests_of(request.at("tests"));
+    if (request.contains("checker")) s.checker = checker_from_json(request["checker"].dump());
+    s.tolerance = request.value("tolerance", 0.0);
+    if (request.contains("limits")) read_limits(request["limits"], s.limits);
+    const Judgement j = judge(s);
     reply.update({{"correct", j.verdict == CodeVerdict::kAccepted}, {"verdict", to_string(j.verdict)}, {"passed", j.passed},
                   {"total", j.total}, {"cpu_ms", j.cpu_ms}, {"wall_ms", j.wall_ms}, {"memory_kb", j.memory_kb},
                   {"reason", j.reason}});

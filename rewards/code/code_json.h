@@ -12,12 +12,8 @@ namespace r1::code {
 // Throws DataError that names the entry.
 std::vector<TestCase> tests_from_json(const std::string& json);
 
-// A checker's program as a text (Python), or {"program", "language", "verdict": "exit" | "printed", "files": {name: text},
-// "limits"}; `json` may also be such a text as it stands, without quotes. Throws DataError.
-Checker checker_from_json(const std::string& json);
-
 // One request line -> one reply line, as issue 4 defines them: {"id", "completion" | "program", "language", "tests",
-// "checker", "tolerance", "limits"} -> {"id", "correct", "verdict", "passed", "total", "cpu_ms", "wall_ms", "memory_kb", "reason"}.
+// "tolerance", "limits"} -> {"id", "correct", "verdict", "passed", "total", "cpu_ms", "wall_ms", "memory_kb", "reason"}.
 // A malformed line is a reply with "error", never a throw.
 std::string judge_json_line(const std::string& line);
 

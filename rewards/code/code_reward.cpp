@@ -7,6 +7,7 @@
 #include "core/error.h"
 #include "core/log.h"
 #include "rewards/code/build_cache.h"
+#include "rewards/code/checker_json.h"
 #include "rewards/code/code_json.h"
 #include "rewards/code/extract_program.h"
 #include "rewards/code/isolation.h"

@@ -157,17 +157,6 @@ TEST_CASE("JSON lines: one reply each, malformed ones too") {
   CHECK(bad.contains("error"));
   CHECK(nlohmann::json::parse(judge_json_line(R"({"id":7,"program":"x","tests":[]})"))["id"] == 7);
   CHECK(nlohmann::json::parse(judge_json_line(R"({"program":"x","tests":[{"output":"1"}],"limits":{"cpu":1}})")).contains("error"));
-  const auto error = [](const std::string& line) { return nlohmann::json::parse(judge_json_line(line)).value("error", ""); };
-  CHECK(error(R"({"program":"x","tests":[{"output":"1"}],"tolerance":"x"})").find("tolerance") != std::string::npos);
-  CHECK(error(R"({"program":"x","tests":[{"output":"1"}],"time_limit":3})").find("time_limit") != std::string::npos);
-  CHECK(error(R"({"program":3,"tests":[{"output":"1"}]})").find("program") != std::string::npos);
-  CHECK(error(R"({"tests":[{"output":"1"}]})").find("completion") != std::string::npos);
-  CHECK(error(R"({"program":"x"})").find("tests") != std::string::npos);
-  CHECK(error(R"({"program":"x","tests":[{"output":"1"}],"checker":{"program":"y","language":"cobol"}})").find("cobol") != std::string::npos);
-  CHECK(error(R"({"program":"x","tests":[{"output":"1"}],"checker":{"program":"y","files":{"../z":"1"}}})").find("../z") != std::string::npos);
-  const auto none = nlohmann::json::parse(judge_json_line(R"({"completion":"no program","tests":[{"output":"1"}]})"));
-  CHECK(none["verdict"] == "wrong_answer");
-  for (const char* key : {"correct", "verdict", "passed", "total", "cpu_ms", "wall_ms", "memory_kb", "reason"}) CHECK(none.contains(key));
   if (absent("python")) return;
   const auto good = nlohmann::json::parse(judge_json_line(
       R"({"id":"a","completion":"<think>x</think>\n```py\nprint(1)\n```","tests":[{"input":"","output":"1"}],"limits":{"wall_ms":5000}})"));
