@@ -30,7 +30,7 @@ Submission sum_of_two(const std::string& language, const std::string& program) {
 TEST_CASE("right programs are accepted in every language found") {
   const std::pair<const char*, const char*> programs[] = {
       {"python", "a, b = map(int, input().split())\nprint(a + b)\n"},
-      {"cpp", "#include <bits/stdc++.h>\nint main() { long a, b; std::cin >> a >> b; std::cout << a + b << '\\n'; }\n"},
+      {"cpp", "#include <iostream>\nint main() { long a, b; std::cin >> a >> b; std::cout << a + b << '\\n'; }\n"},
       {"c", "#include <stdio.h>\nint main(void) { int a, b; scanf(\"%d %d\", &a, &b); printf(\"%d\\n\", a + b); return 0; }\n"},
       {"javascript", "const [a, b] = require('fs').readFileSync(0, 'utf8').split(' ').map(Number);\nconsole.log(a + b);\n"},
       {"java", "import java.util.*;\npublic class Sum { public static void main(String[] x) { Scanner s = new Scanner(System.in); System.out.println(s.nextLong() + s.nextLong()); } }\n"},
