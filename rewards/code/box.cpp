@@ -136,7 +136,7 @@ bool is_python_file(const std::vector<std::string>& argv) {
 }
 
 // A copy of this very process. The bare system call: glibc's fork would run handlers of other libraries in the copy.
-Process clone_box(const BoxFds& fds) {
+Process clone_box(BoxFds fds) {
   Process box;
   int pidfd = -1;
   box.pid = static_cast<pid_t>(syscall(SYS_clone, kBoxClone, nullptr, &pidfd, nullptr, nullptr));
@@ -201,7 +201,7 @@ Outcome run_unchecked(const Job& job, int landlock_abi) {
   Fd order = write_order(job, landlock_abi, python);
   if (!order) return internal("memfd_create");
   BoxFds fds{order.get(), go.read.get(), report.write.get(), job.input_fd >= 0 ? job.input_fd : input.get(),
-             out.write.get(), err.write.get(), fetched.get()};
+             out.write.get(), err.write.get(), fetched.get(), job.asset_fd};
 
   Process box;
   // From ABI 6 on Landlock keeps abstract sockets of other boxes away, even of those that were there before.

@@ -28,6 +28,7 @@ struct BoxFile {
   std::string name;  // plain file name, in the working directory
   std::string bytes;
   bool executable = false;
+  bool link = false;  // a symbolic link to the path `bytes`
 };
 
 struct Job {
@@ -35,6 +36,10 @@ struct Job {
   std::vector<BoxFile> files;
   std::string input;              // stdin; a sealed file, so it can be read again but not changed
   int input_fd = -1;              // stdin instead of `input`, if not negative: borrowed until the call returns
+  // A sealed memfd that the program finds as descriptor 9 (kAssetFd), for what is too large to copy into every box; borrowed.
+  // -1 = none.
+  int asset_fd = -1;
+  std::vector<std::string> folders;  // of the host, read-only, at the same place: what a toolchain keeps outside /usr
   std::string fetch;              // a file of the working directory to bring back after exit 0; empty = none
   Limits limits;
   // `/usr/bin/python3 -I main.py` runs in a copy of an interpreter that waits with its usual modules loaded; every box

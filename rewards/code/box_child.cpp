@@ -78,6 +78,19 @@ void toolchain_dir(const Box& box, const char* from, const char* to) {
   if (mkdir(to, 0755) != 0 || !bind_read_only(from, to)) fail(box, "bind toolchain");
 }
 
+// Two levels at most ("/etc/java-17-openjdk"): that is where distributions put them.
+void more_folder(const Box& box, const char* path) {
+  if (access(path, F_OK) != 0) return;
+  char parent[256];
+  std::strncpy(parent, path + 1, sizeof parent - 1);
+  parent[sizeof parent - 1] = 0;
+  if (char* slash = std::strchr(parent, '/')) {
+    *slash = 0;
+    if (mkdir(parent, 0755) != 0 && errno != EEXIST) fail(box, "mkdir");
+  }
+  toolchain_dir(box, path, path + 1);
+}
+
 void bind_file(const Box& box, const char* from, const char* to, bool required) {
   const int fd = open(to, O_CREAT | O_WRONLY | O_CLOEXEC, 0644);
   if (fd < 0) fail(box, "create bind target");
@@ -93,7 +106,7 @@ void bind_file(const Box& box, const char* from, const char* to, bool required) 
 
 // The copy holds every descriptor of its maker, among them the pipes of other boxes, which would never end.
 void close_all_but(BoxFds fds) {
-  int keep[] = {fds.order, fds.go, fds.report, fds.in, fds.out, fds.err, fds.fetch};
+  int keep[] = {fds.order, fds.go, fds.report, fds.in, fds.out, fds.err, fds.fetch, fds.asset};
   constexpr int n = sizeof keep / sizeof *keep;
   for (int i = 1; i < n; ++i)
     for (int j = i; j > 0 && keep[j] < keep[j - 1]; --j) {
@@ -123,6 +136,8 @@ void make_root(const Box& box) {
   toolchain_dir(box, "/lib64", "lib64");
   toolchain_dir(box, "/libx32", "libx32");
   if (access("/etc/alternatives", F_OK) == 0) toolchain_dir(box, "/etc/alternatives", "etc/alternatives");
+  const char* folder = box.order.text(box.order.folders);
+  for (std::uint64_t i = 0; i < box.order.folder_count; ++i, folder += std::strlen(folder) + 1) more_folder(box, folder);
   if (access("/etc/ld.so.cache", R_OK) == 0) {
     bind_file(box, "/etc/ld.so.cache", "etc/ld.so.cache", false);
     (void)mount(nullptr, "etc/ld.so.cache", nullptr, MS_BIND | MS_REMOUNT | MS_RDONLY | MS_NOSUID | MS_NODEV, nullptr);
@@ -154,7 +169,11 @@ void make_root(const Box& box) {
 void write_files(const Box& box) {
   const auto* files = reinterpret_cast<const BoxOrder::File*>(box.order.text(box.order.files));
   for (std::uint64_t i = 0; i < box.order.file_count; ++i) {
-    const int fd = open(box.order.text(files[i].name), O_CREAT | O_EXCL | O_WRONLY | O_CLOEXEC, files[i].executable ? 0755 : 0644);
+    if (files[i].kind == kLinkFile) {
+      if (symlink(box.order.text(files[i].data), box.order.text(files[i].name)) != 0) fail(box, "link files");
+      continue;
+    }
+    const int fd = open(box.order.text(files[i].name), O_CREAT | O_EXCL | O_WRONLY | O_CLOEXEC, files[i].kind == kExecutableFile ? 0755 : 0644);
     if (fd < 0 || !write_all(fd, box.order.text(files[i].data), files[i].size)) fail(box, "write files");
     close(fd);
   }
@@ -167,11 +186,18 @@ void limit(const Box& box, int what, std::int64_t soft, std::int64_t hard) {
 
 // Nothing of the maker's is left in the program's hands; the report descriptor stays until the very end, to say what
 // failed, and never longer: execute() lets the kernel close it, a warm program closes it before the first line runs.
-void become_program(const Box& box) {
+void become_program(Box& box) {
   const BoxOrder& o = box.order;
   setsid();
   if (dup2(box.fds.in, 0) < 0 || dup2(box.fds.out, 1) < 0 || dup2(box.fds.err, 2) < 0) fail(box, "dup2");
-  close_all_but({-1, 0, box.fds.report, 1, 2, -1, -1});
+  if (box.fds.asset >= 0) {
+    const int report = fcntl(box.fds.report, F_DUPFD_CLOEXEC, kAssetFd + 1);
+    const int asset = fcntl(box.fds.asset, F_DUPFD_CLOEXEC, kAssetFd + 1);
+    if (report < 0 || asset < 0 || dup2(asset, kAssetFd) < 0) fail(box, "dup2");
+    box.fds.report = report;
+    box.fds.asset = kAssetFd;
+  }
+  close_all_but({-1, 0, box.fds.report, 1, 2, -1, -1, box.fds.asset});
   limit(box, RLIMIT_CORE, 0, 0);
   limit(box, RLIMIT_CPU, o.cpu_s, o.cpu_s + 1);
   limit(box, RLIMIT_FSIZE, o.file_bytes, o.file_bytes);
@@ -252,13 +278,13 @@ const BoxOrder& map_order(const BoxFds& fds) {
 
 }  // namespace
 
-const BoxOrder& enter_box(BoxFds fds, pid_t (*fork_program)(const BoxOrder&)) {
+const BoxOrder& enter_box(BoxFds& fds, pid_t (*fork_program)(const BoxOrder&)) {
   // Dies with the thread that made it; that thread waits for it, so it lives as long.
   prctl(PR_SET_PDEATHSIG, SIGKILL);
   char go = 0;
   if (read(fds.go, &go, 1) != 1 || go != 1) _exit(1);
   close_all_but(fds);
-  const Box box{map_order(fds), fds};
+  Box box{map_order(fds), fds};
   signal(SIGCHLD, SIG_DFL);
   if (!box.order.warm) default_signals();  // the program starts with no signal of ours ignored
   sigset_t none;
@@ -278,6 +304,7 @@ const BoxOrder& enter_box(BoxFds fds, pid_t (*fork_program)(const BoxOrder&)) {
   if (program < 0) fail(box, "fork");
   if (program > 0) be_process_one(box, program);
   become_program(box);
+  fds = box.fds;
   return box.order;
 }
 

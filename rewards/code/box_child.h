@@ -17,12 +17,14 @@ struct BoxReport {
   std::int64_t cpu_us = 0, largest_kb = 0;  // kEnded: time of the whole tree; resident size of its largest process
 };
 
+enum FileKind : std::uint64_t { kPlainFile, kExecutableFile, kLinkFile };
+
 // How a box is to be made, in one block of memory: places are offsets from its begin, texts end with 0. The maker writes
 // it into a memfd; whoever clones the box's process 1 never reads it, so nothing of one box can show up in the next.
 struct BoxOrder {
   struct File {
     std::uint64_t name, data, size;
-    std::uint64_t executable;
+    std::uint64_t kind;  // of FileKind
   };
   std::uint64_t tmpfs_options;  // "size=64m,mode=755,..."
   std::uint64_t fetch;          // 0 = nothing
@@ -30,6 +32,7 @@ struct BoxOrder {
   std::uint64_t argc;
   std::uint64_t envp, envc;     // likewise
   std::uint64_t files, file_count;
+  std::uint64_t folders, folder_count;  // texts one after another
   std::uint64_t filter, filter_count;
   std::int64_t cpu_s, file_bytes, processes;
   std::int32_t landlock_abi;
@@ -46,13 +49,15 @@ struct BoxFds {
   int report = -1;  // BoxReports
   int in = -1, out = -1, err = -1;
   int fetch = -1;   // a memfd for the fetched file, or -1
+  int asset = -1;   // Job::asset_fd, or -1
 };
-constexpr int kBoxFds = 7;
+constexpr int kBoxFds = 8;
+constexpr int kAssetFd = 9;
 constexpr std::uint32_t kBoxUid = 1000;
 
 // Runs as the box's process 1, and returns only in the program's process, behind every wall, with stdin, stdout and
-// stderr in place; what is left is to run the program. fork_program() is like fork().
-const BoxOrder& enter_box(BoxFds fds, pid_t (*fork_program)(const BoxOrder&));
+// stderr in place; what is left is to run the program. fork_program() is like fork(). fds.report may have moved.
+const BoxOrder& enter_box(BoxFds& fds, pid_t (*fork_program)(const BoxOrder&));
 
 // The last step of a program that is executed: argv of the order. Reports failure.
 [[noreturn]] void execute(const BoxOrder& order, const BoxFds& fds);

@@ -46,7 +46,9 @@ class Block {
 
 std::vector<std::string> box_environment() {
   return {"PATH=/usr/local/bin:/usr/bin:/bin", "HOME=/w/box", "TMPDIR=/w/tmp", "LANG=C.UTF-8", "PYTHONDONTWRITEBYTECODE=1",
-          "PYTHONHASHSEED=0", "OMP_NUM_THREADS=1", "OPENBLAS_NUM_THREADS=1", "UV_USE_IO_URING=0"};
+          "PYTHONHASHSEED=0", "OMP_NUM_THREADS=1", "OPENBLAS_NUM_THREADS=1", "UV_USE_IO_URING=0",
+          // A runtime that starts a thread for each of a hundred cores would meet the limit of processes before the program.
+          "GOMAXPROCS=2", "GO111MODULE=off"};
 }
 
 Fd write_order(const Job& job, int landlock_abi, bool warm) {
@@ -63,8 +65,11 @@ Fd write_order(const Job& job, int landlock_abi, bool warm) {
   std::vector<BoxOrder::File> files;
   for (const BoxFile& f : job.files) {
     R1_CHECK(!f.name.empty() && f.name.find('/') == std::string::npos && f.name != "..", "file name ", f.name);
-    files.push_back({block.add(f.name), block.add(f.bytes.data(), f.bytes.size()), f.bytes.size(), f.executable});
+    files.push_back({block.add(f.name), block.add(f.bytes.c_str(), f.bytes.size() + 1), f.bytes.size(),
+                     f.link ? kLinkFile : f.executable ? kExecutableFile : kPlainFile});
   }
+  order.folders = block.add(job.folders);
+  order.folder_count = job.folders.size();
   order.files = block.add(files.data(), files.size() * sizeof(BoxOrder::File));
   order.file_count = files.size();
   const std::vector<sock_filter>& filter = program_filter();

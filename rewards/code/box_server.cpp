@@ -30,14 +30,18 @@ bool receive_order(int control, std::uint8_t& flags, BoxFds& fds) {
   const cmsghdr* c = n == 1 ? CMSG_FIRSTHDR(&m) : nullptr;
   if (!c || c->cmsg_type != SCM_RIGHTS || (m.msg_flags & MSG_CTRUNC)) return false;
   const std::size_t count = (c->cmsg_len - CMSG_LEN(0)) / sizeof(int);
+  if (count > kBoxFds) return false;
   int got[kBoxFds];
   std::memcpy(got, CMSG_DATA(c), count * sizeof(int));
-  fds = {got[0], got[1], got[2], got[3], got[4], got[5], flags & kWithFetch ? got[6] : -1};
-  return count == static_cast<std::size_t>(flags & kWithFetch ? kBoxFds : kBoxFds - 1);
+  std::size_t used = kBoxFds - 2;
+  fds = {got[0], got[1], got[2], got[3], got[4], got[5], -1, -1};
+  if (flags & kWithFetch) fds.fetch = got[used++];
+  if (flags & kWithAsset) fds.asset = got[used++];
+  return count == used;
 }
 
 void close_order(const BoxFds& fds) {
-  for (const int fd : {fds.order, fds.go, fds.report, fds.in, fds.out, fds.err, fds.fetch})
+  for (const int fd : {fds.order, fds.go, fds.report, fds.in, fds.out, fds.err, fds.fetch, fds.asset})
     if (fd >= 0) close(fd);
 }
 

@@ -5,10 +5,16 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include <filesystem>
+#include <fstream>
+
+#include "rewards/code/box_internal.h"
 #include "rewards/code/box_test_support.h"
 
 namespace r1::code {
 namespace {
+
+namespace fs = std::filesystem;
 
 Outcome python(const std::string& program, const std::string& input = "", const Limits& limits = {}) {
   return test::run_python(program, input, limits);
@@ -33,6 +39,44 @@ TEST_CASE("a program reads stdin and its output, errors, exit code and use come 
   CHECK(o.errors == "e\n");
   CHECK(o.cpu_ms > 0);
   CHECK(o.wall_ms > 0);
+}
+
+TEST_CASE("a large thing that all boxes share is a descriptor that no box can change") {
+  if (absent()) return;
+  const Fd shared = sealed_input("shared bytes");
+  Job job;
+  job.argv = {"/usr/bin/python3", "-I", "main.py"};
+  job.files = {{"main.py", "import os\nprint(open('link').read(), os.pread(9, 6, 0), os.listdir('/proc/self/fd') == ['0', '1', '2', '3', '9'])\n"
+                           "for act in (lambda: os.write(9, b'x'), lambda: os.ftruncate(9, 0), lambda: os.write(os.open('link', os.O_RDWR), b'x')):\n"
+                           "  try: act(); print('changed')\n  except OSError: print('kept')\n"},
+               {"link", "/proc/self/fd/9", false, true}};
+  job.asset_fd = shared.get();
+  for (const bool warm : {true, false}) {
+    job.warm = warm;
+    const Outcome o = run_in_box(job);
+    CAPTURE(o.detail);
+    CAPTURE(o.errors);
+    CHECK(o.output == "shared bytes b'shared' True\nkept\nkept\nkept\n");
+  }
+}
+
+TEST_CASE("a folder beside /usr is there to be read") {
+  if (absent()) return;
+  const fs::path folder = "/etc/r1-box-test-" + std::to_string(getpid());
+  std::error_code none;
+  if (!fs::create_directory(folder, none)) return;  // not root
+  std::ofstream(folder / "x") << "settings";
+  Job job;
+  job.argv = {"/usr/bin/python3", "-I", "main.py"};
+  job.files = {{"main.py", "import os\nd = '" + folder.string() + "'\nprint(open(d + '/x').read(), len(os.listdir('/etc')))\n"
+                           "try: open(d + '/y', 'w')\nexcept OSError: print('kept')\n"}};
+  job.folders = {folder.string(), "/etc/r1-not-there"};
+  const Outcome o = run_in_box(job);
+  fs::remove_all(folder, none);
+  CAPTURE(o.detail);
+  CAPTURE(o.errors);
+  CHECK(o.output.rfind("settings", 0) == 0);
+  CHECK(o.output.find("kept") != std::string::npos);
 }
 
 TEST_CASE("a signal is told from an exit code") {

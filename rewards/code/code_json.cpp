@@ -3,6 +3,7 @@
 #include <nlohmann/json.hpp>
 
 #include "core/error.h"
+#include "rewards/code/checker_json.h"
 #include "rewards/code/extract_program.h"
 #include "rewards/completion_text.h"
 
@@ -100,6 +101,7 @@ std::string judge_json_line(const std::string& line) {
       s.language = found.language.empty() ? "python" : found.language;
     }
     s.tests = tests_of(request.at("tests"));
+    if (request.contains("checker")) s.checker = checker_from_json(request["checker"].dump());
     s.tolerance = request.value("tolerance", 0.0);
     if (request.contains("limits")) read_limits(request["limits"], s.limits);
     const Judgement j = judge(s);

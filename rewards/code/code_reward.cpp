@@ -1,8 +1,13 @@
 #include "rewards/code/code_reward.h"
 
+#include <algorithm>
+#include <mutex>
 #include <nlohmann/json.hpp>
 
 #include "core/error.h"
+#include "core/log.h"
+#include "rewards/code/build_cache.h"
+#include "rewards/code/checker_json.h"
 #include "rewards/code/code_json.h"
 #include "rewards/code/extract_program.h"
 #include "rewards/code/isolation.h"
@@ -12,16 +17,36 @@
 namespace r1 {
 namespace {
 
+// Once a process: what holds here, before anything runs.
+void tell_guarantees() {
+  static std::once_flag once;
+  std::call_once(once, [] {
+    for (const std::string& line : code::host_guarantees().lines()) log_info("code.guarantee", {{"text", "code runner: " + line}});
+  });
+}
+
 class CodeReward : public RewardFunction {
  public:
   explicit CodeReward(ConfigReader& o) {
     column_ = o.get<std::string>("tests", "tests");
+    checker_column_ = o.get<std::string>("checker", "checker");
     language_ = o.get<std::string>("language", "python");
     if (!code::find_language(language_)) o.fail("language", message("the code runner knows no language '", language_, "'"));
     all_ = o.get_choice("pay", "fraction", std::vector<std::string>{"fraction", "all"}) == "all";
     tolerance_ = o.get_in<double>("tolerance", 0.0, 0.0, 1.0);
     require_end_ = o.get<bool>("require_end", false);
     if (o.get<bool>("allow_unisolated", false)) code::allow_unisolated(true);
+    const auto required = o.get<std::vector<std::string>>("require", {});
+    for (const std::string& name : required)
+      if (const auto names = code::guarantee_names(); std::find(names.begin(), names.end(), name) == names.end())
+        o.fail("require", message("'", name, "' is no guarantee; there are namespaces, seccomp, landlock, control_group, other_user, warm_python"));
+    if (const std::string missing = code::host_guarantees().missing(required); !missing.empty())
+      o.fail("require", message("this host does not give ", missing, ". Run where it does, or take it off the list"));
+    code::BuildCache::Options cache;
+    cache.folder = o.get<std::string>("cache", "");
+    cache.disk_mb = o.get_in<std::int64_t>("cache_mb", cache.disk_mb, 1, 1 << 20);
+    if (!cache.folder.empty()) code::set_build_cache(cache);
+    tell_guarantees();
     ConfigReader l = o.section("limits");
     const auto read = [&](const char* key, std::int64_t& value) { value = l.get_in<std::int64_t>(key, value, 1, 3'600'000); };
     read("wall_ms", limits_.wall_ms);
@@ -40,8 +65,11 @@ class CodeReward : public RewardFunction {
       const code::Language* language = code::find_language(language_of(prompt));
       if (!language) return message("the code runner knows no language '", language_of(prompt), "'");
       if (!language->installed()) return message("no toolchain for ", language->name, " in /usr");
+      const code::Checker checker = checker_of(prompt);
+      if (!checker.program.empty() && !code::find_language(checker.language)->installed())
+        return message("no toolchain for the checker's language ", checker.language);
       for (const code::TestCase& t : tests)
-        if (!t.call.empty() && language->name != "python") return "function-call tests are judged in Python only";
+        if ((!t.call.empty() || !t.asserts.empty()) && language->name != "python") return "function-call tests are judged in Python only";
       code::require_isolation();
     } catch (const Error& e) {
       return e.what();
@@ -54,6 +82,7 @@ class CodeReward : public RewardFunction {
     code::Submission s;
     try {
       s.tests = tests_of(group.prompt);
+      s.checker = checker_of(group.prompt);
     } catch (const DataError& e) {
       for (RewardResult& r : out) r.detail = message("no_tests: ", e.what());  // abstains
       return;
@@ -101,6 +130,11 @@ class CodeReward : public RewardFunction {
     if (it == prompt.columns.end()) throw DataError(message("no column '", column_, "' with the tests"));
     return code::tests_from_json(it->second);
   }
+  code::Checker checker_of(const Prompt& prompt) const {
+    const auto it = prompt.columns.find(checker_column_);
+    if (it == prompt.columns.end() || it->second.empty() || it->second == "null") return {};
+    return code::checker_from_json(it->second);
+  }
   std::string language_of(const Prompt& prompt) const {
     const auto it = prompt.columns.find("language");
     if (it == prompt.columns.end()) return language_;
@@ -108,7 +142,7 @@ class CodeReward : public RewardFunction {
     return json.is_string() ? json.get<std::string>() : language_;
   }
 
-  std::string column_, language_;
+  std::string column_, checker_column_, language_;
   code::Limits limits_;
   double tolerance_ = 0;
   bool all_ = false, require_end_ = false;

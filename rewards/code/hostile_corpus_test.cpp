@@ -18,6 +18,7 @@
 #include <filesystem>
 #include <fstream>
 #include <iterator>
+#include <map>
 #include <mutex>
 #include <set>
 #include <sstream>
@@ -26,6 +27,7 @@
 
 #include "rewards/code/box_test_support.h"
 #include "rewards/code/judge.h"
+#include "rewards/code/toolchain.h"
 
 namespace r1::code {
 namespace {
@@ -153,10 +155,28 @@ class Surroundings {
   pid_t victim_ = -1;
 };
 
-Submission submission(const std::string& program, const std::string& mode) {
+// For the square of 5. It counts as far as the output says, so that an output can make it late.
+constexpr const char* kChecker =
+    "import sys\n"
+    "n = int(open(sys.argv[1]).read())\n"
+    "try: x = int(open(sys.argv[2]).read())\n"
+    "except ValueError: sys.exit(1)\n"
+    "count = 0\n"
+    "for i in range(x): count += 1\n"
+    "sys.exit(0 if count == n * n else 1)\n";
+
+// how: "stdin", "call", "asserts" or "checker", and perhaps a language.
+Submission submission(const std::string& program, const std::string& how) {
   Submission s;
   s.program = program;
   TestCase t;
+  const std::size_t space = how.find(' ');
+  const std::string mode = how.substr(0, space);
+  if (space != std::string::npos) s.language = how.substr(space + 1);
+  if (mode == "checker") {
+    s.checker.program = kChecker;
+    s.checker.limits = {4000, 1000, 96, 16, 8, 64};
+  }
   if (mode == "call") {
     t.call = "solve(5)";
     t.expected = "25";
@@ -191,8 +211,16 @@ std::ptrdiff_t open_descriptors() {
 
 TEST_CASE("no attack is accepted, each gets its verdict, and the machine is as before") {
   if (test::absent()) return;
-  const std::vector<Entry> corpus = read_corpus("hostile_corpus.txt");
+  std::vector<Entry> corpus = read_corpus("hostile_corpus.txt");
   CHECK(corpus.size() >= 60);
+  std::erase_if(corpus, [](const Entry& e) {
+    const bool none = !find_language(submission("", e.third).language)->installed();
+    if (none) MESSAGE("skipped: ", e.name, ", no toolchain");
+    return none;
+  });
+  std::map<std::string, int> built;  // compilers take their time: by default one program of each language
+  if (!full())
+    std::erase_if(corpus, [&](const Entry& e) { return e.third.find(' ') != std::string::npos && built[e.third]++ > 0; });
   const Surroundings around;
   const std::size_t rounds = full() ? 5 : 1;
   std::vector<Judgement> got(corpus.size() * rounds);
@@ -251,7 +279,9 @@ TEST_CASE("honest programs are accepted while the machine is busy") {
   if (test::absent()) return;
   const std::vector<Entry> corpus = read_corpus("honest_corpus.txt");
   std::vector<const Entry*> here;
+  std::set<std::string> languages;
   for (const Entry& e : corpus) {
+    if (!full() && e.second != "python" && !languages.insert(e.second).second) continue;
     if (present(e.third)) here.push_back(&e);
     else MESSAGE("skipped: ", e.name, " needs ", e.third);
   }
@@ -269,7 +299,8 @@ TEST_CASE("honest programs are accepted while the machine is busy") {
     Submission s = submission(here[i % here.size()]->program, "stdin");
     s.language = here[i % here.size()]->second;
     s.limits = {60'000, 1000, 128, 24, 16, 64};
-    if (s.language == "javascript") s.limits.memory_mb = 256;
+    if (s.language == "javascript" || s.language == "java") s.limits.memory_mb = 256;
+    if (s.language == "java") s.limits.cpu_ms = 4000;  // the runtime alone takes up to one second on a busy machine
     got[i] = judge(s);
   });
   stop = true;
@@ -340,7 +371,12 @@ TEST_CASE("many runs in a row leave nothing behind") {
   CHECK(children() == kids);
   CHECK(groups() == made_groups);
   CHECK(files() <= made_files + 8);  // other programs' files come and go here
-  CHECK(nobody() <= boxed + 4);
+  std::size_t still = nobody();  // other runs on this machine come and go
+  for (int i = 0; i < 60 && still > boxed + 4; ++i) {
+    std::this_thread::sleep_for(std::chrono::milliseconds(100));
+    still = std::min(still, nobody());
+  }
+  CHECK(still <= boxed + 4);
   CHECK(read_file("/proc/self/mounts") == mounts);
 }
 

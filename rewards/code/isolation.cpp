@@ -16,6 +16,12 @@ namespace {
 
 std::atomic<bool> unisolated_allowed = false;
 
+std::string join(const std::vector<std::string>& words) {
+  std::string all;
+  for (const std::string& w : words) all += (all.empty() ? "" : ", ") + w;
+  return all;
+}
+
 }  // namespace
 
 int landlock_abi() {
@@ -34,6 +40,26 @@ std::vector<std::string> Guarantees::lines() const {
           message("program's user: ", as_root ? "nobody" : "the caller, without capabilities"),
           line("control group (memory, processes)", cgroup.empty(), cgroup + "; the tree is watched every few ms instead"),
           line("warm Python interpreter", cold.empty(), cold)};
+}
+
+std::vector<std::string> guarantee_names() {
+  return {"namespaces", "seccomp", "landlock", "control_group", "other_user", "warm_python"};
+}
+
+std::string Guarantees::missing(const std::vector<std::string>& required) const {
+  std::string all;
+  for (const std::string& name : required) {
+    std::string why;
+    if (name == "namespaces") why = namespaces ? "" : problem.empty() ? "not in force" : problem;
+    else if (name == "seccomp") why = seccomp ? "" : "not in force";
+    else if (name == "landlock") why = landlock_abi > 0 ? "" : "the kernel lacks it";
+    else if (name == "control_group") why = cgroup;
+    else if (name == "other_user") why = as_root ? "" : "only root can give programs another id";
+    else if (name == "warm_python") why = cold;
+    else throw Error(message("'", name, "' is no guarantee of the code runner; they are ", join(guarantee_names())));
+    if (!why.empty()) all += message(all.empty() ? "" : "; ", name, " (", why, ")");
+  }
+  return all;
 }
 
 const Guarantees& host_guarantees() {

@@ -19,7 +19,14 @@ struct Guarantees {
 
   // One line each, for `r1 doctor` and a run's log: "namespaces: in force", "control group: not in force (...)".
   std::vector<std::string> lines() const;
+
+  // What is missing of `required`, names of guarantee_names(): "control_group (cannot make one: Permission denied)", one
+  // after another; empty if nothing is. Throws Error for a name that is none.
+  std::string missing(const std::vector<std::string>& required) const;
 };
+
+// namespaces, seccomp, landlock, control_group, other_user (programs have another id than this process), warm_python.
+std::vector<std::string> guarantee_names();
 
 // Measured at the first call; thread-safe.
 const Guarantees& host_guarantees();

@@ -39,41 +39,44 @@ std::string story(const Outcome& o) {
 
 namespace {
 
-// A compiler needs more than a contest program, and its time is no fault of a slow test.
-Limits build_limits() {
-  Limits l;
-  l.wall_ms = 60'000;
-  l.cpu_ms = 30'000;
-  l.memory_mb = 1024;
-  l.file_mb = 128;
-  l.output_kb = 256;
-  return l;
-}
+// What is needed beside the submission for all of its tests.
+struct Prepared {
+  const Language* language = nullptr;
+  Built program;
+  const Language* checker_language = nullptr;
+  Built checker;
+};
 
-Job job_of(const Submission& s, const Language& language, const TestCase& test, const std::string& binary) {
+Job job_of(const Submission& s, const Prepared& prepared, const TestCase& test) {
   Job job;
   job.limits = s.limits;
-  job.argv = language.run;
   if (!test.call.empty()) {
+    job.argv = prepared.language->run;
     job.files = {{"main.py", std::string(kSolutionModule) + std::string(kCallSolution)}, {"solution.py", s.program}};
     job.input = test.call;
   } else {
     job.input = test.input;
-    if (language.build.empty()) job.files = {{language.file, s.program}};
-    else job.files = {{"main", binary, true}};
+    add_program(job, *prepared.language, s.program, prepared.program);
   }
   return job;
 }
 
-TestRun run_test(const Submission& s, const Language& language, const TestCase& test, const std::string& binary) {
+TestRun run_test(const Submission& s, const Prepared& prepared, const TestCase& test) {
   if (!test.asserts.empty()) return run_asserts(s, test);
-  Job job = job_of(s, language, test, binary);
+  Job job = job_of(s, prepared, test);
   // Files the runner itself puts into the box must not eat into what the program may write.
   for (const BoxFile& f : job.files) job.limits.file_mb += static_cast<std::int64_t>(f.bytes.size() >> 20) + 1;
   const Outcome o = run_in_box(job);
   TestRun run{verdict_of(o), "", o.cpu_ms, o.wall_ms, o.memory_kb};
   if (run.verdict != CodeVerdict::kAccepted) {
     run.why = story(o);
+    const std::string& words = prepared.language->memory_words;
+    if (run.verdict == CodeVerdict::kRuntimeError && !words.empty() && o.errors.find(words) != std::string::npos)
+      run.verdict = CodeVerdict::kMemoryLimit;
+  } else if (prepared.checker_language && test.call.empty()) {
+    const TestRun checked = check_output(s.checker, *prepared.checker_language, prepared.checker, test, o.output);
+    run.verdict = checked.verdict;
+    run.why = checked.why;
   } else if (!(test.call.empty() ? same_output(o.output, test.output, s.tolerance)
                                  : same_json(o.output, test.expected, s.tolerance))) {
     run.verdict = CodeVerdict::kWrongAnswer;
@@ -97,34 +100,34 @@ Judgement judge(const Submission& s) {
     j.reason = std::move(reason);
     return j;
   };
-  const Language* language = find_language(s.language);
-  if (!language) return ours(message("the runner knows no language '", s.language, "'"));
-  if (!language->installed())
-    return ours(message((language->build.empty() ? language->run : language->build)[0], " is not installed"));
+  Prepared prepared;
+  const auto find = [&](const std::string& name, const Language*& into) {
+    into = find_language(name);
+    return !into              ? message("the runner knows no language '", name, "'")
+           : !into->installed() ? message(into->needs, " is not installed")
+                                : std::string();
+  };
+  if (const std::string problem = find(s.language, prepared.language); !problem.empty()) return ours(problem);
   if (s.tests.empty()) return ours("no tests");
-  for (const TestCase& t : s.tests)
-    if ((!t.call.empty() || !t.asserts.empty()) && language->name != "python")
-      return ours("calls and asserts are judged in Python only");
-
-  std::string binary;
-  if (!language->build.empty()) {
-    Job build;
-    build.argv = language->build;
-    build.files = {{language->file, s.program}};
-    build.limits = build_limits();
-    build.fetch = "main";
-    Outcome o = run_in_box(build);
-    if (o.end == End::kInternal) return ours("build: " + o.detail);
-    if (o.end != End::kExited || o.status != 0 || o.fetched.empty()) {
-      j.verdict = CodeVerdict::kCompileError;
-      return ours(story(o));
-    }
-    binary = std::move(o.fetched);
+  bool python_only = false, by_output = false;
+  for (const TestCase& t : s.tests) (t.call.empty() && t.asserts.empty() ? by_output : python_only) = true;
+  if (python_only && prepared.language->name != "python") return ours("calls and asserts are judged in Python only");
+  if (!s.checker.program.empty() && by_output) {
+    if (const std::string problem = find(s.checker.language, prepared.checker_language); !problem.empty())
+      return ours("checker: " + problem);
+    prepared.checker = build_program(*prepared.checker_language, s.checker.program, s.checker.files);
+    if (prepared.checker.kind != Built::kMade) return ours("the checker does not build: " + prepared.checker.reason);
+  }
+  prepared.program = build_program(*prepared.language, s.program);
+  if (prepared.program.kind == Built::kInternal) return ours(prepared.program.reason);
+  if (prepared.program.kind == Built::kRefused) {
+    j.verdict = CodeVerdict::kCompileError;
+    return ours(prepared.program.reason);
   }
 
   j.verdict = CodeVerdict::kAccepted;
   for (int i = 0; i < j.total; ++i) {
-    TestRun run = run_test(s, *language, s.tests[static_cast<std::size_t>(i)], binary);
+    TestRun run = run_test(s, prepared, s.tests[static_cast<std::size_t>(i)]);
     j.cpu_ms += run.cpu_ms;
     j.wall_ms += run.wall_ms;
     j.memory_kb = std::max(j.memory_kb, run.memory_kb);

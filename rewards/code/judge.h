@@ -29,10 +29,25 @@ struct TestCase {
   std::string prelude = {};      // runs in both boxes before anything else: imports, helpers, classes to share by value
 };
 
+// A special judge: a program that decides whether an output is right, where many are. It runs in a box of its own, after
+// the submission is gone, as `checker input.txt output.txt answer.txt` (the order of testlib: the test's input, what the
+// submission printed, the test's expected output), with an empty stdin.
+struct Checker {
+  std::string program;  // empty: outputs are compared (same_output)
+  std::string language = "python";
+  // "exit": 0 = right; 1 and 2 = wrong; 7 (points) = wrong; anything else, a signal or a limit: the checker failed.
+  // "printed": it must exit with 0, and all of its stdout is one word: accepted, ok, correct, yes, true, 1 / wrong_answer, wrong,
+  // incorrect, no, false, 0.
+  bool printed = false;
+  std::vector<BoxFile> files = {};  // beside the checker, at build and at run: headers, tables
+  Limits limits = {};
+};
+
 struct Submission {
   std::string program;
   std::string language = "python";
   std::vector<TestCase> tests;
+  Checker checker;       // of tests by input and output
   double tolerance = 0;  // see same_output
   Limits limits;         // of each test; the build has its own
   bool stop_at_first = false;  // all-or-nothing rewards need no more than the first failure

@@ -5,6 +5,8 @@
 
 #include <nlohmann/json.hpp>
 
+#include "core/error.h"
+
 #include "rewards/code/code_json.h"
 #include "rewards/code/compare_output.h"
 #include "rewards/code/extract_program.h"
@@ -28,9 +30,12 @@ Submission sum_of_two(const std::string& language, const std::string& program) {
 TEST_CASE("right programs are accepted in every language found") {
   const std::pair<const char*, const char*> programs[] = {
       {"python", "a, b = map(int, input().split())\nprint(a + b)\n"},
-      {"cpp", "#include <bits/stdc++.h>\nint main() { long a, b; std::cin >> a >> b; std::cout << a + b << '\\n'; }\n"},
+      {"cpp", "#include <iostream>\nint main() { long a, b; std::cin >> a >> b; std::cout << a + b << '\\n'; }\n"},
       {"c", "#include <stdio.h>\nint main(void) { int a, b; scanf(\"%d %d\", &a, &b); printf(\"%d\\n\", a + b); return 0; }\n"},
-      {"javascript", "const [a, b] = require('fs').readFileSync(0, 'utf8').split(' ').map(Number);\nconsole.log(a + b);\n"}};
+      {"javascript", "const [a, b] = require('fs').readFileSync(0, 'utf8').split(' ').map(Number);\nconsole.log(a + b);\n"},
+      {"java", "import java.util.*;\npublic class Sum { public static void main(String[] x) { Scanner s = new Scanner(System.in); System.out.println(s.nextLong() + s.nextLong()); } }\n"},
+      {"go", "package main\nimport \"fmt\"\nfunc main() { var a, b int; fmt.Scan(&a, &b); fmt.Println(a + b) }\n"},
+      {"rust", "use std::io::*;\nfn main() { let mut s = String::new(); stdin().read_to_string(&mut s).unwrap(); let t: i64 = s.split_whitespace().map(|x| x.parse::<i64>().unwrap()).sum(); println!(\"{}\", t); }\n"}};
   for (const auto& [language, program] : programs) {
     CAPTURE(language);
     if (absent(language)) continue;
@@ -141,6 +146,10 @@ TEST_CASE("the program is the last closed fence of its language") {
   CHECK(extract_program("```c++\nint x;\n```", "").language == "cpp");
   CHECK(!extract_program("```cpp\nint x;\n```", "python").found);
   CHECK(!extract_program("no fence", "python").found);
+  for (const auto& [tag, language] : {std::pair{"rs", "rust"}, {"golang", "go"}, {"Java", "java"}, {"C++20", "cpp"}, {"node", "javascript"}, {"c17", "c"}}) {
+    CAPTURE(tag);
+    CHECK(extract_program(std::string("```") + tag + "\nx\n```", "").language == language);
+  }
 }
 
 TEST_CASE("JSON lines: one reply each, malformed ones too") {
@@ -155,6 +164,41 @@ TEST_CASE("JSON lines: one reply each, malformed ones too") {
   CHECK(good["correct"] == true);
   CHECK(good["verdict"] == "accepted");
   CHECK(good["passed"] == 1);
+}
+
+TEST_CASE("what a run requires of its host is refused where it is missing") {
+  Guarantees g;
+  g.cgroup = "cannot make one";
+  g.seccomp = true;
+  CHECK(g.missing({"seccomp"}) == "");
+  CHECK(g.missing({"control_group", "seccomp", "landlock"}) == "control_group (cannot make one); landlock (the kernel lacks it)");
+  CHECK_THROWS_AS((void)g.missing({"magic"}), Error);
+  Guarantees missing;
+  missing.cgroup = missing.cold = "x";
+  for (const std::string& name : guarantee_names()) CHECK(missing.missing({name}) != "");
+  CHECK_THROWS((void)make_reward("code", "{require: [magic]}"));
+  const std::string here = host_guarantees().missing(guarantee_names());
+  const std::string all = "{require: [namespaces, seccomp, landlock, control_group, other_user, warm_python]}";
+  if (here.empty()) CHECK(make_reward("code", all) != nullptr);
+  else CHECK_THROWS_WITH((void)make_reward("code", all), doctest::Contains("this host does not give"));
+}
+
+TEST_CASE("a row's checker decides in the reward too") {
+  if (absent("python")) return;
+  SampleGroup group;
+  group.prompt.columns["tests"] = R"([{"input":"10","output":""}])";
+  group.prompt.columns["checker"] = "import sys\na, b = map(int, open(sys.argv[2]).read().split())\nsys.exit(a + b != int(open(sys.argv[1]).read()))\n";
+  for (const char* text : {"```python\nprint(4, 6)\n```", "```python\nprint(9, 1)\n```", "```python\nprint(9, 2)\n```"}) {
+    group.completions.emplace_back();
+    group.completions.back().text = std::string("<think>t</think>") + text;
+  }
+  std::vector<RewardResult> r(3);
+  const auto reward = make_reward("code");
+  CHECK(reward->check_prompt(group.prompt) == "");
+  reward->score(group, r);
+  CHECK(r[0].value == 1.f);
+  CHECK(r[1].value == 1.f);
+  CHECK(r[2].value == 0.f);
 }
 
 TEST_CASE("the code reward pays by share or all or nothing") {

@@ -20,6 +20,7 @@
 
 #include "core/error.h"
 #include "rewards/code/box.h"
+#include "rewards/code/build.h"
 #include "rewards/code/isolation.h"
 
 namespace r1::code {
@@ -129,6 +130,38 @@ double parallel_rate(int runs) {
   return runs * 1000.0 / ms_since(begin);
 }
 
+// ms to build a program of 1 to 3 lines in each compiled language, made anew and out of the cache; C++ without and with
+// the precompiled header. Median of `runs` programs that differ in a comment.
+Json measure_builds(int runs) {
+  struct Sample {
+    const char *name, *language, *program;
+  };
+  constexpr const char* kHeaders = "#include <bits/stdc++.h>\nint main() { std::map<int, int> m; int x; std::cin >> x; std::cout << ++m[x]; }\n";
+  const std::string slow = std::string("#define A\n") + kHeaders;  // the same, but not so that the header could be used
+  const Sample samples[] = {{"c", "c", "#include <stdio.h>\nint main(void) { puts(\"1\"); return 0; }\n"},
+                            {"cpp, all headers, as they are", "cpp", slow.c_str()},
+                            {"cpp, all headers, precompiled", "cpp", kHeaders},
+                            {"java", "java", "class A { public static void main(String[] a) { System.out.println(1); } }\n"},
+                            {"go", "go", "package main\nimport \"fmt\"\nfunc main() { fmt.Println(1) }\n"},
+                            {"rust", "rust", "fn main() { println!(\"1\"); }\n"}};
+  Json all = Json::array();
+  for (const Sample& s : samples) {
+    const Language& language = *find_language(s.language);
+    if (!language.installed()) continue;
+    (void)build_program(language, std::string(s.program) + "// warm up\n");
+    std::vector<double> made, found;
+    for (int i = 0; i < 2 * runs; ++i) {
+      const std::string program = std::string(s.program) + "// " + std::to_string(i % runs) + "\n";
+      const Clock::time_point begin = Clock::now();
+      const Built built = build_program(language, program);
+      (built.from_cache ? found : made).push_back(ms_since(begin));
+      if (built.kind != Built::kMade) throw Error(message("the sandbox benchmark: '", s.name, "' does not build: ", built.reason));
+    }
+    all.push_back({{"name", s.name}, {"ms_median", at(made, 0.5)}, {"ms_cached", found.empty() ? -1.0 : at(found, 0.5)}});
+  }
+  return all;
+}
+
 }  // namespace
 
 std::string measure_sandbox(int runs) {
@@ -200,6 +233,7 @@ std::string measure_sandbox(int runs) {
     result["warm_python_aim_met"] = median("python box warm") < kWarmAim;
     result["warm_python_runs_per_s_all_cores"] = parallel_rate(std::max(20, runs));
   }
+  result["builds"] = measure_builds(std::min(runs, 5));
   result["absent"] = std::move(absent);
   result["guarantees"] = host_guarantees().lines();
   return result.dump();

@@ -19,6 +19,7 @@
 #include <filesystem>
 
 #include "core/error.h"
+#include "rewards/code/box_child.h"
 #include "rewards/code/box_internal.h"
 #include "rewards/code/fd.h"
 #include "rewards/code/seccomp_filter.h"
@@ -46,7 +47,7 @@ struct Plan {
   const char* folder;
   char* const* argv;
   char* const* envp;
-  int in, out, err, report;
+  int in, out, err, report, asset;
   bool root;
   const Limits* limits;
   sock_fprog filter;
@@ -65,7 +66,10 @@ void limit(int what, std::int64_t value) {
   sigemptyset(&none);
   sigprocmask(SIG_SETMASK, &none, nullptr);
   if (dup2(p.in, 0) < 0 || dup2(p.out, 1) < 0 || dup2(p.err, 2) < 0) _exit(126);
-  (void)syscall(SYS_close_range, 3, ~0u, 0);
+  if (p.asset >= 0 && p.asset != kAssetFd && dup2(p.asset, kAssetFd) < 0) _exit(126);
+  if (p.asset == kAssetFd) (void)fcntl(kAssetFd, F_SETFD, 0);
+  if (p.asset >= 0) (void)syscall(SYS_close_range, 3, kAssetFd - 1, 0);
+  (void)syscall(SYS_close_range, p.asset >= 0 ? kAssetFd + 1 : 3, ~0u, 0);
   if (chdir(p.folder) != 0) _exit(126);
   limit(RLIMIT_CORE, 0);
   limit(RLIMIT_CPU, p.limits->cpu_ms / 1000 + 1);
@@ -149,6 +153,10 @@ Outcome run_unboxed(const Job& job) {
   if (!ours(folder.path, true)) return internal("temporary folder");
   for (const BoxFile& f : job.files) {
     R1_CHECK(!f.name.empty() && f.name.find('/') == std::string::npos && f.name != "..", "file name ", f.name);
+    if (f.link) {
+      if (symlink(f.bytes.c_str(), (folder.path / f.name).c_str()) != 0) return internal("link files");
+      continue;
+    }
     const Fd fd(open((folder.path / f.name).c_str(), O_CREAT | O_EXCL | O_WRONLY | O_CLOEXEC, 0600));
     if (!fd || ::write(fd.get(), f.bytes.data(), f.bytes.size()) != static_cast<ssize_t>(f.bytes.size())) return internal("write files");
     if (!ours(folder.path / f.name, f.executable)) return internal("write files");
@@ -172,7 +180,7 @@ Outcome run_unboxed(const Job& job) {
   if (!out.open() || !err.open() || !report.open() || (job.input_fd < 0 && !input)) return internal("pipe");
   const std::vector<sock_filter>& filter = program_filter();
   const Plan plan{folder.path.c_str(), argv.data(), envp.data(), job.input_fd >= 0 ? job.input_fd : input.get(),
-                  out.write.get(), err.write.get(), report.write.get(), root, &job.limits,
+                  out.write.get(), err.write.get(), report.write.get(), job.asset_fd, root, &job.limits,
                   {static_cast<unsigned short>(filter.size()), const_cast<sock_filter*>(filter.data())}};
   const Clock::time_point begin = Clock::now();
   const pid_t pid = fork();

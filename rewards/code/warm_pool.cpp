@@ -140,6 +140,7 @@ class Interpreter {
   bool send(const BoxFds& fds, std::uint8_t flags) {
     std::vector<int> list = {fds.order, fds.go, fds.report, fds.in, fds.out, fds.err};
     if (fds.fetch >= 0) list.push_back(fds.fetch), flags |= kWithFetch;
+    if (fds.asset >= 0) list.push_back(fds.asset), flags |= kWithAsset;
     const std::size_t bytes = list.size() * sizeof(int);
     iovec data{&flags, 1};
     alignas(cmsghdr) char space[CMSG_SPACE(kBoxFds * sizeof(int))] = {};

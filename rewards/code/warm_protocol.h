@@ -11,7 +11,8 @@
 namespace r1::code {
 
 enum WarmOrder : std::uint8_t {
-  kWithFetch = 1,  // the last of the BoxFds is there
+  kWithFetch = 1,  // BoxFds::fetch is there, behind the first six
+  kWithAsset = 4,  // BoxFds::asset is there, last
   // The box lives in the interpreter's own network namespace, which is empty: making one costs as much as the rest of a
   // box. Boxes have it one after another, and without an interface it keeps nothing of them.
   kShareNet = 2,
