@@ -18,6 +18,7 @@
 #include "recipes/data_section.h"
 #include "recipes/recipe.h"
 #include "rl/activation_plan.h"
+#include "rl/audit_recorder.h"
 #include "rl/run_recorder.h"
 #include "rl/transformer_policy.h"
 
@@ -69,7 +70,7 @@ int train(const Recipe& recipe, const Globals& globals, bool overwrite, const st
   environment.seed = recipe.trainer.seed;
   RunFolder::Options folder_options;
   folder_options.overwrite = overwrite;
-  folder_options.may_change = {"output", "eval", "train.threads", "train.reward_threads", "train.recompute"};
+  folder_options.may_change = {"output", "eval", "audit", "train.threads", "train.reward_threads", "train.recompute"};
   if (recipe.learner.optimizer.learning_rate.schedule == LrSchedule::kConstant) folder_options.may_change.emplace_back("rl.steps");
   RunFolder folder(recipe.output.dir, *recipe.resolved, environment, folder_options);
   const LogScope log({&terminal, LogLevel::kWarning, folder.log(), LogLevel::kDebug});
@@ -105,7 +106,12 @@ int train(const Recipe& recipe, const Globals& globals, bool overwrite, const st
   parts.learner = &learner;
   parts.engine = &engine;
   parts.prompts = &source;
-  parts.scorer = [&](const SampleGroup& group) { return recipe.rubric->score(group); };
+  parts.eval_scorer = [&](const SampleGroup& group) { return recipe.rubric->score(group); };
+  parts.scorer = [&](const SampleGroup& group) {
+    std::vector<Score> scores = recipe.rubric->score(group);
+    if (recipe.audit.auditor) recipe.audit.auditor->audit(group, scores);
+    return scores;
+  };
   parts.eval_prompts = std::move(eval_prompts);
   parts.checkpoints = &checkpoints;
   parts.journal = folder.journal();
@@ -128,6 +134,21 @@ int train(const Recipe& recipe, const Globals& globals, bool overwrite, const st
   recorder_options.samples_file = [&](std::int64_t step) { return folder.samples(step); };
   recorder_options.eval_items = folder.path() / "eval";
   RunRecorder recorder(&metrics, recorder_options);
+  std::optional<AuditRecorder> audit;
+  if (recipe.audit.auditor) {
+    AuditRecorder::Options audit_options;
+    audit_options.watch = recipe.audit.watch;
+    audit_options.claims = recipe.audit.claims;
+    audit_options.dir = folder.path() / "audit";
+    audit_options.resumed = resumed;
+    audit_options.on_alarm = [](std::int64_t step, const AuditAlarm& alarm) {
+      log_warning("audit.alarm", {{"text", "AUDIT ALARM at step " + std::to_string(step) + ": " + alarm.text +
+                                               "; read audit/disagreements.jsonl in the run folder before going on"},
+                                  {"kind", alarm.kind}, {"step", step}});
+    };
+    audit.emplace(std::move(audit_options));
+    trainer.add_observer(&*audit);
+  }
   TrainScreen screen(terminal, recipe, trainer.step());
   trainer.add_observer(&recorder);
   trainer.add_observer(&screen);

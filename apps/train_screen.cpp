@@ -48,6 +48,8 @@ std::string start_block(const Recipe& recipe, const ModelConfig& model, const st
                          t.sampling.max_new_tokens, " tokens, temperature ", t.sampling.temperature));
   row("updates", message(t.steps, " updates, ", recipe.learner.updates_per_rollout, " a rollout, learning rate ", recipe.learner.optimizer.learning_rate.peak));
   row("rewards", rewards);
+  if (const auto& auditor = recipe.audit.auditor)
+    row("audit", format("%g %% of completions by a second check (%s)", 100 * auditor->share(), std::string(auditor->check().name()).c_str()));
   row("output", recipe.output.dir.string());
   return out;
 }
@@ -75,6 +77,8 @@ std::string TrainScreen::step_line(const StepRecord& record) const {
   };
   add("reward", "reward", "%.3f");
   add("acc", "accuracy", "%.3f");
+  add("audited", "audit/accuracy", "%.3f");
+  if (get("audit/alarm").value_or(0) > 0) line += "  AUDIT ALARM";
   add("mixed", "frac_groups_mixed", "%.2f");
   if (!get("frac_groups_mixed"))
     if (const auto zero = get("frac_reward_zero_std")) line += format("  mixed %.2f", 1 - *zero);

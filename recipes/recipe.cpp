@@ -89,6 +89,7 @@ Recipe build(const Config& written, RewardContext context) {
   recipe.rubric = std::make_shared<const Rubric>(make_rubric(root.sections("rewards", "name"), context));
   detail::read_rl(root.section("rl"), recipe);
   detail::read_eval(root.section("eval"), recipe);
+  detail::read_audit(root.section("audit"), config, context, recipe);
   read_train(root.section("train"), recipe);
   read_output(root.section("output"), recipe);
   root.finish();
@@ -111,7 +112,7 @@ Recipe parse_recipe(const std::string& yaml, const std::string& name, std::span<
 }
 
 std::string recipe_digest(const Recipe& recipe) {
-  std::vector<std::string> ignore = {"output", "eval", "train.threads", "train.reward_threads"};
+  std::vector<std::string> ignore = {"output", "eval", "audit", "train.threads", "train.reward_threads"};
   if (recipe.learner.optimizer.learning_rate.schedule == LrSchedule::kConstant) ignore.emplace_back("rl.steps");
   return to_hex(recipe.resolved->digest(ignore));
 }

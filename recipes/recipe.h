@@ -4,6 +4,7 @@
 
 #include <cstdint>
 #include <filesystem>
+#include <map>
 #include <memory>
 #include <optional>
 #include <span>
@@ -13,8 +14,10 @@
 #include "core/config.h"
 #include "core/weights.h"
 #include "recipes/data_section.h"
+#include "rewards/audit/auditor.h"
 #include "rewards/factory.h"
 #include "rewards/rubric.h"
+#include "rl/audit_watch.h"
 #include "rl/learner.h"
 #include "rl/trainer.h"
 #include "rl/transformer_policy.h"
@@ -36,6 +39,16 @@ struct OutputSection {
   bool tensorboard = true;
 };
 
+// audit: a second check of a sample of the completions; see docs/audit.md. It decides no number of the run.
+struct AuditSection {
+  // share: of completions, 0.25; 0 = no audit. check: auto (rewards if `rewards` is set; else code for rows with tests if
+  // a reward is `code`, and answer), answer, code, rewards, none. rewards: entries as in `rewards:`. code: options of
+  // make_code_check. require_end: for answers; default true if a reward has it. Null = no audit.
+  std::shared_ptr<const Auditor> auditor;
+  std::map<std::string, double> claims;  // ignore: labels left out; default the rewards that only measure form
+  AuditWatchOptions watch;               // window 5, sigmas 4, min_rise 0.05
+};
+
 struct Recipe {
   std::string name;  // file name without extension
   ModelSection model;
@@ -47,6 +60,7 @@ struct Recipe {
   TransformerPolicy::Options policy;
   std::optional<bool> recompute;         // train.recompute: gradient checkpointing; none = auto, by the memory that is free
   int threads = 0;                       // train.threads; 0 = all usable cores
+  AuditSection audit;
   OutputSection output;
   std::shared_ptr<const Rubric> rubric;    // rewards:
   std::vector<std::string> warnings;       // settings that work but are probably not meant; one sentence each
@@ -71,6 +85,8 @@ DataSection read_data(ConfigReader& reader, const std::string& split);
 void read_rollout(ConfigReader reader, Recipe& recipe);
 void read_rl(ConfigReader reader, Recipe& recipe);
 void read_eval(ConfigReader reader, Recipe& recipe);
+// `written`: for what the rewards' own entries say.
+void read_audit(ConfigReader reader, const Config& written, const RewardContext& context, Recipe& recipe);
 }  // namespace detail
 
 }  // namespace r1

@@ -174,6 +174,7 @@ void Trainer::one_update() {
     state_.in_rollout = false;
     ++state_.rollout;
   }
+  for (TrainObserver* o : parts_.observers) o->add_metrics(record);
   for (TrainObserver* o : parts_.observers) o->on_step(record);
   if (!state_.in_rollout) groups_.clear();
 }

@@ -63,6 +63,7 @@ class TrainObserver {
   virtual ~TrainObserver() = default;
   virtual void on_rollout_start(std::uint64_t rollout, std::int64_t step) {}
   virtual void on_rollout_progress(const RolloutProgress&) {}
+  virtual void add_metrics(StepRecord&) {}  // before any on_step: numbers of the observer's own for record.metrics
   virtual void on_step(const StepRecord&) {}
   virtual void on_evaluation(std::int64_t step, const EvalReport&) {}
   virtual void on_checkpoint(std::int64_t step, const std::filesystem::path&) {}
