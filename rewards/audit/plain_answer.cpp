@@ -206,9 +206,10 @@ std::optional<PlainAnswer> plain_gold(std::string_view reference) {
   if (const auto at = reference.rfind("####"); at != reference.npos) reference.remove_prefix(at + 4);
   else if (const auto box = reference.rfind("boxed{"); box != reference.npos) reference = braced(reference.substr(box + 6));
   const std::string s(trimmed(undressed(reference)));
-  if (const auto numbers = numbers_in(s); numbers.size() == 1) {
+  if (const auto numbers = numbers_in(s); !numbers.empty()) {
     const std::string around = s.substr(0, numbers[0].begin) + s.substr(numbers[0].end);
-    if (around.find_first_not_of("$%. ") == around.npos) return numbers[0].answer;
+    if (numbers.size() == 1 && around.find_first_not_of("$%. ") == around.npos) return numbers[0].answer;
+    return std::nullopt;
   }
   const bool plain = !s.empty() && s.size() <= 40 && std::all_of(s.begin(), s.end(), [](char c) {
     return letter(c) || digit(c) || c == ' ' || c == '.' || c == '(' || c == ')' || c == '-' || c == '\'';

@@ -18,7 +18,7 @@ struct PlainAnswer {
 };
 
 // The gold answer of a data row: what follows "####", the last box, or all of it. nullopt: it is neither one number (with
-// currency, % or a full stop) nor a text of letters, digits and spaces up to 40 characters: this row is not audited.
+// currency, % or a full stop) nor a text without numbers of up to 40 letters: this row is not audited.
 std::optional<PlainAnswer> plain_gold(std::string_view reference);
 
 // The answer of a completion that stands last in the text: \boxed{}, <answer>, "####", "answer is", else the last number
