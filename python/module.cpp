@@ -156,19 +156,24 @@ NB_MODULE(_core, m) {
   using r1::Reward;
   const auto release = nb::call_guard<nb::gil_scoped_release>();
   nb::register_exception_translator(r1::translate);
-  nb::class_<Reward>(m, "Reward")
+  m.doc() = "The checkers of the library as they are; r1, r1.trl and r1.verl are what to use. Every call gives the interpreter "
+            "lock back while it works and may come from any thread.";
+  nb::class_<Reward>(m, "Reward", "One reward of the library by its name, with its options as JSON text.")
       .def(nb::init<const std::string&, const std::string&, std::int64_t>(), "name"_a, "options_json"_a = "{}",
            "max_new_tokens"_a = 0)
       .def("score", &Reward::score, release, "prompts"_a, "completions"_a, "references"_a, "columns"_a, "stops"_a, "tokens"_a,
-           "threads"_a = 0)
-      .def("check_prompt", &Reward::check_prompt, release, "prompt"_a, "reference"_a, "columns"_a);
+           "threads"_a = 0,
+           "(value or None, verdict, detail, columns) of each completion; all lists have one entry a completion. threads: 0 = all cores.")
+      .def("check_prompt", &Reward::check_prompt, release, "prompt"_a, "reference"_a, "columns"_a,
+           "Why this prompt can never be scored; empty if it can.");
   m.def("reward_names", [] {
     std::vector<std::string> names;
     for (const r1::RewardKind& kind : r1::reward_kinds()) names.emplace_back(kind.name);
     return names;
-  });
-  m.def("check_math", &r1::check_math, release, "gold"_a, "answer"_a, "options_json"_a = "");
-  m.def("run_code", &r1::run_code, release, "request_json"_a);
-  m.def("sandbox_guarantees", [] { return r1::code::host_guarantees().lines(); }, release);
-  m.def("sandbox_problem", &r1::sandbox_problem, release);
+  }, "Names that Reward knows.");
+  m.def("check_math", &r1::check_math, release, "gold"_a, "answer"_a, "options_json"_a = "",
+        "(verdict, proved, gold as read, answer as read, reason) of an answer that stands alone.");
+  m.def("run_code", &r1::run_code, release, "request_json"_a, "One request of `r1 verify code` -> its reply.");
+  m.def("sandbox_guarantees", [] { return r1::code::host_guarantees().lines(); }, release, "Which walls this host gives, a line each.");
+  m.def("sandbox_problem", &r1::sandbox_problem, release, "Why this host cannot isolate programs; empty if it can.");
 }

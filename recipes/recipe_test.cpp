@@ -1,5 +1,7 @@
 #include "recipes/recipe.h"
 
+#include <algorithm>
+#include <map>
 #include <string>
 #include <vector>
 
@@ -266,6 +268,36 @@ TEST_CASE("the digest holds what decides the numbers, and nothing else") {
   CHECK(recipe_digest(good({"rewards=[{name: math, require_end: true}]"})) != base);
   CHECK(recipe_digest(good({"rl.lr_schedule=linear", "rl.warmup_steps=1"})) !=
         recipe_digest(good({"rl.lr_schedule=linear", "rl.warmup_steps=1", "rl.steps=20"})));
+}
+
+TEST_CASE("the audit: on by itself where answers can be checked twice, its settings in the resolved recipe") {
+  const Recipe r = good();
+  REQUIRE(r.audit.auditor);
+  CHECK(r.audit.auditor->share() == 0.25);
+  CHECK(r.audit.auditor->check().name() == "answer");
+  CHECK(r.audit.claims == std::map<std::string, double>{{"math", 1.0}});
+  for (const char* line : {"audit.share", "audit.check", "audit.require_end", "audit.window", "audit.sigmas", "audit.min_rise"}) {
+    const auto lines = r.resolved->lines();
+    CHECK_MESSAGE(std::any_of(lines.begin(), lines.end(), [&](const auto& l) { return l.key == line; }), line);
+  }
+  CHECK(recipe_digest(good({"audit.share=0.5"})) == recipe_digest(r));  // it decides no number of the run
+  CHECK_FALSE(good({"audit.share=0"}).audit.auditor);
+  CHECK_FALSE(good({"audit.check=none"}).audit.auditor);
+  CHECK_FALSE(good({"rewards=[{name: countdown}]"}).audit.auditor);
+  CHECK_FALSE(good({"rewards=[{name: format}]"}).audit.auditor);  // claims nothing of an answer
+  CHECK(good({"rewards=[{name: math, weight: 2}, {name: format}, {name: regex, as: x, pattern: a}]"}).audit.claims ==
+        std::map<std::string, double>{{"math", 2.0}, {"x", 1.0}});
+  CHECK(good({"rewards=[{name: code}]"}).audit.auditor->check().name() == "code");
+  CHECK(good({"audit.rewards=[{name: exact_match}]"}).audit.auditor->check().name() == "rewards");
+
+  const auto says = [](const Strings& overrides, const std::string& part) { CHECK(contains(error_of_setting(overrides), part)); };
+  says({"audit.share=2"}, "audit.share");
+  says({"audit.chek=answer"}, "did you mean 'check'");
+  says({"audit.share=0", "audit.window=9"}, "share is 0 or check is none");
+  says({"audit.rewards=[{name: format}]"}, "none of them judges answers");
+  says({"audit.ignore=[formt]"}, "'formt', which is no reward of this recipe");
+  says({"audit.check=code", "audit.require_end=true"}, "belongs to answers");
+  says({"rewards=[{name: countdown}]", "audit.window=9"}, "have no second check");
 }
 
 TEST_CASE("the resolved recipe reads back as itself") {

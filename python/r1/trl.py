@@ -112,7 +112,7 @@ class Reward:
         return f"r1.trl.Reward({self._name!r}, options={self._options_json})"
 
     def _column(self, name: str, kwargs: Mapping[str, Any], n: int) -> Sequence[Any]:
-        values = kwargs.get(name)
+        values: Optional[Sequence[Any]] = kwargs.get(name)
         if values is None:
             known = ", ".join(sorted(k for k, v in kwargs.items() if isinstance(v, (list, tuple)))) or "none"
             raise ValueError(f"{self.__name__}: the data set has no column '{name}'; columns: {known}")

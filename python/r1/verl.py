@@ -22,7 +22,9 @@ def _tests(ground_truth: Any) -> list[dict[str, Any]]:
         if len(held["inputs"]) != len(held["outputs"]):
             raise ValueError(f"{len(held['inputs'])} inputs but {len(held['outputs'])} outputs")
         return [{"input": i, "output": o} for i, o in zip(held["inputs"], held["outputs"])]
-    return held
+    if not isinstance(held, (list, tuple)) or not all(isinstance(t, Mapping) for t in held):
+        raise ValueError(f"tests are {held!r:.80}; they must be a list as in r1.run_code or {{'inputs': [...], 'outputs': [...]}}")
+    return [dict(t) for t in held]
 
 
 def compute_score(
