@@ -292,7 +292,7 @@ TEST_CASE("the audit: on by itself where answers can be checked twice, its setti
 
   const auto says = [](const Strings& overrides, const std::string& part) { CHECK(contains(error_of_setting(overrides), part)); };
   says({"audit.share=2"}, "audit.share");
-  says({"audit.chek=answer"}, "did you mean 'check'");
+  says({"audit.chek=answer"}, "did you mean 'audit.check'");
   says({"audit.share=0", "audit.window=9"}, "share is 0 or check is none");
   says({"audit.rewards=[{name: format}]"}, "none of them judges answers");
   says({"audit.ignore=[formt]"}, "'formt', which is no reward of this recipe");
