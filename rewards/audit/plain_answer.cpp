@@ -27,6 +27,10 @@ std::string undressed(std::string_view s) {
   std::string out;
   out.reserve(s.size());
   for (std::size_t i = 0; i < s.size();) {
+    if (s[i] != '\\' && s[i] != '{' && s[i] != '*' && static_cast<unsigned char>(s[i]) < 0x80) {
+      out += s[i++];
+      continue;
+    }
     if (s.substr(i).starts_with("\xEF\xBC") && i + 2 < s.size()) {  // full-width digits U+FF10..FF19
       const auto last = static_cast<unsigned char>(s[i + 2]);
       if (last >= 0x90 && last <= 0x99) {
@@ -162,9 +166,13 @@ std::string_view braced(std::string_view s) {  // up to the brace that closes; a
 }
 
 std::size_t rfind_lower(std::string_view s, std::string_view word) {  // word in lower case
-  const auto same = [](char a, char b) { return (a >= 'A' && a <= 'Z' ? static_cast<char>(a + 32) : a) == b; };
-  const auto it = std::find_end(s.begin(), s.end(), word.begin(), word.end(), same);
-  return it == s.end() ? std::string_view::npos : static_cast<std::size_t>(it - s.begin());
+  const auto lower = [](char c) { return c >= 'A' && c <= 'Z' ? static_cast<char>(c + 32) : c; };
+  for (std::size_t at = s.size() < word.size() ? 0 : s.size() - word.size() + 1; at-- > 0;) {
+    std::size_t i = 0;
+    while (i < word.size() && lower(s[at + i]) == word[i]) ++i;
+    if (i == word.size()) return at;
+  }
+  return std::string_view::npos;
 }
 
 // Where the answer stands; `whole`: nothing marks it.
