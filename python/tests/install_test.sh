@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # `pip install .` in a fresh virtual environment makes a working package: builds the wheel from a checkout, installs it where
 # nothing else is, runs the package's tests from there, and lets mypy and pyright read the types if they can be had.
-#   install_test.sh CHECKOUT [PYTHON]     exit 77: no network or no venv here
+#   install_test.sh CHECKOUT [PYTHON [BUILD_FOLDER]]     exit 77: no network or no venv here; a build folder is kept for the next time
 set -euo pipefail
 root=$(cd "$1" && pwd)
 python=${2:-python3}
@@ -12,7 +12,7 @@ pip=("$work/venv/bin/pip" --disable-pip-version-check -q)
 "${pip[@]}" download --no-deps -d "$work/probe" "nanobind>=2.0" > "$work/log" 2>&1 || { echo "skipped: no package index: $(tail -n1 "$work/log")"; exit 77; }
 
 echo "pip install ."
-"${pip[@]}" install "$root"
+"${pip[@]}" install ${3:+-Cbuild-dir="$3"} "$root"
 "$work/venv/bin/pip" list 2> /dev/null | grep -i '^r1-verifiers'
 cd "$work"  # away from the checkout: what is imported is what was installed
 cp "$root/python/tests/test_module.py" .
