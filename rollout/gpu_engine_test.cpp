@@ -66,7 +66,8 @@ Results run(GpuTransformer& model, const std::vector<RolloutRequest>& requests, 
   device_options.max_decode_rows = std::max(setup.rows, 64), device_options.max_prefill_rows = 512, device_options.graphs = setup.graphs;
   const gpu::DeviceMemory memory(std::size_t{512} << 20);
   gpu::fill_bytes(model.stream(), memory.data(), 0xff, memory.bytes());  // NaN wherever nothing was written
-  GpuStepDevice device(model, memory.data(), memory.bytes(), device_options);
+  GpuRegion region(memory);
+  GpuStepDevice device(model, region, device_options);
   // A smaller pool by holding on to fewer blocks: the engine believes the device.
   struct Fewer : StepDevice {
     StepDevice& d;
@@ -126,7 +127,8 @@ TEST_CASE("log-probabilities and entropies have the bits of the learner's pass")
     const Results groups = run(model, requests, {64, 100, 4000, true, true, true});
     const gpu::DeviceMemory memory(std::size_t{512} << 20);
     gpu::fill_bytes(model.stream(), memory.data(), 0xff, memory.bytes());
-    GpuTraining training(model, memory.data(), memory.bytes());
+    GpuRegion region(memory);
+    GpuTraining training(model, region);
     PackedBatch batch;
     std::vector<float> logprobs, entropies;
     for (std::size_t g = 0; g < groups.size(); ++g) {
