@@ -76,7 +76,7 @@ class Backend {
 struct BackendModel {
   ModelConfig config;
   DType dtype = DType::kBF16;
-  std::function<void(WeightStore&)> load;  // fills the weights; called once
+  std::function<void(WeightStore&)> load;  // fills the weights; called once. Empty: random ones, made where they are used
   std::int64_t vocab_limit = 0;            // ids from here on are never sampled; 0 = none
 };
 

@@ -22,7 +22,7 @@ TEST_CASE("the device: asked for, or found; a GPU that is not there is an error 
   if (gpu::available()) return;
   CHECK(choose_device("auto", DType::kBF16) == DeviceKind::kCpu);
   CHECK_THROWS_WITH_AS(choose_device("cuda", DType::kBF16), doctest::Contains(gpu::unavailable_reason().c_str()), ConfigError);
-  CHECK_THROWS_WITH_AS(make_gpu_backend({model_shape("smollm2-135m")}), gpu::unavailable_reason().c_str(), DeviceError);
+  CHECK_THROWS_WITH_AS(make_gpu_backend({model_shape("smollm2-135m"), DType::kBF16, {}, 0}), gpu::unavailable_reason().c_str(), DeviceError);
 }
 
 }  // namespace r1

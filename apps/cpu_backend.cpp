@@ -27,7 +27,8 @@ std::string cpu_name() {
 class CpuBackend : public Backend {
  public:
   CpuBackend(const BackendModel& model, ComputePool& pool) : pool_(pool), model_(model.config, model.dtype, pool) {
-    model.load(model_.weights());
+    if (model.load) model.load(model_.weights());
+    else init_random(model_.weights(), 1, 0.02f);
     model_.weights_changed();
     if (model.vocab_limit > 0) model_.set_vocab_limit(model.vocab_limit);
   }

@@ -1,4 +1,6 @@
 // The GPU behind Backend: one transformer, one memory plan, one region that rollout and learner use in turns.
+#include <algorithm>
+
 #include "apps/backend.h"
 #include "apps/gpu_bench_cases.h"
 #include "core/error.h"
@@ -17,10 +19,14 @@ constexpr int kRows = 1024, kPrefill = 8192;  // of a step, unless somebody asks
 class GpuBackend : public Backend {
  public:
   explicit GpuBackend(const BackendModel& model) : before_(gpu::device_info()), model_(checked(model, before_)) {
-    // The file's tensors come together on the host, in the arena's layout; it is gone before anything else is made.
-    WeightStore host(model.config, DType::kBF16);
-    model.load(host);
-    model_.weights().load(host.snapshot(0));
+    if (model.load) {
+      // The file's tensors come together on the host, in the arena's layout; it is gone before anything else is made.
+      WeightStore host(model.config, DType::kBF16);
+      model.load(host);
+      model_.weights().load(host.snapshot(0));
+    } else {
+      model_.weights().init_random(1, 0.02f);
+    }
     if (model.vocab_limit > 0) model_.set_vocab_limit(model.vocab_limit);
   }
 
@@ -62,7 +68,7 @@ class GpuBackend : public Backend {
     if (engine.max_rows == 0) engine.max_rows = kRows;
     if (engine.prefill_tokens_per_step == 0) engine.prefill_tokens_per_step = kPrefill;
     GpuStepOptions step;
-    step.max_decode_rows = engine.max_rows;
+    step.max_decode_rows = std::max(engine.max_rows, 64);
     step.max_prefill_rows = engine.prefill_tokens_per_step;
     step.max_kv_bytes = needs.engine.kv_cache_bytes;
     device_ = std::make_unique<GpuStepDevice>(model_, region_, step);

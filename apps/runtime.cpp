@@ -57,7 +57,7 @@ Runtime open_shape(const std::string& shape, DType dtype, int threads, const std
   Runtime run;
   run.path = shape;
   run.pool = std::make_unique<ComputePool>(threads);
-  run.backend = make_backend(kind, {model_shape(shape), dtype, [](WeightStore& store) { init_random(store, 1, 0.02f); }, 0}, *run.pool);
+  run.backend = make_backend(kind, {model_shape(shape), dtype, {}, 0}, *run.pool);
   return run;
 }
 
