@@ -274,9 +274,9 @@ TEST_CASE("a micro-batch that does not fit is halved for good; the update is tha
   const auto samples = test::make_samples(4, 5, kVocab);
   GrpoOptions o = options();
   o.updates_per_rollout = 2;
-  o.tokens_per_micro_batch = 80;
+  o.tokens_per_micro_batch = 24;
   GrpoOptions smaller = o;
-  smaller.tokens_per_micro_batch = 40;
+  smaller.tokens_per_micro_batch = 12;
   TablePolicy wanted(kVocab, pool());
   SmallPolicy policy(kVocab, pool());
   fill(wanted, 1), fill(policy, 1);
@@ -288,8 +288,8 @@ TEST_CASE("a micro-batch that does not fit is halved for good; the update is tha
   want.update();
   CHECK(policy.fails == 1);
   CHECK(first.metrics.at("train/out_of_memory") == 1);
-  CHECK(first.metrics.at("train/tokens_per_micro_batch") == 40);
-  CHECK(learner.options().tokens_per_micro_batch == 40);
+  CHECK(first.metrics.at("train/tokens_per_micro_batch") == 12);
+  CHECK(learner.options().tokens_per_micro_batch == 12);
   CHECK(policy.digest() == wanted.digest());
   CHECK(policy.gradient() == wanted.gradient());
   CHECK(learner.update().metrics.count("train/out_of_memory") == 0);
