@@ -57,7 +57,7 @@ TrainSample make_sample(const std::vector<TokenId>& prompt, const std::vector<To
   return s;
 }
 
-nlohmann::json case_fields(const char* name, const Transformer& model, const std::string& name, const TrainBenchCase& c, const TrainBenchOptions& options) {
+nlohmann::json case_fields(const char* what, Transformer& model, const std::string& name, const TrainBenchCase& c, const TrainBenchOptions& options) {
   return {{"case", what}, {"model", name}, {"prompts", c.prompts}, {"samples", c.samples},
           {"prompt_tokens", c.prompt_tokens}, {"new_tokens", c.new_tokens}, {"shared_prompts", options.share_prompts},
           {"recompute", options.recompute}, {"isa", cpu::to_string(cpu::isa())}, {"threads", model.pool().size()}};
