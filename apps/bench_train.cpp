@@ -28,7 +28,7 @@ double median(std::vector<double> v) {
 GrpoOptions learner_options(const TrainBenchOptions& options) {
   GrpoOptions g;
   g.optimizer.learning_rate.peak = 1e-9;  // the weights stay where they are
-  g.tokens_per_micro_batch = options.tokens_per_micro_batch;
+  g.tokens_per_micro_batch = options.tokens_per_micro_batch > 0 ? options.tokens_per_micro_batch : 4096;
   return g;
 }
 
@@ -57,18 +57,18 @@ TrainSample make_sample(const std::vector<TokenId>& prompt, const std::vector<To
   return s;
 }
 
-nlohmann::json case_fields(const char* name, const Runtime& run, const TrainBenchCase& c, const TrainBenchOptions& options) {
-  return {{"case", name}, {"model", run.path.filename().string()}, {"prompts", c.prompts}, {"samples", c.samples},
+nlohmann::json case_fields(const char* what, Transformer& model, const std::string& name, const TrainBenchCase& c, const TrainBenchOptions& options) {
+  return {{"case", what}, {"model", name}, {"prompts", c.prompts}, {"samples", c.samples},
           {"prompt_tokens", c.prompt_tokens}, {"new_tokens", c.new_tokens}, {"shared_prompts", options.share_prompts},
-          {"recompute", options.recompute}, {"isa", cpu::to_string(cpu::isa())}, {"threads", run.pool->size()}};
+          {"recompute", options.recompute}, {"isa", cpu::to_string(cpu::isa())}, {"threads", model.pool().size()}};
 }
 
 }  // namespace
 
-void run_train_bench(Runtime& run, const TrainBenchCase& c, const TrainBenchOptions& options, std::ostream& out) {
-  TransformerPolicy policy(*run.model, {options.recompute});
+void run_train_bench(Transformer& model, const std::string& name, const TrainBenchCase& c, const TrainBenchOptions& options, std::ostream& out) {
+  TransformerPolicy policy(model, {options.recompute});
   GrpoLearner learner(policy, nullptr, learner_options(options));
-  const std::int64_t vocab = run.model->vocab_limit();
+  const std::int64_t vocab = model.vocab_limit();
   std::vector<double> times;
   for (int r = 0; r <= options.repeats; ++r) {
     std::vector<TrainSample> samples;
@@ -88,14 +88,14 @@ void run_train_bench(Runtime& run, const TrainBenchCase& c, const TrainBenchOpti
   // Tokens as peers count them: every sample with its prompt. Computed ones are fewer when prompts are shared.
   const double tokens = double(c.prompts) * c.samples * (c.prompt_tokens + c.new_tokens);
   const double computed = options.share_prompts ? double(c.prompts) * (c.prompt_tokens + double(c.samples) * c.new_tokens) : tokens;
-  const ModelConfig& m = run.model->config();
+  const ModelConfig& m = model.config();
   const double body = static_cast<double>(m.num_parameters() - m.vocab_size * m.hidden_size * (m.tie_word_embeddings ? 1 : 2));
   const double head = static_cast<double>(m.vocab_size * m.hidden_size);
   const double attention = 2.0 * static_cast<double>(m.num_hidden_layers * m.num_attention_heads * m.head_dim) * (c.prompt_tokens + c.new_tokens);
   const double trained = double(c.prompts) * c.samples * c.new_tokens;
   const double work = 3 * (computed * (2 * body + attention) + trained * 2 * head);
-  const double peak = measure_flops(*run.pool, run.model->weights().dtype() == DType::kBF16 ? cpu::Type::kBF16 : cpu::Type::kF32);
-  nlohmann::json row = case_fields("train", run, c, options);
+  const double peak = measure_flops(model.pool(), model.weights().dtype() == DType::kBF16 ? cpu::Type::kBF16 : cpu::Type::kF32);
+  nlohmann::json row = case_fields("train", model, name, c, options);
   row["step_s"] = seconds;
   row["tokens_per_s"] = tokens / seconds;
   row["computed_tokens_per_s"] = computed / seconds;
@@ -105,11 +105,11 @@ void run_train_bench(Runtime& run, const TrainBenchCase& c, const TrainBenchOpti
   out << row.dump() << std::endl;
 }
 
-void run_grpo_bench(Runtime& run, const TrainBenchCase& c, const TrainBenchOptions& options, std::ostream& out) {
-  TransformerPolicy policy(*run.model, {options.recompute});
+void run_grpo_bench(Transformer& model, const std::string& name, const TrainBenchCase& c, const TrainBenchOptions& options, std::ostream& out) {
+  TransformerPolicy policy(model, {options.recompute});
   GrpoLearner learner(policy, nullptr, learner_options(options));
-  LocalEngine engine(*run.model, run.tokenizer, {});
-  const std::int64_t vocab = run.model->vocab_limit();
+  LocalEngine engine(model, nullptr, {});
+  const std::int64_t vocab = model.vocab_limit();
   std::vector<double> step, gen;
   double mismatch = 0;
   for (int r = 0; r <= options.repeats; ++r) {
@@ -139,7 +139,7 @@ void run_grpo_bench(Runtime& run, const TrainBenchCase& c, const TrainBenchOptio
     if (const auto it = report.metrics.find("mismatch/max_abs_logp"); it != report.metrics.end()) mismatch = std::max(mismatch, it->second);
   }
   const double tokens = double(c.prompts) * c.samples * c.new_tokens;
-  nlohmann::json row = case_fields("grpo", run, c, options);
+  nlohmann::json row = case_fields("grpo", model, name, c, options);
   row["step_s"] = median(step);
   row["generate_s"] = median(gen);
   row["train_s"] = median(step) - median(gen);

@@ -5,7 +5,7 @@
 #include <memory>
 #include <string>
 
-#include "apps/runtime.h"
+#include "model/transformer.h"
 
 namespace r1 {
 
@@ -15,14 +15,15 @@ struct TrainBenchCase {
 
 struct TrainBenchOptions {
   int repeats = 3;
-  std::int64_t tokens_per_micro_batch = 4096;
+  std::int64_t tokens_per_micro_batch = 0;  // 0 = 4096 on the CPU, 16384 on the GPU
+  bool exact = true;         // of the rollout, on the GPU
   bool recompute = false;
   bool share_prompts = true;  // false: every sample computes its prompt, as peers do
 };
 
 // One update (forward, backward, clip, AdamW, repack) on random tokens; prints one JSON line.
-void run_train_bench(Runtime& run, const TrainBenchCase& c, const TrainBenchOptions& options, std::ostream& out);
+void run_train_bench(Transformer& model, const std::string& name, const TrainBenchCase& c, const TrainBenchOptions& options, std::ostream& out);
 // Rollout and update, as one step of the trainer; prints one JSON line.
-void run_grpo_bench(Runtime& run, const TrainBenchCase& c, const TrainBenchOptions& options, std::ostream& out);
+void run_grpo_bench(Transformer& model, const std::string& name, const TrainBenchCase& c, const TrainBenchOptions& options, std::ostream& out);
 
 }  // namespace r1

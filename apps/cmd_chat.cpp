@@ -7,7 +7,6 @@
 #include "apps/command.h"
 #include "apps/runtime.h"
 #include "core/error.h"
-#include "rollout/local_engine.h"
 
 namespace r1 {
 
@@ -52,7 +51,7 @@ class Printer {
 }  // namespace
 
 void add_chat(CLI::App& app, const Globals& globals, int&) {
-  struct Args { std::string model, system, prompt; float temperature = 0.7f, top_p = 0.95f; int max_new_tokens = 512; std::uint64_t seed = 0; };
+  struct Args { std::string model, system, prompt, device = "auto"; float temperature = 0.7f, top_p = 0.95f; int max_new_tokens = 512; std::uint64_t seed = 0; };
   auto args = std::make_shared<Args>();
   CLI::App* cmd = app.add_subcommand("chat", "talk to a model in the terminal");
   cmd->add_option("--model,-m", args->model, "model directory, GGUF file or hub name")->required();
@@ -61,20 +60,22 @@ void add_chat(CLI::App& app, const Globals& globals, int&) {
   cmd->add_option("--temperature", args->temperature, "0 = greedy (default 0.7)")->check(CLI::Range(0.f, 100.f));
   cmd->add_option("--top-p", args->top_p, "default 0.95")->check(CLI::Range(0.f, 1.f));
   cmd->add_option("--max-new-tokens", args->max_new_tokens, "default 512")->check(CLI::PositiveNumber);
+  cmd->add_option("--device", args->device, "auto (default: the GPU if there is one), cpu or cuda");
   cmd->add_option("--seed", args->seed, "default 0");
   cmd->footer("Example: r1 chat --model runs/quickstart/checkpoints/latest -p 'What is 37 + 45?'");
   cmd->callback([args, &globals] {
-    Runtime run = open_model(args->model, DType::kBF16, globals.threads);
+    Runtime run = open_model(args->model, DType::kBF16, globals.threads, args->device);
     if (run.tokenizer->chat_template().empty())
       throw ConfigError(message(args->model, " has no chat template; r1 generate takes plain prompts"));
     const ChatTemplate chat(run.tokenizer->chat_template());
-    LocalEngine engine(*run.model, run.tokenizer, {});
+    const BackendParts parts = run.backend->make(device_default(), run.tokenizer);
+    RolloutEngine& engine = *parts.engine;
     std::vector<Message> messages;
     if (!args->system.empty()) messages.push_back({"system", args->system});
     Printer printer(isatty(1) && std::getenv("NO_COLOR") == nullptr);
     const bool interactive = args->prompt.empty();
     if (interactive && !globals.quiet) std::fprintf(stderr, "%s, %lld parameters. Empty line or Ctrl-D ends.\n", run.path.filename().c_str(),
-                                                    static_cast<long long>(run.model->config().num_parameters()));
+                                                    static_cast<long long>(run.backend->config().num_parameters()));
     for (std::uint64_t turn = 0;; ++turn) {
       std::string text = args->prompt;
       if (interactive) {

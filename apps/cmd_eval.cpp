@@ -11,7 +11,6 @@
 #include "core/error.h"
 #include "core/signals.h"
 #include "rl/evaluator.h"
-#include "rollout/local_engine.h"
 
 namespace r1 {
 
@@ -25,7 +24,7 @@ void print_part(const char* name, const EvalPart& part, double accuracy, const I
 }  // namespace
 
 void add_eval(CLI::App& app, const Globals& globals, int&) {
-  struct Args { std::string model, out, dtype = "bfloat16"; bool json = false, no_greedy = false; EvalOptions eval; DataOptions data; SamplingFlags sampling; };
+  struct Args { std::string model, out, dtype = "bfloat16", device = "auto"; bool json = false, no_greedy = false; EvalOptions eval; DataOptions data; SamplingFlags sampling; };
   auto args = std::make_shared<Args>();
   args->eval.samples = 0;
   CLI::App* cmd = app.add_subcommand("eval", "accuracy on a file of problems: greedy, pass@1, pass@k, with 95 % intervals");
@@ -35,6 +34,7 @@ void add_eval(CLI::App& app, const Globals& globals, int&) {
   cmd->add_flag("--no-greedy", args->no_greedy, "samples only");
   cmd->add_option("--out,-o", args->out, "per-item results, JSON lines");
   cmd->add_option("--dtype", args->dtype, "bfloat16 (default) or float32");
+  cmd->add_option("--device", args->device, "auto (default: the GPU if there is one), cpu or cuda");
   cmd->add_flag("--json", args->json, "print one JSON object");
   args->data.add_to(*cmd);
   args->sampling.add_to(*cmd, 1.f);
@@ -42,10 +42,11 @@ void add_eval(CLI::App& app, const Globals& globals, int&) {
   cmd->callback([args, &globals] {
     install_stop_signals();
     if (args->no_greedy && args->eval.samples == 0) throw ConfigError("--no-greedy without --samples leaves nothing to evaluate; add --samples 8");
-    Runtime run = open_model(args->model, parse_dtype(args->dtype), globals.threads);
+    Runtime run = open_model(args->model, parse_dtype(args->dtype), globals.threads, args->device);
     const Rubric rubric = args->data.rubric(args->sampling.options.max_new_tokens);
     const std::vector<Prompt> prompts = args->data.load(run.tokenizer, rubric, true);
-    LocalEngine engine(*run.model, run.tokenizer, {});
+    const BackendParts parts = run.backend->make(device_default(), run.tokenizer);
+    RolloutEngine& engine = *parts.engine;
     args->eval.greedy = !args->no_greedy;
     args->eval.sampling = args->sampling.options;
     args->eval.seed = args->sampling.seed;

@@ -12,7 +12,6 @@
 #include "core/files.h"
 #include "core/progress.h"
 #include "core/signals.h"
-#include "rollout/local_engine.h"
 
 namespace r1 {
 
@@ -64,24 +63,26 @@ std::string to_line(const SampleGroup& group, const std::vector<Score>& scores, 
 }  // namespace
 
 void add_generate(CLI::App& app, const Globals& globals, int& exit_code) {
-  struct Args { std::string model, out, dtype = "bfloat16"; int samples = 1; bool score = false; DataOptions data; SamplingFlags sampling; };
+  struct Args { std::string model, out, dtype = "bfloat16", device = "auto"; int samples = 1; bool score = false; DataOptions data; SamplingFlags sampling; };
   auto args = std::make_shared<Args>();
   CLI::App* cmd = app.add_subcommand("generate", "sample completions for a file of prompts; resumable");
   cmd->add_option("--model,-m", args->model, "model directory, GGUF file or hub name")->required();
   cmd->add_option("--out,-o", args->out, "JSON lines file; prompts that it holds already are skipped")->required();
   cmd->add_option("--samples,-n", args->samples, "completions a prompt (default 1)")->check(CLI::Range(1, 1 << 16));
   cmd->add_option("--dtype", args->dtype, "bfloat16 (default) or float32");
+  cmd->add_option("--device", args->device, "auto (default: the GPU if there is one), cpu or cuda");
   cmd->add_flag("--score", args->score, "score each completion by --rewards");
   args->data.add_to(*cmd);
   args->sampling.add_to(*cmd, 1.f);
   cmd->footer("Example: r1 generate -m models/SmolLM2-135M-Instruct -d tasks.jsonl -o out.jsonl -n 4 --score");
   cmd->callback([args, &globals, &exit_code] {
     install_stop_signals();
-    Runtime run = open_model(args->model, parse_dtype(args->dtype), globals.threads);
+    Runtime run = open_model(args->model, parse_dtype(args->dtype), globals.threads, args->device);
     const Rubric rubric = args->data.rubric(args->sampling.options.max_new_tokens);
     const std::vector<Prompt> prompts = args->data.load(run.tokenizer, rubric, args->score);
     const std::set<std::string> done = finished_ids(args->out);
-    LocalEngine engine(*run.model, run.tokenizer, {});
+    const BackendParts parts = run.backend->make(device_default(), run.tokenizer);
+    RolloutEngine& engine = *parts.engine;
     Terminal::Options screen;
     screen.quiet = globals.quiet;
     Terminal terminal(screen);

@@ -1,7 +1,6 @@
 // r1 train: one GRPO run from a recipe: opens or resumes the run folder, wires the parts, shows the run.
 #include <algorithm>
 #include <cstdio>
-#include <fstream>
 
 #include "apps/command.h"
 #include "apps/reward_context.h"
@@ -17,31 +16,26 @@
 #include "model/gguf_model.h"
 #include "recipes/data_section.h"
 #include "recipes/recipe.h"
-#include "rl/activation_plan.h"
 #include "rl/audit_recorder.h"
 #include "rl/run_recorder.h"
-#include "rl/transformer_policy.h"
 
 namespace r1 {
 
 namespace {
 
-std::string cpu_name() {
-  std::ifstream in("/proc/cpuinfo");
-  for (std::string line; std::getline(in, line);)
-    if (line.rfind("model name", 0) == 0) return line.substr(line.find(':') + 2);
-  return "CPU";
-}
-
 // Every prompt with its answer must fit the model's context.
-void check_context(const std::vector<Prompt>& prompts, const Recipe& recipe, const ModelConfig& model, const char* what) {
+// The longest of them, answer included.
+std::int64_t check_context(const std::vector<Prompt>& prompts, const Recipe& recipe, const ModelConfig& model, const char* what) {
+  std::int64_t longest = 0;
   for (const Prompt& p : prompts) {
     const auto need = static_cast<std::int64_t>(p.tokens.size()) + recipe.trainer.sampling.max_new_tokens;
     if (need > model.max_position_embeddings)
       throw ConfigError(message(what, ": prompt ", p.id, " has ", p.tokens.size(), " tokens; with rollout.max_new_tokens ",
                                 recipe.trainer.sampling.max_new_tokens, " it needs a context of ", need, ", the model has ",
                                 model.max_position_embeddings, "; lower max_new_tokens or set data.max_prompt_tokens"));
+    longest = std::max(longest, need);
   }
+  return longest;
 }
 
 int train(const Recipe& recipe, const Globals& globals, bool overwrite, const std::string& command_line) {
@@ -51,12 +45,14 @@ int train(const Recipe& recipe, const Globals& globals, bool overwrite, const st
   for (const std::string& warning : recipe.warnings) terminal.print("warning: " + warning, true);
 
   const int threads = globals.threads > 0 ? globals.threads : recipe.threads;
-  Runtime run = open_model(recipe.model.path, recipe.model.dtype, threads);
+  Runtime run = open_model(recipe.model.path, recipe.model.dtype, threads, recipe.model.device);
+  Backend& backend = *run.backend;
+  std::int64_t longest = 0;  // sample, in tokens
   const auto load = [&](const DataSection& section, const char* what) {
     RecipePrompts loaded = load_recipe_prompts(section, what, run.tokenizer, *recipe.rubric);
     if (!loaded.skipped.empty())
       terminal.print(message("warning: ", what, ": ", loaded.skipped.size(), " bad rows left out, the first: ", loaded.skipped.front()), true);
-    check_context(loaded.prompts, recipe, run.model->config(), what);
+    longest = std::max(longest, check_context(loaded.prompts, recipe, backend.config(), what));
     return std::move(loaded.prompts);
   };
   std::vector<Prompt> prompts = load(recipe.data, "data"), eval_prompts;
@@ -64,47 +60,43 @@ int train(const Recipe& recipe, const Globals& globals, bool overwrite, const st
 
   RunEnvironment environment;
   environment.command_line = command_line;
-  environment.cpu = message(cpu_name(), ", ", cpu::to_string(cpu::isa()));
-  environment.device = "cpu";
+  environment.cpu = cpu_line();
+  environment.device = backend.device();
   environment.threads = run.pool->size();
   environment.seed = recipe.trainer.seed;
   RunFolder::Options folder_options;
   folder_options.overwrite = overwrite;
-  folder_options.may_change = {"output", "eval", "audit", "train.threads", "train.reward_threads", "train.recompute"};
+  folder_options.may_change = {"output", "eval", "audit", "train.threads", "train.reward_threads", "train.recompute", "train.numerics", "model.device", "rollout.gpu_memory_share"};
   if (recipe.learner.optimizer.learning_rate.schedule == LrSchedule::kConstant) folder_options.may_change.emplace_back("rl.steps");
   RunFolder folder(recipe.output.dir, *recipe.resolved, environment, folder_options);
   const LogScope log({&terminal, LogLevel::kWarning, folder.log(), LogLevel::kDebug});
 
-  terminal.print(start_block(recipe, run.model->config(), environment.cpu, run.pool->size(), prompts.size(), eval_prompts.size()));
+  terminal.print(start_block(recipe, backend.config(), backend.line(), prompts.size(), eval_prompts.size()));
 
-  const ActivationPlan activations = plan_activations(*run.model, recipe.learner.tokens_per_micro_batch, recipe.recompute);
-  terminal.print("  memory    " + activations.line);
-  TransformerPolicy::Options policy_options = recipe.policy;
-  policy_options.recompute = activations.recompute;
-  TransformerPolicy policy(*run.model, policy_options);
-  std::unique_ptr<Transformer> reference_model;
-  std::unique_ptr<TransformerReference> reference;
-  if (recipe.learner.needs_reference()) {
-    reference_model = std::make_unique<Transformer>(run.model->config(), recipe.model.dtype, *run.pool);
-    reference_model->weights().load(run.model->weights().snapshot(0));
-    reference_model->weights_changed();
-    reference_model->set_vocab_limit(run.model->vocab_limit());
-    reference = std::make_unique<TransformerReference>(*reference_model);
-  }
-  GrpoLearner learner(policy, reference.get(), recipe.learner);
-  LocalEngine engine(*run.model, run.tokenizer, recipe.engine);
+  BackendNeeds needs;
+  needs.engine = recipe.engine;
+  needs.trains = true, needs.reference = recipe.learner.needs_reference();
+  needs.tokens_per_micro_batch = recipe.tokens_per_micro_batch, needs.recompute = recipe.recompute;
+  needs.master_start = recipe.policy.master_start;
+  needs.exact = recipe.exact_rollout;
+  needs.gpu_memory_share = recipe.gpu_memory_share, needs.longest_sample = longest;
+  const BackendParts made = backend.make(needs, run.tokenizer);
+  for (const std::string& line : made.memory) terminal.print("  memory    " + line);
+  GrpoOptions learner_options = recipe.learner;
+  learner_options.tokens_per_micro_batch = made.tokens_per_micro_batch;
+  GrpoLearner learner(*made.policy, made.reference.get(), learner_options);
 
   SaveCheckpointOptions save;
   save.dtype = recipe.model.dtype;
   save.keep = recipe.output.keep;
   if (is_gguf(run.path)) save.side_files = GgufModel(run.path).side_files();
   else save.side_files_from = run.path;
-  ModelCheckpointStore checkpoints(folder.path() / "checkpoints", run.model->config(), save);
+  ModelCheckpointStore checkpoints(folder.path() / "checkpoints", backend.config(), save);
 
   const ShuffledPrompts source(std::move(prompts), recipe.trainer.seed, recipe.data.shuffle);
   Trainer::Parts parts;
   parts.learner = &learner;
-  parts.engine = &engine;
+  parts.engine = made.engine.get();
   parts.prompts = &source;
   parts.eval_scorer = [&](const SampleGroup& group) { return recipe.rubric->score(group); };
   parts.scorer = [&](const SampleGroup& group) {
@@ -115,7 +107,10 @@ int train(const Recipe& recipe, const Globals& globals, bool overwrite, const st
   parts.eval_prompts = std::move(eval_prompts);
   parts.checkpoints = &checkpoints;
   parts.journal = folder.journal();
-  Trainer trainer(std::move(parts), recipe.trainer);
+  parts.peak_gb = [&] { return backend.peak_gb(); };
+  TrainerOptions trainer_options = recipe.trainer;
+  trainer_options.device = backend.device();
+  Trainer trainer(std::move(parts), trainer_options);
 
   const std::optional<std::int64_t> resumed = trainer.resume();
   if (resumed) terminal.print(message("  resuming  at step ", *resumed));

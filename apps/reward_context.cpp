@@ -6,7 +6,6 @@
 #include "proto/http_chat.h"
 #include "apps/runtime.h"
 #include "recipes/engine_chat.h"
-#include "rollout/local_engine.h"
 #include "rewards/users/users.h"
 
 namespace r1 {
@@ -22,22 +21,24 @@ ChatClient make_local_chat(ConfigReader& o) {
   struct Parts {
     Runtime run;
     ChatTemplate chat;
-    LocalEngine engine;
+    BackendParts made;
   };
   try {
-    Runtime run = open_model(name, DType::kBF16, o.get_in<int>("threads", 0, 0, 4096));
+    // On the CPU: the GPU's memory is planned for the model that is trained.
+    Runtime run = open_model(name, DType::kBF16, o.get_in<int>("threads", 0, 0, 4096), "cpu");
     if (run.tokenizer->chat_template().empty()) throw ConfigError(message(name, " has no chat template; a judge is asked in messages"));
     ChatTemplate chat(run.tokenizer->chat_template());
-    Transformer& model = *run.model;
-    const auto tokenizer = run.tokenizer;
-    auto parts = std::shared_ptr<Parts>(new Parts{std::move(run), std::move(chat), LocalEngine(model, tokenizer, options)});
+    BackendNeeds needs;
+    needs.engine = options;
+    BackendParts made = run.backend->make(needs, run.tokenizer);
+    auto parts = std::shared_ptr<Parts>(new Parts{std::move(run), std::move(chat), std::move(made)});
     const auto render = [parts](const std::vector<Message>& messages) {
       Prompt p;
       p.text = parts->chat.render(messages, template_options(*parts->run.tokenizer));
       p.tokens = parts->run.tokenizer->encode(p.text);
       return p;
     };
-    return make_engine_chat(std::shared_ptr<RolloutEngine>(parts, &parts->engine), render, message("local ", parts->run.path.string()), timeout);
+    return make_engine_chat(std::shared_ptr<RolloutEngine>(parts, parts->made.engine.get()), render, message("local ", parts->run.path.string()), timeout);
   } catch (const ConfigError& e) {
     o.fail("model", e.what());
   }

@@ -7,6 +7,7 @@
 #include "core/error.h"
 #include "model/gguf_model.h"
 #include "model/hf_directory.h"
+#include "model/model_shapes.h"
 
 namespace r1 {
 
@@ -34,23 +35,29 @@ DType parse_dtype(const std::string& name) {
   throw ConfigError(message("dtype '", name, "' is not known here; use bfloat16 or float32"));
 }
 
-Runtime open_model(const std::string& name, DType dtype, int threads) {
+Runtime open_model(const std::string& name, DType dtype, int threads, const std::string& device) {
+  const DeviceKind kind = choose_device(device, dtype);
   Runtime run;
   run.path = resolve_model(name);
   run.pool = std::make_unique<ComputePool>(threads);
   const bool gguf = is_gguf(run.path);
   run.tokenizer = gguf ? gguf_tokenizer(run.path) : Tokenizer::load(run.path);
-  if (gguf) {
-    const GgufModel source(run.path);
-    run.model = std::make_unique<Transformer>(source.config(), dtype, *run.pool);
-    source.load_into(run.model->weights());
-  } else {
-    const ModelDirectory source(run.path);
-    run.model = std::make_unique<Transformer>(source.config(), dtype, *run.pool);
-    source.load_into(run.model->weights());
-  }
-  run.model->weights_changed();
-  if (const std::int64_t known = run.tokenizer->vocab_size(); known < run.model->config().vocab_size) run.model->set_vocab_limit(known);
+  const auto open = [&](const auto& source) {
+    BackendModel model{source.config(), dtype, [&](WeightStore& store) { source.load_into(store); }, 0};
+    if (const std::int64_t known = run.tokenizer->vocab_size(); known < model.config.vocab_size) model.vocab_limit = known;
+    run.backend = make_backend(kind, model, *run.pool);
+  };
+  if (gguf) open(GgufModel(run.path));
+  else open(ModelDirectory(run.path));
+  return run;
+}
+
+Runtime open_shape(const std::string& shape, DType dtype, int threads, const std::string& device) {
+  const DeviceKind kind = choose_device(device, dtype);
+  Runtime run;
+  run.path = shape;
+  run.pool = std::make_unique<ComputePool>(threads);
+  run.backend = make_backend(kind, {model_shape(shape), dtype, {}, 0}, *run.pool);
   return run;
 }
 

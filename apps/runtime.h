@@ -1,4 +1,4 @@
-// What every command needs of a model: weights, tokenizer, chat template, compute threads.
+// What every command needs of a model: weights on their device, tokenizer, chat template, compute threads.
 #pragma once
 
 #include <filesystem>
@@ -7,18 +7,18 @@
 #include <string>
 #include <vector>
 
+#include "apps/backend.h"
 #include "core/compute_pool.h"
-#include "model/transformer.h"
 #include "text/chat_template.h"
 #include "text/tokenizer.h"
 
 namespace r1 {
 
-// A model ready to run. Members are destroyed in reverse order: the model goes before its pool.
+// A model ready to run. Members are destroyed in reverse order: the backend goes before its pool.
 struct Runtime {
   std::filesystem::path path;  // what the name resolved to
   std::unique_ptr<ComputePool> pool;
-  std::unique_ptr<Transformer> model;
+  std::unique_ptr<Backend> backend;
   std::shared_ptr<const Tokenizer> tokenizer;
 };
 
@@ -26,8 +26,10 @@ struct Runtime {
 DType parse_dtype(const std::string& name);
 
 // `name`: HF directory, GGUF file or a hub name in the local cache. threads 0 = all usable cores. Ids that the tokenizer
-// does not know are never sampled.
-Runtime open_model(const std::string& name, DType dtype, int threads);
+// does not know are never sampled. `device`: auto, cpu or cuda. Throws ConfigError for a device that is not there.
+Runtime open_model(const std::string& name, DType dtype, int threads, const std::string& device);
+// A model of random weights by one of model_shape_names(), without a tokenizer.
+Runtime open_shape(const std::string& shape, DType dtype, int threads, const std::string& device);
 
 // The chat template's options with the tokenizer's own bos and eos texts.
 ChatTemplate::Options template_options(const Tokenizer& tokenizer);

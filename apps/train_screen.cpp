@@ -32,7 +32,7 @@ std::string percent(const EvalPart& part) {
 
 }  // namespace
 
-std::string start_block(const Recipe& recipe, const ModelConfig& model, const std::string& cpu, int threads, std::size_t prompts,
+std::string start_block(const Recipe& recipe, const ModelConfig& model, const std::string& device, std::size_t prompts,
                         std::size_t eval_prompts) {
   const TrainerOptions& t = recipe.trainer;
   const std::int64_t completions = std::int64_t{t.prompts_per_rollout} * t.samples_per_prompt;
@@ -42,7 +42,7 @@ std::string start_block(const Recipe& recipe, const ModelConfig& model, const st
   const auto row = [&](const char* name, const std::string& text) { out += format("  %-9s ", name) + text + "\n"; };
   row("model", message(recipe.model.path, " (", model.model_type, ", ", human_count(static_cast<double>(model.num_parameters())), " parameters, ",
                        recipe.model.dtype == DType::kBF16 ? "bfloat16" : "float32", ")"));
-  row("device", message(cpu, ", ", threads, threads == 1 ? " thread" : " threads"));
+  row("device", device);
   row("data", message(with_commas(static_cast<std::int64_t>(prompts)), " prompts; evaluation on ", eval_prompts));
   row("rollout", message(t.prompts_per_rollout, " prompts x ", t.samples_per_prompt, " samples = ", completions, " completions of at most ",
                          t.sampling.max_new_tokens, " tokens, temperature ", t.sampling.temperature));

@@ -42,7 +42,7 @@ class TrainScreen : public TrainObserver {
 };
 
 // The start block: model, data, batch arithmetic, rewards, place of the output.
-std::string start_block(const Recipe& recipe, const ModelConfig& model, const std::string& cpu, int threads, std::size_t prompts,
+std::string start_block(const Recipe& recipe, const ModelConfig& model, const std::string& device, std::size_t prompts,
                         std::size_t eval_prompts);
 
 }  // namespace r1

@@ -1,202 +1,11 @@
-// Speed on the GPU with random weights made there: rollout, training and the whole GRPO step of a model's shape, one JSON line a case
-// with the floor beside it. gpu_bench MODEL rollout|train|grpo SEQUENCES PROMPT NEW SAMPLES [tokens_per_micro_batch] [repeats]
-#include <algorithm>
-#include <chrono>
+// `r1 bench` of the GPU by itself, on random weights: small enough to be carried to a machine that has nothing but a GPU and LibTorch.
+// gpu_bench MODEL rollout|train|grpo SEQUENCES PROMPT NEW SAMPLES [tokens_per_micro_batch] [repeats]
 #include <cstdio>
 #include <cstdlib>
 #include <iostream>
 
-#include <cuda_profiler_api.h>
-#include <nlohmann/json.hpp>
-
-#include "bench/model_shapes.h"
-#include "core/error.h"
-#include "core/rng.h"
-#include "kernels/gpu/device.h"
-#include "rl/gpu_policy.h"
-#include "rl/learner.h"
-#include "rollout/gpu_step_device.h"
-#include "rollout/pipelined_engine.h"
-#include "rollout/rollout_bench.h"
-
-namespace r1 {
-namespace {
-
-double now() { return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count(); }
-double median(std::vector<double> v) {
-  std::sort(v.begin(), v.end());
-  return v[v.size() / 2];
-}
-std::vector<TokenId> random_tokens(StreamRng& rng, int n, std::int64_t vocab) {
-  std::vector<TokenId> out;
-  for (int i = 0; i < n; ++i) out.push_back(static_cast<TokenId>(rng.below(static_cast<std::uint64_t>(vocab))));
-  return out;
-}
-
-struct Case {
-  std::string model, what;
-  int sequences = 256, prompt = 128, new_tokens = 512, samples = 8;
-  std::int64_t micro_batch = 16384;
-  int repeats = 3;
-};
-
-double measured_flops(GpuTransformer& model) {
-  constexpr std::int64_t n = 8192;
-  gpu::DeviceMemory a(n * n * 2), b(n * n * 2), c(n * n * 2);
-  // Random numbers: zeros run faster than real data.
-  gpu::copy_on_device(model.stream(), a.data(), model.weights().data(), std::min<std::size_t>(a.bytes(), static_cast<std::size_t>(model.weights().elements()) * 2));
-  gpu::copy_on_device(model.stream(), b.data(), model.weights().data(), std::min<std::size_t>(b.bytes(), static_cast<std::size_t>(model.weights().elements()) * 2));
-  gpu::Event begin, end;
-  double best = 1e9;
-  for (int i = 0; i < 6; ++i) {
-    begin.record(model.stream());
-    model.blas().forward(model.stream(), {a.as<gpu::bf16>(), n}, {b.as<gpu::bf16>(), n}, n, n, n, c.data(), n, gpu::Out::kBf16);
-    end.record(model.stream());
-    end.synchronize();
-    if (i > 0) best = std::min(best, static_cast<double>(end.ms_since(begin)) / 1e3);
-  }
-  return 2.0 * n * n * n / best;
-}
-
-std::vector<RolloutRequest> make_requests(const Case& c, std::int64_t vocab, std::uint64_t run) {
-  StreamRng rng(9, run);
-  std::vector<RolloutRequest> requests(static_cast<std::size_t>(c.sequences / c.samples));
-  for (std::size_t p = 0; p < requests.size(); ++p) {
-    requests[p].prompt.id = message("bench-", p);
-    requests[p].prompt.tokens = random_tokens(rng, c.prompt, vocab);
-    requests[p].samples = c.samples;
-    requests[p].sampling.max_new_tokens = c.new_tokens;
-    requests[p].sampling.ignore_eos = true;
-    requests[p].key = {1, run, p, 0};
-  }
-  return requests;
-}
-
-std::vector<TrainSample> make_samples(const std::vector<SampleGroup>& groups) {
-  std::vector<TrainSample> out;
-  for (std::size_t g = 0; g < groups.size(); ++g)
-    for (std::size_t i = 0; i < groups[g].completions.size(); ++i) {
-      const Completion& c = groups[g].completions[i];
-      TrainSample s;
-      s.name = message("bench-", g, "/", i);
-      s.tokens = groups[g].prompt.tokens;
-      s.prompt_length = static_cast<std::int32_t>(s.tokens.size());
-      s.tokens.insert(s.tokens.end(), c.tokens.begin(), c.tokens.end());
-      s.group = g;
-      s.loss_mask.assign(s.tokens.size(), 1);
-      std::fill_n(s.loss_mask.begin(), static_cast<std::size_t>(s.prompt_length), std::uint8_t{0});
-      s.behavior_logprobs.assign(s.tokens.size(), 0.f);
-      std::copy(c.logprobs.begin(), c.logprobs.end(), s.behavior_logprobs.begin() + s.prompt_length);
-      s.advantages.assign(s.tokens.size(), i % 2 == 0 ? 1.f : -1.f);  // none is 0, so that nothing is left out
-      out.push_back(std::move(s));
-    }
-  return out;
-}
-
-void run(const Case& c) {
-  const double bandwidth = gpu::measured_bandwidth();
-  GpuTransformer model(model_shape(c.model));
-  model.weights().init_random(1, 0.02f);
-  const ModelConfig& m = model.config();
-  const double flops = measured_flops(model);
-  const bool trains = c.what != "rollout";
-  const std::size_t optimizer = trains ? GpuPolicy::optimizer_bytes(model.weights().elements()) : 0;
-  const gpu::DeviceInfo info = gpu::device_info();
-  const std::size_t reserve = std::size_t{2} << 30;
-  R1_CHECK(info.memory_free > optimizer + reserve, "not enough memory: ", info.memory_free, " bytes free, the optimizer takes ", optimizer);
-  const gpu::DeviceMemory region(info.memory_free - optimizer - reserve);
-  GpuStepOptions step_options;
-  step_options.max_decode_rows = std::max(64, c.sequences);
-  step_options.exact = std::getenv("R1_BENCH_FAST") == nullptr;
-  step_options.graphs = std::getenv("R1_BENCH_EAGER") == nullptr;  // a profiler wants single kernels
-  GpuStepDevice device(model, region.data(), region.bytes(), step_options);
-  LocalEngineOptions engine_options;
-  engine_options.max_rows = c.sequences;
-  engine_options.prefill_tokens_per_step = step_options.max_prefill_rows;
-  PipelinedEngine engine(device, nullptr, engine_options);
-  nlohmann::ordered_json row = {{"bench", c.what}, {"device", info.name}, {"model", c.model}, {"parameters", m.num_parameters()},
-                                {"sequences", c.sequences}, {"samples_per_prompt", c.samples}, {"prompt_tokens", c.prompt}, {"new_tokens", c.new_tokens},
-                                {"exact", step_options.exact}, {"bandwidth_gb_s", bandwidth / 1e9}, {"tflop_s", flops / 1e12}};
-  const double generated = double(c.sequences) * c.new_tokens;
-  const RolloutBenchCase floor_case{c.sequences, c.prompt, c.new_tokens, c.samples};
-  const double floor = rollout_floor_seconds(m, 2, floor_case, bandwidth, flops);
-  if (!trains) {
-    std::vector<double> times;
-    for (int r = 0; r <= c.repeats; ++r) {
-      auto requests = make_requests(c, m.vocab_size, static_cast<std::uint64_t>(r));
-      if (r == c.repeats) cudaProfilerStart();  // `ncu --profile-from-start off` sees the last run
-      const double start = now();
-      const auto groups = generate(engine, std::move(requests));
-      if (r > 0) times.push_back(now() - start);
-      for (const auto& g : groups)
-        for (const auto& s : g.completions) R1_CHECK(static_cast<int>(s.tokens.size()) == c.new_tokens, "a completion of ", s.tokens.size(), " tokens");
-    }
-    row["seconds"] = median(times), row["runs_s"] = times, row["tok_s"] = generated / median(times);
-    row["floor_s"] = floor, row["roofline_pct"] = 100 * floor / median(times);
-    row["kv_gb"] = double(engine.stats().kv_blocks_peak) * double(device.page_bytes()) / 1e9;
-    std::cout << row.dump() << std::endl;
-    return;
-  }
-  GpuPolicy policy(model, region.data(), region.bytes(), {});
-  GrpoOptions options;
-  options.optimizer.learning_rate.peak = 1e-6;
-  options.tokens_per_micro_batch = c.micro_batch;
-  GrpoLearner learner(policy, nullptr, options);
-  std::vector<double> step, gen, begin, update;
-  double mismatch = 0;
-  std::vector<SampleGroup> made;
-  for (int r = 0; r <= c.repeats; ++r) {
-    const double start = now();
-    if (c.what == "grpo" || r == 0) {
-      made = generate(engine, make_requests(c, m.vocab_size, static_cast<std::uint64_t>(r)));
-    }
-    const double t1 = now();
-    auto samples = make_samples(made);
-    learner.begin_rollout(std::move(samples), static_cast<std::uint64_t>(r));
-    if (r == c.repeats) cudaProfilerStart();
-    const double t2 = now();
-    const StepReport report = learner.update();
-    model.synchronize();
-    const double t3 = now();
-    engine.load_weights(learner.publish());
-    const double t4 = now();
-    if (const auto it = report.metrics.find("mismatch/max_abs_logp"); it != report.metrics.end() && (c.what == "grpo" || r == 0)) mismatch = std::max(mismatch, it->second);
-    if (r == 0) continue;
-    gen.push_back(t1 - start), begin.push_back(t2 - t1), update.push_back(t3 - t2), step.push_back(t4 - start);
-  }
-  const double groups = double(c.sequences) / c.samples;
-  const double computed = groups * c.prompt + double(c.sequences) * c.new_tokens, counted = double(c.sequences) * (c.prompt + c.new_tokens);
-  const double head = double(m.vocab_size * m.hidden_size), body = double(m.num_parameters()) - head * (m.tie_word_embeddings ? 1 : 2);
-  const double mean_context = 0.5 * (c.prompt + c.new_tokens);
-  const double attention = 4.0 * double(m.num_hidden_layers * m.num_attention_heads * m.head_dim) * mean_context;
-  const double work = 3 * (computed * (2 * body + attention) + generated * 2 * head);
-  row["update_s"] = median(update), row["updates_s"] = update;
-  row["train_tok_s"] = counted / median(update), row["train_tok_s_computed"] = computed / median(update);
-  row["train_tflop_s"] = work / median(update) / 1e12, row["mfu_pct"] = 100 * work / median(update) / flops;
-  row["micro_batch"] = c.micro_batch;
-  row["mismatch_max_abs_logp"] = mismatch;
-  if (c.what == "grpo") {
-    row["step_s"] = median(step), row["generate_s"] = median(gen), row["prepare_s"] = median(begin);
-    row["generate_tok_s"] = generated / median(gen), row["generate_roofline_pct"] = 100 * floor / median(gen);
-  }
-  // The optimizer alone: norm, update, check.
-  AdamWStep adam;
-  adam.learning_rate = 1e-9;
-  std::vector<double> adam_times;
-  for (int r = 0; r < 6; ++r) {
-    model.synchronize();
-    const double start = now();
-    policy.gradient_sum_of_squares();
-    policy.adamw(adam);
-    policy.find_non_finite(ParameterPart::kMaster);
-    adam_times.push_back(now() - start);
-  }
-  row["optimizer_ms"] = 1e3 * median(adam_times), row["optimizer_floor_ms"] = 1e3 * 28.0 * double(m.num_parameters()) / bandwidth;
-  std::cout << row.dump() << std::endl;
-}
-
-}  // namespace
-}  // namespace r1
+#include "apps/gpu_bench_cases.h"
+#include "model/model_shapes.h"
 
 int main(int argc, char** argv) {
   try {
@@ -204,12 +13,15 @@ int main(int argc, char** argv) {
       std::fprintf(stderr, "usage: gpu_bench MODEL rollout|train|grpo SEQUENCES PROMPT NEW SAMPLES [tokens_per_micro_batch] [repeats]\n");
       return 2;
     }
-    r1::Case c;
+    r1::GpuBenchCase c;
     c.model = argv[1], c.what = argv[2];
     c.sequences = std::atoi(argv[3]), c.prompt = std::atoi(argv[4]), c.new_tokens = std::atoi(argv[5]), c.samples = std::atoi(argv[6]);
     if (argc > 7) c.micro_batch = std::atoll(argv[7]);
     if (argc > 8) c.repeats = std::atoi(argv[8]);
-    r1::run(c);
+    c.exact = std::getenv("R1_BENCH_FAST") == nullptr;
+    r1::GpuTransformer model(r1::model_shape(c.model));
+    model.weights().init_random(1, 0.02f);
+    r1::run_gpu_bench(model, c, std::cout);
   } catch (const std::exception& e) {
     std::fprintf(stderr, "error: %s\n", e.what());
     return 1;

@@ -14,12 +14,21 @@ void read_model(ConfigReader reader, Recipe& recipe) {
   recipe.model.path = reader.require<std::string>("path");
   if (recipe.model.path.empty()) reader.fail("path", "is empty; name a model folder, a GGUF file or a hub name");
   const std::string dtype = reader.get_choice("dtype", "bfloat16", std::array<std::string, 2>{"bfloat16", "float32"});
+  recipe.model.device = reader.get_choice("device", "auto", std::array<std::string, 3>{"auto", "cpu", "cuda"});
   recipe.model.dtype = dtype == "float32" ? DType::kF32 : DType::kBF16;
 }
 
 void read_train(ConfigReader reader, Recipe& recipe) {
-  recipe.learner.tokens_per_micro_batch =
-      reader.get_in<std::int64_t>("tokens_per_micro_batch", 8192, 1, std::int64_t{1} << 30);
+  // 0 = what suits the device: 8192 on the CPU, by memory on the GPU.
+  if (const auto rows = reader.get_in<std::int64_t>("tokens_per_micro_batch", 0, 0, std::int64_t{1} << 30); rows > 0)
+    recipe.tokens_per_micro_batch = recipe.learner.tokens_per_micro_batch = rows;
+  const SamplingOptions& s = recipe.trainer.sampling;
+  const bool filtered = s.top_k != 0 || s.top_p < 1.f || s.min_p > 0.f;
+  const bool asked = reader.has("numerics");
+  recipe.exact_rollout = reader.get_choice("numerics", "exact", std::array<std::string, 2>{"exact", "fast"}) == "exact";
+  recipe.learner.exact = recipe.exact_rollout && !filtered;
+  if (recipe.exact_rollout && filtered && asked)
+    reader.fail("numerics", "exact cannot hold where rollout.top_k, top_p or min_p cut the distribution; leave them out, or use numerics: fast");
   const std::string recompute = reader.get_choice("recompute", "auto", std::array<std::string, 3>{"auto", "true", "false"});
   if (recompute != "auto") recipe.recompute = recompute == "true";
   recipe.threads = reader.get_in<int>("threads", 0, 0, 4096);
@@ -112,7 +121,7 @@ Recipe parse_recipe(const std::string& yaml, const std::string& name, std::span<
 }
 
 std::string recipe_digest(const Recipe& recipe) {
-  std::vector<std::string> ignore = {"output", "eval", "audit", "train.threads", "train.reward_threads"};
+  std::vector<std::string> ignore = {"output", "eval", "audit", "train.threads", "train.reward_threads", "train.numerics", "model.device", "rollout.gpu_memory_share"};
   if (recipe.learner.optimizer.learning_rate.schedule == LrSchedule::kConstant) ignore.emplace_back("rl.steps");
   return to_hex(recipe.resolved->digest(ignore));
 }

@@ -28,6 +28,7 @@ namespace r1 {
 // model:
 struct ModelSection {
   std::string path;            // HF directory, GGUF file, or a hub name in the local cache. Required.
+  std::string device = "auto"; // device: cpu, cuda, or auto: the GPU where the program knows one and it answers
   DType dtype = DType::kBF16;  // dtype: bfloat16 or float32, of the live weights; the optimizer's master is float32
 };
 
@@ -54,9 +55,12 @@ struct Recipe {
   ModelSection model;
   DataSection data;
   std::optional<DataSection> eval_data;  // none = no evaluation
-  LocalEngineOptions engine;             // rollout: max_rows, kv_cache_gb, prefill_tokens_per_step
+  LocalEngineOptions engine;             // rollout: max_rows, kv_cache_gb, prefill_tokens_per_step; 0 = what suits the device
+  double gpu_memory_share = 0.9;         // rollout: of what is free on the GPU at the start
   TrainerOptions trainer;                // rollout:, rl:, eval:, output.save_every, seed
-  GrpoOptions learner;                   // rl:, train.tokens_per_micro_batch
+  GrpoOptions learner;                   // rl:, train.numerics; the budget of a micro-batch is not set there yet
+  bool exact_rollout = true;                           // train.numerics exact
+  std::optional<std::int64_t> tokens_per_micro_batch;  // train.; none = what suits the device
   TransformerPolicy::Options policy;
   std::optional<bool> recompute;         // train.recompute: gradient checkpointing; none = auto, by the memory that is free
   int threads = 0;                       // train.threads; 0 = all usable cores

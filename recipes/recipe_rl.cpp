@@ -155,10 +155,14 @@ void read_rollout(ConfigReader reader, Recipe& recipe) {
         "differ on every token (watch mismatch/*)");
   }
   LocalEngineOptions& e = recipe.engine;
-  e.max_rows = reader.get_in<int>("max_rows", e.max_rows, 1, 1 << 20);
-  const double gib = reader.get_in<double>("kv_cache_gb", 1.0, 0.001, 1e6);
+  // 0 = what suits the device: 128 rows, 1 GiB and 512 tokens on the CPU; 1024, all that is free and 8192 on the GPU.
+  e.max_rows = reader.get_in<int>("max_rows", 0, 0, 1 << 20);
+  const double gib = reader.get_in<double>("kv_cache_gb", 0.0, 0.0, 1e6);
+  if (gib > 0 && gib < 0.001) reader.fail("kv_cache_gb", "is below 0.001; leave it out for what suits the device");
   e.kv_cache_bytes = static_cast<std::int64_t>(gib * 1073741824.0);
-  e.prefill_tokens_per_step = reader.get_in<int>("prefill_tokens_per_step", e.prefill_tokens_per_step, 1, 1 << 24);
+  e.prefill_tokens_per_step = reader.get_in<int>("prefill_tokens_per_step", 0, 0, 1 << 24);
+  recipe.gpu_memory_share = reader.get_in<double>("gpu_memory_share", 0.9, 0.05, 1.0);
+  if (recipe.model.device == "cpu") reader.reject("gpu_memory_share", "model.device is cpu");
   e.prefix_cache = reader.get<bool>("prefix_cache", true);
 }
 

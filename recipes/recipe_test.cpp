@@ -172,6 +172,10 @@ TEST_CASE("one clear error for each mistake") {
       {{"rl.aggregation=mean"},
        {"command line", "rl.aggregation", "is 'mean'; it can be seq_mean_token_mean, token_mean"}},  // unknown choice
       {{"rl.advantage.kind=zscore"}, {"advantage", "group_zscore"}},
+      {{"model.device=gpu"}, {"model.device", "cuda"}},
+      {{"train.numerics=fast_enough"}, {"train.numerics", "exact"}},
+      {{"train.numerics=exact", "rollout.top_k=5"}, {"train.numerics", "rollout.top_k"}},
+      {{"model.device=cpu", "rollout.gpu_memory_share=0.5"}, {"rollout.gpu_memory_share", "model.device is cpu"}},
       {{"model.dtype=int8"}, {"model.dtype", "bfloat16"}},
       {{"kind=ppo"}, {"kind", "grpo"}},
       {{"rollout.engine=vllm"}, {"rollout.engine", "local"}},

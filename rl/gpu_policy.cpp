@@ -16,8 +16,8 @@ constexpr std::pair<Part, const char*> kSaved[] = {{kMaster, "master."}, {kExpAv
 
 }  // namespace
 
-GpuPolicy::GpuPolicy(GpuTransformer& model, std::byte* memory, std::size_t bytes, Options options)
-    : model_(model), options_(options), training_(model, memory, bytes), elements_(model.weights().elements()),
+GpuPolicy::GpuPolicy(GpuTransformer& model, GpuRegion& region, Options options)
+    : model_(model), options_(options), training_(model, region), elements_(model.weights().elements()),
       optimizer_(optimizer_bytes(elements_)), scratch_(gpu::reduce_scratch_bytes()), result_(64) {
   gpu::fill_bytes(model_.stream(), optimizer_.data(), 0, optimizer_.bytes());
   gpu::master_from_live(model_.stream(), model_.weights().data(), part(kMaster), elements_, options_.master_start == MasterStart::kSpread);

@@ -16,8 +16,8 @@ class GpuPolicy : public PolicyModel {
     bool recompute = false;  // gradient checkpointing: keep each layer's input only
     MasterStart master_start = MasterStart::kExact;
   };
-  // `memory`: for activations; shared with whoever needs it between the learner's calls.
-  GpuPolicy(GpuTransformer& model, std::byte* memory, std::size_t bytes, Options options);
+  // `region`: for activations; shared with whoever needs it between the learner's calls.
+  GpuPolicy(GpuTransformer& model, GpuRegion& region, Options options);
 
   LogprobRows evaluate(const PackedBatch& batch, float temperature, bool want_entropies) override;
   LogprobRows forward(const PackedBatch& batch, float temperature, bool want_entropies) override;
@@ -50,7 +50,7 @@ class GpuPolicy : public PolicyModel {
 // A frozen model with weights of its own: the reference of the KL term.
 class GpuReference : public ScoringModel {
  public:
-  GpuReference(GpuTransformer& model, std::byte* memory, std::size_t bytes) : model_(model), training_(model, memory, bytes) {}
+  GpuReference(GpuTransformer& model, GpuRegion& region) : model_(model), training_(model, region) {}
   LogprobRows evaluate(const PackedBatch& batch, float temperature, bool want_entropies) override {
     return training_.evaluate(batch, temperature, want_entropies);
   }

@@ -5,6 +5,8 @@
 #include <numeric>
 
 #include "core/error.h"
+#include "core/log.h"
+#include "model/gpu/gpu_region.h"
 #include "rl/minibatches.h"
 #include "rl/token_advantages.h"
 #include "rl/train_samples.h"
@@ -90,7 +92,30 @@ std::vector<std::int32_t> GrpoLearner::trainable(std::span<const std::int32_t> c
   return out;
 }
 
+template <class Work>
+auto GrpoLearner::halving_micro_batches(std::span<const std::int32_t> chosen, Work&& work) -> decltype(work()) {
+  for (;;) {
+    try {
+      return work();
+    } catch (const GpuOutOfMemory& e) {
+      const MicroBatchPlan plan = plan_micro_batches(samples_, chosen, options_.tokens_per_micro_batch);
+      const bool alone = std::all_of(plan.begin(), plan.end(), [](const auto& part) { return part.size() < 2; });
+      if (alone || options_.tokens_per_micro_batch < 2)
+        throw GpuOutOfMemory(message(e.what(), " (each sample is in a micro-batch of its own already: set train.recompute: true or lower "
+                                               "rollout.max_new_tokens)"));
+      options_.tokens_per_micro_batch /= 2;
+      log_warning("learner.out_of_memory", {{"text", message("update ", version() + 1, " did not fit into the GPU's memory; it is done again with ",
+                                                             options_.tokens_per_micro_batch, " tokens a micro-batch, as is the rest of the run")},
+                                            {"tokens_per_micro_batch", options_.tokens_per_micro_batch}, {"cause", e.what()}});
+    }
+  }
+}
+
 void GrpoLearner::evaluate_into(ScoringModel& model, std::span<const std::int32_t> chosen, PerSample& out) {
+  halving_micro_batches(chosen, [&] { evaluate_once(model, chosen, out); });
+}
+
+void GrpoLearner::evaluate_once(ScoringModel& model, std::span<const std::int32_t> chosen, PerSample& out) {
   for (const auto& part : plan_micro_batches(samples_, chosen, options_.tokens_per_micro_batch)) {
     const MicroBatch mb = build_micro_batch(samples_, part);
     const LogprobRows rows = model.evaluate(mb.batch, options_.temperature, false);
@@ -175,8 +200,29 @@ GrpoLearner::Pass GrpoLearner::forward_backward(const MicroBatch& mb, const Loss
   return p;
 }
 
+// The importance weights would hide that one of the two computes something else.
+void GrpoLearner::check_exact(const Pass& pass, const MicroBatch& mb) const {
+  if (!options_.exact || next_update_ != 0) return;
+  for (std::size_t i = 0; i < pass.logprobs.size(); ++i) {
+    if (pass.logprobs[i] == pass.behavior[i]) continue;
+    const auto [sample, position] = mb.tokens[i];
+    throw NumericError(message("the log-probability of token ", position, " of sample ", samples_[sample].name, " is ", pass.behavior[i],
+                               " in the rollout and ", pass.logprobs[i], " in the learner (difference ", pass.logprobs[i] - pass.behavior[i],
+                               ") in update ", version() + 1, "; in exact mode they are equal: report it, or set train.numerics: fast to go on "
+                               "with importance weights"));
+  }
+}
+
 StepReport GrpoLearner::update() {
   R1_CHECK(!rollout_done(), "update ", next_update_, " of a rollout that is done");
+  const auto& chosen = minibatches_[static_cast<std::size_t>(next_update_) % minibatches_.size()];
+  const std::int64_t before = options_.tokens_per_micro_batch;
+  StepReport report = halving_micro_batches(trainable(chosen), [&] { return update_once(); });
+  if (options_.tokens_per_micro_batch != before) report.metrics["train/out_of_memory"] = 1;
+  return report;
+}
+
+StepReport GrpoLearner::update_once() {
   const auto& chosen = minibatches_[static_cast<std::size_t>(next_update_) % minibatches_.size()];
   const LossDenominator denominator = denominator_of(samples_, chosen, options_.length_budget);
   StepReport report;
@@ -193,6 +239,7 @@ StepReport GrpoLearner::update() {
   for (const auto& part : plan) {
     const MicroBatch mb = build_micro_batch(samples_, part);
     const Pass pass = forward_backward(mb, denominator);
+    check_exact(pass, mb);
     rows += mb.batch.tokens.size();
     metrics.add(pass.input, pass.output);
     // Fresh: the very pass that is trained. Later in a rollout: the pass at its start.
@@ -223,6 +270,7 @@ StepReport GrpoLearner::update() {
   report.metrics["learning_rate"] = stats.learning_rate;
   report.metrics["train/rows"] = static_cast<double>(rows);
   report.metrics["train/micro_batches"] = static_cast<double>(plan.size());
+  report.metrics["train/tokens_per_micro_batch"] = static_cast<double>(options_.tokens_per_micro_batch);
   return report;
 }
 

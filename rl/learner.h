@@ -39,6 +39,8 @@ struct GrpoOptions {
   // Leave out of the passes what cannot have a gradient (advantage 0 with no KL and no entropy term); it counts in the
   // denominators all the same, so the gradient is that of the full batch.
   bool skip_zero_advantages = true;
+  // Log-probabilities of rollout and learner have the same bits: a first update where they do not is an error, not a weight.
+  bool exact = false;
   std::uint64_t seed = 0;               // of the minibatch draw
 
   bool needs_reference() const { return loss.kl_coefficient != 0 || kl_in_reward != 0; }
@@ -61,6 +63,8 @@ class GrpoLearner {
   void begin_rollout(std::vector<TrainSample> samples, std::uint64_t rollout);
   bool rollout_done() const;
   // The next update of the rollout. Throws NumericError naming tensor and samples; the weights are then as before it.
+  // Where a pass of it, or of begin_rollout(), does not fit into the GPU's memory, tokens_per_micro_batch is halved for good and
+  // the work begins anew; GpuOutOfMemory leaves only when each sample is alone already.
   StepReport update();
 
   // Live weights; version = updates done.
@@ -84,10 +88,14 @@ class GrpoLearner {
  private:
   struct Pass;
   using PerSample = std::vector<std::vector<float>>;  // [sample][token]
+  StepReport update_once();
+  template <class Work> auto halving_micro_batches(std::span<const std::int32_t> chosen, Work&& work) -> decltype(work());
+  void check_exact(const Pass& pass, const MicroBatch& micro_batch) const;
   void prepare(std::vector<TrainSample> samples, std::uint64_t rollout);
   void finish_advantages();
   std::vector<std::int32_t> trainable(std::span<const std::int32_t> chosen) const;
   void evaluate_into(ScoringModel& model, std::span<const std::int32_t> chosen, PerSample& out);
+  void evaluate_once(ScoringModel& model, std::span<const std::int32_t> chosen, PerSample& out);
   Pass forward_backward(const MicroBatch& micro_batch, const LossDenominator& denominator);
   [[noreturn]] void blame_gradient(const MicroBatchPlan& plan, const LossDenominator& denominator);
 

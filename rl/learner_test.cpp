@@ -7,6 +7,7 @@
 #include <numeric>
 
 #include "core/error.h"
+#include "model/gpu/gpu_region.h"
 #include "rl/test_support.h"
 #include "rl/token_advantages.h"
 
@@ -250,6 +251,92 @@ TEST_CASE("a gradient that overflows is traced to its micro-batch and tensor") {
     CHECK(text.find(samples[0].name) == std::string::npos);
   }
   CHECK(policy.digest() == before);
+}
+
+namespace {
+// A policy whose memory holds `room` rows; `fails` counts what did not fit. It may give in once, in the middle of an update.
+class SmallPolicy : public TablePolicy {
+ public:
+  using TablePolicy::TablePolicy;
+  std::size_t room = 1 << 20;
+  int fails = 0, fail_at_pass = -1, passes = 0;
+  LogprobRows forward(const PackedBatch& b, float t, bool e) override {
+    if (b.tokens.size() > room || passes++ == fail_at_pass) {
+      ++fails;
+      throw GpuOutOfMemory("out of GPU memory");
+    }
+    return TablePolicy::forward(b, t, e);
+  }
+};
+}  // namespace
+
+TEST_CASE("a micro-batch that does not fit is halved for good; the update is that of the smaller budget, bit for bit") {
+  const auto samples = test::make_samples(4, 5, kVocab);
+  GrpoOptions o = options();
+  o.updates_per_rollout = 2;
+  o.tokens_per_micro_batch = 24;
+  GrpoOptions smaller = o;
+  smaller.tokens_per_micro_batch = 12;
+  TablePolicy wanted(kVocab, pool());
+  SmallPolicy policy(kVocab, pool());
+  fill(wanted, 1), fill(policy, 1);
+  GrpoLearner want(wanted, nullptr, smaller), learner(policy, nullptr, o);
+  want.begin_rollout(samples, 0);
+  learner.begin_rollout(samples, 0);
+  policy.fail_at_pass = 1;  // the first micro-batch's gradient is there already
+  const StepReport first = learner.update();
+  want.update();
+  CHECK(policy.fails == 1);
+  CHECK(first.metrics.at("train/out_of_memory") == 1);
+  CHECK(first.metrics.at("train/tokens_per_micro_batch") == 12);
+  CHECK(learner.options().tokens_per_micro_batch == 12);
+  CHECK(policy.digest() == wanted.digest());
+  CHECK(policy.gradient() == wanted.gradient());
+  CHECK(learner.update().metrics.count("train/out_of_memory") == 0);
+  want.update();
+  CHECK(policy.digest() == wanted.digest());
+  CHECK(learner.version() == 2);
+}
+
+TEST_CASE("a sample that does not fit alone ends the run, named by what helps, with the weights as they were") {
+  SmallPolicy policy(kVocab, pool());
+  fill(policy, 1);
+  policy.room = 1;
+  const WeightDigest before = policy.digest();
+  GrpoLearner learner(policy, nullptr, options());
+  learner.begin_rollout(test::make_samples(2, 3, kVocab), 0);
+  CHECK_THROWS_WITH_AS(learner.update(), doctest::Contains("train.recompute"), GpuOutOfMemory);
+  CHECK(policy.fails > 2);
+  CHECK(policy.digest() == before);
+}
+
+TEST_CASE("exact numerics: one other bit of a log-probability stops the first update and names the sample") {
+  TablePolicy policy(kVocab, pool());
+  fill(policy, 1);
+  const WeightDigest before = policy.digest();
+  auto samples = test::make_samples(2, 3, kVocab);
+  on_policy(policy, samples);
+  GrpoOptions o = options();
+  o.exact = true;
+  o.passes_per_rollout = 2;
+  GrpoLearner learner(policy, nullptr, o);
+  learner.begin_rollout(samples, 0);
+  CHECK(learner.update().updated);
+  CHECK(learner.update().updated);  // another policy by now: nothing to compare
+
+  TablePolicy other(kVocab, pool());
+  fill(other, 1);
+  auto changed = samples;
+  float& logprob = changed[4].behavior_logprobs.back();
+  logprob = std::nextafter(logprob, 0.f);
+  GrpoLearner strict(other, nullptr, o);
+  strict.begin_rollout(changed, 0);
+  CHECK_THROWS_WITH_AS(strict.update(), doctest::Contains(changed[4].name.c_str()), NumericError);
+  CHECK(other.digest() == before);
+  o.exact = false;
+  GrpoLearner fast(other, nullptr, o);
+  fast.begin_rollout(changed, 0);
+  CHECK(fast.update().metrics.at("mismatch/max_abs_logp") > 0);
 }
 
 TEST_CASE("resume inside a rollout gives the same bits") {

@@ -148,6 +148,9 @@ void Trainer::one_update() {
   const bool first = !rollout_metrics_.empty();
   StepReport report = parts_.learner->update();
   ++state_.step;
+  if (const auto halved = report.metrics.find("train/out_of_memory"); halved != report.metrics.end())
+    tell(message("step ", state_.step, ": the GPU's memory did not hold a micro-batch; from now on they have ",
+                 parts_.learner->options().tokens_per_micro_batch, " tokens"));
   if (!report.updated) tell(message("step ", state_.step, ": no sample to train on, the weights stay"));
   StepRecord record;
   record.step = state_.step;
@@ -169,7 +172,7 @@ void Trainer::one_update() {
   record.metrics["num_tokens"] = static_cast<double>(state_.num_tokens);
   if (first)
     record.metrics["perf/throughput"] = step_time > 0 ? static_cast<double>(count_tokens(groups_)) / step_time : 0;
-  record.metrics["memory/peak_gb"] = peak_gb();
+  record.metrics["memory/peak_gb"] = parts_.peak_gb ? parts_.peak_gb() : peak_gb();
   if (parts_.learner->rollout_done()) {
     state_.in_rollout = false;
     ++state_.rollout;

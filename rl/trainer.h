@@ -7,6 +7,7 @@
 
 #include <cstdint>
 #include <filesystem>
+#include <functional>
 #include <map>
 #include <optional>
 #include <span>
@@ -42,6 +43,7 @@ struct TrainerOptions {
   EvalOptions eval;
   std::uint64_t seed = 0;
   int reward_threads = 1;
+  std::string device;              // what computes: completions of another one are not gone on with
   std::string config_digest;       // of what decides the numbers: part of the journal's fingerprint and of checkpoints
 };
 
@@ -82,6 +84,7 @@ class Trainer {
     Scorer eval_scorer;                      // empty = scorer
     CheckpointStore* checkpoints = nullptr;
     std::filesystem::path journal;
+    std::function<double()> peak_gb;         // metric memory/peak_gb; empty = of this process
     std::vector<TrainObserver*> observers;
   };
   // Throws ConfigError for options that contradict each other.

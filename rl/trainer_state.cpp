@@ -54,6 +54,7 @@ std::int64_t number(const CheckpointState& state, const std::string& key) {
 Digest Trainer::journal_fingerprint() const {
   Hasher h;
   h.update_field(options_.config_digest);
+  h.update_field(options_.device);
   const WeightDigest weights = parts_.learner->digest();
   h.update(weights.data(), weights.size());
   h.update_field(message(options_.seed, " ", state_.rollout, " ", state_.cursor, " ", options_.samples_per_prompt));

@@ -66,7 +66,8 @@ Results run(GpuTransformer& model, const std::vector<RolloutRequest>& requests, 
   device_options.max_decode_rows = std::max(setup.rows, 64), device_options.max_prefill_rows = 512, device_options.graphs = setup.graphs;
   const gpu::DeviceMemory memory(std::size_t{512} << 20);
   gpu::fill_bytes(model.stream(), memory.data(), 0xff, memory.bytes());  // NaN wherever nothing was written
-  GpuStepDevice device(model, memory.data(), memory.bytes(), device_options);
+  GpuRegion region(memory);
+  GpuStepDevice device(model, region, device_options);
   // A smaller pool by holding on to fewer blocks: the engine believes the device.
   struct Fewer : StepDevice {
     StepDevice& d;
@@ -117,6 +118,31 @@ TEST_CASE("the same bits for any rows, chunks, pool, with and without graphs, ca
   }
 }
 
+TEST_CASE("the learner uses the rollout's memory in between: the engine computes its cached prompts again") {
+  R1_NEEDS_GPU();
+  GpuTransformer model(config_of("qwen2"));
+  model.weights().init_random(3, 0.15f);
+  const auto requests = make_requests(40, 40);
+  const gpu::DeviceMemory memory(std::size_t{512} << 20);
+  GpuRegion region(memory);
+  GpuStepDevice device(model, region, {64, 512});
+  LocalEngineOptions options;
+  options.max_rows = 64, options.prefill_tokens_per_step = 512;
+  PipelinedEngine engine(device, nullptr, options);
+  GpuTraining training(model, region);
+  const Results want = generate(engine, requests);
+  PackedBatch batch;
+  for (std::int32_t i = 0; i < 32; ++i) batch.tokens.push_back(i), batch.positions.push_back(i);
+  batch.sequences.push_back({});
+  batch.sequences.back().begin = 0, batch.sequences.back().end = 32;
+  batch.predictors = {30}, batch.targets = {5};
+  const std::uint64_t before = device.memory_epoch();
+  training.evaluate(batch, 1.f, false);
+  CHECK(device.memory_epoch() != before);
+  gpu::fill_bytes(model.stream(), memory.data(), 0xff, memory.bytes());  // nothing of the rollout's is left
+  CHECK(same(generate(engine, requests), want));
+}
+
 TEST_CASE("log-probabilities and entropies have the bits of the learner's pass") {
   R1_NEEDS_GPU();
   for (const char* type : {"llama", "qwen2", "qwen3"}) {
@@ -126,7 +152,8 @@ TEST_CASE("log-probabilities and entropies have the bits of the learner's pass")
     const Results groups = run(model, requests, {64, 100, 4000, true, true, true});
     const gpu::DeviceMemory memory(std::size_t{512} << 20);
     gpu::fill_bytes(model.stream(), memory.data(), 0xff, memory.bytes());
-    GpuTraining training(model, memory.data(), memory.bytes());
+    GpuRegion region(memory);
+    GpuTraining training(model, region);
     PackedBatch batch;
     std::vector<float> logprobs, entropies;
     for (std::size_t g = 0; g < groups.size(); ++g) {

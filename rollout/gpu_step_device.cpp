@@ -54,8 +54,9 @@ struct GpuStepDevice::Graph {
   }
 };
 
-GpuStepDevice::GpuStepDevice(GpuTransformer& model, std::byte* memory, std::size_t bytes, const GpuStepOptions& options)
-    : model_(model), options_(options) {
+GpuStepDevice::GpuStepDevice(GpuTransformer& model, GpuRegion& region, const GpuStepOptions& options)
+    : model_(model), region_(region), options_(options) {
+  const std::size_t bytes = region.bytes;
   options_.max_logit_rows = std::max(options_.max_logit_rows, options_.max_decode_rows);
   const GpuShape& s = model_.shape();
   const std::int64_t rows = options_.max_decode_rows + options_.max_prefill_rows;
@@ -77,13 +78,14 @@ GpuStepDevice::GpuStepDevice(GpuTransformer& model, std::byte* memory, std::size
   fixed(empty, slots_for(0));
   const std::int64_t slot_bytes = static_cast<std::int64_t>(gpu::decode_partial_bytes(1, s.heads, s.kv_heads, s.hd));
   const std::int64_t room = static_cast<std::int64_t>(bytes) - static_cast<std::int64_t>(empty.used()) - (1 << 20);
-  const std::int64_t pages = room / (page + slot_bytes / gpu::kChunkBlocks + 1);
+  std::int64_t pages = room / (page + slot_bytes / gpu::kChunkBlocks + 1);
+  if (options_.max_kv_bytes > 0) pages = std::min(pages, options_.max_kv_bytes / page + 1);  // the first is nobody's
   if (pages < 2)
     throw ConfigError(message("the GPU memory for rollouts, ", bytes, " bytes, does not hold a step's activations (", empty.used(),
                               ") and two KV pages of ", page, "; lower rollout.prefill_tokens_per_step or rollout.max_rows"));
   pages_ = static_cast<std::int32_t>(std::min<std::int64_t>(pages, std::int64_t{1} << 24));
   max_slots_ = slots_for(pages_);
-  GpuBump bump(memory, bytes);
+  GpuBump bump(region.data, bytes);
   fixed(bump, max_slots_);
   layer_elements_ = static_cast<std::int64_t>(pages_) * s.page_elements();
   kv_ = bump.take<gpu::bf16>(layer_elements_ * s.layers);

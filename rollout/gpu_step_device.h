@@ -17,6 +17,7 @@ struct GpuStepOptions {
   std::int32_t max_decode_rows = 512;
   std::int32_t max_prefill_rows = 8192;  // in one step
   std::int32_t max_logit_rows = 1024;    // held at a time
+  std::int64_t max_kv_bytes = 0;         // of the region, for keys and values; 0 = all that the activations leave
   bool graphs = true;
   // Log-probabilities with the bits of the learner's pass. false: steps of few rows use quicker products with other bits.
   bool exact = true;
@@ -24,9 +25,9 @@ struct GpuStepOptions {
 
 class GpuStepDevice : public StepDevice {
  public:
-  // `memory`: keys, values and the step's activations, nothing of which must survive between rollouts. Throws ConfigError if
-  // it does not hold one block. The model outlives it.
-  GpuStepDevice(GpuTransformer& model, std::byte* memory, std::size_t bytes, const GpuStepOptions& options = {});
+  // `region`: keys, values and the step's activations, nothing of which must survive between rollouts. Throws ConfigError if
+  // it does not hold one block. Model and region outlive it.
+  GpuStepDevice(GpuTransformer& model, GpuRegion& region, const GpuStepOptions& options = {});
   ~GpuStepDevice() override;
 
   const ModelConfig& config() const override { return model_.config(); }
@@ -42,6 +43,7 @@ class GpuStepDevice : public StepDevice {
   std::span<const DeviceDraw> collect() override;
   void load_weights(const WeightSnapshot& snapshot) override;
   WeightDigest digest() const override { return model_.weights().digest(); }
+  std::uint64_t memory_epoch() const override { return region_.epoch; }
 
   std::int64_t page_bytes() const;  // of all layers
 
@@ -62,6 +64,7 @@ class GpuStepDevice : public StepDevice {
   std::int32_t page_of(const DeviceStep& step, std::int32_t table, std::int32_t position) const;
 
   GpuTransformer& model_;
+  const GpuRegion& region_;
   GpuStepOptions options_;
   std::int32_t pages_ = 0;
   gpu::bf16* kv_ = nullptr;

@@ -59,6 +59,13 @@ DeviceInfo device_info() {
   return info;
 }
 
+std::size_t used_bytes() {
+  if (!available()) throw DeviceError(unavailable_reason());
+  std::size_t free = 0, total = 0;
+  check(cudaMemGetInfo(&free, &total), "cudaMemGetInfo");
+  return total - free;
+}
+
 double measured_bandwidth() {
   constexpr std::size_t kBytes = std::size_t{512} << 20;
   constexpr int kRuns = 10;

@@ -31,6 +31,8 @@ struct DeviceInfo {
   std::size_t memory_total = 0, memory_free = 0, l2_bytes = 0;
 };
 DeviceInfo device_info();
+// Of device 0, by all processes and the driver.
+std::size_t used_bytes();
 
 // Bytes per second that a large copy within device memory moves, reads and writes both counted: the ceiling to hold
 // benchmarks against. Takes 1 GiB of memory for about 20 ms; waits.

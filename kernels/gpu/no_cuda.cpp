@@ -16,6 +16,7 @@ namespace {
 
 void check(int, const char*) { refuse(); }
 DeviceInfo device_info() { refuse(); }
+std::size_t used_bytes() { refuse(); }
 double measured_bandwidth() { refuse(); }
 DeviceMemory::DeviceMemory(std::size_t) { refuse(); }
 DeviceMemory::~DeviceMemory() = default;

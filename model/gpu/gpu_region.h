@@ -11,10 +11,20 @@
 
 namespace r1 {
 
-// A micro-batch does not fit; the learner halves it.
+// A pass does not fit; the learner halves its micro-batch.
 class GpuOutOfMemory : public DeviceError {
  public:
   using DeviceError::DeviceError;
+};
+
+// The range itself, owned by whoever made it, which outlives those that use it. A phase that writes to it counts `epoch` up, so
+// that others see that what they left there is gone. Of one thread.
+struct GpuRegion {
+  GpuRegion() = default;
+  explicit GpuRegion(const gpu::DeviceMemory& memory) : data(memory.data()), bytes(memory.bytes()) {}
+  std::byte* data = nullptr;
+  std::size_t bytes = 0;
+  std::uint64_t epoch = 0;
 };
 
 // Hands out pieces of one range, 256-byte aligned, all given back at once. Without memory (base null) it only counts.

@@ -77,7 +77,7 @@ struct GpuTraining::Pending {
   bool recompute = false;
 };
 
-GpuTraining::GpuTraining(GpuTransformer& model, std::byte* memory, std::size_t bytes) : model_(model), memory_(memory), bytes_(bytes) {}
+GpuTraining::GpuTraining(GpuTransformer& model, GpuRegion& region) : model_(model), region_(region) {}
 
 GpuTraining::Buffers GpuTraining::lay_out(GpuBump& bump, const TrainPlan& plan, bool keep, bool recompute, bool keep_head) const {
   const GpuShape& s = model_.shape();
@@ -173,10 +173,11 @@ LogprobRows GpuTraining::run(const PackedBatch& batch, float temperature, bool w
   const GpuShape& s = model_.shape();
   const TrainPlan plan = plan_training(batch, s.v, model_.vocab_limit(), keep);
   model_.ensure_rope(plan.last_position + 1);
-  GpuBump bump(memory_, bytes_);
+  ++region_.epoch;
+  GpuBump bump(region_.data, region_.bytes);
   GpuBump count;
   if (keep) lay_out(count, plan, keep, recompute, true);
-  Buffers b = lay_out(bump, plan, keep, recompute, keep && count.used() <= bytes_);
+  Buffers b = lay_out(bump, plan, keep, recompute, keep && count.used() <= region_.bytes);
 
   Blob blob;
   const auto put = [&](const auto& v, auto& pointer) {

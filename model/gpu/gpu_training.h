@@ -16,15 +16,15 @@ namespace r1 {
 // Not thread-safe. Model and memory outlive it.
 class GpuTraining {
  public:
-  // `memory`: where the activations lie, shared with other phases: nothing in it lives beyond a call, or beyond forward() until
-  // its backward().
-  GpuTraining(GpuTransformer& model, std::byte* memory, std::size_t bytes);
+  // `region`: where the activations lie, shared with other phases: nothing in it lives beyond a call, or beyond forward() until
+  // its backward(). Every pass is a new epoch of it.
+  GpuTraining(GpuTransformer& model, GpuRegion& region);
 
   // Bytes that a pass over `rows` rows with `predictors` log-probabilities takes at most, with what backward() needs.
   std::size_t bytes_needed(std::int64_t rows, std::int64_t predictors, bool recompute) const;
-  std::size_t memory_bytes() const { return bytes_; }
+  std::size_t memory_bytes() const { return region_.bytes; }
 
-  // As Transformer's. Host vectors; they wait for the device.
+  // As Transformer's. Host vectors; they wait for the device. GpuOutOfMemory leaves the model as it was.
   LogprobRows evaluate(const PackedBatch& batch, float temperature, bool want_entropies);
   LogprobRows forward(const PackedBatch& batch, float temperature, bool want_entropies, bool recompute);
   // Adds to grad, float32 on the device, laid out like the weight arena. Asynchronous on the model's stream.
@@ -41,8 +41,7 @@ class GpuTraining {
   void layer_backward(std::int64_t l, const Buffers& b, const float* h_in, const float* h_mid, const GpuLayerBuffers& kept, float* grad);
 
   GpuTransformer& model_;
-  std::byte* memory_;
-  std::size_t bytes_;
+  GpuRegion& region_;
   std::shared_ptr<Pending> pending_;
 };
 

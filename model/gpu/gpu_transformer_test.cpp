@@ -64,6 +64,7 @@ struct Pair {
   Transformer exact;     // float32 arithmetic on the same rounded weights
   GpuTransformer gpu;
   gpu::DeviceMemory memory{std::size_t{256} << 20};
+  GpuRegion region{memory};
   explicit Pair(const std::string& type) : cpu(small_config(type), DType::kBF16, pool), exact(small_config(type), DType::kF32, pool), gpu(small_config(type)) {
     give_weights(cpu.weights(), 11);
     cpu.weights_changed();
@@ -107,7 +108,7 @@ TEST_CASE("log-probabilities and gradients are the CPU's within bfloat16") {
   R1_NEEDS_GPU();
   for (const char* type : {"llama", "qwen2", "qwen3"}) {
     Pair m(type);
-    GpuTraining training(m.gpu, m.memory.data(), m.memory.bytes());
+    GpuTraining training(m.gpu, m.region);
     const PackedBatch batch = make_batch(503, 5);
     const LogprobRows want = m.exact.forward(batch, 0.9f, true, false), cpu = m.cpu.forward(batch, 0.9f, true, false);
     std::vector<float> d = gpu::test::floats(static_cast<std::int64_t>(batch.targets.size()), 6, 1e-3f), d_entropy = gpu::test::floats(static_cast<std::int64_t>(d.size()), 7, 1e-3f);
@@ -152,7 +153,7 @@ TEST_CASE("log-probabilities and gradients are the CPU's within bfloat16") {
 TEST_CASE("a token's log-probability does not depend on what is packed with it") {
   R1_NEEDS_GPU();
   Pair m("qwen2");
-  GpuTraining training(m.gpu, m.memory.data(), m.memory.bytes());
+  GpuTraining training(m.gpu, m.region);
   const PackedBatch batch = make_batch(503, 5);
   const LogprobRows all = training.evaluate(batch, 1.f, true);
   const LogprobRows kept = training.forward(batch, 1.f, true, false);
@@ -187,7 +188,8 @@ TEST_CASE("a token's log-probability does not depend on what is packed with it")
 TEST_CASE("what does not fit is an error that the learner can act on") {
   R1_NEEDS_GPU();
   Pair m("llama");
-  GpuTraining training(m.gpu, m.memory.data(), std::size_t{1} << 20);
+  m.region.bytes = std::size_t{1} << 20;
+  GpuTraining training(m.gpu, m.region);
   CHECK_THROWS_AS(training.forward(make_batch(503, 5), 1.f, false, false), GpuOutOfMemory);
 }
 

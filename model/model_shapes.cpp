@@ -1,4 +1,4 @@
-#include "bench/model_shapes.h"
+#include "model/model_shapes.h"
 
 #include "core/error.h"
 #include "core/suggest.h"

@@ -1,0 +1,113 @@
+// The CPU behind Backend, and the choice between it and the GPU.
+#include <fstream>
+
+#include <sys/resource.h>
+
+#include "apps/backend.h"
+#include "core/error.h"
+#include "kernels/cpu.h"
+#include "kernels/gpu/device.h"
+#include "model/transformer.h"
+#include "rl/activation_plan.h"
+#include "rl/transformer_policy.h"
+
+namespace r1 {
+
+namespace {
+
+constexpr std::int64_t kMicroBatch = 8192;  // tokens
+
+std::string cpu_name() {
+  std::ifstream in("/proc/cpuinfo");
+  for (std::string line; std::getline(in, line);)
+    if (line.rfind("model name", 0) == 0) return line.substr(line.find(':') + 2);
+  return "CPU";
+}
+
+class CpuBackend : public Backend {
+ public:
+  CpuBackend(const BackendModel& model, ComputePool& pool) : pool_(pool), model_(model.config, model.dtype, pool) {
+    if (model.load) model.load(model_.weights());
+    else init_random(model_.weights(), 1, 0.02f);
+    model_.weights_changed();
+    if (model.vocab_limit > 0) model_.set_vocab_limit(model.vocab_limit);
+  }
+
+  const ModelConfig& config() const override { return model_.config(); }
+  std::string device() const override { return "cpu"; }
+  std::string line() const override {
+    return message(cpu_line(), ", ", pool_.size(), pool_.size() == 1 ? " thread" : " threads");
+  }
+
+  BackendParts make(const BackendNeeds& needs, std::shared_ptr<const Tokenizer> tokenizer) override {
+    BackendParts parts;
+    if (needs.trains) {
+      parts.tokens_per_micro_batch = needs.tokens_per_micro_batch.value_or(kMicroBatch);
+      const ActivationPlan activations = plan_activations(model_, parts.tokens_per_micro_batch, needs.recompute);
+      parts.memory.push_back(activations.line);
+      parts.policy = std::make_unique<TransformerPolicy>(model_, TransformerPolicy::Options{activations.recompute, needs.master_start});
+    }
+    if (needs.reference) {
+      reference_ = std::make_unique<Transformer>(model_.config(), model_.weights().dtype(), pool_);
+      reference_->weights().load(model_.weights().snapshot(0));
+      reference_->weights_changed();
+      reference_->set_vocab_limit(model_.vocab_limit());
+      parts.reference = std::make_unique<TransformerReference>(*reference_);
+    }
+    const LocalEngineOptions usual;
+    LocalEngineOptions engine = needs.engine;
+    if (engine.max_rows == 0) engine.max_rows = usual.max_rows;
+    if (engine.kv_cache_bytes == 0) engine.kv_cache_bytes = usual.kv_cache_bytes;
+    if (engine.prefill_tokens_per_step == 0) engine.prefill_tokens_per_step = usual.prefill_tokens_per_step;
+    parts.engine = std::make_unique<LocalEngine>(model_, std::move(tokenizer), engine);
+    return parts;
+  }
+
+  double peak_gb() const override {
+    rusage usage{};
+    getrusage(RUSAGE_SELF, &usage);
+    return static_cast<double>(usage.ru_maxrss) / (1 << 20);
+  }
+
+  void bench_rollout(const std::string&, const std::vector<RolloutBenchCase>& cases, int repeats, bool, std::ostream& out) override {
+    RolloutBenchOptions options;
+    options.repeats = repeats;
+    run_rollout_bench(model_, nullptr, cases, options, out);
+  }
+  void bench_train(const std::string& name, const TrainBenchCase& c, const TrainBenchOptions& options, std::ostream& out) override {
+    run_train_bench(model_, name, c, options, out);
+  }
+  void bench_grpo(const std::string& name, const TrainBenchCase& c, const TrainBenchOptions& options, std::ostream& out) override {
+    run_grpo_bench(model_, name, c, options, out);
+  }
+
+ private:
+  ComputePool& pool_;
+  Transformer model_;
+  std::unique_ptr<Transformer> reference_;
+};
+
+}  // namespace
+
+std::string cpu_line() { return message(cpu_name(), ", ", cpu::to_string(cpu::isa())); }
+
+DeviceKind choose_device(const std::string& wish, DType dtype, const std::string& why_not) {
+  if (wish == "cpu") return DeviceKind::kCpu;
+  if (wish == "auto") return why_not.empty() && dtype == DType::kBF16 ? DeviceKind::kGpu : DeviceKind::kCpu;
+  if (wish != "cuda") throw ConfigError(message("device '", wish, "' is not known; use auto, cpu or cuda"));
+  if (!why_not.empty()) throw ConfigError(message("device cuda: ", why_not));
+  if (dtype != DType::kBF16) throw ConfigError("device cuda computes in bfloat16 alone; set dtype bfloat16, or use device cpu");
+  return DeviceKind::kGpu;
+}
+
+DeviceKind choose_device(const std::string& wish, DType dtype) {
+  return choose_device(wish, dtype, wish == "cpu" ? std::string() : gpu::unavailable_reason());
+}
+
+std::unique_ptr<Backend> make_cpu_backend(const BackendModel& model, ComputePool& pool) { return std::make_unique<CpuBackend>(model, pool); }
+
+std::unique_ptr<Backend> make_backend(DeviceKind device, const BackendModel& model, ComputePool& pool) {
+  return device == DeviceKind::kGpu ? make_gpu_backend(model) : make_cpu_backend(model, pool);
+}
+
+}  // namespace r1

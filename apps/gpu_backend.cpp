@@ -1,0 +1,127 @@
+// The GPU behind Backend: one transformer, one memory plan, one region that rollout and learner use in turns.
+#include <algorithm>
+
+#include "apps/backend.h"
+#include "apps/gpu_bench_cases.h"
+#include "core/error.h"
+#include "kernels/gpu/device.h"
+#include "rl/gpu_memory_plan.h"
+#include "rl/gpu_policy.h"
+#include "rollout/gpu_step_device.h"
+#include "rollout/pipelined_engine.h"
+
+namespace r1 {
+
+namespace {
+
+constexpr int kRows = 1024, kPrefill = 8192;  // of a step, unless somebody asks for others
+
+class GpuBackend : public Backend {
+ public:
+  explicit GpuBackend(const BackendModel& model) : before_(gpu::device_info()), model_(checked(model, before_)) {
+    if (model.load) {
+      // The file's tensors come together on the host, in the arena's layout; it is gone before anything else is made.
+      WeightStore host(model.config, DType::kBF16);
+      model.load(host);
+      model_.weights().load(host.snapshot(0));
+    } else {
+      model_.weights().init_random(1, 0.02f);
+    }
+    if (model.vocab_limit > 0) model_.set_vocab_limit(model.vocab_limit);
+  }
+
+  const ModelConfig& config() const override { return model_.config(); }
+  std::string device() const override { return before_.name; }
+  std::string line() const override { return before_.name; }
+
+  BackendParts make(const BackendNeeds& needs, std::shared_ptr<const Tokenizer> tokenizer) override {
+    const auto elements = model_.weights().elements();
+    GpuMemoryWishes w;
+    w.total = before_.memory_total, w.free = before_.memory_free, w.share = needs.gpu_memory_share;
+    w.weights = static_cast<std::size_t>(elements) * 2;
+    if (needs.reference) w.reference = w.weights;
+    const GpuTraining counting(model_, region_);
+    if (needs.trains) {
+      w.optimizer = GpuPolicy::optimizer_bytes(elements);
+      w.training = [&](std::int64_t rows, bool recompute) { return counting.bytes_needed(rows, rows, recompute); };
+    }
+    w.tokens_per_micro_batch = needs.tokens_per_micro_batch, w.recompute = needs.recompute, w.longest_sample = needs.longest_sample;
+    w.max_kv_bytes = needs.engine.kv_cache_bytes;
+    const GpuShape& s = model_.shape();
+    w.kv_bytes_per_token = static_cast<std::size_t>(4 * s.kv_width * s.layers);
+    const GpuMemoryPlan plan = plan_gpu_memory(w);
+
+    BackendParts parts;
+    parts.memory = plan.lines;
+    parts.tokens_per_micro_batch = plan.tokens_per_micro_batch;
+    if (needs.reference) {
+      reference_ = std::make_unique<GpuTransformer>(model_.config());
+      reference_->weights().load(model_.weights().snapshot(0));
+      reference_->set_vocab_limit(model_.vocab_limit());
+      parts.reference = std::make_unique<GpuReference>(*reference_, region_);
+    }
+    if (needs.trains) parts.policy = std::make_unique<GpuPolicy>(model_, region_, GpuPolicy::Options{plan.recompute, needs.master_start});
+    memory_ = gpu::DeviceMemory(plan.shared);
+    region_ = GpuRegion(memory_);
+
+    LocalEngineOptions engine = needs.engine;
+    if (engine.max_rows == 0) engine.max_rows = kRows;
+    if (engine.prefill_tokens_per_step == 0) engine.prefill_tokens_per_step = kPrefill;
+    GpuStepOptions step;
+    step.max_decode_rows = std::max(engine.max_rows, 64);
+    step.max_prefill_rows = engine.prefill_tokens_per_step;
+    step.exact = needs.exact;
+    step.max_kv_bytes = needs.engine.kv_cache_bytes;
+    device_ = std::make_unique<GpuStepDevice>(model_, region_, step);
+    parts.engine = std::make_unique<PipelinedEngine>(*device_, std::move(tokenizer), engine);
+    return parts;
+  }
+
+  double peak_gb() const override { return static_cast<double>(gpu::used_bytes()) / (1 << 30); }
+
+  void bench_rollout(const std::string& name, const std::vector<RolloutBenchCase>& cases, int repeats, bool exact, std::ostream& out) override {
+    for (const RolloutBenchCase& c : cases) {
+      GpuBenchCase one;
+      one.what = "rollout", one.model = name, one.repeats = repeats, one.exact = exact;
+      one.sequences = c.sequences, one.prompt = c.prompt_tokens, one.new_tokens = c.new_tokens, one.samples = c.samples;
+      run_gpu_bench(model_, one, out);
+    }
+  }
+  void bench_train(const std::string& name, const TrainBenchCase& c, const TrainBenchOptions& options, std::ostream& out) override {
+    run_gpu_bench(model_, step_case("train", name, c, options), out);
+  }
+  void bench_grpo(const std::string& name, const TrainBenchCase& c, const TrainBenchOptions& options, std::ostream& out) override {
+    run_gpu_bench(model_, step_case("grpo", name, c, options), out);
+  }
+
+ private:
+  // Before anything is taken: a model that cannot fit is an error of ours, not of the allocator's.
+  static ModelConfig checked(const BackendModel& model, const gpu::DeviceInfo& info) {
+    const auto bytes = static_cast<std::size_t>(model.config.num_parameters()) * 2;
+    if (bytes > info.memory_free)
+      throw ConfigError(message("the model's weights take ", bytes, " bytes, ", info.name, " has ", info.memory_free,
+                                " free; use a smaller model, or end other programs on that GPU"));
+    return model.config;
+  }
+  static GpuBenchCase step_case(const char* what, const std::string& name, const TrainBenchCase& c, const TrainBenchOptions& options) {
+    GpuBenchCase one;
+    one.what = what, one.model = name, one.repeats = options.repeats;
+    one.sequences = c.prompts * c.samples, one.samples = c.samples, one.prompt = c.prompt_tokens, one.new_tokens = c.new_tokens;
+    one.exact = options.exact, one.recompute = options.recompute, one.share_prompts = options.share_prompts;
+    if (options.tokens_per_micro_batch > 0) one.micro_batch = options.tokens_per_micro_batch;
+    return one;
+  }
+
+  gpu::DeviceInfo before_;
+  GpuTransformer model_;
+  std::unique_ptr<GpuTransformer> reference_;
+  gpu::DeviceMemory memory_;
+  GpuRegion region_;
+  std::unique_ptr<GpuStepDevice> device_;
+};
+
+}  // namespace
+
+std::unique_ptr<Backend> make_gpu_backend(const BackendModel& model) { return std::make_unique<GpuBackend>(model); }
+
+}  // namespace r1

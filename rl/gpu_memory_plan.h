@@ -1,0 +1,40 @@
+// What a GPU's memory goes to, decided before anything of it is taken. Arithmetic alone: no GPU is needed.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <functional>
+#include <optional>
+#include <string>
+#include <vector>
+
+namespace r1 {
+
+// Bytes, if not said otherwise.
+struct GpuMemoryWishes {
+  std::size_t total = 0, free = 0;  // of the device before the program took any
+  double share = 0.9;               // of `free` that the program may take
+  std::size_t weights = 0, optimizer = 0, reference = 0;  // 0 = there is none
+  // Of a micro-batch of that many rows; empty = nothing is trained.
+  std::function<std::size_t(std::int64_t rows, bool recompute)> training;
+  std::optional<std::int64_t> tokens_per_micro_batch;  // rows; none = by memory
+  std::optional<bool> recompute;                       // none = by memory
+  std::int64_t longest_sample = 0;                     // rows; a micro-batch holds at least one
+  std::int64_t max_kv_bytes = 0;                       // 0 = all that is there
+  std::size_t kv_bytes_per_token = 1;
+};
+
+struct GpuMemoryPlan {
+  std::size_t shared = 0;  // what rollout and learner use in turns
+  std::int64_t tokens_per_micro_batch = 0;
+  bool recompute = false;
+  std::size_t used = 0;    // of the device once all is taken, other programs' included
+  std::vector<std::string> lines;
+};
+
+inline constexpr std::int64_t kMaxGpuMicroBatch = 32768;  // rows; more makes nothing faster
+
+// Throws ConfigError, with the numbers and the remedy, where the parts do not fit.
+GpuMemoryPlan plan_gpu_memory(const GpuMemoryWishes& wishes);
+
+}  // namespace r1
