@@ -22,12 +22,12 @@ run() {
 for seed in 0 1; do
   run add2_$seed recipes/quickstart.yaml rl.steps=60 eval.every=20 seed=$seed
 done
-words="data.prompt=question data.answer=final rollout.max_new_tokens=200 rl.kl.coefficient=0 rl.learning_rate=1e-5 rl.warmup_steps=5 eval.limit=300 eval.samples=1"
+words="data.prompt=question data.answer=final rollout.max_new_tokens=200 rl.learning_rate=1e-5 rl.warmup_steps=5 eval.limit=300 eval.samples=1"
 for seed in 0 1; do
-  run words_$seed recipes/gsm8k.yaml "data.path=[$data/svamp_train.jsonl, $data/mawps_train.jsonl]" eval.data="$data/svamp_test.jsonl" $words rl.steps=120 eval.every=60 seed=$seed
+  run words_$seed recipes/gsm8k.yaml "data.path=[$data/svamp_train.jsonl, $data/mawps_train.jsonl]" eval.data="$data/svamp_test.jsonl" $words rl.steps=300 eval.every=100 seed=$seed
 done
 for seed in 0 1; do
-  run gsm8k_$seed recipes/gsm8k.yaml data.path="$data/train.jsonl" eval.data="$data/test_first_half.jsonl" rl.kl.coefficient=0 rl.learning_rate=1e-5 \
-    rl.warmup_steps=5 eval.limit=300 eval.samples=1 rl.steps=100 eval.every=50 seed=$seed
+  run gsm8k_$seed recipes/gsm8k.yaml data.path="$data/train.jsonl" eval.data="$data/test_first_half.jsonl" rl.learning_rate=1e-5 \
+    rl.warmup_steps=5 eval.limit=300 eval.samples=1 rl.steps=300 eval.every=100 seed=$seed
 done
 echo "total $((SECONDS - began)) s"

@@ -188,8 +188,7 @@ void skinny_product(Stream s, const SkinnyArgs& p, float* partials, std::int32_t
   R1_CHECK(p.m <= kSkinnyRows && skinny_supports(p.n, p.k), "a product of ", p.m, " x ", p.n, " x ", p.k);
   const DeviceArgs a{p.x, p.h, p.norm, p.w, p.bias, p.y, partials, counters, static_cast<int>(p.m), static_cast<int>(p.n), static_cast<int>(p.k),
                      static_cast<int>(p.ldy), 1, p.eps, p.out};
-  if (p.m <= 8) launch<1>(s, a);
-  else launch<2>(s, a);
+  launch<1>(s, a);
   check_launch("skinny_product");
 }
 

@@ -8,7 +8,7 @@
 
 namespace r1::gpu {
 
-inline constexpr std::int64_t kSkinnyRows = 16;  // m at most
+inline constexpr std::int64_t kSkinnyRows = 8;  // m at most
 
 enum class SkinnyOut : std::uint8_t {
   kBias,    // y bf16 [m][n] = x w^T + bias (may be null)

@@ -9,9 +9,9 @@ TEST_CASE("few rows: products, norm inside, bias, sum, swiglu, logits") {
   R1_NEEDS_GPU();
   struct Shape { i64 n, k; };
   for (const Shape shape : {Shape{1152, 896}, Shape{896, 4864}, Shape{48, 64}, Shape{9728, 896}, Shape{3584, 18944}, Shape{4096, 3072}})
-    for (const i64 m : {1, 3, 8, 9, 16}) {
+    for (const i64 m : {1, 3, 8}) {
       const auto [n, k] = shape;
-      if (k > 10000 && m != 1 && m != 16) continue;
+      if (k > 10000 && m == 3) continue;
       const auto x = bf16s(m * k, 1), w = bf16s(n * k, 2, 0.1f), bias = bf16s(n, 3), norm = bf16s(k, 4, 0.3f, 1.f);
       const auto h = floats(m * k, 5, 2.f), start = floats(m * n, 6);
       const Array<bf16> dx(x), dw(w), db(bias), dn(norm);
