@@ -57,8 +57,9 @@ class StepDevice {
   virtual void set_vocab_limit(std::int64_t limit) = 0;
   // Changes when something else used the blocks' memory: what they held is lost. Nothing may be in flight then.
   virtual std::uint64_t memory_epoch() const { return 0; }
-  virtual void launch(const DeviceStep& step) = 0;
-  // Waits for the oldest uncollected step; its draws in order. Throws DeviceError for a fault of the device.
+  virtual void launch(const DeviceStep& step) = 0;  // if it throws, the step is not in flight
+  // Waits for the oldest uncollected step; its draws in order. Throws DeviceError for a fault of the device; the step counts as
+  // collected then too.
   virtual std::span<const DeviceDraw> collect() = 0;
   // Between steps, nothing in flight.
   virtual void load_weights(const WeightSnapshot& snapshot) = 0;  // a snapshot of the live weights copies nothing
