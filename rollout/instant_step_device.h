@@ -2,6 +2,7 @@
 // row's token and position and the draw's number, so it does not depend on batching. It can be told to fail.
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
 #include <deque>
 #include <utility>
@@ -50,7 +51,7 @@ class InstantStepDevice : public StepDevice {
     }
     if (--launches_until_nan == 0 && !out.empty()) out[0].token = -1;
     for (std::size_t i = 0; i < out.size(); ++i)
-      if (step.draws[i].slot >= 0) last_.at(static_cast<std::size_t>(step.draws[i].slot)) = out[i].token;
+      if (step.draws[i].slot >= 0) last_.at(static_cast<std::size_t>(step.draws[i].slot)) = std::max<TokenId>(out[i].token, 0);
     in_flight_.push_back(std::move(out));
   }
   std::span<const DeviceDraw> collect() override {
