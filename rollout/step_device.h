@@ -19,7 +19,7 @@ struct DeviceStep {
   struct Run { std::int32_t row = 0, count = 0, position = 0, table = 0; };
   struct Draw {
     std::int32_t row = 0;        // its logits give the token
-    std::int32_t slot = 0;       // remembers the token
+    std::int32_t slot = 0;       // remembers the token, or a valid one if the logits were not finite; -1: none does
     double uniform = 0.5;
     float temperature = 1.f;     // as SamplingOptions
     std::int32_t top_k = 0;
