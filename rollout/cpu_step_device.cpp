@@ -1,5 +1,7 @@
 #include "rollout/cpu_step_device.h"
 
+#include <algorithm>
+
 #include "core/error.h"
 
 namespace r1::test {
@@ -43,7 +45,7 @@ void CpuStepDevice::launch(const DeviceStep& step) {
     }
   });
   for (std::size_t i = 0; i < out.size(); ++i)
-    if (step.draws[i].slot >= 0) last_.at(static_cast<std::size_t>(step.draws[i].slot)) = out[i].token;
+    if (step.draws[i].slot >= 0) last_.at(static_cast<std::size_t>(step.draws[i].slot)) = std::max<TokenId>(out[i].token, 0);
   in_flight_.push_back(std::move(out));
 }
 

@@ -188,9 +188,9 @@ void GpuStepDevice::launch(const DeviceStep& step) {
 std::span<const DeviceDraw> GpuStepDevice::collect() {
   R1_CHECK(in_flight_ > 0, "no step in flight");
   InFlight& flight = flights_[static_cast<std::size_t>(first_)];
-  flight.done.synchronize();
   first_ = (first_ + 1) % static_cast<int>(flights_.size());
   --in_flight_;
+  flight.done.synchronize();
   results_.resize(static_cast<std::size_t>(flight.draws));
   if (flight.draws > 0) std::memcpy(results_.data(), flight.output.data(), results_.size() * sizeof(DeviceDraw));
   return results_;

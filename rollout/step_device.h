@@ -19,7 +19,7 @@ struct DeviceStep {
   struct Run { std::int32_t row = 0, count = 0, position = 0, table = 0; };
   struct Draw {
     std::int32_t row = 0;        // its logits give the token
-    std::int32_t slot = 0;       // remembers the token
+    std::int32_t slot = 0;       // remembers the token, or a valid one if the logits were not finite; -1: none does
     double uniform = 0.5;
     float temperature = 1.f;     // as SamplingOptions
     std::int32_t top_k = 0;
@@ -57,8 +57,9 @@ class StepDevice {
   virtual void set_vocab_limit(std::int64_t limit) = 0;
   // Changes when something else used the blocks' memory: what they held is lost. Nothing may be in flight then.
   virtual std::uint64_t memory_epoch() const { return 0; }
-  virtual void launch(const DeviceStep& step) = 0;
-  // Waits for the oldest uncollected step; its draws in order. Throws DeviceError for a fault of the device.
+  virtual void launch(const DeviceStep& step) = 0;  // if it throws, the step is not in flight
+  // Waits for the oldest uncollected step; its draws in order. Throws DeviceError for a fault of the device; the step counts as
+  // collected then too.
   virtual std::span<const DeviceDraw> collect() = 0;
   // Between steps, nothing in flight.
   virtual void load_weights(const WeightSnapshot& snapshot) = 0;  // a snapshot of the live weights copies nothing
