@@ -137,7 +137,7 @@ TEST_CASE("verify code: requests are read before anything runs") {
     return "";
   };
   const std::string tests = R"("tests":[{"input":"","output":"1"}])";
-  const auto read = request_from_json(R"({"program":"print(1)",)" + tests + R"(,"tolerance":0.5,"limits":{"cpu_ms":7}})");
+  const auto read = request_from_json(R"J({"program":"print(1)",)J" + tests + R"(,"tolerance":0.5,"limits":{"cpu_ms":7}})");
   CHECK(read.submission.language == "python");
   CHECK(read.submission.tolerance == 0.5);
   CHECK(read.submission.limits.cpu_ms == 7);
