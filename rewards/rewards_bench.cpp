@@ -133,7 +133,7 @@ nlohmann::ordered_json measure(const Case& c, double seconds, int threads) {
     const auto i = static_cast<std::size_t>(share * static_cast<double>(single.size()));
     return std::round(static_cast<double>(single[std::min(single.size() - 1, i)]) * 1e9) / 1e3;
   };
-  return {{"bench", "rewards"}, {"case", c.name}, {"checks_per_s", std::round(checks / took)}, {"p50_us", at(0.5)}, {"p99_9_us", at(0.999)},
+  return {{"bench", "rewards"}, {"case", c.name}, {"checks_per_s", static_cast<std::int64_t>(checks / took)}, {"p50_us", at(0.5)}, {"p99_9_us", at(0.999)},
           {"max_us", at(1)}, {"mb_per_s", std::round(bytes / took / 1e5) / 10}, {"threads", threads}, {"seconds", took}};
 }
 
