@@ -67,6 +67,7 @@ TEST_CASE("verify math: a whole completion") {
   CHECK(r["gold_parsed"] == "72");
   CHECK(r["answer_parsed"] == "72");
   CHECK(math(R"({"gold":"72","completion":"I do not know"})")["reason"] == "no_answer");
+  CHECK(math(R"({"gold":"72","completion":"empty: $$ $$"})")["reason"] == "no_answer");
   CHECK(math(R"({"gold":"72","completion":"72","prefill":"<think>\n"})")["reason"] == "think_not_closed");
   CHECK(math(R"({"gold":"72","completion":"so </think>72","prefill":true})")["correct"] == true);
   const std::string cut = R"({"gold":"72","completion":"\\boxed{72}","stop":"length","options":{"require_end":)";

@@ -17,7 +17,7 @@ void extract(std::string_view bytes) {
   for (const AnswerSource source : {AnswerSource::kAuto, AnswerSource::kBoxed, AnswerSource::kTag, AnswerSource::kHash,
                                     AnswerSource::kPhrase, AnswerSource::kLastNumber, AnswerSource::kWhole}) {
     const ExtractedAnswer found = extract_answer(plain, source);
-    R1_FUZZ_CHECK(found.found != found.text.empty());
+    R1_FUZZ_CHECK(found.found || found.text.empty());
     R1_FUZZ_CHECK(found.found || !found.why_not.empty());
     R1_FUZZ_CHECK(inside(found.text, plain));
     for (const std::string_view other : found.others) R1_FUZZ_CHECK(inside(other, plain));
