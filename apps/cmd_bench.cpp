@@ -1,6 +1,7 @@
 // r1 bench: speed on this machine, one JSON line a case, with the floor beside it.
 #include <iostream>
 
+#include "apps/bench_rewards.h"
 #include "apps/bench_train.h"
 #include "apps/command.h"
 #include "apps/runtime.h"
@@ -22,7 +23,7 @@ void add_bench(CLI::App& app, const Globals& globals, int&) {
     bool repeat_prompts = false, fast = false;
   };
   auto args = std::make_shared<Args>();
-  CLI::App* bench = app.add_subcommand("bench", "measure rollout, training or a whole step; prints one JSON line a case");
+  CLI::App* bench = app.add_subcommand("bench", "measure rollout, training, a whole step, rewards or the sandbox; prints one JSON line a case");
   bench->require_subcommand(1);
   const auto common = [&](CLI::App* cmd) {
     cmd->add_option("--model,-m", args->model, "model directory, GGUF file or hub name");
@@ -75,6 +76,7 @@ void add_bench(CLI::App& app, const Globals& globals, int&) {
   CLI::App* grpo = bench->add_subcommand("grpo", "a whole step: rollout and update");
   common(grpo), steps(grpo);
   grpo->callback([run_steps] { run_steps(&Backend::bench_grpo); });
+  add_reward_benches(*bench, globals.threads);
   bench->footer("Example: r1 bench rollout -m models/SmolLM2-135M-Instruct --batch 1,64\n         r1 bench grpo --shape qwen2.5-0.5b --device cuda --prompts 32 --prompt-tokens 128 --new-tokens 512");
 }
 

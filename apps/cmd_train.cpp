@@ -11,6 +11,7 @@
 #include "core/metrics.h"
 #include "core/run_folder.h"
 #include "core/signals.h"
+#include "core/machine.h"
 #include "core/terminal.h"
 #include "model/hf_directory.h"
 #include "model/gguf_model.h"

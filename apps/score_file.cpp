@@ -167,12 +167,26 @@ std::string fingerprint_of(const std::vector<Row>& rows, const ScoreFileOptions&
   return to_hex(h.digest());
 }
 
+// The scored rows take the place of OUT: never of their own source.
+void check_out(const std::vector<Row>& rows, const std::string& out) {
+  if (out == "-") throw ConfigError("--out - : the rows go to a file, which an interrupted call continues; name one");
+  const std::string* last = nullptr;
+  for (const Row& row : rows) {
+    if (last && *last == row.file) continue;
+    last = &row.file;
+    std::error_code none;  // one of them does not exist: they differ
+    if (std::filesystem::equivalent(row.file, out, none))
+      throw ConfigError(message("--out ", out, " is the input ", row.file, ", which would be lost; name another file"));
+  }
+}
+
 }  // namespace
 
 ScoreSummary score_file(const Rubric& rubric, const ScoreFileOptions& o,
                         const std::function<void(std::int64_t, std::int64_t)>& progress) {
   R1_CHECK(o.threads >= 1, "score_file with ", o.threads, " threads");
   const std::vector<Row> rows = read_rows(o.data);
+  check_out(rows, o.out);
   std::vector<Prompt> prompts;
   for (std::size_t i = 0; i < rows.size(); ++i) prompts.push_back(make_item(rows[i], static_cast<std::int64_t>(i) + 1, o).group.prompt);
   ScoreSummary summary;

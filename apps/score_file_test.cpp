@@ -93,6 +93,18 @@ TEST_CASE("score: rows it cannot read or score are named before anything is writ
   fails("{\"answer\": \n", "in.jsonl:1");
 }
 
+TEST_CASE("score: the output is a file and never the input") {
+  const test::TempDir dir;
+  const std::string rows = "{\"answer\": \"1\", \"completion\": \"1\"}\n";
+  ScoreFileOptions o = options_of(dir, rows);
+  std::filesystem::create_symlink(dir / "in.jsonl", dir / "link.jsonl");
+  for (const std::string& out : {o.data.paths[0], (dir / "link.jsonl").string(), std::string("-")}) {
+    o.out = out;
+    CHECK_THROWS_AS(score_file(rubric_of("[math]"), o), ConfigError);
+  }
+  CHECK(read_file(dir / "in.jsonl") == rows);
+}
+
 TEST_CASE("score: order holds with threads, and a stopped call goes on to the same bytes") {
   const test::TempDir dir;
   std::string rows;

@@ -17,7 +17,7 @@ struct Origin {
 
 struct ConfigValue {
   enum class Kind { kNull, kScalar, kList, kMap };
-  using Entry = std::pair<std::string, ConfigValue>;
+  struct Entry;  // a pair of this type, while it is incomplete, is refused by clang with libstdc++
 
   Kind kind = Kind::kNull;
   std::string text;      // scalar
@@ -32,6 +32,12 @@ struct ConfigValue {
   static ConfigValue scalar(std::string text, bool quoted, Origin origin);
   static ConfigValue map(Origin origin);
   static ConfigValue list(Origin origin);
+};
+
+struct ConfigValue::Entry {
+  Entry(std::string key, ConfigValue value) : first(std::move(key)), second(std::move(value)) {}
+  std::string first;
+  ConfigValue second;
 };
 
 const char* to_string(ConfigValue::Kind kind);  // "nothing", "a single value", "a list", "a section"

@@ -127,7 +127,7 @@ std::tuple<std::string, bool, std::string, std::string, std::string> check_math(
 
 std::string run_code(const std::string& request_json) {
   code::require_isolation();
-  return code::judge_json_line(request_json);
+  return code::judge_json_line(request_json).text;
 }
 
 std::string sandbox_problem() {

@@ -193,7 +193,7 @@ ExtractedAnswer read_last(std::string_view text) {
   }
   if (number.found || number.why_not != "no_answer") return number;
   const MathSpan any = last_math_span(text, false);
-  if (any.begin != std::string_view::npos) return found(any.inside, "math");
+  if (any.begin != std::string_view::npos && !trim(any.inside).empty()) return found(any.inside, "math");
   return number;
 }
 

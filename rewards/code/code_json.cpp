@@ -1,11 +1,15 @@
 #include "rewards/code/code_json.h"
 
+#include <algorithm>
 #include <nlohmann/json.hpp>
 
 #include "core/error.h"
+#include "core/suggest.h"
 #include "rewards/code/checker_json.h"
 #include "rewards/code/extract_program.h"
+#include "rewards/code/toolchain.h"
 #include "rewards/completion_text.h"
+#include "rewards/json_depth.h"
 
 namespace r1::code {
 namespace {
@@ -46,6 +50,23 @@ std::vector<TestCase> tests_of(const Json& list) {
   return tests;
 }
 
+std::string text_at(const Json& request, const char* key, const std::string& fallback = {}) {
+  const auto it = request.find(key);
+  if (it == request.end() || it->is_null()) return fallback;
+  if (!it->is_string()) throw DataError(message("'", key, "' must be a text"));
+  return it->get<std::string>();
+}
+
+bool opens_think(const Json& request) {
+  const auto it = request.find("prefill");
+  if (it == request.end() || it->is_null()) return false;
+  if (it->is_boolean()) return it->get<bool>();
+  if (!it->is_string()) throw DataError("'prefill' must be the text that the prompt ends with, true or false");
+  Prompt prompt;
+  prompt.text = it->get<std::string>();
+  return prompt_opens_think(prompt);
+}
+
 void read_limits(const Json& json, Limits& limits) {
   if (!json.is_object()) throw DataError("limits must be an object");
   for (const auto& [key, value] : json.items()) {
@@ -66,52 +87,97 @@ void read_limits(const Json& json, Limits& limits) {
 }  // namespace
 
 std::vector<TestCase> tests_from_json(const std::string& json) {
+  check_json_depth(json);
   Json list = Json::parse(json, nullptr, false);
   // Data sets often keep the list as a text inside the column.
-  if (list.is_string()) list = Json::parse(list.get<std::string>(), nullptr, false);
+  if (list.is_string()) {
+    const std::string inner = list.get<std::string>();
+    check_json_depth(inner);
+    list = Json::parse(inner, nullptr, false);
+  }
   if (list.is_discarded()) throw DataError("tests are no JSON");
   return tests_of(list);
 }
 
-std::string judge_json_line(const std::string& line) {
-  Json reply = Json::object();
+namespace {
+
+CodeRequest read_request(const Json& request) {
+  static const std::vector<std::string> known = {"id", "completion", "program", "language", "tests", "checker", "tolerance", "limits", "prefill"};
+  for (const auto& [key, value] : request.items()) {
+    if (std::find(known.begin(), known.end(), key) != known.end()) continue;
+    const std::string near = nearest_name(key, known);
+    throw DataError(message("unknown key '", key.substr(0, 40), "'", near.empty() ? "" : "; did you mean '" + near + "'?",
+                            " The keys are ", join_names(known)));
+  }
+  if (request.contains("program") == request.contains("completion"))
+    throw DataError("give one of 'program' (source text) and 'completion' (a text with a code block)");
+  if (!request.contains("tests")) throw DataError("'tests' is missing");
+  CodeRequest out;
+  Submission& s = out.submission;
+  s.tests = tests_of(request["tests"]);
+  if (request.contains("checker")) s.checker = checker_from_json(request["checker"].dump());
+  s.language = text_at(request, "language");
+  if (const auto it = request.find("tolerance"); it != request.end() && !it->is_null()) {
+    if (!it->is_number() || it->get<double>() < 0 || it->get<double>() > 1) throw DataError("'tolerance' must be a number from 0 to 1");
+    s.tolerance = it->get<double>();
+  }
+  if (request.contains("limits")) read_limits(request["limits"], s.limits);
+  if (!s.language.empty() && !find_language(s.language))
+    throw DataError(message("the code runner knows no language '", s.language.substr(0, 40), "'"));
+  if (request.contains("program")) {
+    s.program = text_at(request, "program");
+    if (s.language.empty()) s.language = "python";
+    return out;
+  }
+  const std::string text = text_at(request, "completion");
+  const AnswerRegion region = after_think(text, opens_think(request));
+  const Extracted found = extract_program(region.text, s.language);
+  if (!found.found) out.no_program = region.closed ? "no closed code block" : "the think block is not closed";
+  s.program = found.program;
+  s.language = found.language.empty() ? "python" : found.language;
+  return out;
+}
+
+}  // namespace
+
+CodeRequest request_from_json(const std::string& json) {
+  check_json_depth(json);
+  const Json request = Json::parse(json, nullptr, false);
+  if (!request.is_object()) throw DataError("the line is no JSON object");
+  return read_request(request);
+}
+
+CodeReply judge_json_line(std::string_view line, std::int64_t number) {
+  nlohmann::ordered_json reply = nlohmann::ordered_json::object();
   const auto done = [&] { return reply.dump(-1, ' ', false, Json::error_handler_t::replace); };
-  const Json request = Json::parse(line, nullptr, false);
-  if (!request.is_object()) {
-    reply["error"] = "the line is no JSON object";
-    return done();
-  }
-  if (request.contains("id")) reply["id"] = request["id"];
   try {
-    Submission s;
-    s.language = request.value("language", "");
-    if (request.contains("program")) {
-      s.program = request["program"].get<std::string>();
-      if (s.language.empty()) s.language = "python";
+    check_json_depth(line);
+    const Json request = Json::parse(line, nullptr, false);
+    if (!request.is_object()) throw DataError("the line is no JSON object");
+    if (request.contains("id")) reply["id"] = request["id"];
+    const CodeRequest r = read_request(request);
+    Judgement j;
+    if (r.no_program.empty()) {
+      j = judge(r.submission);
     } else {
-      const std::string text = request.at("completion").get<std::string>();
-      const AnswerRegion region = after_think(text, false);
-      const Extracted found = extract_program(region.text, s.language);
-      if (!found.found) {
-        reply.update({{"correct", false}, {"verdict", "wrong_answer"}, {"passed", 0}, {"reason", "no closed code block"}});
-        reply["total"] = tests_of(request.at("tests")).size();
-        return done();
-      }
-      s.program = found.program;
-      s.language = found.language.empty() ? "python" : found.language;
+      j.verdict = CodeVerdict::kWrongAnswer;
+      j.total = static_cast<int>(r.submission.tests.size());
+      j.reason = r.no_program;
     }
-    s.tests = tests_of(request.at("tests"));
-    if (request.contains("checker")) s.checker = checker_from_json(request["checker"].dump());
-    s.tolerance = request.value("tolerance", 0.0);
-    if (request.contains("limits")) read_limits(request["limits"], s.limits);
-    const Judgement j = judge(s);
-    reply.update({{"correct", j.verdict == CodeVerdict::kAccepted}, {"verdict", to_string(j.verdict)}, {"passed", j.passed},
-                  {"total", j.total}, {"cpu_ms", j.cpu_ms}, {"wall_ms", j.wall_ms}, {"memory_kb", j.memory_kb},
-                  {"reason", j.reason}});
+    reply["correct"] = j.verdict == CodeVerdict::kAccepted;
+    reply["verdict"] = to_string(j.verdict);
+    reply["passed"] = j.passed;
+    reply["total"] = j.total;
+    reply["cpu_ms"] = j.cpu_ms;
+    reply["wall_ms"] = j.wall_ms;
+    reply["memory_kb"] = j.memory_kb;
+    reply["reason"] = j.reason;
+    return {done(), false};
   } catch (const std::exception& e) {
+    if (number > 0) reply["line"] = number;
     reply["error"] = e.what();
+    return {done(), true};
   }
-  return done();
 }
 
 }  // namespace r1::code

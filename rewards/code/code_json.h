@@ -1,7 +1,9 @@
 // Tests and whole requests as JSON, the form of data columns and of `r1 verify code`.
 #pragma once
 
+#include <cstdint>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "rewards/code/judge.h"
@@ -12,9 +14,23 @@ namespace r1::code {
 // Throws DataError that names the entry.
 std::vector<TestCase> tests_from_json(const std::string& json);
 
-// One request line -> one reply line, as issue 4 defines them: {"id", "completion" | "program", "language", "tests",
-// "tolerance", "limits"} -> {"id", "correct", "verdict", "passed", "total", "cpu_ms", "wall_ms", "memory_kb", "reason"}.
-// A malformed line is a reply with "error", never a throw.
-std::string judge_json_line(const std::string& line);
+// A request: {"id", "completion" | "program", "language", "tests", "checker", "tolerance", "limits", "prefill"}. "language" defaults
+// to Python for a program and to the fence's for a completion; "checker" is checker_json.h's; "prefill" is what the prompt ended with ("<think>" or
+// true: the completion begins inside the block).
+struct CodeRequest {
+  Submission submission;
+  std::string no_program;  // why the completion holds no program to run; empty = it does
+};
+// Throws DataError that names the key. Runs nothing.
+CodeRequest request_from_json(const std::string& json);
+
+// One request line -> one reply line: {"id", "correct", "verdict", "passed", "total", "cpu_ms", "wall_ms", "memory_kb",
+// "reason"}. A completion without a program is a wrong answer. A malformed line is {"id", "line", "error"}, never a
+// throw; "line" is `number` where that is not 0. Thread-safe.
+struct CodeReply {
+  std::string text;
+  bool error = false;
+};
+CodeReply judge_json_line(std::string_view line, std::int64_t number = 0);
 
 }  // namespace r1::code

@@ -153,13 +153,13 @@ TEST_CASE("the program is the last closed fence of its language") {
 }
 
 TEST_CASE("JSON lines: one reply each, malformed ones too") {
-  const auto bad = nlohmann::json::parse(judge_json_line("{oops"));
+  const auto bad = nlohmann::json::parse(judge_json_line("{oops").text);
   CHECK(bad.contains("error"));
-  CHECK(nlohmann::json::parse(judge_json_line(R"({"id":7,"program":"x","tests":[]})"))["id"] == 7);
-  CHECK(nlohmann::json::parse(judge_json_line(R"({"program":"x","tests":[{"output":"1"}],"limits":{"cpu":1}})")).contains("error"));
+  CHECK(nlohmann::json::parse(judge_json_line(R"({"id":7,"program":"x","tests":[]})").text)["id"] == 7);
+  CHECK(nlohmann::json::parse(judge_json_line(R"({"program":"x","tests":[{"output":"1"}],"limits":{"cpu":1}})").text).contains("error"));
   if (absent("python")) return;
   const auto good = nlohmann::json::parse(judge_json_line(
-      R"({"id":"a","completion":"<think>x</think>\n```py\nprint(1)\n```","tests":[{"input":"","output":"1"}],"limits":{"wall_ms":5000}})"));
+      R"({"id":"a","completion":"<think>x</think>\n```py\nprint(1)\n```","tests":[{"input":"","output":"1"}],"limits":{"wall_ms":5000}})").text);
   CHECK(good["id"] == "a");
   CHECK(good["correct"] == true);
   CHECK(good["verdict"] == "accepted");

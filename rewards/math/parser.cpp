@@ -145,7 +145,7 @@ std::uint32_t Parser::united() {
 std::uint32_t Parser::entry() {
   const bool dollar = take("$");
   const std::uint32_t value = tail(sum());
-  return dollar ? named(NodeKind::kUnit, "usd", std::initializer_list{value}) : value;
+  return dollar ? named(NodeKind::kUnit, "usd", std::initializer_list<std::uint32_t>{value}) : value;
 }
 
 bool Parser::ends_entry() const {
@@ -192,7 +192,7 @@ std::uint32_t Parser::tail(std::uint32_t value) {
   }
   if (n.percent) value = node(NodeKind::kPercent, {value});
   if (n.unit == "deg") return call(Function::kDegrees, {value});
-  return n.unit.empty() ? value : named(NodeKind::kUnit, n.unit, std::initializer_list{value});
+  return n.unit.empty() ? value : named(NodeKind::kUnit, n.unit, std::initializer_list<std::uint32_t>{value});
 }
 
 // --- arithmetic
