@@ -42,7 +42,7 @@ TEST_CASE("the plain reader: right and wrong answers") {
       {"72", "so \\boxed{72}", true}, {"72", "\\boxed{71} no, \\boxed{72}", true}, {"72", "<think>72</think> 71", false},
       {"72", "<think>71</think><answer>72</answer>", true}, {"72", "<answer>The result: 72.</answer>", true},
       {"72", "The answer is 72 because 8*9 is that", true}, {"72", "The answer is 8 * 9 = 72", true}, {"72", "8*9\n#### 72", true},
-      {"72", "37 + 35 = 72.", true}, {"72", "72 + 1", false}, {"72", "I do not know", false}, {"72", "<think>72", false},
+      {"72", "37 + 35 = 72.", true}, {"72", "A simple answer, 37 + 35 equals 72.", true}, {"72", "**Answer:** 72", true}, {"72", "72 + 1", false}, {"72", "I do not know", false}, {"72", "<think>72", false},
       {"1234", "1,234", true}, {"1234", "1, 234", false}, {"0.5", "\\dfrac{1}{2}", true}, {"1/3", "0.333", true}, {"1/3", "0.33", false},
       {"-5", "-5", true}, {"-5", "\xE2\x88\x92""5", true}, {"5", "10 - 5", true}, {"5", "it is -5", false}, {"5", "$5.00", true},
       {"3.5", "3 1/2", true}, {"3.5", "3\\frac{1}{2}", true}, {"12345678901234567890123", "12345678901234567890123", true},

@@ -181,6 +181,12 @@ struct Place {
   bool phrase = false, whole = false;
 };
 
+// After "answer": "is", ":" or "="; not ", ", "s" or ">".
+bool says_what_follows(std::string_view rest) {
+  while (!rest.empty() && blank(rest.front())) rest.remove_prefix(1);
+  return rest.starts_with(":") || rest.starts_with("=") || rest.starts_with("is ") || rest.starts_with("is:");
+}
+
 Place answer_place(std::string_view s) {
   constexpr auto kNone = std::string_view::npos;
   struct Mark { std::size_t at; int kind; };
@@ -188,7 +194,7 @@ Place answer_place(std::string_view s) {
   std::string_view prose = s;  // tags are no prose
   if (const auto close = prose.rfind("</answer>"); close != kNone) prose = prose.substr(0, close);
   auto phrase = rfind_lower(prose, "answer");
-  if (phrase != kNone && phrase > 0 && prose[phrase - 1] == '<') phrase = kNone;
+  if (phrase != kNone && !says_what_follows(prose.substr(phrase + 6))) phrase = kNone;
   marks.push_back({phrase, 3});
   std::erase_if(marks, [](const Mark& m) { return m.at == kNone; });
   if (marks.empty()) return {s, false, true};
