@@ -189,7 +189,8 @@ class Cleaner {
     }
     CleanAnswer clean{std::string(out), std::move(upright_)};
     const auto cut = static_cast<std::uint32_t>(out.empty() ? 0 : out.data() - out_.data());
-    for (auto& [begin, end] : clean.upright) begin -= std::min(begin, cut), end -= std::min(end, cut);
+    const auto size = static_cast<std::uint32_t>(clean.text.size());  // its end may have been cut off too
+    for (auto& [begin, end] : clean.upright) begin = std::min(begin - std::min(begin, cut), size), end = std::min(end - std::min(end, cut), size);
     return clean;
   }
 
