@@ -23,7 +23,8 @@ package=$("$work/venv/bin/python" -c 'import os, r1; print(os.path.dirname(r1.__
 [ -f "$package/py.typed" ] && [ -f "$package/_core.pyi" ]
 cp "$root/python/tests/typed_use.py" .
 if "${pip[@]}" install mypy pyright > "$work/log" 2>&1; then
-  "$work/venv/bin/mypy" --strict "$package" typed_use.py
+  "$work/venv/bin/mypy" --strict -p r1
+  "$work/venv/bin/mypy" --strict typed_use.py
   # pyright wants node, which its package may not be able to get.
   if "$work/venv/bin/pyright" --version > "$work/log" 2>&1; then "$work/venv/bin/pyright" --pythonpath "$work/venv/bin/python" typed_use.py
   else echo "pyright not run: $(tail -n1 "$work/log")"; fi
