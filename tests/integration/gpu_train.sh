@@ -34,6 +34,7 @@ planned = float(amount) / (1 if unit == 'GiB' else 1024)
 used = max(r['memory/peak_gb'] for r in steps)
 assert abs(planned - used) <= 0.1 * used, (planned, used)
 environment = json.load(open(sys.argv[1] + '/environment.json'))
+environment = environment['starts'][-1]
 assert environment['device'] != 'cpu', environment
 print(f"memory: planned {planned:.1f} GiB, used {used:.1f} GiB on {environment['device']}")
 EOF
