@@ -9,6 +9,7 @@
 #include <cstdint>
 
 #include "kernels/gpu/attention.h"
+#include "kernels/gpu/common.cuh"
 #include "kernels/gpu/kv_layout.h"
 
 namespace r1::gpu {
@@ -44,11 +45,6 @@ __device__ __forceinline__ void mma(float (&c)[4], const std::uint32_t (&a)[4], 
 __device__ __forceinline__ std::uint32_t pack_bf16(float low, float high) {
   const __nv_bfloat162 v = __floats2bfloat162_rn(low, high);
   return reinterpret_cast<const std::uint32_t&>(v);
-}
-__device__ __forceinline__ float exp2_fast(float x) {
-  float y;
-  asm("ex2.approx.ftz.f32 %0, %1;\n" : "=f"(y) : "f"(x));
-  return y;
 }
 __device__ __forceinline__ float quad_max(float x) {
   x = fmaxf(x, __shfl_xor_sync(~0u, x, 1));

@@ -8,7 +8,8 @@
 namespace r1::gpu {
 namespace {
 
-constexpr int kThreads = 256, kWarps = 8, kRows = 16;
+constexpr int kThreads = 256, kWarps = 8, kRows = 16, kTokens = static_cast<int>(kSkinnyRows);
+static_assert(kTokens == 8, "one tile of the tensor cores");
 constexpr int kAhead = 4;  // steps of weights under way a warp
 constexpr int kMaxSplits = 8;
 
@@ -26,11 +27,9 @@ struct DeviceArgs {
   SkinnyOut out;
 };
 
-// NT tiles of 8 rows of x, 16 weight rows a block; its warps share the summed index.
-template <int NT>
+// Eight rows of x, missing ones zeros, and 16 weight rows a block; its warps share the summed index.
 __global__ void __launch_bounds__(kThreads) skinny_kernel(DeviceArgs a) {
   extern __shared__ __align__(128) unsigned char shared[];
-  constexpr int kTokens = NT * 8;
   const int thread = static_cast<int>(threadIdx.x), lane = thread & 31, warp = thread >> 5;
   const int g = lane >> 2, t = lane & 3;
   const int steps = a.k / 32, first = static_cast<int>(blockIdx.y) * steps / a.splits, last = (static_cast<int>(blockIdx.y) + 1) * steps / a.splits;
@@ -88,9 +87,7 @@ __global__ void __launch_bounds__(kThreads) skinny_kernel(DeviceArgs a) {
   }
   __syncthreads();
 
-  float acc[NT][4];
-#pragma unroll
-  for (int n = 0; n < NT; ++n) acc[n][0] = acc[n][1] = acc[n][2] = acc[n][3] = 0.f;
+  float acc[4] = {0.f, 0.f, 0.f, 0.f};
   for (int step = first + warp; step < last; step += kAhead * kWarps) {
 #pragma unroll
     for (int j = 0; j < kAhead; ++j) {
@@ -98,12 +95,9 @@ __global__ void __launch_bounds__(kThreads) skinny_kernel(DeviceArgs a) {
       if (now >= last) break;
       const std::uint32_t low_a[4] = {wa[j].x, wb[j].x, wa[j].y, wb[j].y}, high_a[4] = {wa[j].z, wb[j].z, wa[j].w, wb[j].w};
       fetch(j, now + kAhead * kWarps);
-#pragma unroll
-      for (int n = 0; n < NT; ++n) {
-        const uint4 v = *reinterpret_cast<const uint4*>(x + (n * 8 + g) * ld + (now - first) * 32 + t * 8);
-        mma(acc[n], low_a, v.x, v.y);
-        mma(acc[n], high_a, v.z, v.w);
-      }
+      const uint4 v = *reinterpret_cast<const uint4*>(x + g * ld + (now - first) * 32 + t * 8);
+      mma(acc, low_a, v.x, v.y);
+      mma(acc, high_a, v.z, v.w);
     }
   }
   __syncthreads();
@@ -111,10 +105,7 @@ __global__ void __launch_bounds__(kThreads) skinny_kernel(DeviceArgs a) {
   // Sum of the warps' shares, in order; [kRows][kTokens] floats each.
   float* const sums = reinterpret_cast<float*>(shared);
 #pragma unroll
-  for (int n = 0; n < NT; ++n)
-#pragma unroll
-    for (int e = 0; e < 4; ++e)
-      sums[(warp * kRows + g + (e >> 1) * 8) * kTokens + n * 8 + t * 2 + (e & 1)] = acc[n][e];
+  for (int e = 0; e < 4; ++e) sums[(warp * kRows + g + (e >> 1) * 8) * kTokens + t * 2 + (e & 1)] = acc[e];
   __syncthreads();
   for (int i = thread; i < kRows * kTokens; i += kThreads) {
     float total = sums[i];
@@ -162,18 +153,16 @@ __global__ void __launch_bounds__(kThreads) skinny_kernel(DeviceArgs a) {
   }
 }
 
-template <int NT>
 void launch(Stream s, DeviceArgs a) {
-  constexpr int kTokens = NT * 8;
   const int blocks = (a.n + kRows - 1) / kRows, steps = a.k / 32;
   // Splits cost a round of partial results through memory: only where blocks are few and the sum is long, or x's part too large.
   int splits = blocks < 132 && steps >= 64 ? std::min(4, (264 + blocks - 1) / blocks) : 1;
   while (kTokens * ((steps + splits - 1) / splits * 32 + 8) * 2 > 100 * 1024) ++splits;
   a.splits = splits;
   const int x_bytes = kTokens * ((steps + splits - 1) / splits * 32 + 8) * 2, sum_bytes = kWarps * kRows * kTokens * 4;
-  static const cudaError_t once = cudaFuncSetAttribute(skinny_kernel<NT>, cudaFuncAttributeMaxDynamicSharedMemorySize, 110 * 1024);
+  static const cudaError_t once = cudaFuncSetAttribute(skinny_kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, 110 * 1024);
   (void)once;
-  launch_early(s, skinny_kernel<NT>, dim3(static_cast<unsigned>(blocks), static_cast<unsigned>(splits)), dim3(kThreads),
+  launch_early(s, skinny_kernel, dim3(static_cast<unsigned>(blocks), static_cast<unsigned>(splits)), dim3(kThreads),
                static_cast<std::size_t>(std::max(x_bytes, sum_bytes)), a);
 }
 
@@ -188,7 +177,7 @@ void skinny_product(Stream s, const SkinnyArgs& p, float* partials, std::int32_t
   R1_CHECK(p.m <= kSkinnyRows && skinny_supports(p.n, p.k), "a product of ", p.m, " x ", p.n, " x ", p.k);
   const DeviceArgs a{p.x, p.h, p.norm, p.w, p.bias, p.y, partials, counters, static_cast<int>(p.m), static_cast<int>(p.n), static_cast<int>(p.k),
                      static_cast<int>(p.ldy), 1, p.eps, p.out};
-  launch<1>(s, a);
+  launch(s, a);
   check_launch("skinny_product");
 }
 

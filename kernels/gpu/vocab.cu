@@ -37,7 +37,7 @@ __global__ void __launch_bounds__(kBackwardThreads) backward_kernel(const float*
 #pragma unroll
     for (int j = 0; j < 4; ++j) {
       const int column = half * 4 + j;
-      const float t = fmaf(in[j], scale, -shift), p = exp2_approx(t);
+      const float t = fmaf(in[j], scale, -shift), p = exp2_fast(t);
       float g = c1 * ((column == target ? 1.f : 0.f) - p);
       if (c2 != 0.f && p > 0.f) g -= c2 * p * fmaf(t, kLn2, h);
       out[column] = at + column < v ? g : 0.f;

@@ -13,24 +13,17 @@ inline constexpr int kSegments = 32;        // of a row; as many as lanes, so th
 inline unsigned vocab_threads(i64 n) { return n <= 128 ? 1024 : 512; }
 inline constexpr float kLn2 = 0.6931471805599453f, kLog2OfE = 1.4426950408889634f;
 
-__device__ __forceinline__ float exp2_approx(float x) {
-  float y;
-  asm("ex2.approx.ftz.f32 %0, %1;\n" : "=f"(y) : "f"(x));
-  return y;
-}
-
 // With t = z log2(e) - m: sums of 2^t and of 2^t t. z = logit / temperature.
 struct SoftmaxSums {
   float m = -INFINITY, s = 0.f, w = 0.f;
 
-  __device__ __forceinline__ void add(float z2) { s = __fadd_rn(s, weight(z2)); }
-  __device__ __forceinline__ float weight(float z2) const { return exp2_approx(__fsub_rn(z2, m == -INFINITY ? 0.f : m)); }
+  __device__ __forceinline__ float weight(float z2) const { return exp2_fast(__fsub_rn(z2, m == -INFINITY ? 0.f : m)); }
   // Makes the maximum at least `top`.
   template <bool kEntropy>
   __device__ __forceinline__ void raise(float top) {
     if (!(top > m)) return;
     if (m != -INFINITY) {
-      const float step = __fsub_rn(m, top), c = exp2_approx(step);
+      const float step = __fsub_rn(m, top), c = exp2_fast(step);
       if constexpr (kEntropy) w = __fmul_rn(c, __fmaf_rn(s, step, w));
       s = __fmul_rn(s, c);
     }
@@ -112,7 +105,7 @@ __device__ __forceinline__ SoftmaxSums row_statistics(const float* logits, i64 v
       const float m = mine.m == -INFINITY ? 0.f : mine.m;
 #pragma unroll
       for (int i = 0; i < 16; ++i) {
-        const float t = __fsub_rn(z[i], m), e = exp2_approx(t);
+        const float t = __fsub_rn(z[i], m), e = exp2_fast(t);
         mine.s = __fadd_rn(mine.s, e);
         if constexpr (kEntropy) mine.w = e > 0.f ? __fmaf_rn(e, t, mine.w) : mine.w;
       }

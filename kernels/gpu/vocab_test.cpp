@@ -274,7 +274,7 @@ TEST_CASE("filters on rows that do not fit a list: many equal logits, flat rows,
   for (std::size_t i = 0; i < draws.size(); ++i) {
     const Draw& d = draws[i];
     const cpu::Sampled want = cpu::sample_row(host.data() + d.row * ld, v, {d.temperature, d.top_k, d.top_p, d.min_p, d.uniform});
-    different += std::abs(want.token - got[i].token) > 100;  // one token of row 2 is 50 ids; sums of 20,000 near-equal masses round by a few
+    different += want.token != got[i].token;  // a uniform or a cut between two roundings
     INFO("row ", d.row, " top_k ", d.top_k, " top_p ", d.top_p, " min_p ", d.min_p, " t ", d.temperature, ": ", got[i].token, " for ", want.token);
     if (got[i].token == want.token) CHECK(std::abs(got[i].logprob - want.logprob) < 1e-4f);
   }
