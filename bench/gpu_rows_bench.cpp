@@ -13,6 +13,7 @@
 #include <string>
 #include <vector>
 
+#include "bench/gpu_timing.h"
 #include "core/error.h"
 #include "kernels/gpu/device.h"
 #include "kernels/gpu/gpu.h"
@@ -32,28 +33,10 @@ i64 l2_bytes = 0;
 
 // Runs `call(set)` over `sets` disjoint sets of arrays in turn.
 void measure(const char* kernel, i64 n, i64 width, i64 bytes, int sets, OwnedStream& s, const std::function<void(int)>& call) {
-  constexpr int kBatches = 11;
   // About 10 ms a batch, by the copy bandwidth.
   const double guess = std::max(3e-6, static_cast<double>(bytes) / copy_bytes_per_s);
   const int calls = std::clamp(static_cast<int>(0.01 / guess), sets, 1000);
-  cudaGraph_t graph = nullptr;
-  cudaGraphExec_t replay = nullptr;
-  check(cudaStreamBeginCapture(s, cudaStreamCaptureModeThreadLocal), "capture");
-  for (int i = 0; i < calls; ++i) call(i % sets);
-  check(cudaStreamEndCapture(s, &graph), "capture");
-  check(cudaGraphInstantiate(&replay, graph, 0), "graph");
-  std::vector<double> us;
-  for (int batch = -1; batch < kBatches; ++batch) {  // the first warms up
-    Event begin, end;
-    begin.record(s);
-    check(cudaGraphLaunch(replay, s), "graph");
-    end.record(s);
-    end.synchronize();
-    if (batch >= 0) us.push_back(end.ms_since(begin) * 1e3 / calls);
-  }
-  cudaGraphExecDestroy(replay);
-  cudaGraphDestroy(graph);
-  std::sort(us.begin(), us.end());
+  const std::vector<double> us = replay_us(s, calls, [&](int i) { call(i % sets); });
   const double median = us[us.size() / 2], rate = static_cast<double>(bytes) / (median * 1e-6);
   std::printf("{\"kernel\":\"%s\",\"n\":%lld,\"width\":%lld,\"us\":%.2f,\"best_us\":%.2f,\"gb_s\":%.0f,\"of_copy\":%.3f,\"cold\":%s}\n", kernel,
               static_cast<long long>(n), static_cast<long long>(width), median, us.front(), rate * 1e-9, rate / copy_bytes_per_s,

@@ -13,6 +13,7 @@
 #include <string>
 #include <vector>
 
+#include "bench/gpu_timing.h"
 #include "core/error.h"
 #include "kernels/gpu/device.h"
 #include "kernels/gpu/gpu.h"
@@ -31,27 +32,9 @@ double copy_bytes_per_s = 0;
 
 void measure(const char* kernel, i64 n, i64 v, i64 bytes, i64 sets, OwnedStream& s, const std::function<void(i64)>& call) {
   if (!options.only.empty() && std::string(kernel).find(options.only) == std::string::npos) return;
-  constexpr int kReplays = 11;
   const double guess = std::max(5e-6, static_cast<double>(bytes) / copy_bytes_per_s);
   const i64 calls = std::clamp<i64>(static_cast<i64>(0.01 / guess), std::min<i64>(sets, 200), 500);
-  cudaGraph_t graph = nullptr;
-  cudaGraphExec_t replay = nullptr;
-  check(cudaStreamBeginCapture(s, cudaStreamCaptureModeThreadLocal), "capture");
-  for (i64 i = 0; i < calls; ++i) call(i % sets);
-  check(cudaStreamEndCapture(s, &graph), "capture");
-  check(cudaGraphInstantiate(&replay, graph, 0), "graph");
-  std::vector<double> us;
-  for (int i = -1; i < kReplays; ++i) {  // the first warms up
-    Event begin, end;
-    begin.record(s);
-    check(cudaGraphLaunch(replay, s), "graph");
-    end.record(s);
-    end.synchronize();
-    if (i >= 0) us.push_back(end.ms_since(begin) * 1e3 / static_cast<double>(calls));
-  }
-  cudaGraphExecDestroy(replay);
-  cudaGraphDestroy(graph);
-  std::sort(us.begin(), us.end());
+  const std::vector<double> us = replay_us(s, static_cast<int>(calls), [&](int i) { call(i % sets); });
   const double median = us[us.size() / 2], rate = static_cast<double>(bytes) / (median * 1e-6);
   std::printf("{\"kernel\":\"%s\",\"n\":%lld,\"v\":%lld,\"us\":%.2f,\"best_us\":%.2f,\"gb_s\":%.0f,\"of_copy\":%.3f}\n", kernel, static_cast<long long>(n),
               static_cast<long long>(v), median, us.front(), rate * 1e-9, rate / copy_bytes_per_s);
