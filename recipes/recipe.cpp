@@ -83,6 +83,7 @@ Recipe make_recipe(const Config& written, RewardContext context) {
   recipe.trainer.eval_every = eval.every, recipe.trainer.eval_at_start = eval.at_start, recipe.trainer.eval = eval.options;
   detail::read_audit(root.section("audit"), config, context, recipe);
   read_numerics(root.section("train"), recipe);
+  recipe.lora = detail::read_lora(root, recipe.trainer.seed);
   recipe.output = detail::read_output(root.section("output"), recipe.name, true);
   recipe.trainer.save_every = recipe.output.save_every;
   root.finish();
