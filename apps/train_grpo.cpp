@@ -62,7 +62,6 @@ int train_grpo(const TrainRequest& request) {
   needs.trains = true, needs.reference = recipe.learner.needs_reference();
   needs.tokens_per_micro_batch = recipe.train.tokens_per_micro_batch, needs.recompute = recipe.train.recompute;
   needs.master_start = recipe.policy.master_start;
-  needs.exact = recipe.exact_rollout;
   needs.gpu_memory_share = recipe.gpu_memory_share, needs.longest_sample = longest;
   if (recipe.lora) needs.arena_parts = ArenaParts::kGradient;
   BackendParts made = backend.make(needs, tokenizer);
