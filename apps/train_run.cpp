@@ -46,9 +46,10 @@ RunFolder& TrainRun::open_folder() {
 
 std::unique_ptr<PolicyModel> TrainRun::trained(std::unique_ptr<PolicyModel> made, const std::optional<LoraSection>& lora) {
   if (!lora) return made;
-  LoraAdapter adapter = lora->init_from.empty() ? LoraAdapter(backend().config(), lora->options) : LoraAdapter::load(lora->init_from, backend().config());
-  terminal_.print(message("  lora      rank ", adapter.options().rank, ", scale ", adapter.options().scale(), ", ", adapter.pairs().size(), " matrices, ",
-                          human_count(static_cast<double>(adapter.values().size())), " trained parameters"));
+  LoraAdapter adapter =
+      lora->init_from.empty() ? LoraAdapter(backend().config(), lora->options) : LoraAdapter::load(lora->init_from, backend().config());
+  terminal_.print(message("  lora      rank ", adapter.options().rank, ", scale ", adapter.options().scale(), ", ", adapter.pairs().size(),
+                          " matrices, ", human_count(static_cast<double>(adapter.values().size())), " trained parameters"));
   auto policy = std::make_unique<LoraPolicy>(std::move(made), std::move(adapter), *runtime_.pool);
   lora_ = policy.get();
   return policy;
