@@ -70,7 +70,7 @@ extern "C" __attribute__((visibility("default"))) void r1_serve(int control, int
     (void)reply(control, -1, ENOSYS);
     _exit(1);
   }
-  report_fd = serve_boxes(control, maker, fork_python);
+  report_fd = serve_boxes(control, maker, true, fork_python);
 }
 
 // The program's file, as `python3 FILE` would run it; finish(SystemExit or None) -> the exit status. Never returns.
