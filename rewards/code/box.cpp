@@ -127,10 +127,10 @@ Process clone_box(BoxFds fds, Pipe& go) {
   int pidfd = -1;
   const bool is_root = geteuid() == 0;
   box.pid = static_cast<pid_t>(syscall(SYS_clone, kBoxClone, nullptr, &pidfd, nullptr, nullptr));
-  const auto fork_program = [](const BoxOrder&) { return static_cast<pid_t>(syscall(SYS_clone, SIGCHLD, 0, 0, 0, 0)); };
+  const auto fork_program = [] { return static_cast<pid_t>(syscall(SYS_clone, SIGCHLD, 0, 0, 0, 0)); };
   if (box.pid == 0) {
     report_of_copy = fds.report;
-    const Prepared prepared = prepare_box(go.read.get(), is_root, false, [] { return report_of_copy; });
+    const Prepared prepared = prepare_box(go.read.get(), is_root, nullptr, [] { return report_of_copy; });
     execute(enter_box(prepared, fds, fork_program), fds);
   }
   box.pidfd = Fd(pidfd);

@@ -9,6 +9,7 @@
 #include <sys/mount.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/statvfs.h>
 #include <sys/syscall.h>
@@ -308,7 +309,7 @@ bool map_ids(pid_t pid) {
          write_text("gid_map", "1000 %u 1", root ? kNobody : getegid());
 }
 
-Prepared prepare_box(int go, bool maker_is_root, bool root, int (*report)()) {
+Prepared prepare_box(int go, bool maker_is_root, pid_t (*fork_ahead)(), int (*report)()) {
   // Dies with the thread that made it; that thread waits for it, so it lives as long.
   prctl(PR_SET_PDEATHSIG, SIGKILL);
   char byte = 0;
@@ -327,21 +328,30 @@ Prepared prepare_box(int go, bool maker_is_root, bool root, int (*report)()) {
   if (syscall(SYS_setresuid, kBoxUid, kBoxUid, kBoxUid) != 0) fail("setuid");
   prctl(PR_SET_PDEATHSIG, SIGKILL);  // a change of ids clears it
   (void)syscall(SYS_sethostname, "box", 3);
-  if (root) make_root(fail, nullptr);
-  return {root};
+  if (fork_ahead == nullptr) return {};
+  make_root(fail, nullptr);
+  int line[2];
+  if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, line) != 0) fail("socketpair");
+  const pid_t program = fork_ahead();
+  if (program < 0) fail("fork");
+  close(line[program == 0 ? 0 : 1]);
+  return {true, program, line[program == 0 ? 1 : 0]};
 }
 
-const BoxOrder& enter_box(const Prepared& prepared, BoxFds& fds, pid_t (*fork_program)(const BoxOrder&)) {
+const BoxOrder& enter_box(const Prepared& prepared, BoxFds& fds, pid_t (*fork_program)()) {
   close_all_but(fds);
   Box box{map_order(fds), fds};
   signal(SIGCHLD, SIG_DFL);
   if (!box.order.warm) default_signals();  // the program starts with no signal of ours ignored
-  if (!prepared.root) make_root({fds.report, nullptr}, &box.order);
+  if (prepared.program > 0) be_process_one(box, prepared.program);
+  if (!prepared.whole) make_root({fds.report, nullptr}, &box.order);
   add_work_folder(box);
   write_files(box);
-  const pid_t program = fork_program(box.order);
-  if (program < 0) fail(box, "fork");
-  if (program > 0) be_process_one(box, program);
+  if (!prepared.whole) {
+    const pid_t program = fork_program();
+    if (program < 0) fail(box, "fork");
+    if (program > 0) be_process_one(box, program);
+  }
   become_program(box);
   fds = box.fds;
   return box.order;

@@ -57,15 +57,18 @@ constexpr std::uint32_t kBoxUid = 1000;
 bool map_ids(pid_t pid);
 
 // The box's process 1 in two halves. The first needs no order, so that it can be done before there is one: waits for one byte 1 on
-// `go` (ids are mapped), takes the box's ids and, if `root`, makes the file system up to what an order adds. `report`: where a failure
-// is told; it is asked for only then.
+// `go` (ids are mapped), takes the box's ids and, unless fork_ahead is null, makes the file system up to what an order adds, for orders
+// without folders alone, and the program's process: then it returns in both. `report`: where a failure is told; it is asked for only then.
 struct Prepared {
-  bool root = false;
+  bool whole = false;
+  pid_t program = 0;  // process 1 has its number, itself has 0
+  int line = -1;      // between the two
 };
-Prepared prepare_box(int go, bool maker_is_root, bool root, int (*report)());
-// The second returns only in the program's process, behind every wall, with stdin, stdout and stderr in place; what is left is to run
-// the program. fork_program() is like fork(). fds.report may have moved. A prepared root serves orders without folders alone.
-const BoxOrder& enter_box(const Prepared& prepared, BoxFds& fds, pid_t (*fork_program)(const BoxOrder&));
+Prepared prepare_box(int go, bool maker_is_root, pid_t (*fork_ahead)(), int (*report)());
+// The second, in each of the processes that there are, returns only in the program's, behind every wall, with stdin, stdout and stderr
+// in place; what is left is to run the program. fork_program() is like fork(), for boxes that have no such process yet. fds.report may
+// have moved.
+const BoxOrder& enter_box(const Prepared& prepared, BoxFds& fds, pid_t (*fork_program)());
 
 // The last step of a program that is executed: argv of the order. Reports failure.
 [[noreturn]] void execute(const BoxOrder& order, const BoxFds& fds);

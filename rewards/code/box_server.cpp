@@ -13,34 +13,11 @@
 #include <cstring>
 #include <initializer_list>
 
+#include "rewards/code/order_line.h"
 #include "rewards/code/warm_protocol.h"
 
 namespace r1::code {
 namespace {
-
-bool receive_order(int control, std::uint8_t& flags, BoxFds& fds) {
-  iovec data{&flags, 1};
-  alignas(cmsghdr) char space[CMSG_SPACE(kBoxFds * sizeof(int))];
-  msghdr m{};
-  m.msg_iov = &data;
-  m.msg_iovlen = 1;
-  m.msg_control = space;
-  m.msg_controllen = sizeof space;
-  ssize_t n;
-  while ((n = recvmsg(control, &m, MSG_CMSG_CLOEXEC)) < 0 && errno == EINTR) {
-  }
-  const cmsghdr* c = n == 1 ? CMSG_FIRSTHDR(&m) : nullptr;
-  if (!c || c->cmsg_type != SCM_RIGHTS || (m.msg_flags & MSG_CTRUNC)) return false;
-  const std::size_t count = (c->cmsg_len - CMSG_LEN(0)) / sizeof(int);
-  if (count > kBoxFds) return false;
-  int got[kBoxFds];
-  std::memcpy(got, CMSG_DATA(c), count * sizeof(int));
-  std::size_t used = kBoxFds - 2;
-  fds = {got[0], got[1], got[2], got[3], got[4], -1, -1};
-  if (flags & kWithFetch) fds.fetch = got[used++];
-  if (flags & kWithAsset) fds.asset = got[used++];
-  return count == used;
-}
 
 void close_order(const BoxFds& fds) {
   for (const int fd : {fds.order, fds.report, fds.in, fds.out, fds.err, fds.fetch, fds.asset})
@@ -73,17 +50,30 @@ namespace {
 // Of a spare box: the line to the maker, and the pipe on which it says that it has taken an order.
 int control_line = -1, taken_line = -1;
 
-BoxFds take_order() {
-  pollfd wait{control_line, POLLIN, 0};
-  while (poll(&wait, 1, -1) < 0 && errno == EINTR) {
-  }
+BoxFds take_order(std::uint8_t& flags) {
   BoxFds fds;
-  std::uint8_t flags = 0;
-  // Told first: a spare that died with an order in hand would leave its maker waiting.
-  if (write(taken_line, "", 1) != 1 || !receive_order(control_line, flags, fds)) _exit(0);
+  // In this order: told before, the next spare could take what is still on the line. One that dies in between ends what it came out of
+  // and so its maker's wait.
+  if (!receive_order(control_line, flags, fds) || write(taken_line, "", 1) != 1) _exit(0);
   return fds;
 }
-int report_of_next_order() { return take_order().report; }
+int report_of_next_order() {
+  std::uint8_t flags = 0;
+  return take_order(flags).report;
+}
+
+// Process 1 takes the order and passes it on to the program's process, where there is one.
+BoxFds order_for(const Prepared& prepared) {
+  std::uint8_t flags = 0;
+  BoxFds fds;
+  if (prepared.whole && prepared.program == 0) {
+    if (!receive_order(prepared.line, flags, fds)) _exit(0);
+    return fds;
+  }
+  fds = take_order(flags);
+  if (prepared.program > 0 && !send_order(prepared.line, flags, fds)) _exit(0);
+  return fds;
+}
 
 // Until somebody takes an order (true), or the maker has closed the line or died, or the spare is dead (false).
 bool order_comes(int taken, int maker) {
@@ -96,7 +86,7 @@ bool order_comes(int taken, int maker) {
 
 }  // namespace
 
-int serve_boxes(int control, int maker, bool root_ahead, pid_t (*fork_program)(const BoxOrder&)) {
+int serve_boxes(int control, int maker, bool whole, pid_t (*fork_program)()) {
   signal(SIGCHLD, SIG_IGN);  // the kernel reaps; each box's end is told by its own pipe
   const bool is_root = geteuid() == 0;
   std::uint8_t settings = 0;
@@ -111,8 +101,8 @@ int serve_boxes(int control, int maker, bool root_ahead, pid_t (*fork_program)(c
     if (pid == 0) {
       close(go[1]), close(taken[0]);
       control_line = control, taken_line = taken[1];
-      const Prepared prepared = prepare_box(go[0], is_root, root_ahead, report_of_next_order);
-      BoxFds fds = take_order();
+      const Prepared prepared = prepare_box(go[0], is_root, whole ? fork_program : nullptr, report_of_next_order);
+      BoxFds fds = order_for(prepared);
       const BoxOrder& order = enter_box(prepared, fds, fork_program);
       if (!order.warm) execute(order, fds);
       return fds.report;

@@ -49,8 +49,7 @@ bool find_python() {
 }
 
 // What os.fork() does. Process 1, the parent here, never runs Python again.
-pid_t fork_python(const BoxOrder& order) {
-  if (!order.warm) return fork();
+pid_t fork_python() {
   python.before_fork();
   const pid_t pid = fork();
   if (pid == 0) python.after_fork_in_child();

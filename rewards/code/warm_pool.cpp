@@ -22,6 +22,7 @@
 #include "core/error.h"
 #include "rewards/code/box_group.h"
 #include "rewards/code/box_internal.h"
+#include "rewards/code/order_line.h"
 #include "rewards/code/warm_image.h"
 #include "rewards/code/warm_protocol.h"
 
@@ -61,7 +62,8 @@ class Interpreter {
     WarmReply answer;
     if (group_.problem().empty() && !group_.limit(limits)) {
       problem_ = message("control group: ", std::strerror(errno));
-    } else if (!send(fds) || !receive(answer, kStartMs, &box.pidfd)) {
+    } else if (!send_order(control_.get(), static_cast<std::uint8_t>((fds.fetch >= 0 ? kWithFetch : 0) | (fds.asset >= 0 ? kWithAsset : 0)), fds) ||
+               !receive(answer, kStartMs, &box.pidfd)) {
       problem_ = "it went away";
       lost_ = true;
     } else if (answer.pid > 0 && box.pidfd) {
@@ -137,27 +139,6 @@ class Interpreter {
     }
     pthread_sigmask(SIG_SETMASK, &before, nullptr);
     pid_ = pid;
-  }
-
-  bool send(const BoxFds& fds) {
-    std::uint8_t flags = 0;
-    std::vector<int> list = {fds.order, fds.report, fds.in, fds.out, fds.err};
-    if (fds.fetch >= 0) list.push_back(fds.fetch), flags |= kWithFetch;
-    if (fds.asset >= 0) list.push_back(fds.asset), flags |= kWithAsset;
-    const std::size_t bytes = list.size() * sizeof(int);
-    iovec data{&flags, 1};
-    alignas(cmsghdr) char space[CMSG_SPACE(kBoxFds * sizeof(int))] = {};
-    msghdr m{};
-    m.msg_iov = &data;
-    m.msg_iovlen = 1;
-    m.msg_control = space;
-    m.msg_controllen = CMSG_SPACE(bytes);
-    cmsghdr* c = CMSG_FIRSTHDR(&m);
-    c->cmsg_level = SOL_SOCKET;
-    c->cmsg_type = SCM_RIGHTS;
-    c->cmsg_len = CMSG_LEN(bytes);
-    std::memcpy(CMSG_DATA(c), list.data(), bytes);
-    return sendmsg(control_.get(), &m, MSG_NOSIGNAL) == 1;
   }
 
   bool receive(WarmReply& answer, int wait_ms, Fd* pidfd = nullptr) {
