@@ -40,14 +40,11 @@ struct NonFinite {
   float value = 0;
 };
 
-// Holds, besides the live weights, a float32 master, a gradient and both moments. Not thread-safe.
-class PolicyModel : public ScoringModel {
+// What an optimizer needs of a model. Holds, besides the live weights, a float32 master, a gradient and both moments.
+// Not thread-safe.
+class TrainedModel {
  public:
-  // As evaluate(), keeping what backward() needs.
-  virtual LogprobRows forward(const PackedBatch& batch, float temperature, bool want_entropies) = 0;
-  // After forward(): adds the gradient of sum_i d_logprobs[i] logprobs[i] + d_entropies[i] entropies[i] to the gradient
-  // arena; d_entropies may be empty.
-  virtual void backward(std::span<const float> d_logprobs, std::span<const float> d_entropies) = 0;
+  virtual ~TrainedModel() = default;
   virtual void zero_gradient() = 0;
   virtual double gradient_sum_of_squares() = 0;  // float64 sum in a fixed order; not finite iff an element is not
   virtual std::vector<float> gradient() const = 0;  // a host copy in arena order, for tests and diagnosis
@@ -60,6 +57,15 @@ class PolicyModel : public ScoringModel {
   // Restores them bit for bit and publishes. Throws CheckpointError naming the tensor that is missing or misshapen.
   virtual void restore_optimizer_state(const WeightSnapshot& state) = 0;
   virtual WeightDigest digest() const = 0;  // of the live weights
+};
+
+class PolicyModel : public ScoringModel, public TrainedModel {
+ public:
+  // As evaluate(), keeping what backward() needs.
+  virtual LogprobRows forward(const PackedBatch& batch, float temperature, bool want_entropies) = 0;
+  // After forward(): adds the gradient of sum_i d_logprobs[i] logprobs[i] + d_entropies[i] entropies[i] to the gradient
+  // arena; d_entropies may be empty.
+  virtual void backward(std::span<const float> d_logprobs, std::span<const float> d_entropies) = 0;
 };
 
 }  // namespace r1
