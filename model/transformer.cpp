@@ -219,7 +219,7 @@ LogprobRows Transformer::Impl::logprob_rows(const PackedBatch& batch, const floa
   const auto m = batch.predictors.size();
   LogprobRows out;
   out.logprobs.resize(m);
-  if (want_entropies) out.entropies.resize(m);
+  if (want_entropies) out.entropies.resize(m), out.top_logprobs.resize(m);
   if (stats_out) stats_out->resize(m);
   gather_normed(batch.predictors, h_rows, nullptr);
   for_logits(gathered_x.data(), static_cast<std::int64_t>(m), [&](std::int64_t i, const float* z) {
@@ -227,7 +227,7 @@ LogprobRows Transformer::Impl::logprob_rows(const PackedBatch& batch, const floa
     // The entropy is needed by its own gradient too, so a kept pass always has it.
     const cpu::RowStats s = cpu::row_stats(z, vocab_limit, temperature, want_entropies || stats_out != nullptr);
     out.logprobs[u] = cpu::row_logprob(z, s, batch.targets[u], temperature);
-    if (want_entropies) out.entropies[u] = s.entropy;
+    if (want_entropies) out.entropies[u] = s.entropy, out.top_logprobs[u] = s.max - s.logsumexp;
     if (stats_out) (*stats_out)[u] = s;
   });
   return out;

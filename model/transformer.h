@@ -31,6 +31,9 @@ struct PackedBatch {
 struct LogprobRows {
   std::vector<float> logprobs;  // [M] nats at the temperature
   std::vector<float> entropies; // [M] nats; empty unless asked for
+  // [M] nats of the likeliest token, with the entropies; at temperature 1 equal to logprobs[i] iff the target is one. Empty where the
+  // device does not give them.
+  std::vector<float> top_logprobs;
 };
 
 // Not thread-safe; one call at a time (the engine and the learner of one process take turns).

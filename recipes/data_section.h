@@ -9,6 +9,7 @@
 
 #include "core/types.h"
 #include "rewards/rubric.h"
+#include "text/dataset.h"
 #include "text/tokenizer.h"
 
 namespace r1 {
@@ -21,7 +22,10 @@ struct GeneratedData {
   std::int64_t seed = 0;
   std::string split;      // train or test; they never share a prompt
   bool distinct = false;  // the first n different prompts (small tasks repeat theirs)
+  bool worked = false;    // rows have a completion that works the answer out; not in prompts
 };
+// The first `limit` (0 = all) of its rows. `key` stands in errors. Throws ConfigError where there are not so many different prompts.
+std::vector<Row> generate_rows(const GeneratedData& generate, std::int64_t limit, const std::string& key);
 
 // data: (and, for evaluation, the same with eval's own source)
 struct DataSection {

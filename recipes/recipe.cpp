@@ -78,7 +78,9 @@ Recipe make_recipe(const Config& written, RewardContext context) {
   context.max_new_tokens = recipe.trainer.sampling.max_new_tokens;
   recipe.rubric = std::make_shared<const Rubric>(make_rubric(root.sections("rewards", "name"), context));
   detail::read_rl(root.section("rl"), recipe);
-  detail::read_eval(root.section("eval"), recipe);
+  detail::EvalSection eval = detail::read_eval(root.section("eval"), recipe.data, recipe.trainer.sampling, recipe.trainer.seed);
+  recipe.eval_data = std::move(eval.data);
+  recipe.trainer.eval_every = eval.every, recipe.trainer.eval_at_start = eval.at_start, recipe.trainer.eval = eval.options;
   detail::read_audit(root.section("audit"), config, context, recipe);
   read_numerics(root.section("train"), recipe);
   recipe.output = detail::read_output(root.section("output"), recipe.name, true);

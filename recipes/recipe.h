@@ -70,9 +70,19 @@ std::string recipe_digest(const Recipe& recipe);
 
 namespace detail {  // one function a section; recipe_*.cpp
 DataSection read_data(ConfigReader& reader, const std::string& split);
+// path_key (files) or generate, exactly one; checks that files exist.
+void read_source(ConfigReader& reader, const std::string& path_key, const std::string& split, std::vector<std::string>& files,
+                 std::optional<GeneratedData>& generate);
 void read_rollout(ConfigReader reader, Recipe& recipe);
 void read_rl(ConfigReader reader, Recipe& recipe);
-void read_eval(ConfigReader reader, Recipe& recipe);
+// eval: a generative evaluation; `base` says everything about prompts but the source, `sampling` what is not set here.
+struct EvalSection {
+  std::optional<DataSection> data;  // none = no evaluation
+  std::int64_t every = 0;           // updates
+  bool at_start = false;
+  EvalOptions options;
+};
+EvalSection read_eval(ConfigReader reader, const DataSection& base, const SamplingOptions& sampling, std::uint64_t seed);
 // `written`: for what the rewards' own entries say.
 void read_audit(ConfigReader reader, const Config& written, const RewardContext& context, Recipe& recipe);
 }  // namespace detail
