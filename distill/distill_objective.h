@@ -8,7 +8,7 @@
 
 #include "core/compute_pool.h"
 #include "distill/teacher.h"
-#include "rl/example_trainer.h"
+#include "sft/example_trainer.h"
 #include "rollout/engine.h"
 
 namespace r1 {

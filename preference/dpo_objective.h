@@ -7,7 +7,7 @@
 
 #include "preference/preference_loss.h"
 #include "preference/preference_set.h"
-#include "rl/example_trainer.h"
+#include "sft/example_trainer.h"
 #include "rl/policy.h"
 
 namespace r1 {

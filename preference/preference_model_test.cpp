@@ -12,6 +12,7 @@
 #include "preference/dpo_objective.h"
 #include "preference/reward_objective.h"
 #include "preference/test_support.h"
+#include "sft/sft_trainer.h"
 #include "tests/support/support.h"
 
 namespace r1 {
@@ -86,7 +87,7 @@ ExampleTrainerOptions options_for(std::int64_t n, double epochs, std::int64_t ba
   ExampleTrainerOptions o;
   o.examples_per_update = batch;
   o.epochs = epochs;
-  o.loop.steps = updates_of(n, epochs, batch);
+  o.loop.steps = updates_for(epochs, n, batch);
   o.loop.eval_every = 1'000'000;
   o.loop.save_every = 3;
   o.loop.seed = 7;

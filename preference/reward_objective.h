@@ -5,7 +5,7 @@
 #include <vector>
 
 #include "preference/preference_set.h"
-#include "rl/example_trainer.h"
+#include "sft/example_trainer.h"
 #include "rl/value_model.h"
 
 namespace r1 {

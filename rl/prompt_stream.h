@@ -2,10 +2,10 @@
 #pragma once
 
 #include <cstdint>
+#include <mutex>
 #include <vector>
 
 #include "core/types.h"
-#include "rl/epoch_order.h"
 
 namespace r1 {
 
@@ -22,11 +22,15 @@ class ShuffledPrompts : public PromptStream {
   // Throws DataError if there is none.
   ShuffledPrompts(std::vector<Prompt> prompts, std::uint64_t seed, bool shuffle = true);
   std::uint64_t size() const override { return prompts_.size(); }
-  Prompt at(std::uint64_t index) const override { return prompts_[order_.at(index)]; }
+  Prompt at(std::uint64_t index) const override;
 
  private:
   std::vector<Prompt> prompts_;
-  EpochOrder order_;
+  std::uint64_t seed_;
+  bool shuffle_;
+  mutable std::mutex mutex_;  // guards the order of the last epoch asked for
+  mutable std::uint64_t epoch_ = ~std::uint64_t{0};
+  mutable std::vector<std::uint32_t> order_;
 };
 
 }  // namespace r1

@@ -1,4 +1,4 @@
-#include "rl/example_trainer.h"
+#include "sft/example_trainer.h"
 
 #include <algorithm>
 #include <chrono>
@@ -7,8 +7,7 @@
 #include <utility>
 
 #include "core/error.h"
-#include "core/log.h"
-#include "model/gpu/gpu_region.h"
+#include "rl/memory_retry.h"
 
 namespace r1 {
 namespace {
@@ -18,12 +17,6 @@ double seconds_since(std::chrono::steady_clock::time_point start) {
 }
 
 }  // namespace
-
-std::int64_t examples_of(std::int64_t n, double epochs) { return std::max<std::int64_t>(1, std::llround(static_cast<double>(n) * epochs)); }
-
-std::int64_t updates_of(std::int64_t n, double epochs, std::int64_t examples_per_update) {
-  return (examples_of(n, epochs) + examples_per_update - 1) / examples_per_update;
-}
 
 std::vector<std::pair<std::int64_t, std::int64_t>> split_by_rows(std::span<const std::int64_t> rows, std::int64_t budget) {
   R1_CHECK(budget > 0, "tokens_per_micro_batch is ", budget);
@@ -43,29 +36,26 @@ ExampleTrainer::ExampleTrainer(std::string stage, Parts parts, const ExampleTrai
       parts_(std::move(parts)),
       options_(options),
       optimizer_(options.optimizer),
-      order_(static_cast<std::uint64_t>(parts_.objective->size()), options.loop.seed, options.shuffle),
-      total_(examples_of(parts_.objective->size(), options.epochs)) {
+      order_({{parts_.objective->size(), 1}}, options.loop.seed, options.shuffle),
+      total_(std::max<std::int64_t>(1, std::llround(options.epochs * static_cast<double>(parts_.objective->size())))) {
   R1_CHECK(options.examples_per_update > 0 && parts_.objective->size() > 0, "updates of ", options.examples_per_update, " of ", parts_.objective->size(), " examples");
 }
 
-void ExampleTrainer::gradient_of(std::span<const std::int64_t> examples, std::size_t& micro_batches) {
+std::size_t ExampleTrainer::gradient_of(std::span<const std::int64_t> examples) {
   ExampleObjective& objective = *parts_.objective;
-  for (;;) {
-    try {
-      objective.model().zero_gradient();
-      const std::vector<std::int64_t> rows = objective.begin_update(step_, examples);
-      rows_ = std::accumulate(rows.begin(), rows.end(), std::int64_t{0});
-      const auto plan = split_by_rows(rows, options_.tokens_per_micro_batch);
-      micro_batches = plan.size();
-      for (const auto& [first, last] : plan) objective.train(first, last);
-      return;
-    } catch (const GpuOutOfMemory& e) {
-      if (micro_batches >= examples.size() || options_.tokens_per_micro_batch < 2) throw;
-      options_.tokens_per_micro_batch /= 2;
-      tell(message("step ", step_ + 1, ": the GPU's memory did not hold a micro-batch; from now on they have ", options_.tokens_per_micro_batch, " tokens"));
-      log_warning("trainer.out_of_memory", {{"tokens_per_micro_batch", options_.tokens_per_micro_batch}, {"cause", e.what()}});
-    }
-  }
+  std::vector<std::pair<std::int64_t, std::int64_t>> plan;
+  const auto alone = [&] { return plan.size() >= examples.size(); };
+  const std::int64_t before = options_.tokens_per_micro_batch;
+  halving_micro_batches(options_.tokens_per_micro_batch, step_ + 1, alone, "set train.recompute: true or leave out the longest examples", [&] {
+    objective.model().zero_gradient();
+    const std::vector<std::int64_t> rows = objective.begin_update(step_, examples);
+    rows_ = std::accumulate(rows.begin(), rows.end(), std::int64_t{0});
+    plan = split_by_rows(rows, options_.tokens_per_micro_batch);
+    for (const auto& [first, last] : plan) objective.train(first, last);
+  });
+  if (options_.tokens_per_micro_batch != before)
+    tell(message("step ", step_ + 1, ": the GPU's memory did not hold a micro-batch; from now on they have ", options_.tokens_per_micro_batch, " tokens"));
+  return plan.size();
 }
 
 void ExampleTrainer::blame(std::span<const std::int64_t> examples) {
@@ -88,8 +78,7 @@ void ExampleTrainer::advance() {
   for (std::int64_t i = cursor_; i < std::min(cursor_ + options_.examples_per_update, total_); ++i)
     examples.push_back(static_cast<std::int64_t>(order_.at(static_cast<std::uint64_t>(i))));
   R1_CHECK(!examples.empty(), "update ", step_ + 1, " of a run that is over");
-  std::size_t micro_batches = 0;
-  gradient_of(examples, micro_batches);
+  const std::size_t micro_batches = gradient_of(examples);
   StepRecord record;
   record.metrics = parts_.objective->report();
   if (const double loss = record.metrics.at("loss"); !std::isfinite(loss)) throw NumericError(message("the loss of update ", step_ + 1, " is ", loss));
@@ -106,7 +95,7 @@ void ExampleTrainer::advance() {
   record.metrics["grad_norm"] = stats.grad_norm;
   record.metrics["grad_clip_scale"] = stats.clip_scale;
   record.metrics["learning_rate"] = stats.learning_rate;
-  record.metrics["epoch"] = static_cast<double>(cursor_) / static_cast<double>(order_.size());
+  record.metrics["epoch"] = static_cast<double>(cursor_) / static_cast<double>(order_.epoch_size());
   record.metrics["num_tokens"] = static_cast<double>(num_tokens_);
   record.metrics["train/rows"] = static_cast<double>(rows_);
   record.metrics["train/micro_batches"] = static_cast<double>(micro_batches);

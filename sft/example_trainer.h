@@ -11,9 +11,9 @@
 #include <string>
 #include <vector>
 
-#include "rl/epoch_order.h"
 #include "rl/optimizer.h"
 #include "rl/train_loop.h"
+#include "sft/example_stream.h"
 
 namespace r1 {
 
@@ -41,17 +41,13 @@ class ExampleObjective {
 };
 
 struct ExampleTrainerOptions {
-  LoopOptions loop;                  // steps: from updates_of()
+  LoopOptions loop;                  // steps: from updates_for() of sft/sft_trainer.h
   OptimizerOptions optimizer;
   std::int64_t examples_per_update = 1;
   double epochs = 1;                 // the last update may have fewer examples
   bool shuffle = true;
   std::int64_t tokens_per_micro_batch = 8192;  // rows; memory and the order of sums
 };
-
-// Examples shown in `epochs` epochs of n (rounded, at least 1), and the updates they make.
-std::int64_t examples_of(std::int64_t n, double epochs);
-std::int64_t updates_of(std::int64_t n, double epochs, std::int64_t examples_per_update);
 
 // Parts [first, last) of a list of rows, each of at most `budget` in sum, unless it is one entry alone.
 std::vector<std::pair<std::int64_t, std::int64_t>> split_by_rows(std::span<const std::int64_t> rows, std::int64_t budget);
@@ -75,13 +71,13 @@ class ExampleTrainer : public TrainLoop {
   WeightSnapshot weights_to_save() const override { return parts_.objective->weights_to_save(static_cast<WeightVersion>(optimizer_.updates())); }
   WeightDigest weights_digest() const override { return parts_.objective->model().digest(); }
   void restore_state(const SavedRun& saved) override;
-  void gradient_of(std::span<const std::int64_t> examples, std::size_t& micro_batches);
+  std::size_t gradient_of(std::span<const std::int64_t> examples);  // the number of micro-batches
   [[noreturn]] void blame(std::span<const std::int64_t> examples);
 
   Parts parts_;
   ExampleTrainerOptions options_;
   Optimizer optimizer_;
-  EpochOrder order_;
+  ExampleStream order_;
   std::int64_t total_;         // examples of the run
   std::int64_t cursor_ = 0;    // examples shown
   std::int64_t rows_ = 0;      // of the update in progress
