@@ -108,7 +108,8 @@ TEST_CASE("a reward model on a tiny Llama: scores, loss and gradients equal TRL'
   model.load(start);
   PreferenceSet set = fixture_set(f);
   mark_for_scores(set);
-  const std::vector<float> scores = score_samples(model, set.samples, 1000);
+  const auto by_model = [&](const PackedBatch& batch, std::span<const std::int32_t> rows) { return model.evaluate(batch, rows); };
+  const std::vector<float> scores = score_samples(by_model, set.samples, 1000);
   for (int i = 0; i < 6; ++i) CHECK(scores[i] == doctest::Approx(f["reward"]["scores"][i % 2 * 3 + i / 2].get<double>()).epsilon(1e-5));
   RewardObjective objective(model, set, set, {f["reward"]["centring"]});
   Metrics metrics;

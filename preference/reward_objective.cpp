@@ -121,13 +121,13 @@ Metrics RewardObjective::evaluate(std::int64_t budget) {
   return out;
 }
 
-std::vector<float> score_samples(ValueModel& model, std::span<const TrainSample> samples, std::int64_t budget) {
+std::vector<float> score_samples(EvaluateRows evaluate, std::span<const TrainSample> samples, std::int64_t budget) {
   std::vector<std::int32_t> all(samples.size());
   std::iota(all.begin(), all.end(), 0);
   std::vector<float> out(samples.size());
   for (const auto& part : plan_micro_batches(samples, all, budget)) {
     const MicroBatch batch = build_micro_batch(samples, part);
-    const std::vector<float> scores = model.evaluate(batch.batch, batch.batch.predictors);
+    const std::vector<float> scores = evaluate(batch.batch, batch.batch.predictors);
     for (std::size_t i = 0; i < scores.size(); ++i) out[static_cast<std::size_t>(batch.tokens[i].sample)] = scores[i];
   }
   return out;

@@ -57,7 +57,8 @@ class RewardObjective : public ExampleObjective {
   std::vector<ScoredExample> scored_;
 };
 
-// Scores of the marked rows of `samples`, in their order, keeping nothing; micro-batches of at most so many rows.
-std::vector<float> score_samples(ValueModel& model, std::span<const TrainSample> samples, std::int64_t tokens_per_micro_batch);
+// Scores of the marked rows of `samples`, in their order, by evaluate(batch, rows) of a scorer; micro-batches of at most so many rows.
+using EvaluateRows = FunctionRef<std::vector<float>(const PackedBatch&, std::span<const std::int32_t>)>;
+std::vector<float> score_samples(EvaluateRows evaluate, std::span<const TrainSample> samples, std::int64_t tokens_per_micro_batch);
 
 }  // namespace r1
