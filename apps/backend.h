@@ -36,6 +36,7 @@ struct BackendNeeds {
   std::optional<std::int64_t> tokens_per_micro_batch;  // none = the device's choice
   std::optional<bool> recompute;                       // none = by memory
   MasterStart master_start = MasterStart::kExact;
+  ArenaParts arena_parts = ArenaParts::kAll;  // kGradient: the policy's weights are changed by load() alone (LoRA)
   bool exact = true;                // completions have the learner's bits and do not depend on what is batched with them
   double gpu_memory_share = 0.9;
   std::int64_t longest_sample = 0;  // tokens, prompt and completion

@@ -45,7 +45,7 @@ class CpuBackend : public Backend {
       parts.tokens_per_micro_batch = needs.tokens_per_micro_batch.value_or(kMicroBatch);
       const ActivationPlan activations = plan_activations(model_, parts.tokens_per_micro_batch, needs.recompute);
       parts.memory.push_back(activations.line);
-      parts.policy = std::make_unique<TransformerPolicy>(model_, TransformerPolicy::Options{activations.recompute, needs.master_start});
+      parts.policy = std::make_unique<TransformerPolicy>(model_, TransformerPolicy::Options{activations.recompute, needs.master_start, needs.arena_parts});
     }
     if (needs.reference) {
       reference_ = std::make_unique<Transformer>(model_.config(), model_.weights().dtype(), pool_);

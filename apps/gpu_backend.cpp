@@ -42,7 +42,7 @@ class GpuBackend : public Backend {
     if (needs.reference) w.reference = w.weights;
     const GpuTraining counting(model_, region_);
     if (needs.trains) {
-      w.optimizer = GpuPolicy::optimizer_bytes(elements);
+      w.optimizer = GpuPolicy::optimizer_bytes(elements, needs.arena_parts);
       w.training = [&](std::int64_t rows, bool recompute) { return counting.bytes_needed(rows, rows, recompute); };
     }
     w.tokens_per_micro_batch = needs.tokens_per_micro_batch, w.recompute = needs.recompute, w.longest_sample = needs.longest_sample;
@@ -60,7 +60,7 @@ class GpuBackend : public Backend {
       reference_->set_vocab_limit(model_.vocab_limit());
       parts.reference = std::make_unique<GpuReference>(*reference_, region_);
     }
-    if (needs.trains) parts.policy = std::make_unique<GpuPolicy>(model_, region_, GpuPolicy::Options{plan.recompute, needs.master_start});
+    if (needs.trains) parts.policy = std::make_unique<GpuPolicy>(model_, region_, GpuPolicy::Options{plan.recompute, needs.master_start, needs.arena_parts});
     memory_ = gpu::DeviceMemory(plan.shared);
     region_ = GpuRegion(memory_);
 

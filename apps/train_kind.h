@@ -27,5 +27,6 @@ std::span<const TrainKind> train_kinds();  // the table; its first is what a rec
 int train_by_kind(const TrainRequest& request);
 
 int train_grpo(const TrainRequest& request);
+int train_sft(const TrainRequest& request);
 
 }  // namespace r1

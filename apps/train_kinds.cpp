@@ -9,6 +9,7 @@ namespace {
 
 constexpr std::array kKinds = {
     TrainKind{"grpo", train_grpo},
+    TrainKind{"sft", train_sft},
 };
 
 }  // namespace

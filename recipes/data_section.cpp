@@ -9,7 +9,6 @@
 #include "text/tasks.h"
 
 namespace r1 {
-namespace {
 
 DatasetOptions dataset_options(const DataSection& data) {
   DatasetOptions o;
@@ -29,6 +28,8 @@ DatasetOptions dataset_options(const DataSection& data) {
   o.skip_bad_rows = data.skip_bad_rows;
   return o;
 }
+
+namespace {
 
 std::vector<Prompt> generate_prompts(const DataSection& data, const std::string& key,
                                      std::shared_ptr<const Tokenizer> tokenizer) {

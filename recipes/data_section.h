@@ -49,6 +49,9 @@ struct RecipePrompts {
   std::vector<std::string> skipped;  // a message for each row left out; empty unless skip_bad_rows
 };
 
+// What the readers of data files are told of it.
+DatasetOptions dataset_options(const DataSection& data);
+
 // Reads or makes all rows, applies the template, and lets the rubric check every prompt (readable gold, columns its
 // rewards need). `key` ("data", "eval") stands in errors. Throws DataError (bad rows: the first few and their number;
 // nothing left) and ConfigError.

@@ -73,6 +73,8 @@ DataSection read_data(ConfigReader& reader, const std::string& split);
 // path_key (files) or generate, exactly one; checks that files exist.
 void read_source(ConfigReader& reader, const std::string& path_key, const std::string& split, std::vector<std::string>& files,
                  std::optional<GeneratedData>& generate);
+// template, template_file, instruction, system_prompt, template_variables.
+void read_template(ConfigReader& reader, DataSection& out);
 void read_rollout(ConfigReader reader, Recipe& recipe);
 void read_rl(ConfigReader reader, Recipe& recipe);
 // eval: a generative evaluation; `base` says everything about prompts but the source, `sampling` what is not set here.

@@ -45,35 +45,24 @@ GeneratedData read_generate(ConfigReader g, const std::string& split) {
   return out;
 }
 
-// path or generate, exactly one.
-void read_source(ConfigReader& reader, const std::string& path_key, const std::string& split, DataSection& out) {
-  const bool generate = reader.has("generate");
-  if (generate && reader.has(path_key)) reader.fail(path_key, "and generate are both set; keep one of them");
-  if (generate) {
-    out.files.clear();
-    out.generate = read_generate(reader.section("generate"), split);
-    return;
-  }
-  out.generate.reset();
-  out.files = reader.require<std::vector<std::string>>(path_key);
-  if (out.files.empty()) reader.fail(path_key, "is empty; name at least one file");
-  for (const std::string& file : out.files) check_file(reader, path_key, file);
-}
-
 }  // namespace
 
-DataSection read_data(ConfigReader& reader, const std::string& split) {
-  DataSection out;
-  read_source(reader, "path", split, out);
-  const std::pair<const char*, std::string*> columns[] = {{"prompt", &out.prompt},
-                                                          {"answer", &out.answer},
-                                                          {"id", &out.id},
-                                                          {"task", &out.task},
-                                                          {"default_task", &out.default_task}};
-  for (const auto& [key, value] : columns) {
-    if (out.generate) reader.reject(key, "generated rows have columns of their own");
-    else *value = reader.get<std::string>(key, "");
+void read_source(ConfigReader& reader, const std::string& path_key, const std::string& split, std::vector<std::string>& files,
+                 std::optional<GeneratedData>& generate) {
+  const bool made = reader.has("generate");
+  if (made && reader.has(path_key)) reader.fail(path_key, "and generate are both set; keep one of them");
+  files.clear();
+  generate.reset();
+  if (made) {
+    generate = read_generate(reader.section("generate"), split);
+    return;
   }
+  files = reader.require<std::vector<std::string>>(path_key);
+  if (files.empty()) reader.fail(path_key, "is empty; name at least one file");
+  for (const std::string& file : files) check_file(reader, path_key, file);
+}
+
+void read_template(ConfigReader& reader, DataSection& out) {
   out.format = reader.get_choice("template", "chat", std::array<std::string, 4>{"chat", "r1_zero", "none", "file"});
   if (out.format == "file") {
     out.template_file = reader.require<std::string>("template_file");
@@ -89,6 +78,21 @@ DataSection read_data(ConfigReader& reader, const std::string& split) {
     reader.reject("system_prompt", "only chat templates have system messages");
     reader.reject("template_variables", "only chat templates have variables");
   }
+}
+
+DataSection read_data(ConfigReader& reader, const std::string& split) {
+  DataSection out;
+  read_source(reader, "path", split, out.files, out.generate);
+  const std::pair<const char*, std::string*> columns[] = {{"prompt", &out.prompt},
+                                                          {"answer", &out.answer},
+                                                          {"id", &out.id},
+                                                          {"task", &out.task},
+                                                          {"default_task", &out.default_task}};
+  for (const auto& [key, value] : columns) {
+    if (out.generate) reader.reject(key, "generated rows have columns of their own");
+    else *value = reader.get<std::string>(key, "");
+  }
+  read_template(reader, out);
   out.max_prompt_tokens = reader.get_in<int>("max_prompt_tokens", 0, 0, 1 << 24);
   out.limit = reader.get_in<std::int64_t>("limit", 0, 0, std::int64_t{1} << 40);
   out.shuffle = reader.get<bool>("shuffle", true);
@@ -106,7 +110,7 @@ EvalSection read_eval(ConfigReader reader, const DataSection& base, const Sampli
   DataSection data = base;
   data.shuffle = false;
   data.limit = 0;
-  read_source(reader, "data", "test", data);
+  read_source(reader, "data", "test", data.files, data.generate);
   if (data.generate.has_value() != base.generate.has_value())
     data.prompt = data.answer = data.id = data.task = "";
   data.limit = reader.get_in<std::int64_t>("limit", 0, 0, std::int64_t{1} << 40);

@@ -13,6 +13,7 @@ class TransformerPolicy : public PolicyModel {
   struct Options {
     bool recompute = true;  // gradient checkpointing: keep each layer's input only
     MasterStart master_start = MasterStart::kExact;
+    ArenaParts parts = ArenaParts::kAll;
   };
   TransformerPolicy(Transformer& model, Options options);
   explicit TransformerPolicy(Transformer& model) : TransformerPolicy(model, Options{}) {}

@@ -107,11 +107,15 @@ void SftExampleMaker::add(const Row& row, SftRows& out) const {
   }
 }
 
-SftRows load_sft_rows(const SftRowOptions& options, std::shared_ptr<const Tokenizer> tokenizer, const std::vector<TokenId>& stop_tokens) {
+namespace {
+
+SftRows checked_rows(const std::vector<Row>& rows, const SftRowOptions& options, std::shared_ptr<const Tokenizer> tokenizer,
+                     const std::vector<TokenId>& stop_tokens, std::vector<std::string> skipped) {
   const SftExampleMaker maker(options, std::move(tokenizer), stop_tokens);
   SftRows out;
-  for (const Row& row : read_rows(options.dataset, &out.skipped)) {
-    ++out.rows;
+  out.skipped = std::move(skipped);
+  out.rows = static_cast<std::int64_t>(rows.size());
+  for (const Row& row : rows) {
     try {
       maker.add(row, out);
     } catch (const DataError& e) {
@@ -123,6 +127,19 @@ SftRows load_sft_rows(const SftRowOptions& options, std::shared_ptr<const Tokeni
     throw DataError(message("no usable example in the data: ", out.rows, " rows read, ", out.skipped.size(), " bad, ", out.too_long, " above max_length",
                             out.skipped.empty() ? "" : message("; the first bad one: ", out.skipped.front())));
   return out;
+}
+
+}  // namespace
+
+SftRows make_sft_rows(const std::vector<Row>& rows, const SftRowOptions& options, std::shared_ptr<const Tokenizer> tokenizer,
+                      const std::vector<TokenId>& stop_tokens) {
+  return checked_rows(rows, options, std::move(tokenizer), stop_tokens, {});
+}
+
+SftRows load_sft_rows(const SftRowOptions& options, std::shared_ptr<const Tokenizer> tokenizer, const std::vector<TokenId>& stop_tokens) {
+  std::vector<std::string> skipped;
+  const std::vector<Row> rows = read_rows(options.dataset, &skipped);
+  return checked_rows(rows, options, std::move(tokenizer), stop_tokens, std::move(skipped));
 }
 
 std::string marked_text(const SftExample& example, const Tokenizer& tokenizer, const std::function<std::string(const std::string&)>& mark) {

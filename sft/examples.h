@@ -58,7 +58,10 @@ class SftExampleMaker {
   TrainingTextMaker maker_;
 };
 
-// Reads and checks all rows. Throws DataError (bad rows, none left), ConfigError.
+// Checks all rows. Throws DataError (bad rows, none left), ConfigError.
+SftRows make_sft_rows(const std::vector<Row>& rows, const SftRowOptions& options, std::shared_ptr<const Tokenizer> tokenizer,
+                      const std::vector<TokenId>& stop_tokens);
+// The same for the rows of files.
 SftRows load_sft_rows(const SftRowOptions& options, std::shared_ptr<const Tokenizer> tokenizer, const std::vector<TokenId>& stop_tokens);
 
 // The example's text with what is trained given to `mark` piece by piece.
