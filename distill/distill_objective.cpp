@@ -59,7 +59,8 @@ std::vector<std::int64_t> DistillObjective::begin_update(std::int64_t update, st
     texts_.push_back(parts_.train[static_cast<std::size_t>(e)]);
     index_.push_back(static_cast<std::int32_t>(e));
   }
-  on_student_ = options_.student_share > 0 && StreamRng(options_.seed, mix64(static_cast<std::uint64_t>(update) ^ kStream)).uniform() < options_.student_share;
+  on_student_ =
+      options_.student_share > 0 && StreamRng(options_.seed, mix64(static_cast<std::uint64_t>(update) ^ kStream)).uniform() < options_.student_share;
   if (on_student_) texts_ = parts_.sampler(update, texts_);
   trained_tokens_ = 0;
   std::vector<std::int64_t> rows;
@@ -90,12 +91,14 @@ void DistillObjective::train(std::int64_t first, std::int64_t last) {
     teacher.load(begin, count);
     parts_.pool->parallel_for(count, 1, [&](std::int64_t b, std::int64_t e) {
       for (std::int64_t i = b; i < e; ++i)
-        losses[static_cast<std::size_t>(begin + i)] = teacher.loss(begin + i, {logits + i * stride, static_cast<std::size_t>(ids)}, options_.kd, weight);
+        losses[static_cast<std::size_t>(begin + i)] =
+            teacher.loss(begin + i, {logits + i * stride, static_cast<std::size_t>(ids)}, options_.kd, weight);
     });
   });
   for (std::size_t i = 0; i < losses.size(); ++i) {
     if (!std::isfinite(losses[i]))
-      throw NumericError(message("the divergence at token ", own[i].position, " of ", texts_[static_cast<std::size_t>(own[i].sample)].name, " is ", losses[i]));
+      throw NumericError(
+          message("the divergence at token ", own[i].position, " of ", texts_[static_cast<std::size_t>(own[i].sample)].name, " is ", losses[i]));
     loss_ += losses[i] * weight;
   }
 }

@@ -118,7 +118,9 @@ TEST_CASE("on-policy distillation: the expected gradient is the exact reverse-KL
     CAPTURE(temperature);
     TablePolicy teacher(kVocab, pool), student(kVocab, pool);
     fill(teacher, 1), fill(student, 2);
-    const auto row = [&](TablePolicy& t, TokenId state) { return std::vector<float>(t.logits().begin() + state * kVocab, t.logits().begin() + (state + 1) * kVocab); };
+    const auto row = [&](TablePolicy& t, TokenId state) {
+      return std::vector<float>(t.logits().begin() + state * kVocab, t.logits().begin() + (state + 1) * kVocab);
+    };
     // Exact: sum over states of their probability times d KL(student || teacher) / d logits; temperature^2 of kd_row() taken out.
     std::vector<double> want(kVocab * kVocab, 0.0), got(kVocab * kVocab, 0.0);
     const auto add_state = [&](TokenId state, double probability) {
@@ -240,8 +242,9 @@ TEST_CASE("a student approaches its teacher in every mode") {
     double share;
     bool from_store;
   };
-  for (const Mode& mode : {Mode{"forward", Divergence::kForward, 0, false}, Mode{"reverse", Divergence::kReverse, 0, false},
-                           Mode{"jsd", Divergence::kJsd, 0, false}, Mode{"top 8", Divergence::kForward, 0, true}, Mode{"gkd", Divergence::kJsd, 0.5, false}}) {
+  for (const Mode& mode :
+       {Mode{"forward", Divergence::kForward, 0, false}, Mode{"reverse", Divergence::kReverse, 0, false}, Mode{"jsd", Divergence::kJsd, 0, false},
+        Mode{"top 8", Divergence::kForward, 0, true}, Mode{"gkd", Divergence::kJsd, 0.5, false}}) {
     CAPTURE(std::string(mode.name));
     World student(2, DType::kBF16, 2);
     DistillOptions options;
@@ -284,7 +287,8 @@ namespace {
 
 // On-policy through the ordinary trainer: no reward, two updates a rollout.
 struct OnPolicyRun {
-  OnPolicyRun(World& teacher, const std::filesystem::path& folder, std::int64_t steps, double rate, std::vector<TrainObserver*> observers = {}) : student(2) {
+  OnPolicyRun(World& teacher, const std::filesystem::path& folder, std::int64_t steps, double rate, std::vector<TrainObserver*> observers = {})
+      : student(2) {
     GrpoOptions g;
     g.loss.surrogate = Surrogate::kRatio;
     g.optimizer.learning_rate.peak = rate;

@@ -42,7 +42,8 @@ std::string shown(const Tokenizer& t, TokenId id) { return id < t.vocab_size() ?
 }  // namespace
 
 double LiveTeacher::loss(std::int64_t i, std::span<float> student, const KdOptions& options, double weight) const {
-  R1_CHECK(static_cast<std::int64_t>(student.size()) == model_.logit_ids(), "a student of ", student.size(), " tokens, a teacher of ", model_.logit_ids());
+  R1_CHECK(static_cast<std::int64_t>(student.size()) == model_.logit_ids(), "a student of ", student.size(), " tokens, a teacher of ",
+           model_.logit_ids());
   return kd_row(student, {rows_ + (i - first_) * model_.logit_stride(), student.size()}, options, weight);
 }
 
@@ -94,7 +95,9 @@ TeacherStore::TeacherStore(const std::filesystem::path& path, const About& about
   const SafetensorsFile file(path);
   index(std::move(samples));
   about_ = {entry(file, "teacher"), static_cast<int>(number(file, "top_k")), number(file, "temperature")};
-  const auto differs = [&](const std::string& what) { throw ConfigError(message(path.string(), " holds ", what, "; delete it to have it made again, or name another distill.store")); };
+  const auto differs = [&](const std::string& what) {
+    throw ConfigError(message(path.string(), " holds ", what, "; delete it to have it made again, or name another distill.store"));
+  };
   if (entry(file, "samples") != samples_digest_) differs("a teacher's distributions of other texts than these");
   if (!about.teacher.empty() && about.teacher != about_.teacher) differs(message("those of ", about_.teacher, ", not of ", about.teacher));
   if (about.temperature != about_.temperature) differs(message("distributions at temperature ", about_.temperature, ", not ", about.temperature));
@@ -112,7 +115,8 @@ void TeacherStore::save(const std::filesystem::path& file) const {
   char temperature[40];
   const auto end = std::to_chars(temperature, temperature + sizeof temperature, about_.temperature).ptr;
   SafetensorsWriteOptions options;
-  options.metadata = {{"samples", samples_digest_}, {"teacher", about_.teacher}, {"top_k", std::to_string(k)}, {"temperature", std::string(temperature, end)}};
+  options.metadata = {
+      {"samples", samples_digest_}, {"teacher", about_.teacher}, {"top_k", std::to_string(k)}, {"temperature", std::string(temperature, end)}};
   write_safetensors(file, tensors, options);
 }
 
@@ -135,9 +139,10 @@ void check_same_vocabulary(const Tokenizer& teacher, const std::string& teacher_
   for (TokenId id = 0; id < n; ++id) {
     const bool both = id < teacher.vocab_size() && id < student.vocab_size();
     if (both && teacher.token_bytes(id) == student.token_bytes(id)) continue;
-    throw ConfigError(message("distill: teacher ", teacher_name, " (", teacher.vocab_size(), " tokens) and student ", student_name, " (", student.vocab_size(),
-                              " tokens) have different vocabularies: token ", id, " is ", shown(teacher, id), " and ", shown(student, id),
-                              "; their distributions cannot be compared: use mode: sft, which learns from the teacher's texts, or a teacher of the student's family"));
+    throw ConfigError(message(
+        "distill: teacher ", teacher_name, " (", teacher.vocab_size(), " tokens) and student ", student_name, " (", student.vocab_size(),
+        " tokens) have different vocabularies: token ", id, " is ", shown(teacher, id), " and ", shown(student, id),
+        "; their distributions cannot be compared: use mode: sft, which learns from the teacher's texts, or a teacher of the student's family"));
   }
 }
 

@@ -45,12 +45,17 @@ AnswerScorer make_answer_scorer(std::shared_ptr<FrozenScorer> model, std::shared
     set.pairs = false;
     std::vector<std::size_t> places;
     for (std::size_t i = 0; i < answers.size(); ++i) {
-      auto whole = messages;
-      whole.push_back({{"role", "assistant"}, {"content", answers[i]}});
-      const std::string json = whole.dump(-1, ' ', false, nlohmann::ordered_json::error_handler_t::replace);
-      std::vector<TrainingText> made = texts->make(json, messages.size(), "", prompt.id);
-      if (static_cast<std::int64_t>(made.back().tokens.size()) > model->config().max_position_embeddings) continue;
-      set.samples.push_back(sample_of(std::move(made.back())));
+      TrainingText made;
+      if (texts->has_chat_template()) {
+        auto whole = messages;
+        whole.push_back({{"role", "assistant"}, {"content", answers[i]}});
+        const std::string json = whole.dump(-1, ' ', false, nlohmann::ordered_json::error_handler_t::replace);
+        made = texts->make(json, messages.size(), "", prompt.id).back();
+      } else {
+        made = texts->make_plain(messages.back().at("content").get<std::string>(), answers[i], prompt.id);
+      }
+      if (static_cast<std::int64_t>(made.tokens.size()) > model->config().max_position_embeddings) continue;
+      set.samples.push_back(sample_of(std::move(made)));
       places.push_back(i);
     }
     std::vector<std::optional<float>> out(answers.size());

@@ -30,6 +30,7 @@ class FrozenScorer {
 
 // In front of one: the prompt's messages (its text as a user turn where there are none) and the answer as the assistant's turn, as the
 // model was trained on. Answers that need more than the model's context get no score.
-AnswerScorer make_answer_scorer(std::shared_ptr<FrozenScorer> model, std::shared_ptr<const TrainingTextMaker> texts, std::int64_t tokens_per_micro_batch);
+AnswerScorer make_answer_scorer(std::shared_ptr<FrozenScorer> model, std::shared_ptr<const TrainingTextMaker> texts,
+                                std::int64_t tokens_per_micro_batch);
 
 }  // namespace r1

@@ -61,7 +61,8 @@ TEST_CASE("DPO: loss, gradient and metrics equal TRL's for every form") {
     DpoOptions o;
     o.beta = c["beta"];
     o.kind = parse_dpo_loss(c.value("loss_type", "sigmoid"));
-    const DpoOutput out = dpo_loss({logps.chosen, logps.rejected, ref.chosen, ref.rejected, std::span(tokens).first(3), std::span(tokens).last(3)}, o, 3);
+    const DpoOutput out =
+        dpo_loss({logps.chosen, logps.rejected, ref.chosen, ref.rejected, std::span(tokens).first(3), std::span(tokens).last(3)}, o, 3);
     CHECK(std::abs(out.loss - c["loss"].get<double>()) <= 2e-6 * std::max(1.0, std::abs(out.loss)));
     check_near(joined(out), c["gradient"], 2e-6);
     const json& m = c["metrics"];

@@ -216,7 +216,8 @@ TEST_CASE("DPO moves the margins of held-out pairs, and a killed run ends with t
     TransformerPolicy policy(*tiny.model);
     DpoOptions options;
     options.beta = 0.1;
-    DpoObjective objective(policy, {train, answer_logprobs(policy, train.samples, 256)}, {held_out, answer_logprobs(policy, held_out.samples, 256)}, options);
+    DpoObjective objective(policy, {train, answer_logprobs(policy, train.samples, 256)}, {held_out, answer_logprobs(policy, held_out.samples, 256)},
+                           options);
     ExampleTrainerOptions o = options_for(train.size(), 4, 8, 2e-3);
     o.loop.save_every = 7;
     o.loop.steps = steps;

@@ -52,7 +52,8 @@ class Maker {
   static Json required(const Row& row, const std::string& named, const char* usual) {
     Json value = find_column(row, named.empty() ? usual : named);
     if (value.is_discarded())
-      throw DataError(message(where(row), ": there is no column \"", named.empty() ? usual : named, "\"; set data.", usual, "; the columns are: ", column_names(row)));
+      throw DataError(message(where(row), ": there is no column \"", named.empty() ? usual : named, "\"; set data.", usual,
+                              "; the columns are: ", column_names(row)));
     return value;
   }
   Json find_prompt(const Row& row) const {
@@ -72,7 +73,8 @@ class Maker {
     std::size_t n = 0;
     if (chosen.is_array() && rejected.is_array())
       while (n + 1 < std::min(chosen.size(), rejected.size()) && chosen[n] == rejected[n]) ++n;
-    if (n == 0) throw DataError(message(at, ": there is no prompt column, and chosen and rejected are not conversations that begin alike; set data.prompt"));
+    if (n == 0)
+      throw DataError(message(at, ": there is no prompt column, and chosen and rejected are not conversations that begin alike; set data.prompt"));
     const auto cut = [&](Json& turns, std::size_t first, std::size_t last) {
       Json part = Json::array();
       for (std::size_t i = first; i < last; ++i) part.push_back(turns[i]);
@@ -97,7 +99,8 @@ class Maker {
       if (const auto tools = row.columns.find("tools"); tools != row.columns.end()) one.columns.insert(*tools);
       const std::size_t before = made.examples.size();
       maker_.add(one, made);
-      if (made.examples.size() > before + 1) throw DataError(message(where(row), ": an answer of several turns that the template writes one by one is not supported here"));
+      if (made.examples.size() > before + 1)
+        throw DataError(message(where(row), ": an answer of several turns that the template writes one by one is not supported here"));
     }
     if (made.too_long > 0) {
       ++out.too_long;
@@ -147,8 +150,9 @@ PreferenceRows load_preference_rows(const PreferenceRowOptions& options, std::sh
     }
   }
   if (out.set.size() == 0)
-    throw DataError(message("no usable ", options.pairs ? "pair" : "labelled answer", " in the data: ", out.rows, " rows read, ", out.skipped.size(), " bad, ", out.too_long,
-                            " above max_length", out.skipped.empty() ? "" : message("; the first bad one: ", out.skipped.front())));
+    throw DataError(message("no usable ", options.pairs ? "pair" : "labelled answer", " in the data: ", out.rows, " rows read, ", out.skipped.size(),
+                            " bad, ", out.too_long, " above max_length",
+                            out.skipped.empty() ? "" : message("; the first bad one: ", out.skipped.front())));
   return out;
 }
 

@@ -76,10 +76,14 @@ struct Rows {
 TEST_CASE("pairs: the three forms give the same tokens; answers end with the stop token and share the prompt") {
   Rows rows;
   const PreferenceRows got = rows.load(
-      R"({"prompt":"Q","chosen":"yes","rejected":"no"})" "\n"
-      R"({"messages":[{"role":"user","content":"Q"}],"chosen":"yes","rejected":"no"})" "\n"
-      R"({"prompt":[{"role":"user","content":"Q"}],"chosen":[{"role":"assistant","content":"yes"}],"rejected":[{"role":"assistant","content":"no"}]})" "\n"
-      R"({"chosen":[{"role":"user","content":"Q"},{"role":"assistant","content":"yes"}],"rejected":[{"role":"user","content":"Q"},{"role":"assistant","content":"no"}]})" "\n");
+      R"({"prompt":"Q","chosen":"yes","rejected":"no"})"
+      "\n"
+      R"({"messages":[{"role":"user","content":"Q"}],"chosen":"yes","rejected":"no"})"
+      "\n"
+      R"({"prompt":[{"role":"user","content":"Q"}],"chosen":[{"role":"assistant","content":"yes"}],"rejected":[{"role":"assistant","content":"no"}]})"
+      "\n"
+      R"({"chosen":[{"role":"user","content":"Q"},{"role":"assistant","content":"yes"}],"rejected":[{"role":"user","content":"Q"},{"role":"assistant","content":"no"}]})"
+      "\n");
   REQUIRE(got.set.size() == 4);
   for (std::size_t i = 0; i < 4; ++i) {
     CAPTURE(i);
@@ -120,11 +124,17 @@ TEST_CASE("bad preference rows name file, line and remedy, or are left out; too 
   CHECK(why(R"({"prompt":"Q","chosen":"a"})").find("rows.jsonl:1: there is no column \"rejected\"; set data.rejected") != std::string::npos);
   CHECK(why(R"({"prompt":"Q","chosen":"a","rejected":"a"})").find("the same answer") != std::string::npos);
   CHECK(why(R"({"chosen":"a","rejected":"b"})").find("conversations that begin alike") != std::string::npos);
-  CHECK(why(R"({"prompt":"Q","response":"a","label":2})", false).find("the label is 2; it can be true, false, or a number from 0 to 1") != std::string::npos);
+  CHECK(why(R"({"prompt":"Q","response":"a","label":2})", false).find("the label is 2; it can be true, false, or a number from 0 to 1") !=
+        std::string::npos);
   CHECK(why(R"({"prompt":"Q","label":1})", false).find("set data.response") != std::string::npos);
   CHECK(why(R"({"prompt":"Q","chosen":"long enough","rejected":"b"})", true, 12).find("data.max_length is 12") != std::string::npos);
-  const PreferenceRows some = rows.load(
-      R"({"prompt":"Q","chosen":"long enough","rejected":"b"})" "\n" R"({"prompt":"Q","chosen":"a"})" "\n" R"({"prompt":"Q","chosen":"a","rejected":"b"})" "\n", true, 12, true);
+  const PreferenceRows some = rows.load(R"({"prompt":"Q","chosen":"long enough","rejected":"b"})"
+                                        "\n"
+                                        R"({"prompt":"Q","chosen":"a"})"
+                                        "\n"
+                                        R"({"prompt":"Q","chosen":"a","rejected":"b"})"
+                                        "\n",
+                                        true, 12, true);
   CHECK(some.set.size() == 1);
   CHECK(some.too_long == 1);
   CHECK(some.skipped.size() == 1);

@@ -33,7 +33,9 @@ class RewardObjective : public ExampleObjective {
   void train(std::int64_t first, std::int64_t last) override;
   // loss and TRL's names: accuracy, margin (pairs), min_reward, mean_reward, max_reward.
   Metrics report() override;
-  std::string name(std::int64_t example) const override { return train_.samples[static_cast<std::size_t>(train_.pairs ? 2 * example : example)].name; }
+  std::string name(std::int64_t example) const override {
+    return train_.samples[static_cast<std::size_t>(train_.pairs ? 2 * example : example)].name;
+  }
   bool has_evaluation() const override { return held_out_.size() > 0; }
   // eval/ with the same names; eval/accuracy with a 95 % Wilson interval (eval/accuracy_low, _high); for pairs eval/margin_std, and
   // eval/prompt_accuracy, the mean over prompts of each one's pairs, with a bootstrap interval over prompts (_low, _high).
@@ -46,7 +48,8 @@ class RewardObjective : public ExampleObjective {
     std::int64_t examples = 0, scores = 0;
   };
   // Scores of a micro-batch -> their gradient of the mean over update_size examples.
-  std::vector<float> judge(const PreferenceSet& set, const MicroBatch& batch, std::span<const float> scores, std::int64_t update_size, Sums& sums) const;
+  std::vector<float> judge(const PreferenceSet& set, const MicroBatch& batch, std::span<const float> scores, std::int64_t update_size,
+                           Sums& sums) const;
   static Metrics metrics_of(const Sums& sums, bool pairs, const std::string& prefix);
 
   ValueModel& model_;

@@ -36,9 +36,10 @@ ExampleTrainer::ExampleTrainer(std::string stage, Parts parts, const ExampleTrai
       parts_(std::move(parts)),
       options_(options),
       optimizer_(options.optimizer),
-      order_({{parts_.objective->size(), 1}}, options.loop.seed, options.shuffle),
-      total_(std::max<std::int64_t>(1, std::llround(options.epochs * static_cast<double>(parts_.objective->size())))) {
-  R1_CHECK(options.examples_per_update > 0 && parts_.objective->size() > 0, "updates of ", options.examples_per_update, " of ", parts_.objective->size(), " examples");
+      order_(options.parts.empty() ? std::vector<MixturePart>{{parts_.objective->size(), 1}} : options.parts, options.loop.seed, options.shuffle),
+      total_(std::max<std::int64_t>(1, std::llround(options.epochs * static_cast<double>(order_.epoch_size())))) {
+  R1_CHECK(options.examples_per_update > 0 && parts_.objective->size() > 0, "updates of ", options.examples_per_update, " of ",
+           parts_.objective->size(), " examples");
 }
 
 std::size_t ExampleTrainer::gradient_of(std::span<const std::int64_t> examples) {
@@ -54,7 +55,8 @@ std::size_t ExampleTrainer::gradient_of(std::span<const std::int64_t> examples) 
     for (const auto& [first, last] : plan) objective.train(first, last);
   });
   if (options_.tokens_per_micro_batch != before)
-    tell(message("step ", step_ + 1, ": the GPU's memory did not hold a micro-batch; from now on they have ", options_.tokens_per_micro_batch, " tokens"));
+    tell(message("step ", step_ + 1, ": the GPU's memory did not hold a micro-batch; from now on they have ", options_.tokens_per_micro_batch,
+                 " tokens"));
   return plan.size();
 }
 
@@ -69,7 +71,8 @@ void ExampleTrainer::blame(std::span<const std::int64_t> examples) {
       throw NumericError(message("the gradient of ", bad->tensor, " is ", bad->value, " at element ", bad->element, " in update ", step_ + 1,
                                  ", example ", objective.name(examples[static_cast<std::size_t>(i)]), "; the weights are still those before it"));
   }
-  throw NumericError(message("the gradient of update ", step_ + 1, " overflows when its ", examples.size(), " examples are summed; lower the learning rate"));
+  throw NumericError(
+      message("the gradient of update ", step_ + 1, " overflows when its ", examples.size(), " examples are summed; lower the learning rate"));
 }
 
 void ExampleTrainer::advance() {
@@ -81,7 +84,8 @@ void ExampleTrainer::advance() {
   const std::size_t micro_batches = gradient_of(examples);
   StepRecord record;
   record.metrics = parts_.objective->report();
-  if (const double loss = record.metrics.at("loss"); !std::isfinite(loss)) throw NumericError(message("the loss of update ", step_ + 1, " is ", loss));
+  if (const double loss = record.metrics.at("loss"); !std::isfinite(loss))
+    throw NumericError(message("the loss of update ", step_ + 1, " is ", loss));
   UpdateStats stats;
   try {
     stats = optimizer_.step(parts_.objective->model());

@@ -46,6 +46,7 @@ struct ExampleTrainerOptions {
   std::int64_t examples_per_update = 1;
   double epochs = 1;                 // the last update may have fewer examples
   bool shuffle = true;
+  std::vector<MixturePart> parts;    // of the objective's examples; empty = one part
   std::int64_t tokens_per_micro_batch = 8192;  // rows; memory and the order of sums
 };
 
