@@ -14,11 +14,12 @@ namespace {
 
 class ExampleScreen : public TrainObserver {
  public:
-  ExampleScreen(Terminal& terminal, std::int64_t steps, std::int64_t first_step, const OutputSection& output, std::vector<ShownMetric> shown)
+  ExampleScreen(Terminal& terminal, std::int64_t steps, std::int64_t first_step, const OutputSection& output, std::vector<ShownMetric> shown, bool scorer)
       : terminal_(terminal),
         steps_(steps),
         output_(output),
         shown_(std::move(shown)),
+        scorer_(scorer),
         progress_(terminal, {steps, first_step, Progress::Clock::now}),
         started_(now_s()) {}
 
@@ -44,7 +45,15 @@ class ExampleScreen : public TrainObserver {
     terminal_.set_status("");
     std::string out = message(interrupted ? "stopped" : "done", " after ", human_duration(now_s() - started_), "\n");
     if (first_) out += message("  validation, first: ", *first_, "\n  validation, last:  ", last_, "\n");
-    terminal_.print(out + closing_lines(output_.dir, checkpoint_, interrupted), true);
+    if (!scorer_) {
+      terminal_.print(out + closing_lines(output_.dir, checkpoint_, interrupted), true);
+      return;
+    }
+    if (!checkpoint_.empty())
+      out += message("  checkpoint  ", checkpoint_.string(), "  (for AutoModelForSequenceClassification, num_labels 1)\n  in RL       rewards: [{model: ",
+                     (output_.dir / "checkpoints/latest").string(), "}]\n");
+    if (interrupted) out += "  go on       r1 train with the same recipe; it resumes by itself\n";
+    terminal_.print(out + message("  numbers     ", (output_.dir / "metrics.jsonl").string()), true);
   }
 
  private:
@@ -65,6 +74,7 @@ class ExampleScreen : public TrainObserver {
   std::int64_t steps_;
   const OutputSection& output_;
   std::vector<ShownMetric> shown_;
+  bool scorer_;
   Progress progress_;
   std::optional<std::string> first_;
   std::string last_;
@@ -104,7 +114,7 @@ int run_examples(TrainRun& run, RunFolder& folder, const char* stage, ExampleObj
   RunRecorder::Options recorder_options;
   recorder_options.samples_every = 0;
   RunRecorder recorder(&metrics, recorder_options);
-  ExampleScreen screen(terminal, options.loop.steps, trainer.step(), output, shown);
+  ExampleScreen screen(terminal, options.loop.steps, trainer.step(), output, shown, stage == std::string("reward_model"));
   trainer.add_observer(&recorder);
   if (extra) trainer.add_observer(extra);
   trainer.add_observer(&screen);

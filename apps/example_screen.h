@@ -18,7 +18,8 @@ struct ShownMetric {
 std::string example_start_block(const ModelSection& model, const Backend& backend, const std::string& data, const ExampleTrainerOptions& options,
                                 const OutputSection& output, const char* unit);
 
-// Trains to the end; gives the exit code. `extra` may be null: one more observer.
+// Trains to the end; gives the exit code. `extra` may be null: one more observer. Stage reward_model: the last lines say how such a model
+// is used.
 int run_examples(TrainRun& run, RunFolder& folder, const char* stage, ExampleObjective& objective, const ExampleTrainerOptions& options,
                  const OutputSection& output, const std::vector<ShownMetric>& shown, TrainObserver* extra);
 
