@@ -84,8 +84,8 @@ TEST_CASE("distillation: zero at the teacher, gradients sum to zero and equal fi
       CAPTURE(t);
       const KdOptions o = options(d, t, 0.3);
       Row same = teacher;
-      CHECK(std::abs(kd_row(same, teacher, o, 1)) < 1e-12);
-      for (float g : same) CHECK(std::abs(g) < 1e-9);
+      CHECK(std::abs(kd_row(same, teacher, o, 1)) < 1e-6);
+      for (float g : same) CHECK(std::abs(g) < 1e-7);
 
       for (std::size_t k : {37, 36, 5, 1}) {
         CAPTURE(k);

@@ -60,7 +60,7 @@ TEST_CASE("kind dpo: DeepSeek LLM's settings are the defaults") {
   CHECK(contains(t.error_of({"dpo.loss=ipo", "dpo.label_smoothing=0.1"}), "belongs to loss: sigmoid"));
   CHECK(contains(t.error_of({"dpo.loss=kto"}), "sigmoid, hinge, ipo"));
   CHECK(contains(t.error_of({"dpo.examples_per_update=50", "dpo.warmup_steps=2"}), "not below the 2 updates"));
-  CHECK(contains(t.error_of({"dpo.betta=0.2"}), "did you mean 'beta'"));
+  CHECK(contains(t.error_of({"dpo.betta=0.2"}), "did you mean 'dpo.beta'"));
   CHECK(contains(t.error_of({"data.label=x"}), "pairs have chosen and rejected"));
   CHECK(contains(t.error_of({"data.overlong=truncate"}), "overlong"));
   CHECK(contains(t.error_of({"data.path=nowhere.jsonl"}), "does not exist"));
