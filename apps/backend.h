@@ -39,7 +39,6 @@ struct BackendNeeds {
   MasterStart master_start = MasterStart::kExact;
   ArenaParts arena_parts = ArenaParts::kAll;  // kGradient: the policy's weights are changed by load() alone (LoRA)
   std::optional<TransformerValue::Options> value;  // a scalar head on the model in place of policy and engine (recompute is set there)
-  bool exact = true;                // completions have the learner's bits and do not depend on what is batched with them
   double gpu_memory_share = 0.9;
   std::int64_t longest_sample = 0;  // tokens, prompt and completion
 };
@@ -73,7 +72,7 @@ class Backend {
   virtual double peak_gb() const = 0;      // GiB of memory in use, of the device where it has its own
 
   // Each prints one JSON line a case; instead of make().
-  virtual void bench_rollout(const std::string& name, const std::vector<RolloutBenchCase>& cases, int repeats, bool exact, std::ostream& out) = 0;
+  virtual void bench_rollout(const std::string& name, const std::vector<RolloutBenchCase>& cases, int repeats, std::ostream& out) = 0;
   virtual void bench_train(const std::string& name, const TrainBenchCase& c, const TrainBenchOptions& options, std::ostream& out) = 0;
   virtual void bench_grpo(const std::string& name, const TrainBenchCase& c, const TrainBenchOptions& options, std::ostream& out) = 0;
 };

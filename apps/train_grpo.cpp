@@ -65,13 +65,14 @@ int train_grpo(const TrainRequest& request) {
   needs.trains = true, needs.reference = recipe.learner.needs_reference();
   needs.tokens_per_micro_batch = recipe.train.tokens_per_micro_batch, needs.recompute = recipe.train.recompute;
   needs.master_start = recipe.policy.master_start;
-  needs.exact = recipe.exact_rollout;
   needs.gpu_memory_share = recipe.gpu_memory_share, needs.longest_sample = longest;
-  const BackendParts made = backend.make(needs, tokenizer);
+  if (recipe.lora) needs.arena_parts = ArenaParts::kGradient;
+  BackendParts made = backend.make(needs, tokenizer);
   for (const std::string& line : made.memory) terminal.print("  memory    " + line);
+  const std::unique_ptr<PolicyModel> policy = run.trained(std::move(made.policy), recipe.lora);
   GrpoOptions learner_options = recipe.learner;
   learner_options.tokens_per_micro_batch = made.tokens_per_micro_batch;
-  GrpoLearner learner(*made.policy, made.reference.get(), learner_options);
+  GrpoLearner learner(*policy, made.reference.get(), learner_options);
 
   std::unique_ptr<TeacherModel> teacher;
   if (distill) teacher = open_teacher(recipe.teacher, recipe.model.dtype, recipe.model.path, *tokenizer, *run.runtime().pool);

@@ -3,6 +3,7 @@
 #include <utility>
 
 #include "core/error.h"
+#include "core/format.h"
 #include "core/machine.h"
 #include "model/gguf_model.h"
 #include "model/hf_directory.h"
@@ -44,12 +45,23 @@ RunFolder& TrainRun::open_folder() {
   return *folder_;
 }
 
+std::unique_ptr<PolicyModel> TrainRun::trained(std::unique_ptr<PolicyModel> made, const std::optional<LoraSection>& lora) {
+  if (!lora) return made;
+  LoraAdapter adapter = lora->init_from.empty() ? LoraAdapter(backend().config(), lora->options) : LoraAdapter::load(lora->init_from, backend().config());
+  terminal_.print(message("  lora      rank ", adapter.options().rank, ", scale ", adapter.options().scale(), ", ", adapter.pairs().size(), " matrices, ",
+                          human_count(static_cast<double>(adapter.values().size())), " trained parameters"));
+  auto policy = std::make_unique<LoraPolicy>(std::move(made), std::move(adapter), *runtime_.pool);
+  lora_ = policy.get();
+  return policy;
+}
+
 ModelCheckpointStore TrainRun::checkpoints() {
   SaveCheckpointOptions save;
   save.dtype = setup_.model.dtype;
   save.keep = setup_.output.keep;
   if (is_gguf(runtime_.path)) save.side_files = GgufModel(runtime_.path).side_files();
   else save.side_files_from = runtime_.path;
+  if (lora_) save.write_more = [this](const std::filesystem::path& folder) { lora_->adapter().save(folder / "adapter", setup_.model.path); };
   return ModelCheckpointStore(folder_->path() / "checkpoints", backend().config(), save);
 }
 

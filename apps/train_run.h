@@ -3,6 +3,7 @@
 #pragma once
 
 #include <cstdint>
+#include <memory>
 #include <optional>
 #include <string>
 #include <vector>
@@ -15,6 +16,7 @@
 #include "core/terminal.h"
 #include "recipes/common_sections.h"
 #include "rl/checkpoint_store.h"
+#include "rl/lora_policy.h"
 
 namespace r1 {
 
@@ -40,7 +42,10 @@ class TrainRun {
   // Opens or makes the run folder, and the log in it; after the data was found to be good.
   RunFolder& open_folder();
   RunFolder& folder() { return *folder_; }
-  // Saves HF directories with the start model's tokenizer files. After open_folder().
+  // The policy that is trained: `made` itself, or with lora: pairs on top of it (made with ArenaParts::kGradient); says so on the screen.
+  std::unique_ptr<PolicyModel> trained(std::unique_ptr<PolicyModel> made, const std::optional<LoraSection>& lora);
+  // Saves HF directories with the start model's tokenizer files, and with lora: the pairs as a PEFT directory adapter/ in each. After
+  // open_folder() and trained().
   ModelCheckpointStore checkpoints();
   // metrics.jsonl and TensorBoard; records above `resumed` are dropped first. After open_folder().
   MetricsWriter metrics(std::optional<std::int64_t> resumed);
@@ -52,6 +57,7 @@ class TrainRun {
   Runtime runtime_;
   std::optional<RunFolder> folder_;
   std::optional<LogScope> log_;
+  const LoraPolicy* lora_ = nullptr;  // what trained() gave
 };
 
 }  // namespace r1

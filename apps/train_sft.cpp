@@ -177,10 +177,12 @@ int train_sft(const TrainRequest& request) {
   needs.trains = true;
   needs.tokens_per_micro_batch = recipe.train.tokens_per_micro_batch, needs.recompute = recipe.train.recompute;
   needs.gpu_memory_share = recipe.gpu_memory_share, needs.longest_sample = data.longest;
-  const BackendParts made = backend.make(needs, tokenizer);
+  if (recipe.lora) needs.arena_parts = ArenaParts::kGradient;
+  BackendParts made = backend.make(needs, tokenizer);
   for (const std::string& line : made.memory) terminal.print("  memory    " + line);
+  const std::unique_ptr<PolicyModel> policy = run.trained(std::move(made.policy), recipe.lora);
   recipe.learner.tokens_per_micro_batch = made.tokens_per_micro_batch;
-  SftLearner learner(*made.policy, recipe.learner);
+  SftLearner learner(*policy, recipe.learner);
 
   ModelCheckpointStore checkpoints = run.checkpoints();
   SftTrainer::Parts parts;

@@ -26,6 +26,26 @@ TrainSection read_train(ConfigReader& reader) {
   return out;
 }
 
+std::optional<LoraSection> read_lora(ConfigReader& root, std::uint64_t seed) {
+  if (!root.has("lora")) return std::nullopt;
+  ConfigReader reader = root.section("lora");
+  LoraSection out;
+  out.init_from = reader.get<std::filesystem::path>("init_from", "");
+  if (!out.init_from.empty()) {
+    for (const char* key : {"rank", "alpha", "targets", "rslora"}) reader.reject(key, "lora.init_from is set; its adapter_config.json says that");
+    if (!LoraAdapter::is_adapter(out.init_from)) reader.fail("init_from", message("names ", out.init_from.string(), ", which holds no adapter_config.json"));
+  } else {
+    out.options.rank = reader.get_in<int>("rank", 16, 1, 4096);
+    out.options.alpha = reader.get_in<double>("alpha", 2.0 * out.options.rank, 1e-6, 1e6);
+    out.options.targets = reader.get<std::vector<std::string>>("targets", {"all-linear"});
+    if (out.options.targets.empty()) reader.fail("targets", "is empty; name projections (q_proj, v_proj, ...) or all-linear");
+    out.options.rslora = reader.get<bool>("rslora", false);
+    out.options.seed = seed;
+  }
+  if (reader.get_in<double>("dropout", 0.0, 0.0, 1.0) != 0) reader.fail("dropout", "must be 0: the weights of a LoRA run are the merged ones, which have no place for dropout");
+  return out;
+}
+
 OutputSection read_output(ConfigReader reader, const std::string& name, bool samples) {
   OutputSection out;
   out.dir = reader.get<std::filesystem::path>("dir", std::filesystem::path("runs") / name);

@@ -9,6 +9,7 @@
 #include "core/config.h"
 #include "core/error.h"
 #include "core/weights.h"
+#include "rl/lora_adapter.h"
 #include "rl/optimizer.h"
 
 namespace r1 {
@@ -37,12 +38,21 @@ struct TrainSection {
   int threads = 0;                                     // 0 = all usable cores
 };
 
+// lora: rank, alpha (default twice the rank), targets (projections, or all-linear), rslora, dropout (0 only), init_from (a PEFT directory
+// to go on from: it says rank, alpha, rslora and targets).
+struct LoraSection {
+  LoraOptions options;
+  std::filesystem::path init_from;  // empty = new pairs
+};
+
 namespace detail {
 
 // The recipe's own name: the file's without extension.
 std::string recipe_name(const Config& config);
 ModelSection read_model(ConfigReader reader);
 TrainSection read_train(ConfigReader& reader);
+// None if the recipe has no such section. `seed` draws A.
+std::optional<LoraSection> read_lora(ConfigReader& root, std::uint64_t seed);
 // `samples`: whether this kind shows transcripts; else samples_every is an unknown key.
 OutputSection read_output(ConfigReader reader, const std::string& name, bool samples);
 

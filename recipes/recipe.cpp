@@ -16,9 +16,9 @@ void read_numerics(ConfigReader reader, Recipe& recipe) {
   const SamplingOptions& s = recipe.trainer.sampling;
   const bool filtered = s.top_k != 0 || s.top_p < 1.f || s.min_p > 0.f;
   const bool asked = reader.has("numerics");
-  recipe.exact_rollout = reader.get_choice("numerics", "exact", std::array<std::string, 2>{"exact", "fast"}) == "exact";
-  recipe.learner.exact = recipe.exact_rollout && !filtered;
-  if (recipe.exact_rollout && filtered && asked)
+  const bool exact = reader.get_choice("numerics", "exact", std::array<std::string, 2>{"exact", "fast"}) == "exact";
+  recipe.learner.exact = exact && !filtered;
+  if (exact && filtered && asked)
     reader.fail("numerics", "exact cannot hold where rollout.top_k, top_p or min_p cut the distribution; leave them out, or use numerics: fast");
   // Rewards with several workers of their own get as many calls at once, unless the recipe says otherwise.
   int workers = 1;
@@ -86,6 +86,7 @@ Recipe make_recipe(const Config& written, RewardContext context) {
   recipe.trainer.eval_every = eval.every, recipe.trainer.eval_at_start = eval.at_start, recipe.trainer.eval = eval.options;
   detail::read_audit(root.section("audit"), config, context, recipe);
   read_numerics(root.section("train"), recipe);
+  recipe.lora = detail::read_lora(root, recipe.trainer.seed);
   recipe.output = detail::read_output(root.section("output"), recipe.name, true);
   recipe.trainer.save_every = recipe.output.save_every;
   root.finish();

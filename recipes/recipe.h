@@ -44,7 +44,7 @@ struct Recipe {
   double gpu_memory_share = 0.9;         // rollout: of what is free on the GPU at the start
   TrainerOptions trainer;                // rollout:, rl:, eval:, output.save_every, seed
   GrpoOptions learner;                   // rl:, train.numerics; the budget of a micro-batch is not set there yet
-  bool exact_rollout = true;             // train.numerics exact
+  std::optional<LoraSection> lora;       // none = all parameters are trained
   TrainSection train;
   TransformerPolicy::Options policy;
   AuditSection audit;

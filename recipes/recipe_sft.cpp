@@ -64,10 +64,15 @@ DataSection read_sft_data(ConfigReader reader, SftRecipe& recipe, SftRowOptions&
 void read_sft(ConfigReader sft, SftRecipe& recipe) {
   recipe.learner.optimizer = detail::read_optimizer(sft, {2e-5, "cosine_with_min_lr", 0.999});
   recipe.trainer.examples_per_update = sft.get_in<std::int64_t>("examples_per_update", 64, 1, 1 << 24);
-  if (sft.has("steps")) {
-    sft.reject("epochs", "sft.steps is set");
+  // One of the two; the command line's wins over the file's.
+  const auto typed = [&](const char* key) { return sft.set_by(key) == Origin::Kind::kCommandLine; };
+  const bool steps = sft.has("steps") && !(typed("epochs") && !typed("steps"));
+  if (steps && typed("epochs") == typed("steps")) sft.reject("epochs", "sft.steps is set");
+  if (steps) {
     recipe.steps = sft.require_in<std::int64_t>("steps", 1, kMany);
+    if (sft.has("epochs")) sft.get<double>("epochs", 1.0);
   } else {
+    if (sft.has("steps")) sft.get<std::int64_t>("steps", 1);
     recipe.epochs = sft.get_in<double>("epochs", 1.0, 0.0, 1e6);
     if (recipe.epochs == 0) sft.fail("epochs", "is 0: nothing would be trained");
   }
@@ -137,6 +142,7 @@ SftRecipe make_sft_recipe(const Config& config, RewardContext context, const cha
   recipe.gpu_memory_share = train.get_in<double>("gpu_memory_share", 0.9, 0.05, 1.0);
   if (recipe.model.device == "cpu") train.reject("gpu_memory_share", "model.device is cpu");
   if (recipe.train.tokens_per_micro_batch) recipe.learner.tokens_per_micro_batch = *recipe.train.tokens_per_micro_batch;
+  recipe.lora = detail::read_lora(root, recipe.seed);
   recipe.output = detail::read_output(root.section("output"), recipe.name, false);
   if (more) more(root, recipe);
   root.finish();

@@ -51,6 +51,7 @@ struct SftRecipe {
   double warmup_ratio = 0;               // of the updates, where warmup_steps is not set
   SftOptions learner;                    // optimizer; total updates are set by plan_updates()
   SftTrainerOptions trainer;             // examples_per_update, evaluation, output.save_every, seed
+  std::optional<LoraSection> lora;       // none = all parameters are trained
   TrainSection train;
   double gpu_memory_share = 0.9;         // train.gpu_memory_share: of what is free on the GPU at the start
   OutputSection output;

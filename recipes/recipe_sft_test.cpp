@@ -68,6 +68,13 @@ TEST_CASE("epochs or steps, warm-up steps or share") {
   CHECK(r.trainer.total_examples == 0);
   CHECK(r.learner.optimizer.learning_rate.warmup == 2);
   CHECK(contains(error_of({"sft.steps=7", "sft.epochs=2"}), "no effect"));
+  const auto from_file = [](const char* key, const Strings& overrides) {
+    return make_sft_recipe(Config::parse(std::string(kGood) + "sft: {" + key + "}\n", "f.yaml", overrides));
+  };
+  CHECK(*from_file("epochs: 2", {"sft.steps=7"}).steps == 7);
+  CHECK_FALSE(from_file("steps: 7", {"sft.epochs=2"}).steps.has_value());
+  CHECK(from_file("steps: 7", {"sft.epochs=2"}).epochs == 2);
+  CHECK_THROWS_AS(from_file("steps: 7, epochs: 2", {}), ConfigError);
   CHECK(contains(error_of({"sft.warmup_ratio=0.1", "sft.warmup_steps=2"}), "no effect"));
   CHECK(contains(error_of({"sft.steps=7", "sft.warmup_steps=7"}), "not below the 7 updates"));
 }

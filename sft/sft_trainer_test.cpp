@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include "core/error.h"
+#include "rl/lora_policy.h"
 #include "sft/golden_support.h"
 #include "sft/test_support.h"
 #include "tests/support/support.h"
@@ -39,13 +40,22 @@ SftTrainerOptions loop_options() {
 }
 
 struct Run {
-  explicit Run(const std::filesystem::path& folder, TrainObserver* observer = nullptr, SftTrainerOptions o = loop_options())
+  explicit Run(const std::filesystem::path& folder, TrainObserver* observer = nullptr, SftTrainerOptions o = loop_options(), bool lora = false)
       : golden("tiny-qwen2-tied", DType::kBF16), examples(test::random_examples({9, 14, 6, 20, 11, 7, 8, 13, 5, 17}, 96, 2)),
         stream({{6, 1}, {4, 1.5}}, o.loop.seed, true) {
     SftOptions options;
     options.tokens_per_micro_batch = 32;
     options.optimizer.learning_rate = {2e-3, LrSchedule::kCosineWithMinLr, 2, o.loop.steps, 0.1};
-    learner = std::make_unique<SftLearner>(golden.policy, options);
+    PolicyModel* policy = &golden.policy;
+    if (lora) {
+      TransformerPolicy::Options frozen;
+      frozen.parts = ArenaParts::kGradient;
+      LoraOptions pairs;
+      pairs.rank = 4;
+      with_pairs = std::make_unique<LoraPolicy>(std::make_unique<TransformerPolicy>(golden.model, frozen), LoraAdapter(golden.model.config(), pairs), golden.pool);
+      policy = with_pairs.get();
+    }
+    learner = std::make_unique<SftLearner>(*policy, options);
     SftTrainer::Parts parts;
     parts.learner = learner.get();
     parts.stream = &stream;
@@ -63,6 +73,7 @@ struct Run {
   test::GoldenPolicy golden;
   std::vector<SftExample> examples;
   ExampleStream stream;
+  std::unique_ptr<LoraPolicy> with_pairs;
   std::unique_ptr<SftLearner> learner;
   std::unique_ptr<ModelCheckpointStore> store;
   std::unique_ptr<SftTrainer> trainer;
@@ -89,19 +100,20 @@ TEST_CASE("what a run reports") {
   for (const char* key : {"entropy", "mean_token_accuracy", "grad_norm", "step_time", "perf/throughput"}) CHECK(watch.steps[3].contains(key));
 }
 
-TEST_CASE("killed after any step and started again: the weights of a run that was not") {
-  Run whole({});
-  whole.trainer->run();
-  const WeightDigest expected = whole.golden.policy.digest();
-  for (std::int64_t at : {1, 3, 6}) {
+TEST_CASE("killed after any step and started again: the weights of a run that was not, with LoRA too") {
+  for (const auto& [at, lora] : {std::pair<std::int64_t, bool>{1, false}, {3, false}, {6, false}, {3, true}}) {
     CAPTURE(at);
+    CAPTURE(lora);
+    Run whole({}, nullptr, loop_options(), lora);
+    whole.trainer->run();
+    const WeightDigest expected = whole.learner->digest();
     const test::TempDir folder;
     const pid_t child = fork();
     REQUIRE(child >= 0);
     if (child == 0) {
       Watch killer;
       killer.kill_at = at;
-      Run run(folder.path() / "c", &killer);
+      Run run(folder.path() / "c", &killer, loop_options(), lora);
       run.trainer->run();
       _exit(0);
     }
@@ -109,12 +121,12 @@ TEST_CASE("killed after any step and started again: the weights of a run that wa
     waitpid(child, &status, 0);
     REQUIRE(WIFSIGNALED(status));
     Watch watch;
-    Run run(folder.path() / "c", &watch);
+    Run run(folder.path() / "c", &watch, loop_options(), lora);
     CHECK(run.trainer->resume().value_or(0) == (at - 1) / 2 * 2);
     run.trainer->run();
-    CHECK(run.golden.policy.digest() == expected);
+    CHECK(run.learner->digest() == expected);
     CHECK(watch.steps.back().at("num_tokens") > 0);
-    Run done(folder.path() / "c");
+    Run done(folder.path() / "c", nullptr, loop_options(), lora);
     CHECK(done.trainer->resume() == 7);
   }
 }
