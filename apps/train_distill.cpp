@@ -8,6 +8,7 @@
 #include "apps/teacher_model.h"
 #include "apps/train_kind.h"
 #include "core/error.h"
+#include "core/files.h"
 #include "recipes/recipe_distill.h"
 #include "recipes/recipe_preference.h"
 #include "rl/train_samples.h"
@@ -37,6 +38,7 @@ std::unique_ptr<TeacherStore> open_store(const std::filesystem::path& file, cons
                                          std::int64_t budget, ComputePool& pool, Terminal& terminal, Open&& teacher) {
   if (!std::filesystem::exists(file)) {
     terminal.print(message("  teacher   its top ", about.top_k, " for ", samples.size(), " texts goes to ", file.string()));
+    if (file.has_parent_path()) make_directories(file.parent_path());
     TeacherStore(teacher().scoring, about, samples, budget, pool).save(file);
   }
   return std::make_unique<TeacherStore>(file, about, samples);

@@ -118,8 +118,9 @@ int train_preference(const TrainRequest& request, bool reward_model) {
     objective = std::move(rewards);
   } else {
     // Before resume(): the policy still is the reference.
+    make_directories(folder.path() / "cache");
     const auto with_reference = [&](PreferenceSet set, const char* name) {
-      std::vector<double> ref = cached_answer_logprobs(folder.path() / message("reference_", name, ".safetensors"), *made.policy,
+      std::vector<double> ref = cached_answer_logprobs(folder.path() / "cache" / message("reference_", name, ".safetensors"), *made.policy,
                                                        made.policy->digest(), set.samples, made.tokens_per_micro_batch);
       return DpoObjective::Data{std::move(set), std::move(ref)};
     };

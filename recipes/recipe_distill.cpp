@@ -68,7 +68,7 @@ DistillRecipe make_distill_recipe(const Config& config) {
       distill.reject("student_share", "it belongs to mode: gkd");
       out.top_k = distill.get_in<int>("top_k", 0, 0, 1 << 24);
       out.store = distill.get<std::filesystem::path>("store", {});
-      if (out.store.empty() && out.top_k > 0) out.store = recipe.output.dir / "teacher_top_k.safetensors";
+      if (out.store.empty() && out.top_k > 0) out.store = recipe.output.dir / "cache/teacher_top_k.safetensors";
     }
     if (gkd || out.store.empty())
       out.teacher = distill.require<std::string>("teacher");

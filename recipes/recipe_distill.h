@@ -25,7 +25,7 @@ struct DistillRecipe {
   // divergence (forward_kl, reverse_kl, jsd; jsd in mode gkd), beta (0.5), temperature (1); mode gkd: student_share (0.5)
   DistillOptions options;
   int top_k = 0;               // mode logits: only so many tokens of a teacher's row are kept, in `store`; 0 = the teacher stays, all of it
-  std::filesystem::path store; // made if it is not there. Default with top_k: teacher_top_k.safetensors in the run folder
+  std::filesystem::path store; // made if it is not there. Default with top_k: cache/teacher_top_k.safetensors in the run folder
   SamplingOptions sampling;    // rollout: of the student's answers in mode gkd: temperature (0.9), max_new_tokens
 };
 

@@ -58,7 +58,7 @@ TEST_CASE("modes logits and gkd: divergence, temperature, teacher or store") {
   CHECK(gkd.sampling.temperature == doctest::Approx(0.9));
   CHECK(gkd.sampling.max_new_tokens == 64);
   const DistillRecipe stored = make_distill_recipe(config("logits", {"distill.teacher=t", "distill.top_k=32", "output.dir=runs/x"}));
-  CHECK(stored.store == "runs/x/teacher_top_k.safetensors");
+  CHECK(stored.store == "runs/x/cache/teacher_top_k.safetensors");
   CHECK(stored.top_k == 32);
   const test::TempDir dir;
   write_file_atomic(dir / "s.safetensors", "x");
