@@ -6,7 +6,7 @@
 #include <fstream>
 
 #include "core/error.h"
-#include "text/tokenizer.h"
+#include "sft/test_support.h"
 #include "tests/support/support.h"
 
 namespace r1 {
@@ -14,40 +14,8 @@ namespace {
 
 constexpr TokenId kStop = 257;
 
-// Bytes as tokens, "<stop>" as one more, and a template of tagged turns.
-class ByteChat : public Tokenizer {
- public:
-  std::vector<TokenId> encode(std::string_view text, bool) const override {
-    std::vector<TokenId> out;
-    for (std::size_t i = 0; i < text.size();)
-      if (text.substr(i).starts_with("<stop>")) out.push_back(kStop), i += 6;
-      else out.push_back(static_cast<unsigned char>(text[i++]));
-    return out;
-  }
-  std::string decode(const std::vector<TokenId>& ids, bool) const override {
-    std::string out;
-    for (TokenId id : ids) out += id == kStop ? "<stop>" : std::string(1, static_cast<char>(id));
-    return out;
-  }
-  const std::string& token_bytes(TokenId id) const override { return id == kStop ? stop_ : bytes_[static_cast<std::size_t>(id)]; }
-  bool is_special(TokenId id) const override { return id == kStop; }
-  std::optional<TokenId> token_id(std::string_view token) const override { return token == "<stop>" ? std::optional(kStop) : std::nullopt; }
-  std::int32_t vocab_size() const override { return 258; }
-  std::optional<TokenId> bos() const override { return {}; }
-  std::optional<TokenId> eos() const override { return kStop; }
-  std::optional<TokenId> pad() const override { return {}; }
-  const std::string& chat_template() const override { return template_; }
-
- private:
-  std::string stop_ = "<stop>";
-  std::vector<std::string> bytes_ = [] {
-    std::vector<std::string> all;
-    for (int i = 0; i < 257; ++i) all.emplace_back(1, static_cast<char>(i));
-    return all;
-  }();
-  std::string template_ =
-      "{% for m in messages %}{{ m['role'][0] }}:{{ m['content'] }}<stop>{% endfor %}{% if add_generation_prompt %}a:{% endif %}";
-};
+constexpr const char* kTagged =
+    "{% for m in messages %}{{ m['role'][0] }}:{{ m['content'] }}<stop>{% endfor %}{% if add_generation_prompt %}a:{% endif %}";
 
 struct Rows {
   PreferenceRows load(const std::string& lines, bool pairs = true, std::int64_t max_length = 0, bool skip = false) {
@@ -68,7 +36,8 @@ struct Rows {
     return tokenizer->decode(ids, false);
   }
   test::TempDir dir;
-  std::shared_ptr<const Tokenizer> tokenizer = std::make_shared<ByteChat>();
+  std::shared_ptr<const Tokenizer> tokenizer =
+      std::make_shared<test::SpecialBytes>(kTagged, std::vector<std::string>{"<pad>", "<stop>"}, "<stop>");
 };
 
 }  // namespace
