@@ -92,9 +92,10 @@ Rubric make_rubric(std::vector<ConfigReader> entries, const RewardContext& conte
   for (ConfigReader& o : entries) {
     Rubric::Entry entry;
     const bool url = o.has("name") && o.get<std::string>("name", "").starts_with("grpc://");
-    for (const char* key : {"python", "command", "plugin", "grpc"}) {
+    for (const char* key : {"python", "command", "plugin", "grpc", "model"}) {
       const bool named = url && key == std::string_view("grpc");
       if (!o.has(key) && !named) continue;
+      if (key == std::string_view("model") && o.has("name")) continue;  // an option of that reward: a judge's
       const auto maker = context.external.find(key);
       if (maker == context.external.end()) o.fail(named ? "name" : key, message("this program has no ", key, " rewards built in"));
       if (entry.reward || (url && !named) || (named && o.has(key))) o.fail(key, "an entry names one reward only");
