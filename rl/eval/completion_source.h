@@ -3,11 +3,13 @@
 
 #include <cstdint>
 #include <functional>
+#include <memory>
 #include <span>
 #include <string>
 #include <vector>
 
 #include "rollout/engine.h"
+#include "rollout/text_client.h"
 
 namespace r1 {
 
@@ -33,20 +35,6 @@ class CompletionSource {
 
 // Calls the sink on the calling thread. `engine` outlives it and is idle between calls.
 std::unique_ptr<CompletionSource> make_engine_source(RolloutEngine& engine);
-
-// One request to a model that takes text or messages.
-struct TextRequest {
-  const Prompt* prompt = nullptr;  // messages, or text for a model without a chat template
-  SamplingOptions sampling;        // temperature 0 = greedy
-  std::uint64_t seed = 0;
-};
-struct TextReply {
-  enum class Status { kText, kFailed, kRefused } status = Status::kFailed;  // kRefused: asking again is no use (401, 404, ...)
-  std::string text;         // for failures a sentence for people
-  StopReason stop = StopReason::kEos;
-  std::int64_t tokens = -1;  // of the completion, as the server counts; -1 = it does not say
-};
-using TextClient = std::function<TextReply(const TextRequest&)>;  // thread-safe; retries are its own affair
 
 // Asks up to `concurrency` at a time; the sink is called from their threads, one call at a time. A refusal, or
 // `max_failures` failures, stop the asking; then, and for any failure at the end, it throws Error that counts them. A

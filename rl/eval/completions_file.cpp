@@ -121,7 +121,7 @@ CompletionsResult grade_completions(const Benchmark& b, const Grader& grader, co
   if (o.limit > 0 && static_cast<std::int64_t>(rows.size()) > o.limit) rows.resize(static_cast<std::size_t>(o.limit));
   std::map<std::string, Prompt> known;
   if (!o.data.empty())
-    for (Prompt& p : unrendered_prompts(benchmark_rows(b, o.data, 0, o.seed))) known.try_emplace(p.id, std::move(p));
+    for (Prompt& p : unrendered_prompts(benchmark_rows(b, {o.data}, 0, o.seed))) known.try_emplace(p.id, std::move(p));
   std::vector<Prompt> prompts;
   std::map<std::string, std::string> references;
   std::map<std::string, int> next_sample;

@@ -117,9 +117,9 @@ DatasetOptions benchmark_row_options() {
   return o;
 }
 
-std::vector<Row> benchmark_rows(const Benchmark& b, const std::string& file, std::int64_t limit, std::uint64_t seed) {
+std::vector<Row> benchmark_rows(const Benchmark& b, const std::vector<std::string>& files, std::int64_t limit, std::uint64_t seed) {
   DatasetOptions read;
-  read.paths = {file};
+  read.paths = files;
   std::vector<Row> rows;
   std::unordered_map<std::string, std::int64_t> lines;
   std::int64_t number = 0;
@@ -131,7 +131,7 @@ std::vector<Row> benchmark_rows(const Benchmark& b, const std::string& file, std
     const auto [it, is_new] = lines.try_emplace(rows.back().columns.at("id"), raw.line);
     if (!is_new) throw DataError(message(where(raw), ": the id ", it->first, " is that of line ", it->second, " too; name a column that tells rows apart in `id`"));
   }
-  if (rows.empty()) throw DataError(message(file, ": no row of ", number, " counts for ", b.name, b.where_column.empty() ? "" : message(" (", b.where_column, " must be '", b.where_equals, "')")));
+  if (rows.empty()) throw DataError(message(files[0], ": no row of ", number, " counts for ", b.name, b.where_column.empty() ? "" : message(" (", b.where_column, " must be '", b.where_equals, "')")));
   return rows;
 }
 

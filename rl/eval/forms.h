@@ -19,9 +19,9 @@ Row benchmark_row(const Benchmark& benchmark, const Row& raw, std::int64_t numbe
 // Options under which benchmark_row()'s rows are read: their columns' names, and the template.
 DatasetOptions benchmark_row_options();
 
-// The rows of a file that the benchmark counts, made by benchmark_row(). `limit` 0 = all. Throws DataError: also for
-// equal ids and for a file without a row that counts.
-std::vector<Row> benchmark_rows(const Benchmark& benchmark, const std::string& file, std::int64_t limit, std::uint64_t seed);
+// The rows of the files that the benchmark counts, made by benchmark_row(). `limit` 0 = all. Throws DataError: also for
+// equal ids and for files without a row that counts.
+std::vector<Row> benchmark_rows(const Benchmark& benchmark, const std::vector<std::string>& files, std::int64_t limit, std::uint64_t seed);
 
 // Rows without tokens: for grading what exists, and for models behind a URL.
 std::vector<Prompt> unrendered_prompts(const std::vector<Row>& rows);
