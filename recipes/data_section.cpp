@@ -5,30 +5,10 @@
 #include <nlohmann/json.hpp>
 
 #include "core/error.h"
-#include "text/dataset.h"
 #include "text/tasks.h"
 
 namespace r1 {
 namespace {
-
-DatasetOptions dataset_options(const DataSection& data) {
-  DatasetOptions o;
-  o.paths = data.files;
-  o.prompt_column = data.prompt;
-  o.answer_column = data.answer;
-  o.id_column = data.id;
-  o.task_column = data.task;
-  o.task = data.default_task;
-  o.prompt_template = data.format;
-  o.template_file = data.template_file;
-  o.system_prompt = data.system_prompt;
-  o.prompt_suffix = data.instruction.empty() ? "" : "\n" + data.instruction;
-  o.template_variables = data.template_variables;
-  o.max_prompt_tokens = data.max_prompt_tokens;
-  o.limit = data.limit;
-  o.skip_bad_rows = data.skip_bad_rows;
-  return o;
-}
 
 std::vector<Prompt> generate_prompts(const DataSection& data, const std::string& key,
                                      std::shared_ptr<const Tokenizer> tokenizer) {
@@ -67,6 +47,25 @@ std::vector<Prompt> generate_prompts(const DataSection& data, const std::string&
 }
 
 }  // namespace
+
+DatasetOptions dataset_options(const DataSection& data) {
+  DatasetOptions o;
+  o.paths = data.files;
+  o.prompt_column = data.prompt;
+  o.answer_column = data.answer;
+  o.id_column = data.id;
+  o.task_column = data.task;
+  o.task = data.default_task;
+  o.prompt_template = data.format;
+  o.template_file = data.template_file;
+  o.system_prompt = data.system_prompt;
+  o.prompt_suffix = data.instruction.empty() ? "" : "\n" + data.instruction;
+  o.template_variables = data.template_variables;
+  o.max_prompt_tokens = data.max_prompt_tokens;
+  o.limit = data.limit;
+  o.skip_bad_rows = data.skip_bad_rows;
+  return o;
+}
 
 RecipePrompts load_recipe_prompts(const DataSection& data, const std::string& key,
                                   std::shared_ptr<const Tokenizer> tokenizer, const Rubric& rubric) {

@@ -9,6 +9,7 @@
 
 #include "core/types.h"
 #include "rewards/rubric.h"
+#include "text/dataset.h"
 #include "text/tokenizer.h"
 
 namespace r1 {
@@ -39,6 +40,9 @@ struct DataSection {
   bool shuffle = true;
   bool skip_bad_rows = false;  // on_error: error (stop before step 1) or skip (counted and reported)
 };
+
+// How the rows of its files are read and rendered.
+DatasetOptions dataset_options(const DataSection& data);
 
 struct RecipePrompts {
   std::vector<Prompt> prompts;

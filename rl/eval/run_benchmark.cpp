@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <deque>
 #include <mutex>
+#include <set>
+#include <sstream>
 
 #include <nlohmann/json.hpp>
 
@@ -69,6 +71,9 @@ std::string items_jsonl(const BenchmarkResult& result) {
 BenchmarkResult run_benchmark(const BenchmarkRun& run, const Grader& grader, CompletionSource& source) {
   const std::string& name = run.benchmark.name;
   R1_CHECK(run.greedy || run.samples > 0, name, " without greedy and samples");
+  std::set<std::string> seen;
+  for (const Prompt& p : run.prompts)
+    if (!seen.insert(p.id).second) throw DataError(message(name, ": the id ", p.id, " comes twice; name a column that tells rows apart"));
   const Json counting = counting_json(run, grader);
   std::optional<SampleStore> store;
   if (!run.out.empty()) {
