@@ -7,6 +7,8 @@
 #include "core/error.h"
 #include "core/thread_pool.h"
 #include "rl/eval/forms.h"
+#include "rl/eval/run_benchmark.h"
+#include "rl/eval/sample_store.h"
 #include "text/completion_column.h"
 
 namespace r1 {
@@ -27,6 +29,8 @@ MadeElsewhere lm_eval_row(const Row& source) {
   out.row.line = source.line;
   if (!doc.is_object()) throw DataError(message(at, ": 'doc' must be an object"));
   for (const auto& [name, value] : doc.items()) out.row.columns[name] = value.dump();
+  // Its own number of the document, where the document has no name.
+  if (const auto id = source.columns.find("doc_id"); id != source.columns.end()) out.row.columns.try_emplace("id", id->second);
   const auto refuse = [&] { throw DataError(message(at, ": 'resps' must be a list of lists of texts: only tasks that generate can be graded")); };
   if (!resps.is_array() || resps.size() != 1 || !resps[0].is_array() || resps[0].empty()) refuse();
   for (const Json& text : resps[0]) {
@@ -170,6 +174,14 @@ CompletionsResult grade_completions(const Benchmark& b, const Grader& grader, co
   out.result.rows_of_set = b.rows;
   out.agreements = agreements(rows, out.samples, first_sample, golds);
   return out;
+}
+
+void write_completions(const CompletionsResult& r, const std::filesystem::path& dir) {
+  make_directories(dir);
+  std::string text;
+  for (const GradedSample& s : r.samples) text += to_line(s) + "\n";
+  write_file_atomic(dir / (r.result.name + ".samples.jsonl"), text);
+  write_file_atomic(dir / (r.result.name + ".items.jsonl"), items_jsonl(r.result));
 }
 
 }  // namespace r1

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <cstdint>
+#include <filesystem>
 #include <map>
 #include <string>
 #include <vector>
@@ -51,5 +52,8 @@ struct CompletionsResult {
 
 // Throws DataError: rows that cannot be graded, ids without a data row.
 CompletionsResult grade_completions(const Benchmark& benchmark, const Grader& grader, const CompletionsOptions& options);
+
+// NAME.samples.jsonl and NAME.items.jsonl in a folder (made if missing).
+void write_completions(const CompletionsResult& result, const std::filesystem::path& dir);
 
 }  // namespace r1
