@@ -20,25 +20,28 @@ constexpr double kNaN = std::numeric_limits<double>::quiet_NaN();
 constexpr std::uint64_t kStream = 0x656c6f21ull;  // "elo!"
 constexpr int kResamples = 1000;
 
-// The root of the score equation. `weight[c]` is how often contest c counts.
-double solve(std::span<const EloGame> games, std::span<const int> weight) {
+// The root of the score equation, to within `precision`. `weight[c]` is how often contest c counts.
+double solve(std::span<const EloGame> games, std::span<const int> weight, double precision) {
   double won = 0, total = 0, low = kInfinity, high = -kInfinity;
+  std::vector<std::pair<double, double>> strengths;  // weight, 10^(opponent / 400)
   for (const EloGame& g : games) {
     const double w = weight[g.contest];
+    if (w == 0) continue;
     won += w * g.score;
     total += w;
     low = std::min(low, g.opponent);
     high = std::max(high, g.opponent);
+    strengths.emplace_back(w, std::pow(10.0, g.opponent / 400));
   }
   if (won <= 0) return -kInfinity;
   if (won >= total) return kInfinity;
   // A share of won/total against one opponent moves the rating by 400 log10(odds) from it.
   const double reach = 400 * std::log10(std::max(total / won, total / (total - won))) + 1;
   low -= reach, high += reach;
-  for (int i = 0; i < 100 && high - low > 1e-9; ++i) {
-    const double r = (low + high) / 2;
+  while (high - low > precision) {
+    const double r = (low + high) / 2, own = std::pow(10.0, r / 400);
     double expected = 0;
-    for (const EloGame& g : games) expected += weight[g.contest] * elo_expected(r, g.opponent);
+    for (const auto& [w, q] : strengths) expected += w * own / (own + q);
     (expected < won ? low : high) = r;
   }
   return (low + high) / 2;
@@ -94,7 +97,7 @@ EloRating elo_rating(std::span<const EloGame> games, std::uint64_t seed) {
   out.games = static_cast<std::int64_t>(games.size());
   out.contests = static_cast<std::int64_t>(contests);
   std::vector<int> weight(contests, 1);
-  out.rating = solve(games, weight);
+  out.rating = solve(games, weight, 1e-8);
   out.interval = {kNaN, kNaN};
   out.standard_error = kNaN;
   if (!std::isfinite(out.rating)) return out;
@@ -110,7 +113,7 @@ EloRating elo_rating(std::span<const EloGame> games, std::uint64_t seed) {
   for (int r = 0; r < kResamples; ++r) {
     std::fill(weight.begin(), weight.end(), 0);
     for (std::size_t c = 0; c < contests; ++c) ++weight[rng.below(contests)];
-    ratings.push_back(solve(games, weight));
+    ratings.push_back(solve(games, weight, 0.01));
   }
   std::sort(ratings.begin(), ratings.end());
   out.interval = {ratings[static_cast<std::size_t>(0.025 * kResamples)], ratings[static_cast<std::size_t>(0.975 * kResamples) - 1]};
