@@ -64,7 +64,8 @@ std::string results_table(std::span<const BenchmarkResult> results) {
         if (failed != g.verdicts.end() && !lenient)
           notes += message(r.name, ": ", failed->second, " of ", p.completions, " completions could not be graded (verdict error) and count as wrong\n");
       });
-      notes += message(r.name, ", ", part_name(p.greedy), ": another model must differ by about ", percent(p.smallest_detectable),
+      if (!std::isnan(p.smallest_detectable))
+        notes += message(r.name, ", ", part_name(p.greedy), ": another model must differ by about ", percent(p.smallest_detectable),
                        " points for such an evaluation to find it (80 % power, unpaired; --compare does better)\n");
     }
     const std::int64_t items = r.parts.empty() ? 0 : r.parts[0].items;

@@ -97,7 +97,9 @@ PartResult part_of(const std::vector<Group>& groups, bool greedy, bool has_lenie
     if (k > part.samples) throw DataError(message("k = ", k, " needs at least ", k, " samples of each item; one has ", part.samples));
   part.strict = grade_part(groups, false, ks, o);
   if (has_lenient) part.lenient = grade_part(groups, true, ks, o);
-  part.smallest_detectable = smallest_detectable_unpaired((part.lenient ? *part.lenient : part.strict).standard_error);
+  const double error = (part.lenient ? *part.lenient : part.strict).standard_error;
+  // All items equal: their spread says nothing of what another model's would be.
+  part.smallest_detectable = error > 0 ? smallest_detectable_unpaired(error) : std::numeric_limits<double>::quiet_NaN();
   return part;
 }
 

@@ -34,7 +34,7 @@ struct PartResult {
   double mean_tokens = 0;       // NaN where nobody counted
   GradingResult strict;
   std::optional<GradingResult> lenient;
-  double smallest_detectable = 0;  // a difference to another model that 80 % of such evaluations would find, unpaired
+  double smallest_detectable = 0;  // a difference to another model that 80 % of such evaluations would find, unpaired; NaN if all items are equal
 };
 
 // One item of one part, in the order of the data.
