@@ -56,7 +56,7 @@ void grade_file(const Args& a) {
   o.pass_k = a.job.pass_k;
   o.threads = a.job.grading_threads;
   const CompletionsResult r = grade_eval_completions(a.job, o);
-  if (!a.job.out.empty()) write_completions(r, a.job.out);
+  if (!a.job.out.empty()) keep_result(a.job.out, r.result, r.samples, r.counting);
   if (a.json) return print(results_json({&r.result, 1}) + "\n" + (r.agreements.empty() ? "" : agreement_json(r.agreements) + "\n"));
   print(results_table({&r.result, 1}));
   if (!r.agreements.empty()) print("\n" + agreement_table(r.agreements));

@@ -7,8 +7,6 @@
 #include "core/error.h"
 #include "core/thread_pool.h"
 #include "rl/eval/forms.h"
-#include "rl/eval/run_benchmark.h"
-#include "rl/eval/sample_store.h"
 #include "text/completion_column.h"
 
 namespace r1 {
@@ -165,23 +163,12 @@ CompletionsResult grade_completions(const Benchmark& b, const Grader& grader, co
       grading.push_back(pool.submit([&, i] { grader.grade(prompts[prompt_of[i]], out.samples[i]); }));
     for (auto& g : grading) g.get();
   }
-  ResultOptions counting;
-  counting.pass_k = o.pass_k;
-  counting.votes = grader.votes();
-  counting.seed = o.seed;
-  out.result = summarise(b.name, out.samples, references, counting);
+  out.counting = {o.pass_k, grader.votes(), o.seed};
+  out.result = summarise(b.name, out.samples, references, out.counting);
   out.result.title = b.title;
   out.result.rows_of_set = b.rows;
   out.agreements = agreements(rows, out.samples, first_sample, golds);
   return out;
-}
-
-void write_completions(const CompletionsResult& r, const std::filesystem::path& dir) {
-  make_directories(dir);
-  std::string text;
-  for (const GradedSample& s : r.samples) text += to_line(s) + "\n";
-  write_file_atomic(dir / (r.result.name + ".samples.jsonl"), text);
-  write_file_atomic(dir / (r.result.name + ".items.jsonl"), items_jsonl(r.result));
 }
 
 }  // namespace r1

@@ -3,7 +3,6 @@
 #pragma once
 
 #include <cstdint>
-#include <filesystem>
 #include <map>
 #include <string>
 #include <vector>
@@ -46,14 +45,12 @@ struct Agreement {
 
 struct CompletionsResult {
   BenchmarkResult result;
+  ResultOptions counting;  // of the result
   std::vector<GradedSample> samples;
   std::vector<Agreement> agreements;
 };
 
 // Throws DataError: rows that cannot be graded, ids without a data row.
 CompletionsResult grade_completions(const Benchmark& benchmark, const Grader& grader, const CompletionsOptions& options);
-
-// NAME.samples.jsonl and NAME.items.jsonl in a folder (made if missing).
-void write_completions(const CompletionsResult& result, const std::filesystem::path& dir);
 
 }  // namespace r1

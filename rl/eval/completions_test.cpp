@@ -7,6 +7,7 @@
 
 #include "core/error.h"
 #include "rl/eval/report.h"
+#include "rl/eval/run_benchmark.h"
 #include "tests/support/support.h"
 
 namespace r1 {
@@ -64,7 +65,9 @@ TEST_CASE("rows with completion columns, groups, our own samples, joins by id") 
   CHECK(r.agreements.empty());
 
   // What was graded is written as samples, which grade the same again, joined with the data by id.
-  write_completions(r, dir / "out");
+  keep_result(dir / "out", r.result, r.samples, r.counting);
+  const BenchmarkResult kept = load_result(dir / "out", "gsm8k");
+  CHECK(results_json({&kept, 1}) == results_json({&r.result, 1}));
   CompletionsOptions again;
   again.file = (dir / "out" / "gsm8k.samples.jsonl").string();
   again.data = o.file;

@@ -42,10 +42,15 @@ Json items_json(const ItemResult& i) {
   return j;
 }
 
+std::string items_jsonl(const BenchmarkResult& result) {
+  std::string text;
+  for (const ItemResult& i : result.items) text += items_json(i).dump(-1, ' ', false, Json::error_handler_t::replace) + "\n";
+  return text;
+}
+
 // How the results of these samples are counted: kept in the settings, so that a folder can be read again.
-Json counting_json(const BenchmarkRun& run, const Grader& grader) {
-  return {{"pass_k", run.pass_k}, {"votes", !grader.votes() ? "none" : *grader.votes() == VoteEquality::kMaths ? "maths" : "text"}, {"seed", run.seed},
-          {"title", run.benchmark.title}, {"rows", run.benchmark.rows}};
+Json counting_json(const ResultOptions& o, const std::string& title, std::int64_t rows) {
+  return {{"pass_k", o.pass_k}, {"votes", !o.votes ? "none" : *o.votes == VoteEquality::kMaths ? "maths" : "text"}, {"seed", o.seed}, {"title", title}, {"rows", rows}};
 }
 
 BenchmarkResult count(const std::string& name, const Json& counting, std::span<const GradedSample> samples, const std::map<std::string, std::string>& references) {
@@ -62,19 +67,13 @@ BenchmarkResult count(const std::string& name, const Json& counting, std::span<c
 
 }  // namespace
 
-std::string items_jsonl(const BenchmarkResult& result) {
-  std::string text;
-  for (const ItemResult& i : result.items) text += items_json(i).dump(-1, ' ', false, Json::error_handler_t::replace) + "\n";
-  return text;
-}
-
 BenchmarkResult run_benchmark(const BenchmarkRun& run, const Grader& grader, CompletionSource& source) {
   const std::string& name = run.benchmark.name;
   R1_CHECK(run.greedy || run.samples > 0, name, " without greedy and samples");
   std::set<std::string> seen;
   for (const Prompt& p : run.prompts)
     if (!seen.insert(p.id).second) throw DataError(message(name, ": the id ", p.id, " comes twice; name a column that tells rows apart"));
-  const Json counting = counting_json(run, grader);
+  const Json counting = counting_json({run.pass_k, grader.votes(), run.seed}, run.benchmark.title, run.benchmark.rows);
   std::optional<SampleStore> store;
   if (!run.out.empty()) {
     Json settings = Json::parse(run.settings_json);
@@ -132,6 +131,15 @@ BenchmarkResult run_benchmark(const BenchmarkRun& run, const Grader& grader, Com
     write_file_atomic(run.out / (name + ".items.jsonl"), items_jsonl(result));
   }
   return result;
+}
+
+void keep_result(const fs::path& dir, const BenchmarkResult& result, std::span<const GradedSample> samples, const ResultOptions& options) {
+  make_directories(dir);
+  std::string text;
+  for (const GradedSample& s : samples) text += to_line(s) + "\n";
+  write_file_atomic(dir / (result.name + ".samples.jsonl"), text);
+  write_file_atomic(dir / (result.name + ".items.jsonl"), items_jsonl(result));
+  write_file_atomic(dir / (result.name + kSettings), Json{{"counting", counting_json(options, result.title, result.rows_of_set)}}.dump(2) + "\n");
 }
 
 std::vector<std::string> results_in(const fs::path& dir) {

@@ -23,14 +23,15 @@ struct BenchmarkRun {
   std::function<void(std::int64_t done, std::int64_t total)> progress;
 };
 
-// Writes, if `out` is set, NAME.samples.jsonl, NAME.items.jsonl (a line an item) and NAME.settings.json. Throws what the
+// Writes, if `out` is set, NAME.samples.jsonl, NAME.items.jsonl (a line an item: id, part, reference, samples, strict, lenient,
+// truncated, majority) and NAME.settings.json. Throws what the
 // source throws, with all graded samples kept; Interrupted after a stop signal.
 BenchmarkResult run_benchmark(const BenchmarkRun& run, const Grader& grader, CompletionSource& source);
 
-// A line an item: id, part, reference, samples, strict, lenient, truncated, majority.
-std::string items_jsonl(const BenchmarkResult& result);
+// The same three files from samples that were not made here. Replaces older ones.
+void keep_result(const std::filesystem::path& dir, const BenchmarkResult& result, std::span<const GradedSample> samples, const ResultOptions& options);
 
-// The result of a folder that run_benchmark() filled: from its samples. Throws DataError.
+// The result of a folder that those two filled: from its samples. Throws DataError.
 BenchmarkResult load_result(const std::filesystem::path& dir, const std::string& name);
 // Names of the benchmarks in such a folder, in alphabetical order; empty if it is none.
 std::vector<std::string> results_in(const std::filesystem::path& dir);
