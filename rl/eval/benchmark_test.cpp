@@ -11,6 +11,7 @@
 #include <nlohmann/json.hpp>
 
 #include "core/error.h"
+#include "rewards/code/isolation.h"
 #include "rl/eval/code_rows.h"
 #include "rl/eval/forms.h"
 #include "rl/eval/grader.h"
@@ -170,6 +171,30 @@ TEST_CASE("LiveCodeBench rows: plain and packed tests, standard input and functi
     bad[key] = value;
     CHECK_MESSAGE(contains(error_of([&] { benchmark_row(b, row_of(bad), 1, 0); }), what), key);
   }
+}
+
+TEST_CASE("LiveCodeBench rows are judged: every test must pass, loosely also without a fence") {
+  if (!code::host_guarantees().namespaces) return;
+  const Benchmark b = load_benchmark("livecodebench");
+  const Grader grader(b);
+  CHECK(grader.has_lenient());
+  const auto judge = [&](const Json& raw, const std::string& text) {
+    const Prompt prompt = unrendered_prompts({benchmark_row(b, row_of(raw), 1, 0)})[0];
+    GradedSample s;
+    s.text = text;
+    grader.grade(prompt, s);
+    return std::pair(s.strict.verdict, s.lenient->verdict);
+  };
+  const Json reads = {{"question_id", "q"}, {"question_content", "Add."}, {"starter_code", ""}, {"metadata", "{}"}, {"public_test_cases", R"([{"input": "1 2\n", "output": "3\n", "testtype": "stdin"}])"},
+                      {"private_test_cases", R"([{"input": "5 6\n", "output": "11\n", "testtype": "stdin"}])"}};
+  const std::string adds = "print(sum(map(int, input().split())))\n";
+  CHECK(judge(reads, "```python\n" + adds + "```") == std::pair(Verdict::kCorrect, Verdict::kCorrect));
+  CHECK(judge(reads, adds) == std::pair(Verdict::kUnparsed, Verdict::kCorrect));
+  CHECK(judge(reads, "```python\nprint(3)\n```") == std::pair(Verdict::kWrong, Verdict::kWrong));  // passes the public test alone
+  const Json calls = {{"question_id", "q"}, {"question_content", "Add."}, {"starter_code", "class Solution: ..."}, {"metadata", R"({"func_name": "add"})"},
+                      {"public_test_cases", R"([{"input": "[1, 2]\n5", "output": "8", "testtype": "functional"}])"}, {"private_test_cases", "[]"}};
+  CHECK(judge(calls, "```python\nclass Solution:\n    def add(self, a, b):\n        return sum(a) + b\n```").first == Verdict::kCorrect);
+  CHECK(judge(calls, "```python\nclass Solution:\n    def add(self, a, b):\n        return sum(a)\n```").first == Verdict::kWrong);
 }
 
 TEST_CASE("pickles: one text, nothing else") {

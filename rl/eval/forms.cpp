@@ -85,7 +85,7 @@ Row benchmark_row(const Benchmark& b, const Row& raw, std::int64_t number, std::
   DatasetOptions names;
   names.prompt_column = b.question;
   names.answer_column = b.answer;
-  names.id_column = b.id;
+  if (raw.columns.contains(b.id)) names.id_column = b.id;  // copies of a set often lack it
   const Prompt plain = unrendered_prompt(names, raw, number);  // id, question and gold by the usual names
   Row row = raw;
   put(row, "id", plain.id);
