@@ -41,7 +41,8 @@ struct Args {
 std::vector<BenchmarkResult> results_of(EvalModelOptions model, const EvalJobOptions& job, const std::filesystem::path& out) {
   std::vector<BenchmarkResult> results;
   for (const std::string& name : is_url(model.name) ? std::vector<std::string>{} : results_in(model.name))
-    if (job.benchmarks.empty() || std::find(job.benchmarks.begin(), job.benchmarks.end(), name) != job.benchmarks.end()) results.push_back(load_result(model.name, name));
+    if (job.benchmarks.empty() || std::find(job.benchmarks.begin(), job.benchmarks.end(), name) != job.benchmarks.end())
+      results.push_back(load_result(model.name, name));
   if (!results.empty()) return results;
   const auto opened = open_eval_model(model);
   return run_eval_job(*opened, job, out);
@@ -70,7 +71,8 @@ void run(Args& a) {
     return print(a.json ? elo_json(rating) + "\n" : elo_text(rating));
   }
   if (!a.completions.empty()) return grade_file(a);
-  if (a.model.name.empty()) throw ConfigError("--model is missing: a directory, a GGUF file, a hub name, a URL, or a folder of results; or use --completions, --elo, --list");
+  if (a.model.name.empty())
+    throw ConfigError("--model is missing: a directory, a GGUF file, a hub name, a URL, or a folder of results; or use --completions, --elo, --list");
   const std::filesystem::path out = a.job.out;
   const bool two = !a.compare.empty();
   std::vector<BenchmarkResult> first = results_of(a.model, a.job, two && !out.empty() ? out / "a" : out);
@@ -78,7 +80,8 @@ void run(Args& a) {
   EvalModelOptions other = a.model;
   other.name = a.compare;
   if (!a.compare_served.empty()) other.served_model = a.compare_served;
-  if (!is_url(other.name)) other.served_model.clear(), other.completions_api = false, other.api_key_env.clear(), other.ca_file.clear(), other.extra_json.clear();
+  if (!is_url(other.name))
+    other.served_model.clear(), other.completions_api = false, other.api_key_env.clear(), other.ca_file.clear(), other.extra_json.clear();
   const std::vector<BenchmarkResult> second = results_of(other, a.job, out.empty() ? out : out / "b");
   const std::vector<ComparisonRow> rows = compare_results(first, second, a.job.sampling.seed);
   if (a.json) return print(comparison_json(rows, a.model.name, a.compare) + "\n");
@@ -91,15 +94,20 @@ void run(Args& a) {
 void add_eval(CLI::App& app, const Globals& globals, int&) {
   auto args = std::make_shared<Args>();
   Args& a = *args;
-  CLI::App* cmd = app.add_subcommand("eval", "benchmarks with intervals: pass@1, pass@k, cons@k; comparison of two models; completions made elsewhere");
-  cmd->add_option("--model,-m", a.model.name, "model directory, GGUF file, hub name, OpenAI-compatible URL (http://HOST:PORT/v1), or a folder of results");
-  cmd->add_option("--benchmark,-b", a.job.benchmarks, "names (--list) or YAML files, comma-separated; without it --data is a file of problems")->delimiter(',');
+  CLI::App* cmd =
+      app.add_subcommand("eval", "benchmarks with intervals: pass@1, pass@k, cons@k; comparison of two models; completions made elsewhere");
+  cmd->add_option("--model,-m", a.model.name,
+                  "model directory, GGUF file, hub name, OpenAI-compatible URL (http://HOST:PORT/v1), or a folder of results");
+  cmd->add_option("--benchmark,-b", a.job.benchmarks, "names (--list) or YAML files, comma-separated; without it --data is a file of problems")
+      ->delimiter(',');
   a.job.data.add_to(*cmd);
-  cmd->get_option("--data")->required(false)->description("with --benchmark: a file, a folder to search (default: . and ./data), or NAME=FILE for one of several; else JSON lines file(s)");
+  cmd->get_option("--data")->required(false)->description(
+      "with --benchmark: a file, a folder to search (default: . and ./data), or NAME=FILE for one of several; else JSON lines file(s)");
   cmd->get_option("--template")->description("chat, r1_zero, none, or file with --template-file (default: chat where the model has such a template)");
   cmd->add_option("--template-variables", a.model.template_variables, "JSON object for the chat template");
   cmd->add_flag("--think", a.model.think, "force the reply to open with <think>, as R1's protocol does");
-  cmd->add_option("--protocol", a.job.protocol, "r1: k samples at temperature 0.6, top-p 0.95 (default with --benchmark); greedy (default without); both")
+  cmd->add_option("--protocol", a.job.protocol,
+                  "r1: k samples at temperature 0.6, top-p 0.95 (default with --benchmark); greedy (default without); both")
       ->check(CLI::IsMember({"r1", "greedy", "both"}));
   cmd->add_option("--samples,-n", a.job.samples, "samples an item (default: the benchmark's)")->check(CLI::Range(0, 1 << 16));
   cmd->add_flag("--no-greedy", a.job.no_greedy, "samples only");
@@ -110,7 +118,8 @@ void add_eval(CLI::App& app, const Globals& globals, int&) {
   cmd->get_option("--max-new-tokens")->description("default: the benchmark's (32,768 for R1's), cut to the context; else 512");
   cmd->add_option("--out,-o", a.job.out, "folder for samples and items; an interrupted call goes on from what is there");
   cmd->add_option("--compare", a.compare, "a second model or folder of results: paired tests on the same items");
-  cmd->add_option("--completions", a.completions, "grade a file of completions: lm-evaluation-harness' samples, r1's own, or rows with a completion column");
+  cmd->add_option("--completions", a.completions,
+                  "grade a file of completions: lm-evaluation-harness' samples, r1's own, or rows with a completion column");
   cmd->add_option("--completion", a.column, "with --completions: the column (default: the usual names)");
   cmd->add_option("--elo", a.elo, "rating from a file of contest results");
   cmd->add_flag("--list", a.list, "the benchmarks that are built in");

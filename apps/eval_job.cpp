@@ -61,7 +61,8 @@ void apply_flags(const EvalJobOptions& job, BenchmarkRun& run) {
   run.sampling.top_k = given.top_k;
   run.sampling.min_p = given.min_p;
   if (!given.stop_strings.empty()) run.sampling.stop_strings = given.stop_strings;
-  if (run.samples > 0 && run.sampling.temperature <= 0) throw ConfigError("--temperature 0 makes all samples of an item equal; use --protocol greedy");
+  if (run.samples > 0 && run.sampling.temperature <= 0)
+    throw ConfigError("--temperature 0 makes all samples of an item equal; use --protocol greedy");
   run.pass_k = job.pass_k;
   if (run.pass_k.empty())
     for (const int k : b.pass_k)
@@ -77,9 +78,19 @@ std::string settings_of(const Prepared& p, const EvalModel& model, const std::st
   for (const Prompt& one : p.run.prompts)
     for (const std::string* field : {&one.id, &one.text, &one.reference}) prompts.update_field(*field);
   const SamplingOptions& s = p.run.sampling;
-  Json j = {{"benchmark", p.run.benchmark.name}, {"model", Json::parse(model.identity())}, {"prompts", {{"count", p.run.prompts.size()}, {"digest", to_hex(prompts.digest())}}},
-            {"greedy", p.run.greedy}, {"samples", p.run.samples}, {"seed", p.run.seed},
-            {"sampling", {{"temperature", s.temperature}, {"top_p", s.top_p}, {"top_k", s.top_k}, {"min_p", s.min_p}, {"max_new_tokens", s.max_new_tokens}, {"stop", s.stop_strings}}},
+  Json j = {{"benchmark", p.run.benchmark.name},
+            {"model", Json::parse(model.identity())},
+            {"prompts", {{"count", p.run.prompts.size()}, {"digest", to_hex(prompts.digest())}}},
+            {"greedy", p.run.greedy},
+            {"samples", p.run.samples},
+            {"seed", p.run.seed},
+            {"sampling",
+             {{"temperature", s.temperature},
+              {"top_p", s.top_p},
+              {"top_k", s.top_k},
+              {"min_p", s.min_p},
+              {"max_new_tokens", s.max_new_tokens},
+              {"stop", s.stop_strings}}},
             {"grading", Json::parse(grading)}};
   return j.dump();
 }
@@ -106,10 +117,12 @@ Prepared prepare(const EvalModel& model, const EvalJobOptions& job, const std::s
     grading = Json{{"rewards", job.data.rewards}}.dump();
   }
   const std::string& shown = p.run.benchmark.name;
-  if (const PromptCheck check = p.grader->check_prompts(p.run.prompts); !check.problems.empty()) throw DataError(message(shown, ": ", check.summary()));
+  if (const PromptCheck check = p.grader->check_prompts(p.run.prompts); !check.problems.empty())
+    throw DataError(message(shown, ": ", check.summary()));
   const int budget = model.budget(p.run.prompts, p.run.sampling.max_new_tokens);
   if (job.max_new_tokens_set && budget < p.run.sampling.max_new_tokens)
-    throw ConfigError(message(shown, ": --max-new-tokens ", p.run.sampling.max_new_tokens, " and the longest prompt do not fit the context; at most ", budget, " fit"));
+    throw ConfigError(message(shown, ": --max-new-tokens ", p.run.sampling.max_new_tokens, " and the longest prompt do not fit the context; at most ",
+                              budget, " fit"));
   p.run.sampling.max_new_tokens = budget;
   p.run.out = out;
   p.run.settings_json = settings_of(p, model, grading);
@@ -120,15 +133,17 @@ Prepared prepare(const EvalModel& model, const EvalJobOptions& job, const std::s
 
 std::vector<BenchmarkResult> run_eval_job(EvalModel& model, const EvalJobOptions& job, const fs::path& out) {
   std::vector<Prepared> all;
-  for (const std::string& name : job.benchmarks.empty() ? std::vector<std::string>{""} : job.benchmarks) all.push_back(prepare(model, job, name, out));
+  for (const std::string& name : job.benchmarks.empty() ? std::vector<std::string>{""} : job.benchmarks)
+    all.push_back(prepare(model, job, name, out));
   Terminal::Options screen;
   screen.quiet = job.quiet;
   Terminal terminal(screen);
   std::vector<BenchmarkResult> results;
   for (Prepared& p : all) {
     const BenchmarkRun& run = p.run;
-    terminal.print(message(run.benchmark.name, ": ", run.prompts.size(), " items", run.greedy ? ", greedy" : "", run.samples > 0 ? message(", ", run.samples, " samples at temperature ", run.sampling.temperature) : "",
-                           ", at most ", run.sampling.max_new_tokens, " tokens"));
+    terminal.print(message(run.benchmark.name, ": ", run.prompts.size(), " items", run.greedy ? ", greedy" : "",
+                           run.samples > 0 ? message(", ", run.samples, " samples at temperature ", run.sampling.temperature) : "", ", at most ",
+                           run.sampling.max_new_tokens, " tokens"));
     Progress progress(terminal, {});
     p.run.progress = [&](std::int64_t done, std::int64_t total) { progress.work(run.benchmark.name, done, total, ""); };
     results.push_back(run_benchmark(p.run, *p.grader, model.source()));

@@ -48,13 +48,19 @@ std::string weights_fingerprint(const fs::path& model) {
 }
 
 Json form_of(const EvalModelOptions& o, const std::string& prompt_template) {
-  return {{"template", prompt_template}, {"template_file", o.template_file}, {"system", o.system_prompt}, {"template_variables", o.template_variables}, {"think", o.think}};
+  return {{"template", prompt_template},
+          {"template_file", o.template_file},
+          {"system", o.system_prompt},
+          {"template_variables", o.template_variables},
+          {"think", o.think}};
 }
 
 class LocalModel : public EvalModel {
  public:
   explicit LocalModel(const EvalModelOptions& o)
-      : options_(o), run_(open_model(o.name, parse_dtype(o.dtype), o.threads, o.device)), parts_(run_.backend->make(device_default(), run_.tokenizer)),
+      : options_(o),
+        run_(open_model(o.name, parse_dtype(o.dtype), o.threads, o.device)),
+        parts_(run_.backend->make(device_default(), run_.tokenizer)),
         source_(make_engine_source(*parts_.engine)) {
     template_ = !o.prompt_template.empty() ? o.prompt_template : run_.tokenizer->chat_template().empty() ? "none" : "chat";
   }
@@ -81,7 +87,8 @@ class LocalModel : public EvalModel {
     std::size_t longest = 0;
     for (const Prompt& p : prompts) longest = std::max(longest, p.tokens.size());
     const std::int64_t room = run_.backend->config().max_position_embeddings - static_cast<std::int64_t>(longest);
-    if (room < 1) throw ConfigError(message("the longest prompt has ", longest, " tokens, the model's context ", run_.backend->config().max_position_embeddings));
+    if (room < 1)
+      throw ConfigError(message("the longest prompt has ", longest, " tokens, the model's context ", run_.backend->config().max_position_embeddings));
     return static_cast<int>(std::min<std::int64_t>(wanted, room));
   }
   CompletionSource& source() override { return *source_; }
@@ -104,10 +111,12 @@ class UrlModel : public EvalModel {
  public:
   explicit UrlModel(const EvalModelOptions& o) : options_(o) {
     if (o.served_model.empty()) throw ConfigError(message(o.name, ": --served-model is missing: the model's name at that server"));
-    if (!o.template_file.empty() || !o.template_variables.empty()) throw ConfigError("a model behind a URL applies its own chat template; --template-file and --template-variables have no effect on it");
+    if (!o.template_file.empty() || !o.template_variables.empty())
+      throw ConfigError("a model behind a URL applies its own chat template; --template-file and --template-variables have no effect on it");
     template_ = !o.prompt_template.empty() ? o.prompt_template : o.completions_api ? "none" : "chat";
     if ((template_ == "chat") == o.completions_api || (template_ != "chat" && template_ != "none" && template_ != "r1_zero"))
-      throw ConfigError(message("--template ", template_, " does not fit: messages (--api chat) take chat; texts (--api completions) take none or r1_zero"));
+      throw ConfigError(
+          message("--template ", template_, " does not fit: messages (--api chat) take chat; texts (--api completions) take none or r1_zero"));
     if (o.completions_api && !o.system_prompt.empty()) throw ConfigError("--system has an effect with messages only (--api chat)");
     HttpTextOptions h;
     h.url = o.name;
@@ -128,7 +137,8 @@ class UrlModel : public EvalModel {
       Prompt p = unrendered_prompt(columns, rows[i], static_cast<std::int64_t>(i) + 1);
       if (p.messages.empty()) throw DataError(message(rows[i].file, ":", rows[i].line, ": no prompt column was found; name it with --prompt"));
       if (!columns.prompt_suffix.empty()) p.text = p.messages.back().content += columns.prompt_suffix;
-      if (!options_.system_prompt.empty() && p.messages[0].role != "system") p.messages.insert(p.messages.begin(), {"system", options_.system_prompt});
+      if (!options_.system_prompt.empty() && p.messages[0].role != "system")
+        p.messages.insert(p.messages.begin(), {"system", options_.system_prompt});
       if (template_ == "r1_zero") {
         std::string filled = kR1ZeroTemplate;
         p.text = filled.replace(filled.find("{question}"), 10, p.text);

@@ -15,7 +15,8 @@ using Status = TextReply::Status;
 class HttpText {
  public:
   explicit HttpText(HttpTextOptions options) : options_(std::move(options)), http_(options_, options_.chat ? "/chat/completions" : "/completions") {
-    if (!options_.chat && !options_.opening.empty()) throw ConfigError("an opening of the reply needs messages; put it at the end of the prompt's text instead");
+    if (!options_.chat && !options_.opening.empty())
+      throw ConfigError("an opening of the reply needs messages; put it at the end of the prompt's text instead");
     if (options_.extra_json.empty()) return;
     extra_ = Json::parse(options_.extra_json, nullptr, false);
     if (!extra_.is_object()) throw ConfigError(message("extra must be a JSON object, it is ", options_.extra_json.substr(0, 60)));
@@ -31,7 +32,8 @@ class HttpText {
  private:
   std::string write(const TextRequest& r) const {
     const SamplingOptions& o = r.sampling;
-    Json body = {{"model", options_.model}, {"temperature", o.temperature}, {"top_p", o.top_p}, {"max_tokens", o.max_new_tokens}, {"seed", r.seed}, {"stream", false}};
+    Json body = {{"model", options_.model}, {"temperature", o.temperature}, {"top_p", o.top_p}, {"max_tokens", o.max_new_tokens}, {"seed", r.seed},
+                 {"stream", false}};
     if (o.top_k > 0) body["top_k"] = o.top_k;
     if (o.min_p > 0) body["min_p"] = o.min_p;
     if (!o.stop_strings.empty()) body["stop"] = o.stop_strings;
@@ -67,18 +69,21 @@ class HttpText {
     TextReply out{Status::kText, {}, text_at(choice, "finish_reason") == "length" ? StopReason::kLength : StopReason::kEos, -1};
     if (options_.chat) {
       const Json answer = choice.value("message", Json());
-      if (!answer.is_object() || !answer.contains("content") || !(answer["content"].is_string() || answer["content"].is_null())) return malformed("the reply has no message text");
+      if (!answer.is_object() || !answer.contains("content") || !(answer["content"].is_string() || answer["content"].is_null()))
+        return malformed("the reply has no message text");
       std::string reasoning = text_at(answer, "reasoning_content");
       if (reasoning.empty()) reasoning = text_at(answer, "reasoning");
       out.text = text_at(answer, "content");
       // The prompt opened the block already if the reply was forced to begin with it.
-      if (!reasoning.empty()) out.text = (options_.opening.empty() ? "<think>" : "") + reasoning + (answer["content"].is_null() ? "" : "</think>" + out.text);
+      if (!reasoning.empty())
+        out.text = (options_.opening.empty() ? "<think>" : "") + reasoning + (answer["content"].is_null() ? "" : "</think>" + out.text);
     } else {
       if (!choice.contains("text") || !choice["text"].is_string()) return malformed("the reply has no text");
       out.text = choice["text"].get<std::string>();
     }
     const Json usage = json.value("usage", Json());
-    if (usage.is_object() && usage.contains("completion_tokens") && usage["completion_tokens"].is_number_integer()) out.tokens = usage["completion_tokens"].get<std::int64_t>();
+    if (usage.is_object() && usage.contains("completion_tokens") && usage["completion_tokens"].is_number_integer())
+      out.tokens = usage["completion_tokens"].get<std::int64_t>();
     return out;
   }
 

@@ -39,7 +39,8 @@ Prompt question(const std::string& text) {
 }
 
 void say(httplib::Response& response, const Json& message, const char* finish = "stop", int tokens = 7) {
-  response.set_content(Json{{"choices", {{{"message", message}, {"finish_reason", finish}}}}, {"usage", {{"completion_tokens", tokens}}}}.dump(), "application/json");
+  response.set_content(Json{{"choices", {{{"message", message}, {"finish_reason", finish}}}}, {"usage", {{"completion_tokens", tokens}}}}.dump(),
+                       "application/json");
 }
 
 TEST_CASE("chat: what is sent and what is read") {
@@ -112,7 +113,10 @@ TEST_CASE("completions: a text in, a text out; replies that are none; refusals")
     body = bad;
     CHECK(make_http_text(o)(r).status == TextReply::Status::kFailed);
   }
-  for (const auto& [code, expected] : {std::pair{401, TextReply::Status::kRefused}, {404, TextReply::Status::kRefused}, {429, TextReply::Status::kFailed}, {500, TextReply::Status::kFailed}}) {
+  for (const auto& [code, expected] : {std::pair{401, TextReply::Status::kRefused},
+                                       {404, TextReply::Status::kRefused},
+                                       {429, TextReply::Status::kFailed},
+                                       {500, TextReply::Status::kFailed}}) {
     status = code;
     got = make_http_text(o)(r);
     CHECK(got.status == expected);

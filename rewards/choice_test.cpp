@@ -23,17 +23,22 @@ RewardResult score(const std::string& options, const std::string& text, const st
 }
 
 TEST_CASE("where the chosen letter stands") {
-  for (const char* text :
-       {"Answer: C", "answer: C.", "**Answer: C**", "Answer: **C**", "The correct answer is (C).", "The answer is C", "The final answer is: $\\boxed{C}$", "\\boxed{C}", "\\boxed{\\text{C}}",
-        "\\boxed{(C)}", "<answer>C</answer>", "<answer> (C) three quarks</answer>", "ANSWER: C", "\xE7\xAD\x94\xE6\xA1\x88\xEF\xBC\x9A" "C", "\xE7\xAD\x94\xE6\xA1\x88\xE6\x98\xAF(C)",
-        "Answer: B\nNo, wait.\nAnswer: C", "Answer: option C", "Answer: $C$"})
+  for (const char* text : {"Answer: C", "answer: C.", "**Answer: C**", "Answer: **C**", "The correct answer is (C).", "The answer is C",
+                           "The final answer is: $\\boxed{C}$", "\\boxed{C}", "\\boxed{\\text{C}}", "\\boxed{(C)}", "<answer>C</answer>",
+                           "<answer> (C) three quarks</answer>", "ANSWER: C",
+                           "\xE7\xAD\x94\xE6\xA1\x88\xEF\xBC\x9A"
+                           "C",
+                           "\xE7\xAD\x94\xE6\xA1\x88\xE6\x98\xAF(C)", "Answer: B\nNo, wait.\nAnswer: C", "Answer: option C", "Answer: $C$"})
     CHECK_MESSAGE(chosen_letter(text, 4, false) == 'C', text);
-  for (const char* text : {"", "C", "I choose C", "Answer: E", "Answer: Carbon", "The answer is A proton", "Answers: C", "answer C", "Both A and C hold", "\\boxed{C^2}", "answer: c"})
+  for (const char* text : {"", "C", "I choose C", "Answer: E", "Answer: Carbon", "The answer is A proton", "Answers: C", "answer C",
+                           "Both A and C hold", "\\boxed{C^2}", "answer: c"})
     CHECK_MESSAGE(chosen_letter(text, 4, false) == 0, text);
   CHECK(chosen_letter("Answer: E", 5, false) == 'E');
   // Loosely: parentheses, bold, a last line of its own; never a bare letter in prose.
-  for (const char* text : {"So it must be (C).", "I say **C** here", "thus\nC", "thus\n(C).", "(A) is wrong, so (C)"}) CHECK_MESSAGE(chosen_letter(text, 4, true) == 'C', text);
-  for (const char* text : {"A proton has charge", "C is the speed of light", "", "the\nspeed C here"}) CHECK_MESSAGE(chosen_letter(text, 4, true) == 0, text);
+  for (const char* text : {"So it must be (C).", "I say **C** here", "thus\nC", "thus\n(C).", "(A) is wrong, so (C)"})
+    CHECK_MESSAGE(chosen_letter(text, 4, true) == 'C', text);
+  for (const char* text : {"A proton has charge", "C is the speed of light", "", "the\nspeed C here"})
+    CHECK_MESSAGE(chosen_letter(text, 4, true) == 0, text);
   CHECK(chosen_letter("Answer: B\nbut (C)", 4, true) == 'B');  // a marked answer outranks a loose one
 }
 

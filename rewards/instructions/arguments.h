@@ -22,7 +22,8 @@ class Arguments {
   }
   int number(const char* name) const {
     const auto& v = at(name);
-    if (!v.is_number() || v.get<double>() != static_cast<double>(static_cast<int>(v.get<double>())) || v.get<double>() < 0) fail(name, "a whole number of at least 0");
+    if (!v.is_number() || v.get<double>() != static_cast<double>(static_cast<int>(v.get<double>())) || v.get<double>() < 0)
+      fail(name, "a whole number of at least 0");
     return static_cast<int>(v.get<double>());
   }
   std::vector<std::string> texts(const char* name) const {
@@ -50,7 +51,9 @@ class Arguments {
     if (!object_.is_object() || it == object_.end() || it->is_null()) throw DataError(message(id_, ": the argument '", name, "' is missing"));
     return *it;
   }
-  [[noreturn]] void fail(const char* name, const char* wanted) const { throw DataError(message(id_, ": '", name, "' must be ", wanted, ", it is ", at(name).dump().substr(0, 60))); }
+  [[noreturn]] void fail(const char* name, const char* wanted) const {
+    throw DataError(message(id_, ": '", name, "' must be ", wanted, ", it is ", at(name).dump().substr(0, 60)));
+  }
   std::string id_;
   nlohmann::json object_;
 };

@@ -28,17 +28,32 @@ const std::vector<Case>& cases() {
       {"keywords:frequency", R"({"keyword": "cat", "frequency": 2, "relation": "less than"})", {"cat", "dog"}, {"cat cat"}},
       {"keywords:forbidden_words", R"({"forbidden_words": ["cat", "red fox"]})", {"a category", "red foxes"}, {"A CAT.", "the Red Fox ran"}},
       {"keywords:letter_frequency", R"({"letter": "q", "let_frequency": 2, "let_relation": "at least"})", {"Quick queen"}, {"quick"}},
-      {"length_constraints:number_sentences", R"({"num_sentences": 3, "relation": "at least"})", {"One. Two! Three?", "Dr. A saw 3.5 m. Yes. No"}, {"One. Two", "Mr. B. Smith paid 1.5. Done."}},
+      {"length_constraints:number_sentences",
+       R"({"num_sentences": 3, "relation": "at least"})",
+       {"One. Two! Three?", "Dr. A saw 3.5 m. Yes. No"},
+       {"One. Two", "Mr. B. Smith paid 1.5. Done."}},
       {"length_constraints:number_words", R"({"num_words": 4, "relation": "less than"})", {"one two three", "don't go"}, {"one two three four"}},
-      {"length_constraints:number_paragraphs", R"({"num_paragraphs": 2})", {"a\n***\nb", "***\na\n***\nb\n***"}, {"a", "a\n***\n\n***\nb", "a *** b *** c"}},
-      {"length_constraints:nth_paragraph_first_word", R"({"num_paragraphs": 2, "nth_paragraph": 2, "first_word": "Then"})", {"Now.\n\nthen, it rained", "Now\n\n\n\n\"Then\" he said"}, {"Then\n\nNow", "A\n\nThen\n\nB", "A\n\nThe n"}},
+      {"length_constraints:number_paragraphs",
+       R"({"num_paragraphs": 2})",
+       {"a\n***\nb", "***\na\n***\nb\n***"},
+       {"a", "a\n***\n\n***\nb", "a *** b *** c"}},
+      {"length_constraints:nth_paragraph_first_word",
+       R"({"num_paragraphs": 2, "nth_paragraph": 2, "first_word": "Then"})",
+       {"Now.\n\nthen, it rained", "Now\n\n\n\n\"Then\" he said"},
+       {"Then\n\nNow", "A\n\nThen\n\nB", "A\n\nThe n"}},
       {"detectable_content:number_placeholders", R"({"num_placeholders": 2})", {"[name] at [address]"}, {"[name]", "[na\nme] [x]"}},
       {"detectable_content:postscript", R"({"postscript_marker": "P.S."})", {"bye\nP.S. more", "p. s. x"}, {"bye", "PS more"}},
       {"detectable_content:postscript", R"({"postscript_marker": "P.P.S"})", {"P.P.S more"}, {"P.S. more"}},
       {"detectable_format:number_bullet_lists", R"({"num_bullets": 2})", {"* a\n* b", "- a\n  - b"}, {"* a", "* a\n* b\n- c", "**bold**\n* a"}},
       {"detectable_format:constrained_response", "{}", {"My answer is yes.", "Well. My answer is maybe."}, {"My answer is yes", "Yes."}},
-      {"detectable_format:number_highlighted_sections", R"({"num_highlights": 2})", {"*a* and *b*", "**a** and *b*"}, {"*a*", "** ** *a*", "*a\nb* *c*"}},
-      {"detectable_format:multiple_sections", R"({"section_spliter": "SECTION", "num_sections": 2})", {"SECTION 1\na\nSECTION 2\nb"}, {"SECTION 1\na", "SECTION a SECTION b"}},
+      {"detectable_format:number_highlighted_sections",
+       R"({"num_highlights": 2})",
+       {"*a* and *b*", "**a** and *b*"},
+       {"*a*", "** ** *a*", "*a\nb* *c*"}},
+      {"detectable_format:multiple_sections",
+       R"({"section_spliter": "SECTION", "num_sections": 2})",
+       {"SECTION 1\na\nSECTION 2\nb"},
+       {"SECTION 1\na", "SECTION a SECTION b"}},
       {"detectable_format:json_format", "{}", {R"({"a": 1})", "```json\n[1, 2]\n```", "7"}, {"{'a': 1}", "here: {}", ""}},
       {"detectable_format:title", "{}", {"<<A title>>\ntext"}, {"<A title>", "<< >>", "<<a\nb>>"}},
       {"combination:two_responses", "{}", {"one\n******\ntwo", "******one******two"}, {"one", "one******one", "a******b******c", "a****** ******b"}},
@@ -71,7 +86,8 @@ TEST_CASE("verdicts equal those of IFEval's own rules") {
   REQUIRE(all.size() > 400);
   for (const auto& c : all) {
     const std::string id = c["id"], response = c["response"];
-    CHECK_MESSAGE(make_rule(id, c["arguments"].dump())(response) == c["followed"].get<bool>(), id, " ", c["arguments"].dump(), " IFEval says ", c["followed"].dump(), ": ", response);
+    CHECK_MESSAGE(make_rule(id, c["arguments"].dump())(response) == c["followed"].get<bool>(), id, " ", c["arguments"].dump(), " IFEval says ",
+                  c["followed"].dump(), ": ", response);
   }
 }
 
@@ -84,7 +100,9 @@ TEST_CASE("languages and case") {
   const std::string english = "The dog sleeps for a long time in the garden today because the sun is shining.";
   CHECK(make_rule("language:response_language", R"({"language": "de"})")(german));
   CHECK_FALSE(make_rule("language:response_language", R"({"language": "de"})")(english));
-  CHECK(make_rule("language:response_language", R"({"language": "zh"})")("\xE4\xBB\x8A\xE5\xA4\xA9\xE5\xA4\xA9\xE6\xB0\x94\xE5\xBE\x88\xE5\xA5\xBD\xEF\xBC\x8C\xE6\x88\x91\xE4\xBB\xAC\xE5\x8E\xBB\xE5\x85\xAC\xE5\x9B\xAD\xE3\x80\x82"));
+  CHECK(make_rule("language:response_language", R"({"language": "zh"})")(
+      "\xE4\xBB\x8A\xE5\xA4\xA9\xE5\xA4\xA9\xE6\xB0\x94\xE5\xBE\x88\xE5\xA5\xBD\xEF\xBC\x8C\xE6\x88\x91\xE4\xBB\xAC\xE5\x8E\xBB\xE5\x85\xAC\xE5\x9B"
+      "\xAD\xE3\x80\x82"));
   const Rule upper = make_rule("change_case:english_capital", "{}"), small = make_rule("change_case:english_lowercase", "{}");
   CHECK(upper("THE DOG SLEEPS IN THE GARDEN, 3 TIMES."));
   CHECK_FALSE(upper("THE DOG SLEEPS In THE GARDEN"));
@@ -106,11 +124,12 @@ TEST_CASE("counting words and sentences") {
 }
 
 TEST_CASE("bad arguments name themselves") {
-  for (const auto& [id, arguments, what] : std::vector<std::array<const char*, 3>>{{"keyword:existence", "{}", "did you mean 'keywords:existence'"},
-                                                                                  {"keywords:existence", "{}", "'keywords' is missing"},
-                                                                                  {"keywords:existence", R"({"keywords": []})", "must be a list of texts"},
-                                                                                  {"keywords:frequency", R"({"keyword": "a", "frequency": 1, "relation": "more"})", "\"at least\" or \"less than\""},
-                                                                                  {"length_constraints:number_words", R"({"num_words": null, "relation": "at least"})", "'num_words' is missing"}}) {
+  for (const auto& [id, arguments, what] : std::vector<std::array<const char*, 3>>{
+           {"keyword:existence", "{}", "did you mean 'keywords:existence'"},
+           {"keywords:existence", "{}", "'keywords' is missing"},
+           {"keywords:existence", R"({"keywords": []})", "must be a list of texts"},
+           {"keywords:frequency", R"({"keyword": "a", "frequency": 1, "relation": "more"})", "\"at least\" or \"less than\""},
+           {"length_constraints:number_words", R"({"num_words": null, "relation": "at least"})", "'num_words' is missing"}}) {
     try {
       make_rule(id, arguments);
       FAIL(id);

@@ -13,7 +13,9 @@
 namespace r1::instructions {
 namespace {
 
-icu::UnicodeString unicode(std::string_view text) { return icu::UnicodeString::fromUTF8(icu::StringPiece(text.data(), static_cast<int32_t>(text.size()))); }
+icu::UnicodeString unicode(std::string_view text) {
+  return icu::UnicodeString::fromUTF8(icu::StringPiece(text.data(), static_cast<int32_t>(text.size())));
+}
 bool word_char(UChar32 c) { return u_isalnum(c) || c == '_' || u_charType(c) == U_NON_SPACING_MARK; }
 
 // Occurrences of `word` that do not overlap, in lower-cased texts; `whole`: not inside a longer word.
@@ -23,8 +25,9 @@ int occurrences(const std::string& text, const std::string& word, bool whole) {
   int count = 0;
   for (int32_t at = haystack.indexOf(needle); at >= 0;) {
     const int32_t end = at + needle.length();
-    const bool joined = (at > 0 && word_char(haystack.char32At(haystack.moveIndex32(at, -1))) && word_char(needle.char32At(0))) ||
-                        (end < haystack.length() && word_char(haystack.char32At(end)) && word_char(needle.char32At(needle.moveIndex32(needle.length(), -1))));
+    const bool joined =
+        (at > 0 && word_char(haystack.char32At(haystack.moveIndex32(at, -1))) && word_char(needle.char32At(0))) ||
+        (end < haystack.length() && word_char(haystack.char32At(end)) && word_char(needle.char32At(needle.moveIndex32(needle.length(), -1))));
     const bool counts = !whole || !joined;
     count += counts;
     at = haystack.indexOf(needle, counts ? end : at + 1);
@@ -39,7 +42,9 @@ Rule existence(const Arguments& a) {
   };
 }
 Rule frequency(const Arguments& a) {
-  return [word = lower(a.text("keyword")), holds = a.relation("relation", "frequency")](const std::string& r) { return holds(occurrences(lower(r), word, false)); };
+  return [word = lower(a.text("keyword")), holds = a.relation("relation", "frequency")](const std::string& r) {
+    return holds(occurrences(lower(r), word, false));
+  };
 }
 Rule forbidden(const Arguments& a) {
   return [words = a.texts("forbidden_words")](const std::string& r) {
@@ -48,7 +53,9 @@ Rule forbidden(const Arguments& a) {
   };
 }
 Rule letters(const Arguments& a) {
-  return [letter = lower(a.text("letter")), holds = a.relation("let_relation", "let_frequency")](const std::string& r) { return holds(occurrences(lower(r), letter, false)); };
+  return [letter = lower(a.text("letter")), holds = a.relation("let_relation", "let_frequency")](const std::string& r) {
+    return holds(occurrences(lower(r), letter, false));
+  };
 }
 
 // The ISO code a text is in; "" if it cannot be told.
@@ -190,7 +197,8 @@ int count_words(std::string_view utf8) {
 }
 
 int count_sentences(std::string_view utf8) {
-  static constexpr std::string_view kShort[] = {"mr", "mrs", "ms", "dr", "prof", "st", "vs", "etc", "e.g", "i.e", "fig", "no", "inc", "ltd", "jr", "sr", "u.s"};
+  static constexpr std::string_view kShort[] = {"mr",  "mrs", "ms", "dr",  "prof", "st", "vs", "etc", "e.g",
+                                                "i.e", "fig", "no", "inc", "ltd",  "jr", "sr", "u.s"};
   const icu::UnicodeString text = unicode(utf8);
   int count = 0;
   bool content = false;

@@ -24,7 +24,8 @@ Benchmark read(ConfigReader& o) {
   b.id = o.get<std::string>("id", "");
   if (b.form == BenchmarkForm::kChoice) {
     b.choices = o.require<std::vector<std::string>>("choices");
-    if (b.choices.size() < 2 || b.choices.size() > 26) o.fail("choices", message("names ", b.choices.size(), " columns; 2 to 26, the correct one first"));
+    if (b.choices.size() < 2 || b.choices.size() > 26)
+      o.fail("choices", message("names ", b.choices.size(), " columns; 2 to 26, the correct one first"));
     o.reject("answer", "has no effect with form: choice; the first of `choices` is the gold");
   } else {
     o.reject("choices", "has an effect with form: choice only");
@@ -85,7 +86,8 @@ fs::path find_benchmark_data(const Benchmark& b, const fs::path& data) {
       if (fs::is_regular_file(path)) return path;
   std::string looked;
   for (const std::string& file : b.files) looked += (looked.empty() ? "" : ", ") + file;
-  throw DataError(message(b.name, ": ", fs::exists(data) ? "none of its files (" + looked + ") is below " + data.string() : "there is no " + data.string(),
+  throw DataError(message(b.name, ": ",
+                          fs::exists(data) ? "none of its files (" + looked + ") is below " + data.string() : "there is no " + data.string(),
                           "; name the file with --data ", b.name, "=FILE", b.source.empty() ? "" : "; its rows come from " + b.source));
 }
 

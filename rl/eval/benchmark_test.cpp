@@ -52,7 +52,8 @@ TEST_CASE("every built-in benchmark is complete and can be graded") {
     CHECK(b.sampling.top_p == 0.95f);
     CHECK_NOTHROW(Grader{b});
   }
-  for (const char* wanted : {"gsm8k", "math500", "aime2024", "aime2025", "amc2023", "hmmt_feb2025", "gpqa_diamond", "humaneval", "mbpp", "livecodebench", "cmath", "mgsm_zh", "ifeval"})
+  for (const char* wanted : {"gsm8k", "math500", "aime2024", "aime2025", "amc2023", "hmmt_feb2025", "gpqa_diamond", "humaneval", "mbpp",
+                             "livecodebench", "cmath", "mgsm_zh", "ifeval"})
     CHECK_MESSAGE(names.count(wanted), wanted);
   CHECK(load_benchmark("aime2024").samples == 64);
   CHECK(load_benchmark("math500").samples == 16);
@@ -62,7 +63,8 @@ TEST_CASE("every built-in benchmark is complete and can be graded") {
 
 TEST_CASE("a user's own benchmark, and what is wrong with one") {
   const test::TempDir dir;
-  std::ofstream(dir / "mine.yaml") << "name: mine\nquestion: q\nanswer: a\ntemplate: 'Q: {q} {{x}} \\boxed{} {nothing}'\nstrict: {name: exact_match}\nsamples: 4\npass_k: [2]\n";
+  std::ofstream(dir / "mine.yaml")
+      << "name: mine\nquestion: q\nanswer: a\ntemplate: 'Q: {q} {{x}} \\boxed{} {nothing}'\nstrict: {name: exact_match}\nsamples: 4\npass_k: [2]\n";
   const Benchmark b = load_benchmark((dir / "mine.yaml").string());
   CHECK(b.pass_k == std::vector<int>{2});
   CHECK(b.lenient.empty());
@@ -97,7 +99,8 @@ TEST_CASE("data files: a file, a folder, a folder with data in it, none") {
 
 TEST_CASE("choices are shuffled by seed and row, letters follow the correct one") {
   const Benchmark b = load_benchmark("gpqa_diamond");
-  const Json raw = {{"Question", "Which?"}, {"Correct Answer", "right\n"}, {"Incorrect Answer 1", "w1"}, {"Incorrect Answer 2", "w2"}, {"Incorrect Answer 3", "w3"}, {"Record ID", "rec1"}};
+  const Json raw = {{"Question", "Which?"},       {"Correct Answer", "right\n"}, {"Incorrect Answer 1", "w1"},
+                    {"Incorrect Answer 2", "w2"}, {"Incorrect Answer 3", "w3"},  {"Record ID", "rec1"}};
   std::set<std::string> letters, orders;
   int first = 0;
   for (int i = 1; i <= 200; ++i) {
@@ -128,7 +131,14 @@ TEST_CASE("rows: filters, limits, ids, golds") {
   const std::string file = (dir / "mbpp.jsonl").string();
   std::ofstream out(file);
   for (int i = 1; i <= 6; ++i)
-    out << Json{{"task_id", i}, {"text", "do"}, {"code", "x"}, {"test_setup_code", ""}, {"test_list", {"assert f() == 1", "assert f() < 2"}}, {"split", i % 2 ? "test" : "train"}}.dump() << "\n";
+    out << Json{{"task_id", i},
+                {"text", "do"},
+                {"code", "x"},
+                {"test_setup_code", ""},
+                {"test_list", {"assert f() == 1", "assert f() < 2"}},
+                {"split", i % 2 ? "test" : "train"}}
+               .dump()
+        << "\n";
   out.close();
   const Benchmark b = load_benchmark("mbpp");
   const std::vector<Row> rows = benchmark_rows(b, {file}, 2, 0);
@@ -143,7 +153,8 @@ TEST_CASE("rows: filters, limits, ids, golds") {
   other.id = "split";
   CHECK(contains(error_of([&] { benchmark_rows(other, {file}, 0, 0); }), "is that of line 1 too"));
   // GSM8K's gold is what follows its mark.
-  CHECK(unrendered_prompts({benchmark_row(load_benchmark("gsm8k"), row_of({{"question", "2+2?"}, {"answer", "two and two\n#### 4"}}), 1, 0)})[0].reference == "4");
+  CHECK(unrendered_prompts({benchmark_row(load_benchmark("gsm8k"), row_of({{"question", "2+2?"}, {"answer", "two and two\n#### 4"}}), 1, 0)})[0]
+            .reference == "4");
 }
 
 TEST_CASE("LiveCodeBench rows: plain and packed tests, standard input and functions") {
@@ -151,9 +162,10 @@ TEST_CASE("LiveCodeBench rows: plain and packed tests, standard input and functi
   Json raw = {{"question_id", "q1"}, {"question_content", "Add them."}, {"starter_code", ""}, {"metadata", "{}"},
               {"public_test_cases", R"([{"input": "1 2\n", "output": "3\n", "testtype": "stdin"}])"}};
   // base64(zlib(pickle(text))) of protocols 2 to 5: [{"input":"3 4\n","output":"7\n","testtype":"stdin"}]
-  for (const char* packed :
-       {"eJxrYIqwYmBgiK5WyswrKC1RslJQMlYwiclT0lFQyi8tgQqZQwRKUotLSioLUkFCxSUpmXlKtbGFDHoAfJQTeQ==", "eJxrYI6wYmBgiK5WyswrKC1RslJQMlYwiclT0lFQyi8tgQqZQwRKUotLSioLUkFCxSUpmXlKtbGFDHoAfNcTeg==",
-        "eJxrYJlqxwABPVbR1UqZeQWlJUpWCkrGCiYxeUo6Ckr5pSVQIXOIQElqcUlJZUEqSKi4JCUzT6k2dooeALJaFKU=", "eJxrYJ1qxwABPVbR1UqZeQWlJUpWCkrGCiYxeUo6Ckr5pSVQIXOIQElqcUlJZUEqSKi4JCUzT6k2dooeALKiFKY="}) {
+  for (const char* packed : {"eJxrYIqwYmBgiK5WyswrKC1RslJQMlYwiclT0lFQyi8tgQqZQwRKUotLSioLUkFCxSUpmXlKtbGFDHoAfJQTeQ==",
+                             "eJxrYI6wYmBgiK5WyswrKC1RslJQMlYwiclT0lFQyi8tgQqZQwRKUotLSioLUkFCxSUpmXlKtbGFDHoAfNcTeg==",
+                             "eJxrYJlqxwABPVbR1UqZeQWlJUpWCkrGCiYxeUo6Ckr5pSVQIXOIQElqcUlJZUEqSKi4JCUzT6k2dooeALJaFKU=",
+                             "eJxrYJ1qxwABPVbR1UqZeQWlJUpWCkrGCiYxeUo6Ckr5pSVQIXOIQElqcUlJZUEqSKi4JCUzT6k2dooeALKiFKY="}) {
     raw["private_test_cases"] = packed;
     const Row row = benchmark_row(b, row_of(raw), 1, 0);
     CHECK(Json::parse(row.columns.at("tests")) == Json::parse(R"([{"input":"1 2\n","output":"3\n"},{"input":"3 4\n","output":"7\n"}])"));
@@ -166,7 +178,8 @@ TEST_CASE("LiveCodeBench rows: plain and packed tests, standard input and functi
   const Row row = benchmark_row(b, row_of(raw), 1, 0);
   CHECK(Json::parse(row.columns.at("tests")) == Json::parse(R"J([{"call":"Solution().add([1, None, True], \"x\")","expected":{"k":2.5}}])J"));
   CHECK(contains(text_in(row, "prompt"), "Complete this code"));
-  for (const auto& [key, value, what] : std::vector<std::array<const char*, 3>>{{"metadata", "{}", "func_name"}, {"private_test_cases", "@@", "base64"}, {"private_test_cases", "AAAA", "damaged"}}) {
+  for (const auto& [key, value, what] : std::vector<std::array<const char*, 3>>{
+           {"metadata", "{}", "func_name"}, {"private_test_cases", "@@", "base64"}, {"private_test_cases", "AAAA", "damaged"}}) {
     Json bad = raw;
     bad[key] = value;
     CHECK_MESSAGE(contains(error_of([&] { benchmark_row(b, row_of(bad), 1, 0); }), what), key);
@@ -185,22 +198,40 @@ TEST_CASE("LiveCodeBench rows are judged: every test must pass, loosely also wit
     grader.grade(prompt, s);
     return std::pair(s.strict.verdict, s.lenient->verdict);
   };
-  const Json reads = {{"question_id", "q"}, {"question_content", "Add."}, {"starter_code", ""}, {"metadata", "{}"}, {"public_test_cases", R"([{"input": "1 2\n", "output": "3\n", "testtype": "stdin"}])"},
+  const Json reads = {{"question_id", "q"},
+                      {"question_content", "Add."},
+                      {"starter_code", ""},
+                      {"metadata", "{}"},
+                      {"public_test_cases", R"([{"input": "1 2\n", "output": "3\n", "testtype": "stdin"}])"},
                       {"private_test_cases", R"([{"input": "5 6\n", "output": "11\n", "testtype": "stdin"}])"}};
   const std::string adds = "print(sum(map(int, input().split())))\n";
   CHECK(judge(reads, "```python\n" + adds + "```") == std::pair(Verdict::kCorrect, Verdict::kCorrect));
   CHECK(judge(reads, adds) == std::pair(Verdict::kUnparsed, Verdict::kCorrect));
   CHECK(judge(reads, "```python\nprint(3)\n```") == std::pair(Verdict::kWrong, Verdict::kWrong));  // passes the public test alone
-  const Json calls = {{"question_id", "q"}, {"question_content", "Add."}, {"starter_code", "class Solution: ..."}, {"metadata", R"({"func_name": "add"})"},
-                      {"public_test_cases", R"([{"input": "[1, 2]\n5", "output": "8", "testtype": "functional"}])"}, {"private_test_cases", "[]"}};
+  const Json calls = {{"question_id", "q"},
+                      {"question_content", "Add."},
+                      {"starter_code", "class Solution: ..."},
+                      {"metadata", R"({"func_name": "add"})"},
+                      {"public_test_cases", R"([{"input": "[1, 2]\n5", "output": "8", "testtype": "functional"}])"},
+                      {"private_test_cases", "[]"}};
   CHECK(judge(calls, "```python\nclass Solution:\n    def add(self, a, b):\n        return sum(a) + b\n```").first == Verdict::kCorrect);
   CHECK(judge(calls, "```python\nclass Solution:\n    def add(self, a, b):\n        return sum(a)\n```").first == Verdict::kWrong);
 }
 
 TEST_CASE("pickles: one text, nothing else") {
   CHECK(unpickle_text(std::string("\x80\x02X\x03\x00\x00\x00" "a\xC3\xA9q\x00.", 13)) == "a\xC3\xA9");
-  for (const std::string& bad : {std::string(), std::string("\x80\x04.", 3), std::string("\x80\x04]\x94\x8c\x01" "a\x94" "a.", 9), std::string("\x80\x02X\xff\x00\x00\x00" "a.", 9), std::string("cos\nsystem\n."),
-                                 std::string("\x80\x02X\x01\x00\x00\x00" "a", 8)})
+  for (const std::string& bad : {std::string(), std::string("\x80\x04.", 3),
+                                 std::string("\x80\x04]\x94\x8c\x01"
+                                             "a\x94"
+                                             "a.",
+                                             9),
+                                 std::string("\x80\x02X\xff\x00\x00\x00"
+                                             "a.",
+                                             9),
+                                 std::string("cos\nsystem\n."),
+                                 std::string("\x80\x02X\x01\x00\x00\x00"
+                                             "a",
+                                             8)})
     CHECK_FALSE(unpickle_text(bad));
 }
 

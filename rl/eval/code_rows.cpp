@@ -113,13 +113,15 @@ Json live_test(const Json& t, const std::string& function) {
 CodeRow live_code(const Row& row) {
   const std::string starter = text_column(row, "starter_code"), metadata = text_column(row, "metadata", "{}");
   const Json meta = Json::parse(metadata, nullptr, false);
-  const std::string function = meta.is_object() && meta.contains("func_name") && meta["func_name"].is_string() ? meta["func_name"].get<std::string>() : "";
+  const std::string function =
+      meta.is_object() && meta.contains("func_name") && meta["func_name"].is_string() ? meta["func_name"].get<std::string>() : "";
   Json tests = Json::array();
   for (const char* column : {"public_test_cases", "private_test_cases"})
     for (const Json& t : test_list(row, column)) tests.push_back(live_test(t, function));
   if (tests.empty()) throw DataError("the row has no tests");
-  return {tests.dump(), starter.empty() ? "Read the input from standard input and print the result. Reply with one ```python block that holds the whole program."
-                                        : "Complete this code. Reply with one ```python block that holds all of it.\n\n```python\n" + starter + "\n```"};
+  return {tests.dump(), starter.empty()
+                            ? "Read the input from standard input and print the result. Reply with one ```python block that holds the whole program."
+                            : "Complete this code. Reply with one ```python block that holds all of it.\n\n```python\n" + starter + "\n```"};
 }
 
 }  // namespace

@@ -50,7 +50,8 @@ class EngineSource : public CompletionSource {
 
 class TextSource : public CompletionSource {
  public:
-  TextSource(TextClient client, int concurrency, int max_failures) : client_(std::move(client)), concurrency_(concurrency), max_failures_(max_failures) {}
+  TextSource(TextClient client, int concurrency, int max_failures)
+      : client_(std::move(client)), concurrency_(concurrency), max_failures_(max_failures) {}
 
   void sample(std::span<const Prompt> prompts, std::span<const SampleRequest> requests, const SamplingOptions& sampling, std::uint64_t seed,
               const SampleSink& sink) override {
@@ -105,8 +106,8 @@ class TextSource : public CompletionSource {
     if (error) std::rethrow_exception(error);
     throw_if_stopped();
     if (failures > 0)
-      throw Error(message(failures, " of ", units.size(), " requests failed", refused || failures >= max_failures_ ? ", the rest were not sent" : "", "; the first: ", reason,
-                          "; what was answered is kept where --out is given: the same command goes on"));
+      throw Error(message(failures, " of ", units.size(), " requests failed", refused || failures >= max_failures_ ? ", the rest were not sent" : "",
+                          "; the first: ", reason, "; what was answered is kept where --out is given: the same command goes on"));
   }
 
  private:

@@ -73,8 +73,8 @@ MadeElsewhere plain_row(const Row& source, const std::string& column) {
   return out;
 }
 
-std::vector<Agreement> agreements(const std::vector<MadeElsewhere>& rows, const std::vector<GradedSample>& samples, const std::vector<std::size_t>& first_sample,
-                                  const std::vector<std::string>& golds) {
+std::vector<Agreement> agreements(const std::vector<MadeElsewhere>& rows, const std::vector<GradedSample>& samples,
+                                  const std::vector<std::size_t>& first_sample, const std::vector<std::string>& golds) {
   std::map<std::string, Agreement> all;
   for (std::size_t i = 0; i < rows.size(); ++i)
     for (const auto& [name, score] : rows[i].theirs) {
@@ -90,7 +90,8 @@ std::vector<Agreement> agreements(const std::vector<MadeElsewhere>& rows, const 
       a.only_theirs += theirs && !ours;
       a.only_ours += ours && !theirs;
       if (theirs != ours)
-        a.differing.push_back(message(s.id, ": gold '", golds[i].substr(0, 40), "', ", ours ? "right here, wrong there" : "wrong here, right there", "; read '", g.answer.substr(0, 40), "' (", g.detail, ")"));
+        a.differing.push_back(message(s.id, ": gold '", golds[i].substr(0, 40), "', ", ours ? "right here, wrong there" : "wrong here, right there",
+                                      "; read '", g.answer.substr(0, 40), "' (", g.detail, ")"));
     }
   std::vector<Agreement> out;
   for (auto& [name, a] : all) out.push_back(std::move(a));
@@ -134,7 +135,9 @@ CompletionsResult grade_completions(const Benchmark& b, const Grader& grader, co
     const MadeElsewhere& r = rows[i];
     if (!o.data.empty()) {
       const auto it = known.find(r.id);
-      if (it == known.end()) throw DataError(message(r.row.file, ":", r.row.line, ": the id '", r.id, "' is in no row of ", o.data, "; leave the data file out if the rows hold question and gold"));
+      if (it == known.end())
+        throw DataError(message(r.row.file, ":", r.row.line, ": the id '", r.id, "' is in no row of ", o.data,
+                                "; leave the data file out if the rows hold question and gold"));
       prompts.push_back(it->second);
     } else {
       prompts.push_back(unrendered_prompts({benchmark_row(b, r.row, static_cast<std::int64_t>(i) + 1, o.seed)})[0]);

@@ -39,7 +39,9 @@ TEST_CASE("lm-evaluation-harness and this program on the same completions") {
   std::string all;
   for (const Agreement& a : r.agreements)
     for (const std::string& line : a.differing) all += a.name + " " + line + "\n";
-  for (const char* part : {"flexible-extract 6: gold '18', right here", "strict-match 6: gold '18', right here", "strict-match 1: gold '18', right here", "strict-match 20: gold '5', right here", "strict-match 22: gold '40', wrong here"})
+  for (const char* part :
+       {"flexible-extract 6: gold '18', right here", "strict-match 6: gold '18', right here", "strict-match 1: gold '18', right here",
+        "strict-match 20: gold '5', right here", "strict-match 22: gold '40', wrong here"})
     CHECK_MESSAGE(all.find(part) != std::string::npos, part, " in\n", all);
   // Both scores lie in each other's 95 % interval.
   const PartResult& p = r.result.parts.at(0);
@@ -54,8 +56,11 @@ TEST_CASE("rows with completion columns, groups, our own samples, joins by id") 
   const Grader grader(b);
   CompletionsOptions o;
   o.file = (dir / "rows.jsonl").string();
-  std::ofstream(o.file) << R"({"id": "x", "question": "2 + 2?", "answer": "#### 4", "completions": ["#### 4", {"text": "#### 5", "finish_reason": "length"}]})" << "\n"
-                        << R"({"id": "y", "question": "3?", "answer": "3", "completions": ["it is 3", "#### 3"]})" << "\n";
+  std::ofstream(o.file)
+      << R"({"id": "x", "question": "2 + 2?", "answer": "#### 4", "completions": ["#### 4", {"text": "#### 5", "finish_reason": "length"}]})"
+      << "\n"
+      << R"({"id": "y", "question": "3?", "answer": "3", "completions": ["it is 3", "#### 3"]})"
+      << "\n";
   CompletionsResult r = grade_completions(b, grader, o);
   REQUIRE(r.result.parts.size() == 1);
   CHECK(r.result.parts[0].samples == 2);

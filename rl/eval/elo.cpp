@@ -133,7 +133,8 @@ std::vector<EloGame> read_contests(const std::filesystem::path& file) {
     with_context(message(source.file, ":", source.line), [&] {
       if (row.contains("ratings")) return place_games(row, contest, games);
       if (row.contains("standings")) return standings_games(row, contest, games);
-      if (!row.contains("problem_rating")) throw DataError("a row needs 'ratings' and 'rank', 'standings' and 'points', or 'problem_rating' and 'solved'");
+      if (!row.contains("problem_rating"))
+        throw DataError("a row needs 'ratings' and 'rank', 'standings' and 'points', or 'problem_rating' and 'solved'");
       const Json solved = row.value("solved", Json());
       if (!solved.is_boolean() && !solved.is_number()) throw DataError("'solved' must be true, false or a share from 0 to 1");
       const double score = solved.is_boolean() ? solved.get<bool>() : solved.get<double>();

@@ -63,7 +63,8 @@ void check_golds(const char* name, std::size_t rows, std::size_t step) {
     if (s.lenient) CHECK_MESSAGE(s.lenient->verdict == Verdict::kCorrect, name, " ", s.id, " lenient: ", s.lenient->detail, ": ", s.text);
   }
   CHECK(p.strict.pass1 == 1);
-  std::printf("%s: %zu rows, %zu golds graded, strict %.1f %%, lenient %.1f %%\n", name, rows, samples.size(), 100 * p.strict.pass1, 100 * (p.lenient ? p.lenient->pass1 : p.strict.pass1));
+  std::printf("%s: %zu rows, %zu golds graded, strict %.1f %%, lenient %.1f %%\n", name, rows, samples.size(), 100 * p.strict.pass1,
+              100 * (p.lenient ? p.lenient->pass1 : p.strict.pass1));
 }
 
 TEST_CASE("maths benchmarks: golds are right") {

@@ -129,15 +129,20 @@ std::vector<Row> benchmark_rows(const Benchmark& b, const std::vector<std::strin
     if (limit > 0 && static_cast<std::int64_t>(rows.size()) >= limit) break;
     rows.push_back(benchmark_row(b, raw, number, seed));
     const auto [it, is_new] = lines.try_emplace(rows.back().columns.at("id"), raw.line);
-    if (!is_new) throw DataError(message(where(raw), ": the id ", it->first, " is that of line ", it->second, " too; name a column that tells rows apart in `id`"));
+    if (!is_new)
+      throw DataError(
+          message(where(raw), ": the id ", it->first, " is that of line ", it->second, " too; name a column that tells rows apart in `id`"));
   }
-  if (rows.empty()) throw DataError(message(files[0], ": no row of ", number, " counts for ", b.name, b.where_column.empty() ? "" : message(" (", b.where_column, " must be '", b.where_equals, "')")));
+  if (rows.empty())
+    throw DataError(message(files[0], ": no row of ", number, " counts for ", b.name,
+                            b.where_column.empty() ? "" : message(" (", b.where_column, " must be '", b.where_equals, "')")));
   return rows;
 }
 
 std::vector<Prompt> unrendered_prompts(const std::vector<Row>& rows) {
   std::vector<Prompt> prompts;
-  for (std::size_t i = 0; i < rows.size(); ++i) prompts.push_back(unrendered_prompt(benchmark_row_options(), rows[i], static_cast<std::int64_t>(i) + 1));
+  for (std::size_t i = 0; i < rows.size(); ++i)
+    prompts.push_back(unrendered_prompt(benchmark_row_options(), rows[i], static_cast<std::int64_t>(i) + 1));
   return prompts;
 }
 

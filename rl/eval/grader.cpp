@@ -66,7 +66,8 @@ void Grader::grade(const Prompt& prompt, GradedSample& sample) const {
   sample.lenient = sample.strict;
   const AnswerRegion region = after_think(sample.text, prompt_opens_think(prompt));
   if (!region.closed) return;
-  if (const auto program = unfenced_program(region.text)) sample.lenient = grade_side(*strict_, prompt, "```python\n" + *program + "\n```", sample.stop);
+  if (const auto program = unfenced_program(region.text))
+    sample.lenient = grade_side(*strict_, prompt, "```python\n" + *program + "\n```", sample.stop);
 }
 
 }  // namespace r1

@@ -101,7 +101,7 @@ PairedComparison compare_paired(std::span<const double> a, std::span<const doubl
   out.only_a = binary ? only_a : -1;
   out.only_b = binary ? only_b : -1;
   out.mcnemar_p = binary ? mcnemar_exact(only_a, only_b) : kNaN;
-  out.smallest_detectable = smallest_detectable(out.standard_error);
+  out.smallest_detectable = out.standard_error > 0 ? smallest_detectable(out.standard_error) : kNaN;
   return out;
 }
 

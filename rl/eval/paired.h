@@ -40,7 +40,7 @@ struct PairedComparison {
   // Where both sides are right/wrong (scores 0 and 1 only), else -1 and NaN.
   std::int64_t only_a = -1, only_b = -1;
   double mcnemar_p = 0;
-  double smallest_detectable = 0;
+  double smallest_detectable = 0;  // NaN if all differences are equal
 };
 
 // Scores of the same items in the same order, each in [0, 1] (the share of an item's samples that were right). Throws

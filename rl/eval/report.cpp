@@ -35,7 +35,10 @@ void each_grading(const PartResult& part, F&& use) {
 }
 
 Json to_json(const GradingResult& g) {
-  Json j = {{"pass@1", number(g.pass1)}, {"interval", interval(g.interval)}, {"standard_error", number(g.standard_error)}, {"sampling_error", number(g.sampling_error)}};
+  Json j = {{"pass@1", number(g.pass1)},
+            {"interval", interval(g.interval)},
+            {"standard_error", number(g.standard_error)},
+            {"sampling_error", number(g.sampling_error)}};
   for (const auto& [k, v] : g.pass_at) j[message("pass@", k)] = number(v), j[message("pass@", k, "_interval")] = interval(g.pass_at_interval.at(k));
   for (const auto& [k, v] : g.cons_at) j[message("cons@", k)] = number(v), j[message("cons@", k, "_interval")] = interval(g.cons_at_interval.at(k));
   j["mean_reward"] = number(g.mean_value);
@@ -58,11 +61,13 @@ std::string results_table(std::span<const BenchmarkResult> results) {
           for (const auto& [k, v] : values) out += (out.empty() ? "" : " ") + message("@", k, " ", percent(v));
           return out.empty() ? std::string("-") : out;
         };
-        table.add_row({r.name, part_name(p.greedy), std::to_string(p.items), std::to_string(p.samples), p.lenient ? lenient ? "lenient" : "strict" : "one",
-                       with_interval(g.pass1, g.interval), percent(g.standard_error), list(g.pass_at), list(g.cons_at), percent(p.truncated), fixed(p.mean_tokens, 0)});
+        table.add_row({r.name, part_name(p.greedy), std::to_string(p.items), std::to_string(p.samples),
+                       p.lenient ? lenient ? "lenient" : "strict" : "one", with_interval(g.pass1, g.interval), percent(g.standard_error),
+                       list(g.pass_at), list(g.cons_at), percent(p.truncated), fixed(p.mean_tokens, 0)});
         const auto failed = g.verdicts.find("error");
         if (failed != g.verdicts.end() && !lenient)
-          notes += message(r.name, ": ", failed->second, " of ", p.completions, " completions could not be graded (verdict error) and count as wrong\n");
+          notes +=
+              message(r.name, ": ", failed->second, " of ", p.completions, " completions could not be graded (verdict error) and count as wrong\n");
       });
       if (!std::isnan(p.smallest_detectable))
         notes += message(r.name, ", ", part_name(p.greedy), ": another model must differ by about ", percent(p.smallest_detectable),
@@ -79,8 +84,13 @@ std::string results_json(std::span<const BenchmarkResult> results) {
   for (const BenchmarkResult& r : results) {
     Json one = {{"title", r.title}, {"rows_of_set", r.rows_of_set}};
     for (const PartResult& p : r.parts) {
-      Json part = {{"items", p.items}, {"samples", p.samples}, {"completions", p.completions}, {"truncated", number(p.truncated)}, {"mean_tokens", number(p.mean_tokens)},
-                   {"smallest_detectable", number(p.smallest_detectable)}, {"strict", to_json(p.strict)}};
+      Json part = {{"items", p.items},
+                   {"samples", p.samples},
+                   {"completions", p.completions},
+                   {"truncated", number(p.truncated)},
+                   {"mean_tokens", number(p.mean_tokens)},
+                   {"smallest_detectable", number(p.smallest_detectable)},
+                   {"strict", to_json(p.strict)}};
       if (p.lenient) part["lenient"] = to_json(*p.lenient);
       one[part_name(p.greedy)] = std::move(part);
     }
@@ -109,12 +119,14 @@ std::vector<ComparisonRow> compare_results(std::span<const BenchmarkResult> a, s
 }
 
 std::string comparison_table(std::span<const ComparisonRow> rows, const std::string& name_a, const std::string& name_b) {
-  Table table({"benchmark", "part", "grading", "items", "A %", "B %", "B - A [95 %]", "p permutation", "p McNemar", "only A", "only B", "detectable"});
+  Table table(
+      {"benchmark", "part", "grading", "items", "A %", "B %", "B - A [95 %]", "p permutation", "p McNemar", "only A", "only B", "detectable"});
   std::string verdicts;
   for (const ComparisonRow& r : rows) {
     const PairedComparison& t = r.test;
-    table.add_row({r.benchmark, part_name(r.greedy), r.lenient ? "lenient" : "strict", std::to_string(t.items), percent(t.mean_a), percent(t.mean_b), with_interval(t.difference, t.interval),
-                   p_value(t.permutation.p), p_value(t.mcnemar_p), t.only_a < 0 ? "-" : std::to_string(t.only_a), t.only_b < 0 ? "-" : std::to_string(t.only_b), percent(t.smallest_detectable)});
+    table.add_row({r.benchmark, part_name(r.greedy), r.lenient ? "lenient" : "strict", std::to_string(t.items), percent(t.mean_a), percent(t.mean_b),
+                   with_interval(t.difference, t.interval), p_value(t.permutation.p), p_value(t.mcnemar_p),
+                   t.only_a < 0 ? "-" : std::to_string(t.only_a), t.only_b < 0 ? "-" : std::to_string(t.only_b), percent(t.smallest_detectable)});
     const bool sure = t.permutation.p < 0.05;
     verdicts += message(r.benchmark, ", ", part_name(r.greedy), r.lenient ? ", lenient: " : ", strict: ",
                         !sure ? "no difference shown at 5 %" : t.difference > 0 ? "B is better at 5 %" : "A is better at 5 %", "\n");
@@ -126,9 +138,19 @@ std::string comparison_json(std::span<const ComparisonRow> rows, const std::stri
   Json list = Json::array();
   for (const ComparisonRow& r : rows) {
     const PairedComparison& t = r.test;
-    Json j = {{"benchmark", r.benchmark}, {"part", part_name(r.greedy)}, {"grading", r.lenient ? "lenient" : "strict"}, {"items", t.items}, {"a", number(t.mean_a)}, {"b", number(t.mean_b)},
-              {"difference", number(t.difference)}, {"interval", interval(t.interval)}, {"standard_error", number(t.standard_error)}, {"correlation", number(t.correlation)},
-              {"p_permutation", number(t.permutation.p)}, {"permutation_exact", t.permutation.exact}, {"smallest_detectable", number(t.smallest_detectable)}};
+    Json j = {{"benchmark", r.benchmark},
+              {"part", part_name(r.greedy)},
+              {"grading", r.lenient ? "lenient" : "strict"},
+              {"items", t.items},
+              {"a", number(t.mean_a)},
+              {"b", number(t.mean_b)},
+              {"difference", number(t.difference)},
+              {"interval", interval(t.interval)},
+              {"standard_error", number(t.standard_error)},
+              {"correlation", number(t.correlation)},
+              {"p_permutation", number(t.permutation.p)},
+              {"permutation_exact", t.permutation.exact},
+              {"smallest_detectable", number(t.smallest_detectable)}};
     if (t.only_a >= 0) j["only_a"] = t.only_a, j["only_b"] = t.only_b, j["p_mcnemar"] = number(t.mcnemar_p);
     list.push_back(std::move(j));
   }
@@ -140,8 +162,9 @@ std::string agreement_table(std::span<const Agreement> agreements) {
   std::string lines;
   for (const Agreement& a : agreements) {
     const auto n = static_cast<double>(a.items);
-    table.add_row({a.name, a.lenient ? "lenient" : "strict", std::to_string(a.items), percent(static_cast<double>(a.theirs) / n), percent(static_cast<double>(a.ours) / n),
-                   percent(1 - static_cast<double>(a.only_theirs + a.only_ours) / n), std::to_string(a.only_theirs), std::to_string(a.only_ours)});
+    table.add_row({a.name, a.lenient ? "lenient" : "strict", std::to_string(a.items), percent(static_cast<double>(a.theirs) / n),
+                   percent(static_cast<double>(a.ours) / n), percent(1 - static_cast<double>(a.only_theirs + a.only_ours) / n),
+                   std::to_string(a.only_theirs), std::to_string(a.only_ours)});
     constexpr std::size_t kShown = 10;
     for (std::size_t i = 0; i < std::min(kShown, a.differing.size()); ++i) lines += a.name + "  " + a.differing[i] + "\n";
     if (a.differing.size() > kShown) lines += message(a.name, "  ... and ", a.differing.size() - kShown, " more\n");
@@ -152,20 +175,31 @@ std::string agreement_table(std::span<const Agreement> agreements) {
 std::string agreement_json(std::span<const Agreement> agreements) {
   Json list = Json::array();
   for (const Agreement& a : agreements)
-    list.push_back({{"name", a.name}, {"grading", a.lenient ? "lenient" : "strict"}, {"items", a.items}, {"theirs", a.theirs}, {"ours", a.ours}, {"only_theirs", a.only_theirs},
-                    {"only_ours", a.only_ours}, {"differing", a.differing}});
+    list.push_back({{"name", a.name},
+                    {"grading", a.lenient ? "lenient" : "strict"},
+                    {"items", a.items},
+                    {"theirs", a.theirs},
+                    {"ours", a.ours},
+                    {"only_theirs", a.only_theirs},
+                    {"only_ours", a.only_ours},
+                    {"differing", a.differing}});
   return dump({{"agreement", std::move(list)}});
 }
 
 std::string elo_text(const EloRating& r) {
   if (std::isinf(r.rating))
-    return message("rating ", r.rating > 0 ? "above" : "below", " every opponent: all ", r.games, " games in ", r.contests, " contests were ", r.rating > 0 ? "won" : "lost", ", which has no finite maximum\n");
-  return message("rating ", fixed(r.rating, 0), " [", fixed(r.interval.low, 0), ", ", fixed(r.interval.high, 0), "] over ", r.contests, " contests (bootstrap, 95 %); ",
-                 r.games, " games, standard error ", fixed(r.standard_error, 1), " if they were independent\n");
+    return message("rating ", r.rating > 0 ? "above" : "below", " every opponent: all ", r.games, " games in ", r.contests, " contests were ",
+                   r.rating > 0 ? "won" : "lost", ", which has no finite maximum\n");
+  return message("rating ", fixed(r.rating, 0), " [", fixed(r.interval.low, 0), ", ", fixed(r.interval.high, 0), "] over ", r.contests,
+                 " contests (bootstrap, 95 %); ", r.games, " games, standard error ", fixed(r.standard_error, 1), " if they were independent\n");
 }
 
 std::string elo_json(const EloRating& r) {
-  return dump({{"rating", number(r.rating)}, {"interval", interval(r.interval)}, {"standard_error", number(r.standard_error)}, {"games", r.games}, {"contests", r.contests}});
+  return dump({{"rating", number(r.rating)},
+               {"interval", interval(r.interval)},
+               {"standard_error", number(r.standard_error)},
+               {"games", r.games},
+               {"contests", r.contests}});
 }
 
 }  // namespace r1

@@ -151,11 +151,15 @@ ItemScores match_items(const BenchmarkResult& a, const BenchmarkResult& b, bool 
   for (const ItemResult& i : a.items) {
     if (i.greedy != greedy) continue;
     const auto it = of_b.find(i.id);
-    if (it == of_b.end()) throw DataError(message(a.name, ": item ", i.id, " was evaluated on one side only; a paired test needs the same items (the same --limit and data)"));
+    if (it == of_b.end())
+      throw DataError(
+          message(a.name, ": item ", i.id, " was evaluated on one side only; a paired test needs the same items (the same --limit and data)"));
     out.a.push_back(score(i));
     out.b.push_back(it->second);
   }
-  if (out.a.size() != of_b.size()) throw DataError(message(a.name, ": one side has ", out.a.size(), " items, the other ", of_b.size(), "; a paired test needs the same (the same --limit and data)"));
+  if (out.a.size() != of_b.size())
+    throw DataError(message(a.name, ": one side has ", out.a.size(), " items, the other ", of_b.size(),
+                            "; a paired test needs the same (the same --limit and data)"));
   return out;
 }
 

@@ -50,10 +50,17 @@ std::string items_jsonl(const BenchmarkResult& result) {
 
 // How the results of these samples are counted: kept in the settings, so that a folder can be read again.
 Json counting_json(const ResultOptions& o, const std::string& title, std::int64_t rows) {
-  return {{"pass_k", o.pass_k}, {"votes", !o.votes ? "none" : *o.votes == VoteEquality::kMaths ? "maths" : "text"}, {"seed", o.seed}, {"title", title}, {"rows", rows}};
+  return {{"pass_k", o.pass_k},
+          {"votes", !o.votes                           ? "none"
+                    : *o.votes == VoteEquality::kMaths ? "maths"
+                                                       : "text"},
+          {"seed", o.seed},
+          {"title", title},
+          {"rows", rows}};
 }
 
-BenchmarkResult count(const std::string& name, const Json& counting, std::span<const GradedSample> samples, const std::map<std::string, std::string>& references) {
+BenchmarkResult count(const std::string& name, const Json& counting, std::span<const GradedSample> samples,
+                      const std::map<std::string, std::string>& references) {
   ResultOptions o;
   o.pass_k = counting.at("pass_k").get<std::vector<int>>();
   const std::string votes = counting.at("votes");

@@ -29,7 +29,8 @@ struct BenchmarkRun {
 BenchmarkResult run_benchmark(const BenchmarkRun& run, const Grader& grader, CompletionSource& source);
 
 // The same three files from samples that were not made here. Replaces older ones.
-void keep_result(const std::filesystem::path& dir, const BenchmarkResult& result, std::span<const GradedSample> samples, const ResultOptions& options);
+void keep_result(const std::filesystem::path& dir, const BenchmarkResult& result, std::span<const GradedSample> samples,
+                 const ResultOptions& options);
 
 // The result of a folder that those two filled: from its samples. Throws DataError.
 BenchmarkResult load_result(const std::filesystem::path& dir, const std::string& name);

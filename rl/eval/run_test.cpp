@@ -49,10 +49,12 @@ GradedSample sample_of(const std::string& id, int number, const std::string& ans
 
 TEST_CASE("pass@1, pass@k, cons@k, truncation, strict and lenient: by hand") {
   // Item a: 3 of 4 right, item b: 1 of 4 right with two equal wrong answers, item c: none right.
-  std::vector<GradedSample> samples = {
-      sample_of("a", 0, "1", true, true),   sample_of("a", 1, "1", true, true),   sample_of("a", 2, "9", false, false), sample_of("a", 3, "1.0", false, true),
-      sample_of("b", 0, "5", false, false), sample_of("b", 1, "2", true, true),   sample_of("b", 2, "5", false, false), sample_of("b", 3, "7", false, false, StopReason::kLength),
-      sample_of("c", 0, "", false, false),  sample_of("c", 1, "", false, false),  sample_of("c", 2, "", false, false),  sample_of("c", 3, "", false, false, StopReason::kLength)};
+  std::vector<GradedSample> samples = {sample_of("a", 0, "1", true, true),   sample_of("a", 1, "1", true, true),
+                                       sample_of("a", 2, "9", false, false), sample_of("a", 3, "1.0", false, true),
+                                       sample_of("b", 0, "5", false, false), sample_of("b", 1, "2", true, true),
+                                       sample_of("b", 2, "5", false, false), sample_of("b", 3, "7", false, false, StopReason::kLength),
+                                       sample_of("c", 0, "", false, false),  sample_of("c", 1, "", false, false),
+                                       sample_of("c", 2, "", false, false),  sample_of("c", 3, "", false, false, StopReason::kLength)};
   std::swap(samples[0], samples[3]);  // their numbers count, not the order
   ResultOptions o;
   o.pass_k = {2, 3};
@@ -122,7 +124,8 @@ Completion answer(const RolloutRequest& r, int sample) {
 
 BenchmarkRun run_of(const std::filesystem::path& out, int samples = 4) {
   BenchmarkRun run;
-  run.benchmark = parse_benchmark("{name: numbers, template: '{question}', strict: {name: math, extract: boxed}, lenient: {name: math}, vote: true}", "numbers");
+  run.benchmark =
+      parse_benchmark("{name: numbers, template: '{question}', strict: {name: math, extract: boxed}, lenient: {name: math}, vote: true}", "numbers");
   for (int i = 1; i <= 20; ++i) {
     Prompt p;
     p.id = p.reference = p.text = std::to_string(i);
@@ -221,8 +224,34 @@ TEST_CASE("a run killed at any sample and started again leaves the bytes of one 
     });
     run_benchmark(run_of(out), grader, *make_engine_source(rest));
     CHECK(asked == 100 - lines);
-    for (const char* file : {"numbers.samples.jsonl", "numbers.items.jsonl", "numbers.settings.json"}) CHECK(read_file(dir / "whole" / file) == read_file(out / file));
+    for (const char* file : {"numbers.samples.jsonl", "numbers.items.jsonl", "numbers.settings.json"})
+      CHECK(read_file(dir / "whole" / file) == read_file(out / file));
   }
+}
+
+TEST_CASE("more samples are added to those that are there; fewer are refused") {
+  const test::TempDir dir;
+  int asked = 0;
+  ScriptedEngine engine([&](const RolloutRequest& r, int sample) {
+    ++asked;
+    return answer(r, sample);
+  });
+  const auto source = make_engine_source(engine);
+  const auto settings = [](BenchmarkRun run) {
+    run.settings_json = Json{{"samples", run.samples}, {"greedy", run.greedy}}.dump();
+    return run;
+  };
+  BenchmarkRun small = run_of(dir / "grown", 4);
+  const Grader grader(small.benchmark);
+  small.greedy = false;
+  run_benchmark(settings(small), grader, *source);
+  asked = 0;
+  run_benchmark(settings(run_of(dir / "grown", 6)), grader, *source);
+  CHECK(asked == 20 * 3);  // two more samples, and the greedy part
+  run_benchmark(settings(run_of(dir / "whole", 6)), grader, *source);
+  for (const char* file : {"numbers.samples.jsonl", "numbers.items.jsonl", "numbers.settings.json"})
+    CHECK(read_file(dir / "whole" / file) == read_file(dir / "grown" / file));
+  CHECK(contains(error_of([&] { run_benchmark(settings(run_of(dir / "grown", 4)), grader, *source); }), "samples was 6, is 4"));
 }
 
 TEST_CASE("a stop signal keeps what was sampled; the next call goes on") {

@@ -22,8 +22,8 @@ Json to_json(const Grade& g) { return {{"verdict", to_string(g.verdict)}, {"valu
 
 Grade grade_of(const Json& j) {
   using enum Verdict;
-  return {from_word(j.at("verdict").get<std::string>(), {kCorrect, kWrong, kUnparsed, kTimeout, kError, kAbstain}, "verdict"), j.at("value").get<double>(),
-          j.at("detail").get<std::string>(), j.at("answer").get<std::string>()};
+  return {from_word(j.at("verdict").get<std::string>(), {kCorrect, kWrong, kUnparsed, kTimeout, kError, kAbstain}, "verdict"),
+          j.at("value").get<double>(), j.at("detail").get<std::string>(), j.at("answer").get<std::string>()};
 }
 
 // The dotted path of the first difference, or "".
@@ -42,7 +42,8 @@ std::string difference(const Json& a, const Json& b, const std::string& path) {
 }  // namespace
 
 std::string to_line(const GradedSample& s) {
-  Json j = {{"id", s.id}, {"part", s.greedy ? "greedy" : "sampled"}, {"sample", s.sample}, {"text", s.text}, {"stop", to_string(s.stop)}, {"tokens", s.tokens}};
+  Json j = {{"id", s.id},        {"part", s.greedy ? "greedy" : "sampled"}, {"sample", s.sample}, {"text", s.text}, {"stop", to_string(s.stop)},
+            {"tokens", s.tokens}};
   j["strict"] = to_json(s.strict);
   if (s.lenient) j["lenient"] = to_json(*s.lenient);
   return j.dump(-1, ' ', false, Json::error_handler_t::replace);
@@ -67,18 +68,24 @@ GradedSample sample_of_line(const std::string& line) {
   }
 }
 
-SampleStore::SampleStore(std::filesystem::path dir, const std::string& name, const std::string& settings_json) : path_(dir / (name + ".samples.jsonl")) {
+SampleStore::SampleStore(std::filesystem::path dir, const std::string& name, const std::string& settings_json)
+    : path_(dir / (name + ".samples.jsonl")) {
   make_directories(dir);
   const std::filesystem::path settings = dir / (name + ".settings.json");
   const Json now = Json::parse(settings_json);
+  bool grows = false;
   if (std::filesystem::exists(settings)) {
-    const Json then = Json::parse(read_file(settings), nullptr, false);
+    Json then = Json::parse(read_file(settings), nullptr, false);
+    // More samples of the same kind: those that are there count.
+    for (const char* part : {"samples", "greedy"})
+      if (then.contains(part) && now.contains(part) && then[part] < now[part]) then[part] = now[part], grows = true;
+    if (grows && then.contains("counting") && now.contains("counting")) then["counting"]["pass_k"] = now["counting"]["pass_k"];
     const std::string changed = difference(then, now, "");
     if (!changed.empty())
-      throw ConfigError(message(dir.string(), " holds an evaluation of ", name, " under other settings: ", changed, "; give those again to go on with it, or another --out"));
-  } else {
-    write_file_atomic(settings, now.dump(2) + "\n");
+      throw ConfigError(message(dir.string(), " holds an evaluation of ", name, " under other settings: ", changed,
+                                "; give those again to go on with it, or another --out"));
   }
+  if (grows || !std::filesystem::exists(settings)) write_file_atomic(settings, now.dump(2) + "\n");
   if (std::filesystem::exists(path_)) {
     const std::string text = read_file(path_);
     std::size_t begin = 0;
@@ -101,7 +108,8 @@ void SampleStore::finish(const std::vector<std::string>& ids) {
   std::string text;
   for (const std::string& id : ids)
     for (const bool greedy : {true, false})
-      for (auto it = samples_.lower_bound({id, greedy, 0}); it != samples_.end() && std::get<0>(it->first) == id && std::get<1>(it->first) == greedy; ++it)
+      for (auto it = samples_.lower_bound({id, greedy, 0}); it != samples_.end() && std::get<0>(it->first) == id && std::get<1>(it->first) == greedy;
+           ++it)
         text += to_line(it->second) + "\n";
   file_.reset();
   write_file_atomic(path_, text);

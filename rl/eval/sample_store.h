@@ -24,7 +24,8 @@ GradedSample sample_of_line(const std::string& line);         // throws DataErro
 class SampleStore {
  public:
   // Opens or begins `name` in the folder (made if missing). A torn last line is cut off. Throws ConfigError, naming the
-  // first setting that differs, if work of other settings lies there. `settings_json` is an object.
+  // first setting that differs, if work of other settings lies there; "samples" and "greedy" may grow. `settings_json` is
+  // an object.
   SampleStore(std::filesystem::path dir, const std::string& name, const std::string& settings_json);
 
   const std::map<SampleKey, GradedSample>& samples() const { return samples_; }

@@ -190,17 +190,22 @@ TEST_CASE("contest files: places, standings, problems, and what is wrong with a 
   std::string standings;
   for (int i = 0; i < 50; ++i)
     standings += message(i ? "," : "", "{\"rating\":", 1000 + 20 * i, ",\"points\":", i < 5 ? 7 : 5, ",\"penalty\":", i < 10 ? 10 : 90, "}");
-  CHECK(elo_rating(read_contests(write("{\"contest\":1,\"standings\":[" + standings + "],\"points\":5,\"penalty\":50}")), 0).rating == doctest::Approx(r));
+  CHECK(elo_rating(read_contests(write("{\"contest\":1,\"standings\":[" + standings + "],\"points\":5,\"penalty\":50}")), 0).rating ==
+        doctest::Approx(r));
   const auto tied = read_contests(write(R"({"standings": [{"rating": 1500, "points": 3}], "points": 3})"));
   CHECK(tied[0].score == 0.5);
-  const auto problems = read_contests(write("{\"contest\":\"a\",\"problem_rating\":1200,\"solved\":true}\n{\"contest\":\"a\",\"problem_rating\":1800,\"solved\":0.25}\n"
-                                            "{\"problem_rating\":900,\"solved\":false}\n"));
+  const auto problems =
+      read_contests(write("{\"contest\":\"a\",\"problem_rating\":1200,\"solved\":true}\n{\"contest\":\"a\",\"problem_rating\":1800,\"solved\":0.25}\n"
+                          "{\"problem_rating\":900,\"solved\":false}\n"));
   REQUIRE(problems.size() == 3);
   CHECK(problems[1].score == 0.25);
   CHECK(problems[0].contest == problems[1].contest);
   CHECK(problems[2].contest != problems[1].contest);
-  for (const auto& [row, what] : {std::pair<const char*, const char*>{R"({"ratings": [1500], "rank": 3})", "rank 3"}, {R"({"ratings": [], "rank": 1})", "list of the other"},
-                                  {R"({"standings": [{"points": 1}], "points": 2})", "'rating' must be a number"}, {R"({"problem_rating": 5, "solved": 2})", "from 0 to 1"}, {R"({"x": 1})", "a row needs"}}) {
+  for (const auto& [row, what] : {std::pair<const char*, const char*>{R"({"ratings": [1500], "rank": 3})", "rank 3"},
+                                  {R"({"ratings": [], "rank": 1})", "list of the other"},
+                                  {R"({"standings": [{"points": 1}], "points": 2})", "'rating' must be a number"},
+                                  {R"({"problem_rating": 5, "solved": 2})", "from 0 to 1"},
+                                  {R"({"x": 1})", "a row needs"}}) {
     try {
       read_contests(write(row));
       FAIL(row);
