@@ -44,6 +44,7 @@ std::vector<BenchmarkResult> results_of(EvalModelOptions model, const EvalJobOpt
     if (job.benchmarks.empty() || std::find(job.benchmarks.begin(), job.benchmarks.end(), name) != job.benchmarks.end())
       results.push_back(load_result(model.name, name));
   if (!results.empty()) return results;
+  check_eval_job(job);
   const auto opened = open_eval_model(model);
   return run_eval_job(*opened, job, out);
 }

@@ -131,6 +131,10 @@ Prepared prepare(const EvalModel& model, const EvalJobOptions& job, const std::s
 
 }  // namespace
 
+void check_eval_job(const EvalJobOptions& job) {
+  for (const std::string& name : job.benchmarks) data_of(load_benchmark(name), job.data.section.files);
+}
+
 std::vector<BenchmarkResult> run_eval_job(EvalModel& model, const EvalJobOptions& job, const fs::path& out) {
   std::vector<Prepared> all;
   for (const std::string& name : job.benchmarks.empty() ? std::vector<std::string>{""} : job.benchmarks)
@@ -145,7 +149,12 @@ std::vector<BenchmarkResult> run_eval_job(EvalModel& model, const EvalJobOptions
                            run.samples > 0 ? message(", ", run.samples, " samples at temperature ", run.sampling.temperature) : "", ", at most ",
                            run.sampling.max_new_tokens, " tokens"));
     Progress progress(terminal, {});
-    p.run.progress = [&](std::int64_t done, std::int64_t total) { progress.work(run.benchmark.name, done, total, ""); };
+    p.run.progress = [&](std::int64_t done, std::int64_t total) {
+      progress.work(run.benchmark.name, done, total, "");
+      // No bar where the output is no terminal: a line for each tenth.
+      if (!terminal.interactive() && total >= 100 && done * 10 / total != (done - 1) * 10 / total)
+        terminal.print(message(run.benchmark.name, ": ", done, " of ", total, " completions"));
+    };
     results.push_back(run_benchmark(p.run, *p.grader, model.source()));
   }
   return results;

@@ -27,6 +27,9 @@ struct EvalJobOptions {
   bool samples_set = false, temperature_set = false, top_p_set = false, max_new_tokens_set = false, rewards_set = false;
 };
 
+// What can be checked before a model is opened: benchmarks, and that their files are there. Throws ConfigError, DataError.
+void check_eval_job(const EvalJobOptions& job);
+
 // Every benchmark in turn. All data, golds and options are checked before the first sample. Throws ConfigError, DataError;
 // Interrupted with what was done kept in `out`.
 std::vector<BenchmarkResult> run_eval_job(EvalModel& model, const EvalJobOptions& job, const std::filesystem::path& out);

@@ -64,6 +64,9 @@ std::string results_table(std::span<const BenchmarkResult> results) {
         table.add_row({r.name, part_name(p.greedy), std::to_string(p.items), std::to_string(p.samples),
                        p.lenient ? lenient ? "lenient" : "strict" : "one", with_interval(g.pass1, g.interval), percent(g.standard_error),
                        list(g.pass_at), list(g.cons_at), percent(p.truncated), fixed(p.mean_tokens, 0)});
+        if (const auto none = g.verdicts.find("abstain"); none != g.verdicts.end() && none->second == p.completions && !lenient)
+          notes += message(r.name, ", ", part_name(p.greedy), ": these rewards say nothing about right or wrong; mean reward ",
+                           fixed(g.mean_value, 4), "\n");
         const auto failed = g.verdicts.find("error");
         if (failed != g.verdicts.end() && !lenient)
           notes +=

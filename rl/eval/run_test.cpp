@@ -97,6 +97,20 @@ TEST_CASE("pass@1, pass@k, cons@k, truncation, strict and lenient: by hand") {
   CHECK(json["benchmarks"]["t"]["sampled"]["truncated"].get<double>() == doctest::Approx(2.0 / 12));
 }
 
+TEST_CASE("what the table says below itself: rewards without a verdict, grades that failed, incomplete files") {
+  std::vector<GradedSample> samples = {sample_of("a", 0, "", false, false), sample_of("b", 0, "", false, false)};
+  for (GradedSample& s : samples) s.lenient.reset(), s.strict = {Verdict::kAbstain, 0.25, "", ""};
+  BenchmarkResult r = summarise("t", samples, {}, {});
+  CHECK(contains(results_table({&r, 1}), "t, sampled: these rewards say nothing about right or wrong; mean reward 0.2500"));
+  CHECK_FALSE(contains(results_table({&r, 1}), "must differ by"));  // all items equal
+  samples[0].strict.verdict = Verdict::kError;
+  r = summarise("t", samples, {}, {});
+  r.rows_of_set = 30;
+  CHECK(contains(results_table({&r, 1}), "1 of 2 completions could not be graded"));
+  CHECK(contains(results_table({&r, 1}), "2 items; the whole set has 30"));
+  CHECK_FALSE(contains(results_table({&r, 1}), "say nothing"));
+}
+
 TEST_CASE("a line of the samples file reads back as it was") {
   GradedSample s = sample_of("an \"id\"\n", 3, "1/2", true, false, StopReason::kLength);
   s.text = "bytes \xff and\ttabs";
