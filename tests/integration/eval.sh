@@ -47,6 +47,13 @@ refuses() { # what the error must say, then the call's arguments
   grep -q -- "$part" "$dir/out" || fail "'$part' is not in: $(cat "$dir/out")"
 }
 refuses "seed was 0, is 1" eval -m "$model" -d "$dir/max.jsonl" -n 3 --k 2,3 --max-new-tokens 12 --template none -o "$dir/whole" --seed 1
+# Other weights under the same settings: one byte at the end of the file.
+mkdir "$dir/model"
+cp "$model"/* "$dir/model/"
+chmod u+w "$dir/model/model.safetensors"
+printf '\001' | dd of="$dir/model/model.safetensors" bs=1 seek=$(($(stat -c %s "$dir/model/model.safetensors") - 1)) conv=notrunc status=none
+refuses "model.weights was" eval -m "$dir/model" -d "$dir/max.jsonl" -n 3 --k 2,3 --max-new-tokens 12 --template none -o "$dir/whole"
+rm -rf "$dir/model"
 refuses "do not fit the context" eval -m "$model" -d "$dir/max.jsonl" --max-new-tokens 99999
 refuses "did you mean 'gsm8k'" eval -m "$model" -b gsm8l
 refuses "none of its files" eval -m "$model" -b gsm8k -d "$dir"
