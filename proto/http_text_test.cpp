@@ -10,6 +10,7 @@
 #include "core/files.h"
 #include "proto/fake_server.h"
 #include "rewards/users/user_test_support.h"
+#include "rl/eval/completion_source.h"
 #include "rl/eval/run_benchmark.h"
 #include "tests/support/support.h"
 
@@ -179,7 +180,7 @@ TEST_CASE("an evaluation over HTTP: busy answers are retried, many are asked at 
   CHECK(s.most_busy > 1);
   CHECK(s.most_busy <= 4);
   int wrong = 0;
-  for (std::uint32_t i = 0; i < 8; ++i) wrong += (draw_bits({0, ~std::uint64_t{0}, 2, i}, 0) >> 33) % 2;
+  for (std::uint32_t i = 0; i < 8; ++i) wrong += (draw_bits({0, kEvalStep, 2, i}, 0) >> 33) % 2;
   REQUIRE(wrong > 0);
   CHECK(result.parts[1].strict.pass1 == doctest::Approx(1 - wrong / 32.0));
 }

@@ -12,9 +12,6 @@
 namespace r1 {
 namespace {
 
-// No rollout has this number: draws never coincide with training's. The training loop's evaluator uses the same.
-constexpr std::uint64_t kEvalStep = ~std::uint64_t{0};
-
 SamplingOptions greedy_of(SamplingOptions o) {
   o.temperature = 0, o.top_k = 0, o.top_p = 1, o.min_p = 0;
   return o;

@@ -13,6 +13,9 @@
 
 namespace r1 {
 
+// The rollout number that keys an evaluation's draws. No rollout has it: draws never coincide with training's.
+inline constexpr std::uint64_t kEvalStep = ~std::uint64_t{0};
+
 // Samples [first, first + count) of one prompt; a greedy one is sample 0 of its own kind.
 struct SampleRequest {
   std::size_t prompt = 0;  // into the prompts

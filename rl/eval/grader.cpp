@@ -61,7 +61,7 @@ Grade Grader::grade_side(const Side& side, const Prompt& prompt, const std::stri
 
 void Grader::grade(const Prompt& prompt, GradedSample& sample) const {
   sample.strict = grade_side(*strict_, prompt, sample.text, sample.stop);
-  if (lenient_) sample.lenient = grade_side(**lenient_, prompt, sample.text, sample.stop);
+  if (lenient_) sample.lenient = grade_side(*lenient_, prompt, sample.text, sample.stop);
   if (!code_) return;
   sample.lenient = sample.strict;
   const AnswerRegion region = after_think(sample.text, prompt_opens_think(prompt));

@@ -41,7 +41,7 @@ class Grader {
   // maths checker's.
   Grader(Rubric rubric, bool maths);
 
-  bool has_lenient() const { return lenient_.has_value() || code_; }
+  bool has_lenient() const { return lenient_ || code_; }
   std::optional<VoteEquality> votes() const { return votes_; }
   // Prompts that can never be graded; see Rubric::check_prompts.
   PromptCheck check_prompts(std::span<const Prompt> prompts) const;
@@ -54,8 +54,7 @@ class Grader {
     std::optional<AnswerSource> source;  // of the maths reward: where votes read the answer
   };
   Grade grade_side(const Side& side, const Prompt& prompt, const std::string& text, StopReason stop) const;
-  std::unique_ptr<const Side> strict_;
-  std::optional<std::unique_ptr<const Side>> lenient_;
+  std::unique_ptr<const Side> strict_, lenient_;  // lenient_ null: one grading
   std::optional<VoteEquality> votes_;
   bool code_ = false;
 };
