@@ -35,6 +35,7 @@ class GpuBackend : public Backend {
   std::string line() const override { return before_.name; }
 
   BackendParts make(const BackendNeeds& needs, std::shared_ptr<const Tokenizer> tokenizer) override {
+    if (needs.value) throw ConfigError("a model with a scalar head is trained on the CPU only; set model.device: cpu");
     const auto elements = model_.weights().elements();
     GpuMemoryWishes w;
     w.total = before_.memory_total, w.free = before_.memory_free, w.share = needs.gpu_memory_share;

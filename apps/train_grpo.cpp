@@ -2,14 +2,16 @@
 #include <algorithm>
 
 #include "apps/reward_context.h"
+#include "apps/teacher_model.h"
 #include "apps/train_kind.h"
 #include "apps/train_run.h"
 #include "apps/train_screen.h"
 #include "core/error.h"
 #include "core/log.h"
 #include "core/signals.h"
+#include "distill/on_policy.h"
 #include "recipes/data_section.h"
-#include "recipes/recipe.h"
+#include "recipes/recipe_distill.h"
 #include "rl/audit_recorder.h"
 #include "rl/run_recorder.h"
 
@@ -35,7 +37,8 @@ std::int64_t check_context(const std::vector<Prompt>& prompts, const Recipe& rec
 }  // namespace
 
 int train_grpo(const TrainRequest& request) {
-  const Recipe recipe = make_recipe(request.config, reward_context());
+  const bool distill = request.config.peek("kind") == "distill";
+  const Recipe recipe = distill ? make_on_policy_recipe(request.config, reward_context()) : make_recipe(request.config, reward_context());
   TrainRun::Setup setup{recipe.model, recipe.output, recipe.train.threads, recipe.trainer.seed, &*recipe.resolved, {}, recipe.warnings};
   setup.may_change = {"audit", "train.reward_threads", "train.numerics", "rollout.gpu_memory_share"};
   if (recipe.learner.optimizer.learning_rate.schedule == LrSchedule::kConstant) setup.may_change.emplace_back("rl.steps");
@@ -71,6 +74,9 @@ int train_grpo(const TrainRequest& request) {
   learner_options.tokens_per_micro_batch = made.tokens_per_micro_batch;
   GrpoLearner learner(*policy, made.reference.get(), learner_options);
 
+  std::unique_ptr<TeacherModel> teacher;
+  if (distill) teacher = open_teacher(recipe.teacher, recipe.model.dtype, recipe.model.path, *tokenizer, *run.runtime().pool);
+
   ModelCheckpointStore checkpoints = run.checkpoints();
   const ShuffledPrompts source(std::move(prompts), recipe.trainer.seed, recipe.data.shuffle);
   Trainer::Parts parts;
@@ -83,6 +89,7 @@ int train_grpo(const TrainRequest& request) {
     if (recipe.audit.auditor) recipe.audit.auditor->audit(group, scores);
     return scores;
   };
+  if (teacher) parts.token_advantages = teacher_advantages(teacher->scoring, recipe.learner.temperature, made.tokens_per_micro_batch);
   parts.eval_prompts = std::move(eval_prompts);
   parts.checkpoints = &checkpoints;
   parts.journal = folder.journal();
@@ -119,6 +126,8 @@ int train_grpo(const TrainRequest& request) {
     audit.emplace(std::move(audit_options));
     trainer.add_observer(&*audit);
   }
+  ReverseKlObserver reverse_kl;
+  if (teacher) trainer.add_observer(&reverse_kl);
   TrainScreen screen(terminal, recipe, trainer.step());
   trainer.add_observer(&recorder);
   trainer.add_observer(&screen);

@@ -28,5 +28,8 @@ int train_by_kind(const TrainRequest& request);
 
 int train_grpo(const TrainRequest& request);
 int train_sft(const TrainRequest& request);
+int train_reward_model(const TrainRequest& request);
+int train_dpo(const TrainRequest& request);
+int train_distill(const TrainRequest& request);
 
 }  // namespace r1

@@ -10,6 +10,9 @@ namespace {
 constexpr std::array kKinds = {
     TrainKind{"grpo", train_grpo},
     TrainKind{"sft", train_sft},
+    TrainKind{"reward_model", train_reward_model},
+    TrainKind{"dpo", train_dpo},
+    TrainKind{"distill", train_distill},
 };
 
 }  // namespace

@@ -30,6 +30,7 @@ class TrainRun {
     const ResolvedConfig* resolved = nullptr;  // outlives the run
     std::vector<std::string> may_change;  // keys of the kind that may differ from the earlier start, beside those of every kind
     std::vector<std::string> warnings;    // shown at once
+    bool scorer = false;                  // the model is the backbone of a scorer (open_scorer)
   };
   // Throws ConfigError where --resume finds no run, and for a model or device that is not there.
   TrainRun(const TrainRequest& request, Setup setup);

@@ -4,6 +4,7 @@
 
 #include "apps/reward_context.h"
 #include "apps/screen_text.h"
+#include "apps/sft_data.h"
 #include "apps/train_kind.h"
 #include "apps/train_run.h"
 #include "core/digest.h"
@@ -11,7 +12,7 @@
 #include "core/format.h"
 #include "core/progress.h"
 #include "core/signals.h"
-#include "recipes/recipe_sft.h"
+#include "recipes/recipe_distill.h"
 #include "rl/run_recorder.h"
 
 namespace r1 {
@@ -65,15 +66,9 @@ class SftScreen : public TrainObserver {
   double started_;
 };
 
-struct SftData {
-  std::vector<SftExample> examples, validation;
-  std::vector<MixturePart> parts;
-  std::string line;  // for the start block
-  std::int64_t longest = 0;
-};
+}  // namespace
 
-// Examples of all sources, held-out ones apart; prints what was left out.
-SftData load_data(SftRecipe& recipe, const ModelConfig& model, const std::shared_ptr<const Tokenizer>& tokenizer, Terminal& terminal) {
+SftData load_sft_data(SftRecipe& recipe, const ModelConfig& model, const std::shared_ptr<const Tokenizer>& tokenizer, Terminal& terminal) {
   SftData data;
   std::int64_t rows = 0, cut = 0, left_out = 0, split = 0;
   const auto load = [&](SftSource& source, const char* what) {
@@ -113,6 +108,8 @@ SftData load_data(SftRecipe& recipe, const ModelConfig& model, const std::shared
   return data;
 }
 
+namespace {
+
 // One example with what is trained in colour, or in double brackets where there is none.
 std::string preview(const SftExample& example, const Tokenizer& tokenizer, Terminal& terminal) {
   const std::string text = marked_text(example, tokenizer, [&](const std::string& piece) {
@@ -151,7 +148,8 @@ std::string data_digest(const SftData& data) {
 }  // namespace
 
 int train_sft(const TrainRequest& request) {
-  SftRecipe recipe = make_sft_recipe(request.config, reward_context());
+  const bool distill = request.config.peek("kind") == "distill";
+  SftRecipe recipe = distill ? make_distill_sft_recipe(request.config, reward_context()) : make_sft_recipe(request.config, reward_context());
   TrainRun::Setup setup{recipe.model, recipe.output, recipe.train.threads, recipe.seed, &*recipe.resolved, {}, recipe.warnings};
   setup.may_change = {"rewards", "validation.every", "validation.at_start", "train.gpu_memory_share"};
   if (recipe.learner.optimizer.learning_rate.schedule == LrSchedule::kConstant)
@@ -161,7 +159,7 @@ int train_sft(const TrainRequest& request) {
   Backend& backend = run.backend();
   const std::shared_ptr<const Tokenizer> tokenizer = run.runtime().tokenizer;
 
-  SftData data = load_data(recipe, backend.config(), tokenizer, terminal);
+  SftData data = load_sft_data(recipe, backend.config(), tokenizer, terminal);
   ExampleStream stream(data.parts, recipe.seed, recipe.data.shuffle);
   plan_updates(recipe, stream.epoch_size());
   recipe.trainer.loop.config_digest += data_digest(data);

@@ -66,7 +66,8 @@ Recipe make_recipe(const Config& written, RewardContext context) {
     config = config.with_defaults(std::string(preset->yaml), std::string(preset->name));
   }
   ConfigReader root(config);
-  root.get_choice("kind", "grpo", std::array<std::string, 1>{"grpo"});
+  const bool distill = config.peek("kind") == "distill";  // mode on_policy: recipes/recipe_distill.h
+  root.get_choice("kind", "grpo", std::array<std::string, 1>{distill ? "distill" : "grpo"});
   Recipe recipe;
   recipe.name = detail::recipe_name(config);
   recipe.trainer.seed = root.get<std::uint64_t>("seed", 0);
@@ -76,8 +77,10 @@ Recipe make_recipe(const Config& written, RewardContext context) {
   ConfigReader rollout = root.section("rollout");
   detail::read_rollout(rollout, recipe);
   context.max_new_tokens = recipe.trainer.sampling.max_new_tokens;
-  recipe.rubric = std::make_shared<const Rubric>(make_rubric(root.sections("rewards", "name"), context));
+  if (distill && !root.has("rewards")) recipe.rubric = detail::no_reward();
+  else recipe.rubric = std::make_shared<const Rubric>(make_rubric(root.sections("rewards", "name"), context));
   detail::read_rl(root.section("rl"), recipe);
+  if (distill) detail::read_on_policy(root, recipe);
   detail::EvalSection eval = detail::read_eval(root.section("eval"), recipe.data, recipe.trainer.sampling, recipe.trainer.seed);
   recipe.eval_data = std::move(eval.data);
   recipe.trainer.eval_every = eval.every, recipe.trainer.eval_at_start = eval.at_start, recipe.trainer.eval = eval.options;

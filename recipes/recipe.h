@@ -49,6 +49,7 @@ struct Recipe {
   TransformerPolicy::Options policy;
   AuditSection audit;
   OutputSection output;
+  std::string teacher;                     // kind distill, mode on_policy: its advantages take the rewards' place; empty = none
   std::shared_ptr<const Rubric> rubric;    // rewards:
   std::vector<std::string> warnings;       // settings that work but are probably not meant; one sentence each
   std::optional<ResolvedConfig> resolved;  // every value with its origin, for config.yaml and `r1 plan`
@@ -85,6 +86,8 @@ struct EvalSection {
   EvalOptions options;
 };
 EvalSection read_eval(ConfigReader reader, const DataSection& base, const SamplingOptions& sampling, std::uint64_t seed);
+void read_on_policy(ConfigReader& root, Recipe& recipe);  // distill:, and what it forbids elsewhere
+std::shared_ptr<const Rubric> no_reward();               // pays 0 for everything
 // `written`: for what the rewards' own entries say.
 void read_audit(ConfigReader reader, const Config& written, const RewardContext& context, Recipe& recipe);
 }  // namespace detail

@@ -113,9 +113,10 @@ void read_validation(ConfigReader reader, bool has_eval, const SftRowOptions& ba
 
 }  // namespace
 
-SftRecipe make_sft_recipe(const Config& config, RewardContext context) {
+SftRecipe make_sft_recipe(const Config& config, RewardContext context, const char* kind,
+                          const std::function<void(ConfigReader&, SftRecipe&)>& more) {
   ConfigReader root(config);
-  root.get_choice("kind", "grpo", std::array<std::string, 1>{"sft"});
+  root.get_choice("kind", "grpo", std::array<std::string, 1>{kind});
   SftRecipe recipe;
   recipe.name = detail::recipe_name(config);
   recipe.seed = root.get<std::uint64_t>("seed", 0);
@@ -144,6 +145,7 @@ SftRecipe make_sft_recipe(const Config& config, RewardContext context) {
   if (recipe.train.tokens_per_micro_batch) recipe.learner.tokens_per_micro_batch = *recipe.train.tokens_per_micro_batch;
   recipe.lora = detail::read_lora(root, recipe.seed);
   recipe.output = detail::read_output(root.section("output"), recipe.name, false);
+  if (more) more(root, recipe);
   root.finish();
 
   recipe.resolved = root.resolved();

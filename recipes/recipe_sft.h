@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <optional>
 #include <string>
@@ -59,8 +60,10 @@ struct SftRecipe {
   std::optional<ResolvedConfig> resolved;
 };
 
-// As make_recipe(). Throws ConfigError.
-SftRecipe make_sft_recipe(const Config& config, RewardContext context = {});
+// As make_recipe(). Throws ConfigError. `more` reads what a kind that stands on this one has besides (distillation), before unknown keys
+// are errors; `kind` is that kind's name.
+SftRecipe make_sft_recipe(const Config& config, RewardContext context = {}, const char* kind = "sft",
+                          const std::function<void(ConfigReader& root, SftRecipe& recipe)>& more = {});
 
 // Updates, warm-up and the schedule's end, once the number of examples of an epoch is known. Throws ConfigError for a warm-up that is
 // longer than the run.

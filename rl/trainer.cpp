@@ -90,6 +90,12 @@ void Trainer::sample_groups() {
                  " rounds (", groups_.size(), " sampled)"));
 }
 
+TrainSet Trainer::train_set() const {
+  TrainSet set = make_train_samples(groups_, options_.train_samples, kept_);
+  if (parts_.token_advantages) parts_.token_advantages(set.samples);
+  return set;
+}
+
 void Trainer::collect_rollout() {
   for (TrainObserver* o : observers_) o->on_rollout_start(state_.rollout, step_);
   publish();
@@ -112,7 +118,7 @@ void Trainer::collect_rollout() {
   num_tokens_ += count_tokens(groups_);
 
   const auto start = Clock::now();
-  TrainSet set = make_train_samples(groups_, options_.train_samples, kept_);
+  TrainSet set = train_set();
   rollout_metrics_["completions/overlong_filtered"] = static_cast<double>(set.overlong_filtered);
   parts_.learner->begin_rollout(std::move(set.samples), state_.rollout);
   rollout_metrics_["timing_s/prepare"] = seconds_since(start);

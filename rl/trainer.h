@@ -54,6 +54,8 @@ class Trainer : public TrainLoop {
     RolloutEngine* engine = nullptr;
     const PromptStream* prompts = nullptr;
     Scorer scorer;
+    // May write other advantages, token by token, than those that the scores gave; a pure function of the samples. Empty = none.
+    std::function<void(std::vector<TrainSample>&)> token_advantages;
     std::vector<Prompt> eval_prompts;
     Scorer eval_scorer;                      // empty = scorer
     CheckpointStore* checkpoints = nullptr;
@@ -81,6 +83,7 @@ class Trainer : public TrainLoop {
   void saved() override { journal_.drop_before(state_.rollout); }
   void collect_rollout();
   void sample_groups();
+  TrainSet train_set() const;
   void one_update();
   void publish();
   Digest journal_fingerprint() const;

@@ -87,7 +87,7 @@ void Trainer::restore_state(const SavedRun& saved) {
       throw CheckpointError(message("update ", next_update, " of a rollout was next, but the state lacks ", kGroups));
     groups_ = unpack(*groups);
     kept_.assign(groups_.size(), 1);
-    samples = make_train_samples(groups_, options_.train_samples).samples;
+    samples = train_set().samples;
   }
   parts_.learner->restore(saved.optimizer, static_cast<std::int64_t>(s.version), state_.rollout, next_update,
                           std::move(samples));
