@@ -82,7 +82,7 @@ int train_logits(const TrainRequest& request) {
     if (!teacher) teacher = open_teacher(recipe.teacher, base.model.dtype, base.model.path, *tokenizer, pool);
     return *teacher;
   };
-  std::unique_ptr<Teacher> of_train, of_held_out;
+  std::unique_ptr<TeacherRows> of_train, of_held_out;
   if (recipe.store.empty()) {
     of_train = std::make_unique<LiveTeacher>(open().scoring);
     of_held_out = std::make_unique<LiveTeacher>(open().scoring);
@@ -113,7 +113,7 @@ int train_logits(const TrainRequest& request) {
                       {{"loss", "loss", "%.4f"},
                        {"forward kl", "forward_kl", "%.4f"},
                        {"reverse kl", "reverse_kl", "%.4f"},
-                       {"student", "distill/on_student", "%.0f"}},
+                       {"student", "kd/on_student", "%.0f"}},
                       nullptr);
 }
 
