@@ -113,7 +113,7 @@ int train_logits(const TrainRequest& request) {
                       {{"loss", "loss", "%.4f"},
                        {"forward kl", "forward_kl", "%.4f"},
                        {"reverse kl", "reverse_kl", "%.4f"},
-                       {"student", "kd/on_student", "%.0f"}},
+                       {"student", "distill/on_student", "%.0f"}},
                       nullptr);
 }
 

@@ -57,7 +57,7 @@ std::string TrainScreen::step_line(const StepRecord& record) const {
   add("len", "completions/mean_length", "%.1f");
   add("entropy", "entropy", "%.3f");
   add("kl", "kl", "%.4f");
-  add("reverse kl", "kd/reverse_kl", "%.4f");
+  add("reverse kl", "distill/reverse_kl", "%.4f");
   add("grad", "grad_norm", "%.2f");
   add("dlogp", "mismatch/max_abs_logp", "%.2g");
   add("tok/s", "rollout/tokens_per_s", "%.0f");

@@ -107,7 +107,7 @@ Metrics DistillObjective::report() {
   return {{"loss", loss_},
           {"train/trained_tokens", static_cast<double>(trained_tokens_)},
           {"train/samples", static_cast<double>(texts_.size())},
-          {"kd/on_student", on_student_ ? 1.0 : 0.0},
+          {"distill/on_student", on_student_ ? 1.0 : 0.0},
           {"completions/mean_length", static_cast<double>(trained_tokens_) / static_cast<double>(texts_.size())}};
 }
 

@@ -262,7 +262,7 @@ TEST_CASE("a student approaches its teacher in every mode") {
     CHECK(f < 0.45 * forward);
     CHECK(r < 0.5 * reverse);
     double on_student = 0;
-    for (const Metrics& m : recorder.steps) on_student += m.at("kd/on_student");
+    for (const Metrics& m : recorder.steps) on_student += m.at("distill/on_student");
     if (mode.share == 0) CHECK(on_student == 0);
     else CHECK((on_student > 20 && on_student < 60));  // of 80
   }
@@ -344,7 +344,7 @@ TEST_CASE("on-policy distillation needs no reward: the reverse divergence falls,
   run.trainer->run();
   std::vector<double> kl;
   for (const Metrics& m : recorder.steps)
-    if (m.contains("kd/reverse_kl")) kl.push_back(m.at("distill/reverse_kl"));
+    if (m.contains("distill/reverse_kl")) kl.push_back(m.at("distill/reverse_kl"));
   REQUIRE(kl.size() == 30);  // once a rollout
   CHECK(kl.front() > 0.5);
   CHECK(kl.back() < 0.6 * kl.front());

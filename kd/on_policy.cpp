@@ -31,7 +31,7 @@ void ReverseKlObserver::add_metrics(StepRecord& record) {
   for (const TrainSample& s : record.samples)
     for (std::size_t t = 0; t < s.tokens.size(); ++t)
       if (s.loss_mask[t]) sum -= s.advantages[t], n += 1;
-  if (n > 0) record.metrics["kd/reverse_kl"] = sum / n;
+  if (n > 0) record.metrics["distill/reverse_kl"] = sum / n;
 }
 
 }  // namespace r1
