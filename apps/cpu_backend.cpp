@@ -43,7 +43,7 @@ class CpuBackend : public Backend {
     BackendParts parts;
     if (needs.trains || needs.value) {
       parts.tokens_per_micro_batch = needs.tokens_per_micro_batch.value_or(kMicroBatch);
-      const ActivationPlan activations = plan_activations(model_, parts.tokens_per_micro_batch, needs.recompute);
+      const ActivationPlan activations = plan_activations(model_, parts.tokens_per_micro_batch, needs.recompute, -1, needs.arena_parts);
       parts.memory.push_back(activations.line);
       if (needs.value) {
         TransformerValue::Options options = *needs.value;

@@ -5,7 +5,6 @@
 #include <nlohmann/json.hpp>
 
 #include "core/error.h"
-#include "text/dataset.h"
 #include "text/tasks.h"
 
 namespace r1 {

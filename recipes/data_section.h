@@ -44,6 +44,9 @@ struct DataSection {
   bool skip_bad_rows = false;  // on_error: error (stop before step 1) or skip (counted and reported)
 };
 
+// How the rows of its files are read and rendered.
+DatasetOptions dataset_options(const DataSection& data);
+
 struct RecipePrompts {
   std::vector<Prompt> prompts;
   std::vector<std::string> skipped;  // a message for each row left out; empty unless skip_bad_rows

@@ -124,6 +124,22 @@ TEST_CASE("keys of another kind are unknown") {
   CHECK(contains(error_of({"data.overlong=cut"}), "truncate"));
 }
 
+TEST_CASE("lora: new pairs, or an adapter to go on from") {
+  CHECK_FALSE(good().lora.has_value());
+  const SftRecipe r = good({"lora={rank: 8, targets: [q_proj, v_proj], rslora: true}", "seed=5"});
+  CHECK(r.lora->options.rank == 8);
+  CHECK(r.lora->options.alpha == 16);  // twice the rank
+  CHECK(r.lora->options.targets == Strings{"q_proj", "v_proj"});
+  CHECK(r.lora->options.rslora);
+  CHECK(r.lora->options.seed == 5);
+  const std::string adapter = R1_SOURCE_DIR "/tests/golden/sft/lora_qv";
+  CHECK(good({"lora.init_from=" + adapter}).lora->init_from == adapter);
+  CHECK(contains(error_of({"lora.init_from=" + adapter, "lora.rank=4"}), "adapter_config.json says that"));
+  CHECK(contains(error_of({"lora.init_from=/nowhere"}), "holds no adapter_config.json"));
+  CHECK(contains(error_of({"lora.dropout=0.1"}), "must be 0"));
+  CHECK(contains(error_of({"lora.ranks=4"}), "did you mean 'lora.rank'"));
+}
+
 TEST_CASE("what may change between starts of a run") {
   const std::string digest = good().trainer.loop.config_digest;
   CHECK(good({"output.save_every=3", "train.threads=2"}).trainer.loop.config_digest == digest);

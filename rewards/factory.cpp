@@ -5,11 +5,13 @@
 
 #include "core/error.h"
 #include "core/suggest.h"
+#include "rewards/choice.h"
 #include "rewards/code/code_reward.h"
 #include "rewards/cosine.h"
 #include "rewards/countdown.h"
 #include "rewards/exact_match.h"
 #include "rewards/format.h"
+#include "rewards/instructions/instructions_reward.h"
 #include "rewards/judge/judge.h"
 #include "rewards/language/language_reward.h"
 #include "rewards/length.h"
@@ -31,6 +33,8 @@ constexpr auto kKinds = std::to_array<RewardKind>({
     {"countdown", "an expression that uses each given number once and equals the target", plain<make_countdown_reward>},
     {"exact_match", "the answer text equals the gold text", plain<make_exact_match_reward>},
     {"regex", "the completion matches a pattern", plain<make_regex_reward>},
+    {"choice", "the letter of the gold choice", plain<make_choice_reward>},
+    {"instructions", "the row's checkable instructions are followed (IFEval): keywords, length, form, case, language", plain<make_instructions_reward>},
     {"words_below", "fewer words than a limit", plain<make_words_below_reward>},
     {"overlong", "DAPO's soft punishment near the token limit, 0 to -1",
      [](ConfigReader& o, const RewardContext& c) { return make_overlong_reward(o, c.max_new_tokens); }},
