@@ -2,7 +2,7 @@
 
 #include "apps/runtime.h"
 #include "core/error.h"
-#include "distill/teacher.h"
+#include "kd/teacher.h"
 #include "model/gguf_model.h"
 #include "model/hf_directory.h"
 

@@ -82,7 +82,7 @@ int train_logits(const TrainRequest& request) {
     if (!teacher) teacher = open_teacher(recipe.teacher, base.model.dtype, base.model.path, *tokenizer, pool);
     return *teacher;
   };
-  std::unique_ptr<Teacher> of_train, of_held_out;
+  std::unique_ptr<TeacherRows> of_train, of_held_out;
   if (recipe.store.empty()) {
     of_train = std::make_unique<LiveTeacher>(open().scoring);
     of_held_out = std::make_unique<LiveTeacher>(open().scoring);

@@ -9,7 +9,7 @@
 #include "core/error.h"
 #include "core/log.h"
 #include "core/signals.h"
-#include "distill/on_policy.h"
+#include "kd/on_policy.h"
 #include "recipes/data_section.h"
 #include "recipes/recipe_distill.h"
 #include "rl/audit_recorder.h"

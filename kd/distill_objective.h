@@ -7,7 +7,7 @@
 #include <vector>
 
 #include "core/compute_pool.h"
-#include "distill/teacher.h"
+#include "kd/teacher.h"
 #include "sft/example_trainer.h"
 #include "rollout/engine.h"
 
@@ -29,9 +29,9 @@ class DistillObjective : public ExampleObjective {
   struct Parts {
     PolicyModel* student = nullptr;
     std::vector<TrainSample> train, held_out;  // trained tokens are masked; held_out may be empty
-    Teacher* teacher = nullptr;                // of train
-    Teacher* held_out_teacher = nullptr;       // of held_out
-    Teacher* live_teacher = nullptr;           // of the student's answers; with student_share > 0
+    TeacherRows* teacher = nullptr;                // of train
+    TeacherRows* held_out_teacher = nullptr;       // of held_out
+    TeacherRows* live_teacher = nullptr;           // of the student's answers; with student_share > 0
     StudentSampler sampler;                    // likewise
     ComputePool* pool = nullptr;
   };

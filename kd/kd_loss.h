@@ -1,5 +1,6 @@
 // Divergences between a teacher P and a student Q over the vocabulary at one position, and their gradients in the student's logits: pure
-// functions of rows; probabilities are the kernels' float32, sums are in float64. With q = softmax(z / t): a loss f has df/dz_v = (g_v - q_v sum g) / t, g_v = df/d ln q_v.
+// functions of rows; probabilities are the kernels' float32, sums are in float64. With q = softmax(z / t): a loss f has
+// df/dz_v = (g_v - q_v sum g) / t, g_v = df/d ln q_v.
 // Sources: Hinton et al. arXiv:1503.02531 (temperature, its square); GKD arXiv:2306.13649 (generalised JSD).
 #pragma once
 

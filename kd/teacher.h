@@ -7,7 +7,7 @@
 #include <string>
 #include <vector>
 
-#include "distill/kd_loss.h"
+#include "kd/kd_loss.h"
 #include "rl/packing.h"
 #include "rl/policy.h"
 #include "text/tokenizer.h"
@@ -15,16 +15,16 @@
 namespace r1 {
 
 // Distributions for the predictors of one micro-batch at a time.
-class Teacher {
+class TeacherRows {
  public:
-  virtual ~Teacher() = default;
+  virtual ~TeacherRows() = default;
   virtual void prepare(const MicroBatch& batch) = 0;                  // outlives the calls below
   virtual void load(std::int64_t first, std::int64_t count) = 0;      // before loss() of predictors [first, first + count)
   // kd_row() of predictor i against the student's logits. Thread-safe.
   virtual double loss(std::int64_t i, std::span<float> student, const KdOptions& options, double weight) const = 0;
 };
 
-class LiveTeacher : public Teacher {
+class LiveTeacher : public TeacherRows {
  public:
   explicit LiveTeacher(ScoringModel& model) : model_(model) {}  // outlives the teacher
   void prepare(const MicroBatch& batch) override { model_.prepare_logits(batch.batch); }
@@ -39,7 +39,7 @@ class LiveTeacher : public Teacher {
 
 // The top K of every trained token of a set of samples, with the rest of the mass as one number: a safetensors file with ids I32 [N,K],
 // logprobs F32 [N,K], tail F32 [N], and metadata: samples (digest), teacher, top_k, temperature.
-class TeacherStore : public Teacher {
+class TeacherStore : public TeacherRows {
  public:
   struct About {
     std::string teacher;   // its path, as the recipe gave it

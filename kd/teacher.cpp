@@ -1,4 +1,4 @@
-#include "distill/teacher.h"
+#include "kd/teacher.h"
 
 #include <algorithm>
 #include <charconv>

@@ -1,4 +1,4 @@
-#include "distill/on_policy.h"
+#include "kd/on_policy.h"
 
 #include <cmath>
 #include <numeric>

@@ -1,4 +1,4 @@
-#include "distill/distill_objective.h"
+#include "kd/distill_objective.h"
 
 #include <algorithm>
 #include <cmath>
@@ -78,7 +78,7 @@ void DistillObjective::train(std::int64_t first, std::int64_t last) {
   std::iota(chosen.begin(), chosen.end(), static_cast<std::int32_t>(first));
   MicroBatch batch = build_micro_batch(texts_, chosen);
   const PackedBatch packed = batch.batch;
-  Teacher& teacher = on_student_ ? *parts_.live_teacher : *parts_.teacher;
+  TeacherRows& teacher = on_student_ ? *parts_.live_teacher : *parts_.teacher;
   const std::vector<TokenRef> own = batch.tokens;  // by place in the update
   if (!on_student_)
     for (TokenRef& t : batch.tokens) t.sample = index_[static_cast<std::size_t>(t.sample)];
@@ -113,7 +113,7 @@ Metrics DistillObjective::report() {
 
 Metrics DistillObjective::evaluate(std::int64_t budget) {
   PolicyModel& student = *parts_.student;
-  Teacher& teacher = *parts_.held_out_teacher;
+  TeacherRows& teacher = *parts_.held_out_teacher;
   const auto ids = static_cast<std::size_t>(student.logit_ids());
   const std::int64_t stride = student.logit_stride();
   std::vector<std::int32_t> all(parts_.held_out.size());

@@ -6,8 +6,8 @@
 
 #include "core/error.h"
 #include "core/rng.h"
-#include "distill/distill_objective.h"
-#include "distill/on_policy.h"
+#include "kd/distill_objective.h"
+#include "kd/on_policy.h"
 #include "rl/table_policy.h"
 #include "rl/transformer_run.h"
 #include "sft/sft_learner.h"
@@ -85,7 +85,8 @@ double relative_distance(const std::vector<float>& a, const std::vector<float>& 
   return std::sqrt(d / norm);
 }
 
-DistillObjective::Parts parts_of(World& student, const std::vector<TrainSample>& train, const std::vector<TrainSample>& held_out, Teacher* teacher) {
+DistillObjective::Parts parts_of(World& student, const std::vector<TrainSample>& train, const std::vector<TrainSample>& held_out,
+                                 TeacherRows* teacher) {
   DistillObjective::Parts p;
   p.student = student.policy.get();
   p.train = train, p.held_out = held_out;
