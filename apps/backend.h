@@ -13,6 +13,7 @@
 #include "apps/bench_train.h"
 #include "core/compute_pool.h"
 #include "model/weight_store.h"
+#include "rl/optimizer_format.h"
 #include "rl/parameter_arena.h"
 #include "rl/policy.h"
 #include "rollout/local_engine.h"
@@ -36,6 +37,7 @@ struct BackendNeeds {
   std::optional<std::int64_t> tokens_per_micro_batch;  // none = the device's choice
   std::optional<bool> recompute;                       // none = by memory
   MasterStart master_start = MasterStart::kExact;
+  OptimizerWishes optimizer;  // of the GPU; the CPU has float32 alone and throws ConfigError for others
   double gpu_memory_share = 0.9;
   std::int64_t longest_sample = 0;  // tokens, prompt and completion
 };

@@ -13,6 +13,7 @@
 #include "core/signals.h"
 #include "core/machine.h"
 #include "core/terminal.h"
+#include "kernels/gpu/device.h"
 #include "model/hf_directory.h"
 #include "model/gguf_model.h"
 #include "recipes/data_section.h"
@@ -46,6 +47,7 @@ int train(const Recipe& recipe, const Globals& globals, bool overwrite, const st
   for (const std::string& warning : recipe.warnings) terminal.print("warning: " + warning, true);
 
   const int threads = globals.threads > 0 ? globals.threads : recipe.threads;
+  if (recipe.gpu_memory_gb > 0) gpu::limit_memory(static_cast<std::size_t>(recipe.gpu_memory_gb * 1073741824.0));
   Runtime run = open_model(recipe.model.path, recipe.model.dtype, threads, recipe.model.device);
   Backend& backend = *run.backend;
   std::int64_t longest = 0;  // sample, in tokens
@@ -67,7 +69,7 @@ int train(const Recipe& recipe, const Globals& globals, bool overwrite, const st
   environment.seed = recipe.trainer.seed;
   RunFolder::Options folder_options;
   folder_options.overwrite = overwrite;
-  folder_options.may_change = {"output", "eval", "audit", "train.threads", "train.reward_threads", "train.recompute", "train.numerics", "model.device", "rollout.gpu_memory_share"};
+  folder_options.may_change = {"output", "eval", "audit", "train.threads", "train.reward_threads", "train.recompute", "train.numerics", "model.device", "rollout.gpu_memory_share", "rollout.gpu_memory_gb"};
   if (recipe.learner.optimizer.learning_rate.schedule == LrSchedule::kConstant) folder_options.may_change.emplace_back("rl.steps");
   RunFolder folder(recipe.output.dir, *recipe.resolved, environment, folder_options);
   const LogScope log({&terminal, LogLevel::kWarning, folder.log(), LogLevel::kDebug});
@@ -78,7 +80,7 @@ int train(const Recipe& recipe, const Globals& globals, bool overwrite, const st
   needs.engine = recipe.engine;
   needs.trains = true, needs.reference = recipe.learner.needs_reference();
   needs.tokens_per_micro_batch = recipe.tokens_per_micro_batch, needs.recompute = recipe.recompute;
-  needs.master_start = recipe.policy.master_start;
+  needs.master_start = recipe.policy.master_start, needs.optimizer = recipe.optimizer;
   needs.gpu_memory_share = recipe.gpu_memory_share, needs.longest_sample = longest;
   const BackendParts made = backend.make(needs, run.tokenizer);
   for (const std::string& line : made.memory) terminal.print("  memory    " + line);

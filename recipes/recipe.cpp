@@ -31,6 +31,12 @@ void read_train(ConfigReader reader, Recipe& recipe) {
     reader.fail("numerics", "exact cannot hold where rollout.top_k, top_p or min_p cut the distribution; leave them out, or use numerics: fast");
   const std::string recompute = reader.get_choice("recompute", "auto", std::array<std::string, 3>{"auto", "true", "false"});
   if (recompute != "auto") recipe.recompute = recompute == "true";
+  const auto format = [&](const char* key, const char* packed) { return reader.get_choice(key, "auto", std::array<std::string, 3>{"auto", "float32", packed}); };
+  recipe.optimizer.master = parse_master_format(format("master", "split"));
+  recipe.optimizer.moments = parse_moment_format(format("moments", "8bit"));
+  recipe.optimizer.gradients = parse_gradient_format(format("gradients", "bfloat16"));
+  if (recipe.model.device == "cpu")
+    for (const char* key : {"master", "moments", "gradients"}) reader.reject(key, "model.device is cpu, where all of it is float32");
   recipe.threads = reader.get_in<int>("threads", 0, 0, 4096);
   // Rewards with several workers of their own get as many calls at once, unless the recipe says otherwise.
   int workers = 1;
@@ -121,7 +127,7 @@ Recipe parse_recipe(const std::string& yaml, const std::string& name, std::span<
 }
 
 std::string recipe_digest(const Recipe& recipe) {
-  std::vector<std::string> ignore = {"output", "eval", "audit", "train.threads", "train.reward_threads", "train.numerics", "model.device", "rollout.gpu_memory_share"};
+  std::vector<std::string> ignore = {"output", "eval", "audit", "train.threads", "train.reward_threads", "train.numerics", "model.device", "rollout.gpu_memory_share", "rollout.gpu_memory_gb"};
   if (recipe.learner.optimizer.learning_rate.schedule == LrSchedule::kConstant) ignore.emplace_back("rl.steps");
   return to_hex(recipe.resolved->digest(ignore));
 }
