@@ -130,12 +130,12 @@ TEST_CASE("every format learns what float32 learns") {
     return -run.likelihood;
   }();
   const double whole = loss_after({});
-  CHECK(whole < 0.8 * start);
+  CHECK(whole < 0.1 * start);
   for (const OptimizerFormat& f : formats()) {
     const double loss = loss_after(f);
     INFO(to_string(f), ": loss ", loss, ", float32 ", whole, ", at the start ", start);
-    // A twentieth of what was learnt; with float32 moments and gradient a split master has the same bits but for ties.
-    CHECK(std::fabs(loss - whole) < 0.05 * (start - whole));
+    // A fiftieth of what was learnt; with float32 moments and gradient a split master has the same bits but for ties.
+    CHECK(std::fabs(loss - whole) < 0.02 * (start - whole));
   }
 }
 
