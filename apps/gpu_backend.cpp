@@ -35,6 +35,7 @@ class GpuBackend : public Backend {
   std::string line() const override { return before_.name; }
 
   BackendParts make(const BackendNeeds& needs, std::shared_ptr<const Tokenizer> tokenizer) override {
+    if (needs.value) throw ConfigError("a model with a scalar head is trained on the CPU only; set model.device: cpu");
     const auto elements = model_.weights().elements();
     GpuMemoryWishes w;
     w.total = before_.memory_total, w.free = before_.memory_free, w.share = needs.gpu_memory_share;
@@ -43,6 +44,7 @@ class GpuBackend : public Backend {
     const GpuTraining counting(model_, region_);
     if (needs.trains) {
       w.trained = elements, w.tensors = static_cast<std::int64_t>(model_.weights().parameters().size()), w.formats = needs.optimizer;
+      w.formats.gradient_only = needs.arena_parts == ArenaParts::kGradient;
       w.training = [&](std::int64_t rows, bool recompute) { return counting.bytes_needed(rows, rows, recompute); };
     }
     w.tokens_per_micro_batch = needs.tokens_per_micro_batch, w.recompute = needs.recompute, w.longest_sample = needs.longest_sample;

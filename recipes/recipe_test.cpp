@@ -179,6 +179,7 @@ TEST_CASE("one clear error for each mistake") {
       {{"model.device=cpu", "rollout.gpu_memory_gb=80"}, {"rollout.gpu_memory_gb", "model.device is cpu"}},
       {{"rollout.gpu_memory_gb=0.1"}, {"rollout.gpu_memory_gb", "0.5"}},
       {{"model.device=cpu", "train.moments=8bit"}, {"train.moments", "model.device is cpu"}},
+      {{"lora.rank=4", "train.moments=8bit"}, {"train.moments", "lora is set"}},
       {{"train.moments=4bit"}, {"train.moments", "8bit"}},
       {{"train.master=half"}, {"train.master", "split"}},
       {{"train.gradients=float16"}, {"train.gradients", "bfloat16"}},

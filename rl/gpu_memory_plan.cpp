@@ -33,10 +33,10 @@ GpuMemoryPlan plan_gpu_memory(const GpuMemoryWishes& w) {
     const std::size_t others = w.weights + w.reference + std::max(kLeast, w.training ? w.training(rows, w.recompute.value_or(true)) : 0);
     plan.format = choose_optimizer_format(w.formats, w.trained, w.tensors, may > others ? may - others : 0);
     plan.optimizer = plan.format.bytes(w.trained, w.tensors);
-    state = message(", master, gradient and moments ", bytes(plan.optimizer));
+    state = message(w.formats.gradient_only ? ", gradient " : ", master, gradient and moments ", bytes(plan.optimizer));
   }
   const std::size_t fixed = w.weights + plan.optimizer + w.reference;
-  const std::size_t least = choose_optimizer_format({}, w.trained, w.tensors, 0).bytes(w.trained, w.tensors);
+  const std::size_t least = choose_optimizer_format({.gradient_only = w.formats.gradient_only}, w.trained, w.tensors, 0).bytes(w.trained, w.tensors);
   const bool smaller = w.trained > 0 && least < plan.optimizer;
   if (fixed + kLeast > may)
     throw ConfigError(message("the GPU has ", bytes(w.free), " free, of which rollout.gpu_memory_share ", w.share, " allows ", bytes(may), "; weights take ",
@@ -70,7 +70,7 @@ GpuMemoryPlan plan_gpu_memory(const GpuMemoryWishes& w) {
   plan.lines.push_back(message(bytes(w.free), " of ", bytes(w.total), " free; weights ", bytes(w.weights),
                                state, w.reference ? message(", reference ", bytes(w.reference)) : "", ", shared ", bytes(plan.shared), ", left alone ", bytes(w.free - may)));
   if (w.trained > 0) {
-    const std::size_t whole = OptimizerFormat{}.bytes(w.trained, w.tensors);
+    const std::size_t whole = OptimizerFormat{.gradient_only = w.formats.gradient_only}.bytes(w.trained, w.tensors);
     const bool automatic = plan.format != choose_optimizer_format(w.formats, w.trained, w.tensors, SIZE_MAX);
     plan.lines.push_back(message("optimizer: ", to_string(plan.format), plan.format.is_float32() ? "" : message(" (float32 throughout: ", bytes(whole), ")"),
                                  automatic ? "; chosen by what fits" : ""));

@@ -59,17 +59,18 @@ GpuOptimizer::GpuOptimizer(GpuTransformer& model, OptimizerFormat format, Master
     array = reinterpret_cast<T*>(next);
     next += static_cast<std::size_t>(n) * sizeof(T);
   };
-  if (format_.master == MasterFormat::kSplit) take(rest_, elements_);
-  else take(master_, elements_);
+  if (trains() && format_.master == MasterFormat::kSplit) take(rest_, elements_);
+  else if (trains()) take(master_, elements_);
   std::uint16_t* half = nullptr;
   float* whole = nullptr;
   if (format_.gradients == GradientFormat::kBFloat16) take(half, elements_), gradient_ = half;
   else take(whole, elements_), gradient_ = whole;
   for (Moment& m : moments_) {
+    if (!trains()) continue;
     if (format_.moments == MomentFormat::k8Bit) take(m.codes, elements_);
     else take(m.values, elements_);
   }
-  if (format_.moments == MomentFormat::k8Bit)
+  if (trains() && format_.moments == MomentFormat::k8Bit)
     for (Moment& m : moments_) take(m.scales, moment_scales(elements_, static_cast<std::int64_t>(model.weights().parameters().size())));
   R1_CHECK(next == memory_.data() + memory_.bytes(), "arrays of ", next - memory_.data(), " bytes in ", memory_.bytes());
   start_master();
@@ -81,6 +82,7 @@ std::int64_t GpuOptimizer::scale_at(std::size_t tensor) const {
 }
 
 void GpuOptimizer::start_master() {
+  if (!trains()) return;
   const bool spread = start_ == MasterStart::kSpread;
   if (rest_) gpu::rest_from_live(model_.stream(), model_.weights().data(), rest_, elements_, spread);
   else gpu::master_from_live(model_.stream(), model_.weights().data(), master_, elements_, spread);
@@ -120,6 +122,7 @@ std::vector<float> GpuOptimizer::host_gradient() const {
 }
 
 void GpuOptimizer::step(const AdamWStep& step) {
+  R1_CHECK(trains(), "an optimizer step of weights that have no master");
   const auto bias = [&](double beta) { return static_cast<float>(1.0 - std::pow(beta, static_cast<double>(step.update))); };
   const auto parameters = model_.weights().parameters();
   const GpuGradient g = gradient();
@@ -165,6 +168,7 @@ std::optional<NonFinite> GpuOptimizer::find_non_finite(ParameterPart which) {
   auto* const found = result_.as<std::int64_t>();
   const GpuGradient g = gradient();
   const bool of_master = which == ParameterPart::kMaster;
+  if (of_master && !trains()) return std::nullopt;
   if (of_master && rest_) gpu::first_non_finite_split(stream, model_.weights().data(), rest_, elements_, found, scratch_.data());
   else if (of_master) gpu::first_non_finite(stream, master_, elements_, found, scratch_.data());
   else if (g.is_bf16()) gpu::first_non_finite(stream, g.bf16(), elements_, found, scratch_.data());
@@ -223,6 +227,7 @@ void GpuOptimizer::set_master(const Parameter& p, std::vector<float> values) {
 }
 
 void GpuOptimizer::load_master(const WeightSnapshot& source) {
+  if (!trains()) return;
   start_master();
   for (const TensorView& t : source.tensors) {
     if (t.device >= 0 || t.dtype != DType::kF32) continue;
@@ -234,6 +239,7 @@ void GpuOptimizer::load_master(const WeightSnapshot& source) {
 }
 
 WeightSnapshot GpuOptimizer::state() const {
+  if (!trains()) return {};
   Owned owned;
   const auto parameters = model_.weights().parameters();
   for (const Parameter& p : parameters) owned.add("master." + p.name, DType::kF32, p.shape, host_master(p));
@@ -288,6 +294,7 @@ void GpuOptimizer::restore_moment(const Moment& m, std::size_t tensor, const Ten
 }
 
 void GpuOptimizer::restore(const WeightSnapshot& state) {
+  R1_CHECK(trains(), "the state of weights that have no master");
   std::map<std::string, const TensorView*> by_name;
   for (const TensorView& t : state.tensors) by_name[t.name] = &t;
   const auto find = [&](const std::string& name, DType dtype, std::int64_t elements) -> const TensorView& {

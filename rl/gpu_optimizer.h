@@ -25,6 +25,7 @@ class GpuOptimizer {
   void zero_gradient();
   double gradient_sum_of_squares();
   std::vector<float> host_gradient() const;
+  // With gradient_only there is no step and no state; a master is never bad.
   void step(const AdamWStep& step);  // and rewrites the live weights
   std::optional<NonFinite> find_non_finite(ParameterPart part);
 
@@ -48,6 +49,7 @@ class GpuOptimizer {
   void set_master(const Parameter& p, std::vector<float> values);
   void restore_moment(const Moment& m, std::size_t tensor, const TensorView& values, const TensorView* scales);
   void start_master();
+  bool trains() const { return !format_.gradient_only; }
 
   GpuTransformer& model_;
   OptimizerFormat format_;

@@ -14,7 +14,7 @@ class GpuPolicy : public PolicyModel {
   struct Options {
     bool recompute = false;  // gradient checkpointing: keep each layer's input only
     MasterStart master_start = MasterStart::kExact;
-    OptimizerFormat optimizer = {};
+    OptimizerFormat optimizer = {};  // gradient_only: the weights are changed by load() alone (LoRA)
   };
   // `region`: for activations; shared with whoever needs it between the learner's calls.
   GpuPolicy(GpuTransformer& model, GpuRegion& region, Options options);

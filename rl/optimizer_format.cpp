@@ -29,7 +29,9 @@ std::int64_t moment_scales(std::int64_t elements, std::int64_t tensors) { return
 
 std::size_t OptimizerFormat::bytes(std::int64_t elements, std::int64_t tensors) const {
   const auto n = static_cast<std::size_t>(elements);
-  std::size_t out = n * (master == MasterFormat::kSplit ? 2 : 4) + n * (gradients == GradientFormat::kBFloat16 ? 2 : 4);
+  std::size_t out = n * (gradients == GradientFormat::kBFloat16 ? 2 : 4);
+  if (gradient_only) return out;
+  out += n * (master == MasterFormat::kSplit ? 2 : 4);
   if (moments == MomentFormat::kFloat32) return out + n * 8;
   return out + 2 * n + 2 * static_cast<std::size_t>(moment_scales(elements, tensors));
 }
@@ -42,6 +44,7 @@ double OptimizerFormat::step_bytes(std::int64_t elements) const {
 }
 
 std::string to_string(const OptimizerFormat& f) {
+  if (f.gradient_only) return message("gradients ", f.gradients == GradientFormat::kBFloat16 ? "bfloat16" : "float32", ", no master and moments");
   return message("master ", f.master == MasterFormat::kSplit ? "split" : "float32", ", moments ", f.moments == MomentFormat::k8Bit ? "8bit" : "float32",
                  ", gradients ", f.gradients == GradientFormat::kBFloat16 ? "bfloat16" : "float32");
 }
@@ -53,13 +56,14 @@ bool OptimizerWishes::asks_for_packed() const {
 OptimizerFormat choose_optimizer_format(const OptimizerWishes& w, std::int64_t elements, std::int64_t tensors, std::size_t most) {
   const std::array<OptimizerFormat, 4> ladder = {{
       {},
-      {MasterFormat::kSplit, MomentFormat::kFloat32, GradientFormat::kFloat32},
-      {MasterFormat::kSplit, MomentFormat::k8Bit, GradientFormat::kFloat32},
-      {MasterFormat::kSplit, MomentFormat::k8Bit, GradientFormat::kBFloat16},
+      {.master = MasterFormat::kSplit},
+      {.master = MasterFormat::kSplit, .moments = MomentFormat::k8Bit},
+      {.master = MasterFormat::kSplit, .moments = MomentFormat::k8Bit, .gradients = GradientFormat::kBFloat16},
   }};
   OptimizerFormat last;
   for (OptimizerFormat f : ladder) {
-    f = {w.master.value_or(f.master), w.moments.value_or(f.moments), w.gradients.value_or(f.gradients)};
+    f = {w.master.value_or(f.master), w.moments.value_or(f.moments), w.gradients.value_or(f.gradients), w.gradient_only};
+    if (w.gradient_only) f.master = MasterFormat::kFloat32, f.moments = MomentFormat::kFloat32;
     last = f;
     if (f.bytes(elements, tensors) <= most) break;
   }

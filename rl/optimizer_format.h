@@ -30,8 +30,9 @@ struct OptimizerFormat {
   MasterFormat master = MasterFormat::kFloat32;
   MomentFormat moments = MomentFormat::kFloat32;
   GradientFormat gradients = GradientFormat::kFloat32;
+  bool gradient_only = false;  // no master and no moments: somebody else's optimizer (LoRA)
   bool operator==(const OptimizerFormat&) const = default;
-  bool is_float32() const { return *this == OptimizerFormat{}; }
+  bool is_float32() const { return *this == OptimizerFormat{.gradient_only = gradient_only}; }
 
   // Of all that is kept beside the live weights; `elements` of the weight arena, `tensors` in it.
   std::size_t bytes(std::int64_t elements, std::int64_t tensors) const;
@@ -47,6 +48,7 @@ struct OptimizerWishes {
   std::optional<MasterFormat> master;
   std::optional<MomentFormat> moments;
   std::optional<GradientFormat> gradients;
+  bool gradient_only = false;
   bool asks_for_packed() const;
 };
 

@@ -19,6 +19,11 @@ TEST_CASE("bytes a parameter: 16 in float32, 14 with a split master, 8 with 8-bi
   CHECK(OptimizerFormat{M::kSplit, V::k8Bit, G::kFloat32}.bytes(kN, 10) == 8 * kN + 2 * (4096 + 11));
   CHECK(OptimizerFormat{M::kSplit, V::k8Bit, G::kBFloat16}.bytes(kN, 10) == 6 * kN + 2 * (4096 + 11));
   CHECK(OptimizerFormat{M::kFloat32, V::kFloat32, G::kBFloat16}.bytes(kN, 10) == 14 * kN);
+  CHECK(OptimizerFormat{.gradient_only = true}.bytes(kN, 10) == 4 * kN);
+  OptimizerWishes lora;
+  lora.gradient_only = true;
+  CHECK(choose_optimizer_format(lora, kN, 10, 4 * kN) == OptimizerFormat{.gradient_only = true});
+  CHECK(choose_optimizer_format(lora, kN, 10, 4 * kN - 1) == OptimizerFormat{.gradients = G::kBFloat16, .gradient_only = true});
   // A step: all in, all but the gradient out.
   CHECK(OptimizerFormat{}.step_bytes(kN) == 30.0 * kN);
   CHECK(OptimizerFormat{M::kSplit, V::kFloat32, G::kFloat32}.step_bytes(kN) == 28.0 * kN);
