@@ -13,6 +13,7 @@
 #include "apps/bench_train.h"
 #include "core/compute_pool.h"
 #include "model/weight_store.h"
+#include "rl/optimizer_format.h"
 #include "rl/parameter_arena.h"
 #include "rl/policy.h"
 #include "rl/value_model.h"
@@ -37,6 +38,7 @@ struct BackendNeeds {
   std::optional<std::int64_t> tokens_per_micro_batch;  // none = the device's choice
   std::optional<bool> recompute;                       // none = by memory
   MasterStart master_start = MasterStart::kExact;
+  OptimizerWishes optimizer;  // of the GPU; the CPU has float32 alone and throws ConfigError for others
   ArenaParts arena_parts = ArenaParts::kAll;  // kGradient: the policy's weights are changed by load() alone (LoRA)
   std::optional<TransformerValue::Options> value;  // a scalar head on the model in place of policy and engine (recompute is set there)
   double gpu_memory_share = 0.9;

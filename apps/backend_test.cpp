@@ -25,4 +25,19 @@ TEST_CASE("the device: asked for, or found; a GPU that is not there is an error 
   CHECK_THROWS_WITH_AS(make_gpu_backend({model_shape("smollm2-135m"), DType::kBF16, {}, 0}), gpu::unavailable_reason().c_str(), DeviceError);
 }
 
+TEST_CASE("a packed optimizer state is refused on the CPU, with the remedy") {
+  ModelConfig config;
+  config.model_type = "llama";
+  config.hidden_size = 32, config.num_hidden_layers = 1, config.num_attention_heads = 2, config.num_key_value_heads = 1, config.head_dim = 16;
+  config.intermediate_size = 64, config.vocab_size = 97, config.max_position_embeddings = 64;
+  ComputePool pool(1);
+  const auto backend = make_cpu_backend({config, DType::kBF16, {}, 0}, pool);
+  BackendNeeds needs;
+  needs.trains = true;
+  needs.optimizer.moments = MomentFormat::k8Bit;
+  CHECK_THROWS_WITH_AS(backend->make(needs, nullptr), doctest::Contains("device: cuda"), ConfigError);
+  needs.optimizer.moments = MomentFormat::kFloat32;
+  CHECK(backend->make(needs, nullptr).policy != nullptr);
+}
+
 }  // namespace r1

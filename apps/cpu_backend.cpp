@@ -24,6 +24,12 @@ std::string cpu_name() {
   return "CPU";
 }
 
+void refuse_packed(const OptimizerWishes& wishes) {
+  if (wishes.asks_for_packed())
+    throw ConfigError("master: split, moments: 8bit and gradients: bfloat16 (train.) save memory of a GPU, and this runs on the CPU, where all of it is "
+                      "float32: leave them out, or use device: cuda");
+}
+
 class CpuBackend : public Backend {
  public:
   CpuBackend(const BackendModel& model, ComputePool& pool) : pool_(pool), model_(model.config, model.dtype, pool) {
@@ -42,6 +48,7 @@ class CpuBackend : public Backend {
   BackendParts make(const BackendNeeds& needs, std::shared_ptr<const Tokenizer> tokenizer) override {
     BackendParts parts;
     if (needs.trains || needs.value) {
+      refuse_packed(needs.optimizer);
       parts.tokens_per_micro_batch = needs.tokens_per_micro_batch.value_or(kMicroBatch);
       const ActivationPlan activations = plan_activations(model_, parts.tokens_per_micro_batch, needs.recompute, -1, needs.arena_parts);
       parts.memory.push_back(activations.line);
@@ -81,9 +88,11 @@ class CpuBackend : public Backend {
     run_rollout_bench(model_, nullptr, cases, options, out);
   }
   void bench_train(const std::string& name, const TrainBenchCase& c, const TrainBenchOptions& options, std::ostream& out) override {
+    refuse_packed(options.optimizer);
     run_train_bench(model_, name, c, options, out);
   }
   void bench_grpo(const std::string& name, const TrainBenchCase& c, const TrainBenchOptions& options, std::ostream& out) override {
+    refuse_packed(options.optimizer);
     run_grpo_bench(model_, name, c, options, out);
   }
 

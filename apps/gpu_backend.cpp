@@ -43,7 +43,8 @@ class GpuBackend : public Backend {
     if (needs.reference) w.reference = w.weights;
     const GpuTraining counting(model_, region_);
     if (needs.trains) {
-      w.optimizer = GpuPolicy::optimizer_bytes(elements, needs.arena_parts);
+      w.trained = elements, w.tensors = static_cast<std::int64_t>(model_.weights().parameters().size()), w.formats = needs.optimizer;
+      w.formats.gradient_only = needs.arena_parts == ArenaParts::kGradient;
       w.training = [&](std::int64_t rows, bool recompute) { return counting.bytes_needed(rows, rows, recompute); };
     }
     w.tokens_per_micro_batch = needs.tokens_per_micro_batch, w.recompute = needs.recompute, w.longest_sample = needs.longest_sample;
@@ -61,7 +62,7 @@ class GpuBackend : public Backend {
       reference_->set_vocab_limit(model_.vocab_limit());
       parts.reference = std::make_unique<GpuReference>(*reference_, region_);
     }
-    if (needs.trains) parts.policy = std::make_unique<GpuPolicy>(model_, region_, GpuPolicy::Options{plan.recompute, needs.master_start, needs.arena_parts});
+    if (needs.trains) parts.policy = std::make_unique<GpuPolicy>(model_, region_, GpuPolicy::Options{plan.recompute, needs.master_start, plan.format});
     memory_ = gpu::DeviceMemory(plan.shared);
     region_ = GpuRegion(memory_);
 
@@ -107,7 +108,9 @@ class GpuBackend : public Backend {
     GpuBenchCase one;
     one.what = what, one.model = name, one.repeats = options.repeats;
     one.sequences = c.prompts * c.samples, one.samples = c.samples, one.prompt = c.prompt_tokens, one.new_tokens = c.new_tokens;
-    one.recompute = options.recompute, one.share_prompts = options.share_prompts;
+    one.optimizer = options.optimizer;
+    if (options.recompute) one.recompute = true;
+    one.share_prompts = options.share_prompts;
     if (options.tokens_per_micro_batch > 0) one.micro_batch = options.tokens_per_micro_batch;
     return one;
   }

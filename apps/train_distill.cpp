@@ -72,7 +72,7 @@ int train_logits(const TrainRequest& request) {
   const bool gkd = recipe.options.student_share > 0;
   BackendNeeds needs = device_default();
   needs.trains = true;
-  needs.tokens_per_micro_batch = base.train.tokens_per_micro_batch, needs.recompute = base.train.recompute;
+  needs.tokens_per_micro_batch = base.train.tokens_per_micro_batch, needs.recompute = base.train.recompute, needs.optimizer = base.train.optimizer;
   const BackendParts made = backend.make(needs, tokenizer);
   for (const std::string& line : made.memory) terminal.print("  memory    " + line);
   options.tokens_per_micro_batch = made.tokens_per_micro_batch;

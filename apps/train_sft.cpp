@@ -177,7 +177,7 @@ int train_sft(const TrainRequest& request) {
 
   BackendNeeds needs = device_default();
   needs.trains = true;
-  needs.tokens_per_micro_batch = recipe.train.tokens_per_micro_batch, needs.recompute = recipe.train.recompute;
+  needs.tokens_per_micro_batch = recipe.train.tokens_per_micro_batch, needs.recompute = recipe.train.recompute, needs.optimizer = recipe.train.optimizer;
   needs.gpu_memory_share = recipe.gpu_memory_share, needs.longest_sample = data.longest;
   if (recipe.lora) needs.arena_parts = ArenaParts::kGradient;
   BackendParts made = backend.make(needs, tokenizer);

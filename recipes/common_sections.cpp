@@ -22,6 +22,10 @@ TrainSection read_train(ConfigReader& reader) {
     out.tokens_per_micro_batch = rows;
   const std::string recompute = reader.get_choice("recompute", "auto", std::array<std::string, 3>{"auto", "true", "false"});
   if (recompute != "auto") out.recompute = recompute == "true";
+  const auto format = [&](const char* key, const char* packed) { return reader.get_choice(key, "auto", std::array<std::string, 3>{"auto", "float32", packed}); };
+  out.optimizer.master = parse_master_format(format("master", "split"));
+  out.optimizer.moments = parse_moment_format(format("moments", "8bit"));
+  out.optimizer.gradients = parse_gradient_format(format("gradients", "bfloat16"));
   out.threads = reader.get_in<int>("threads", 0, 0, 4096);
   return out;
 }

@@ -139,7 +139,10 @@ void read_rollout(ConfigReader reader, Recipe& recipe) {
   e.kv_cache_bytes = static_cast<std::int64_t>(gib * 1073741824.0);
   e.prefill_tokens_per_step = reader.get_in<int>("prefill_tokens_per_step", 0, 0, 1 << 24);
   recipe.gpu_memory_share = reader.get_in<double>("gpu_memory_share", 0.9, 0.05, 1.0);
-  if (recipe.model.device == "cpu") reader.reject("gpu_memory_share", "model.device is cpu");
+  recipe.gpu_memory_gb = reader.get_in<double>("gpu_memory_gb", 0.0, 0.0, 1e6);
+  if (recipe.gpu_memory_gb > 0 && recipe.gpu_memory_gb < 0.5) reader.fail("gpu_memory_gb", "is below 0.5; leave it out for all that the GPU has");
+  if (recipe.model.device == "cpu")
+    for (const char* key : {"gpu_memory_share", "gpu_memory_gb"}) reader.reject(key, "model.device is cpu");
   e.prefix_cache = reader.get<bool>("prefix_cache", true);
 }
 

@@ -25,13 +25,25 @@ std::int64_t most_rows(const GpuMemoryWishes& w, std::size_t shared, bool recomp
 
 GpuMemoryPlan plan_gpu_memory(const GpuMemoryWishes& w) {
   const auto may = static_cast<std::size_t>(static_cast<double>(w.free) * w.share);
-  const std::size_t fixed = w.weights + w.optimizer + w.reference;
+  GpuMemoryPlan plan;
+  std::string state;
+  if (w.trained > 0) {
+    // What must be left for it: to learn from a sample, or a few rows.
+    const std::int64_t rows = std::max({w.longest_sample, std::int64_t{1}, std::min(kFewRows, w.tokens_per_micro_batch.value_or(kFewRows))});
+    const std::size_t others = w.weights + w.reference + std::max(kLeast, w.training ? w.training(rows, w.recompute.value_or(true)) : 0);
+    plan.format = choose_optimizer_format(w.formats, w.trained, w.tensors, may > others ? may - others : 0);
+    plan.optimizer = plan.format.bytes(w.trained, w.tensors);
+    state = message(w.formats.gradient_only ? ", gradient " : ", master, gradient and moments ", bytes(plan.optimizer));
+  }
+  const std::size_t fixed = w.weights + plan.optimizer + w.reference;
+  const std::size_t least = choose_optimizer_format({.gradient_only = w.formats.gradient_only}, w.trained, w.tensors, 0).bytes(w.trained, w.tensors);
+  const bool smaller = w.trained > 0 && least < plan.optimizer;
   if (fixed + kLeast > may)
     throw ConfigError(message("the GPU has ", bytes(w.free), " free, of which rollout.gpu_memory_share ", w.share, " allows ", bytes(may), "; weights take ",
-                              bytes(w.weights), w.optimizer ? message(", master, gradient and moments ", bytes(w.optimizer)) : "",
+                              bytes(w.weights), state,
                               w.reference ? message(", the reference model ", bytes(w.reference)) : "",
-                              "; use a smaller model, a larger GPU, or end other programs on this one"));
-  GpuMemoryPlan plan;
+                              "; ", smaller ? message("leave train.master, train.moments and train.gradients to auto (as little as ", bytes(least), "), ") : "",
+                              "use a smaller model, a larger GPU, or end other programs on this one"));
   plan.shared = (may - fixed) / 256 * 256;
   plan.used = w.total - w.free + fixed + plan.shared;
   std::string learns;
@@ -56,8 +68,13 @@ GpuMemoryPlan plan_gpu_memory(const GpuMemoryWishes& w) {
   }
   const std::size_t kv = w.max_kv_bytes > 0 ? std::min(plan.shared, static_cast<std::size_t>(w.max_kv_bytes)) : plan.shared;
   plan.lines.push_back(message(bytes(w.free), " of ", bytes(w.total), " free; weights ", bytes(w.weights),
-                               w.optimizer ? message(", master, gradient and moments ", bytes(w.optimizer)) : "",
-                               w.reference ? message(", reference ", bytes(w.reference)) : "", ", shared ", bytes(plan.shared), ", left alone ", bytes(w.free - may)));
+                               state, w.reference ? message(", reference ", bytes(w.reference)) : "", ", shared ", bytes(plan.shared), ", left alone ", bytes(w.free - may)));
+  if (w.trained > 0) {
+    const std::size_t whole = OptimizerFormat{.gradient_only = w.formats.gradient_only}.bytes(w.trained, w.tensors);
+    const bool automatic = plan.format != choose_optimizer_format(w.formats, w.trained, w.tensors, SIZE_MAX);
+    plan.lines.push_back(message("optimizer: ", to_string(plan.format), plan.format.is_float32() ? "" : message(" (float32 throughout: ", bytes(whole), ")"),
+                                 automatic ? "; chosen by what fits" : ""));
+  }
   plan.lines.push_back(message("shared by sampling: at most ", with_commas(static_cast<std::int64_t>(kv / std::max<std::size_t>(w.kv_bytes_per_token, 1))),
                                " tokens of keys and values", learns.empty() ? "" : "; and " + learns));
   plan.lines.push_back(message("planned peak ", bytes(plan.used)));

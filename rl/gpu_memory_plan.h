@@ -8,13 +8,17 @@
 #include <string>
 #include <vector>
 
+#include "rl/optimizer_format.h"
+
 namespace r1 {
 
 // Bytes, if not said otherwise.
 struct GpuMemoryWishes {
   std::size_t total = 0, free = 0;  // of the device before the program took any
   double share = 0.9;               // of `free` that the program may take
-  std::size_t weights = 0, optimizer = 0, reference = 0;  // 0 = there is none
+  std::size_t weights = 0, reference = 0;  // 0 = there is none
+  std::int64_t trained = 0, tensors = 0;   // elements of the arena that an optimizer holds state for; 0 = none
+  OptimizerWishes formats;                 // of that state
   // Of a micro-batch of that many rows; empty = nothing is trained.
   std::function<std::size_t(std::int64_t rows, bool recompute)> training;
   std::optional<std::int64_t> tokens_per_micro_batch;  // rows; none = by memory
@@ -28,10 +32,13 @@ struct GpuMemoryPlan {
   std::size_t shared = 0;  // what rollout and learner use in turns
   std::int64_t tokens_per_micro_batch = 0;
   bool recompute = false;
+  OptimizerFormat format;                  // the first that leaves room to learn from kFewRows rows, layers computed twice if need be
+  std::size_t optimizer = 0;
   std::size_t used = 0;    // of the device once all is taken, other programs' included
   std::vector<std::string> lines;
 };
 
+inline constexpr std::int64_t kFewRows = 2048;  // a micro-batch that still keeps the matrix units busy: below it weights are read more than used
 inline constexpr std::int64_t kMaxGpuMicroBatch = 32768;  // rows; more makes nothing faster
 
 // Throws ConfigError, with the numbers and the remedy, where the parts do not fit.

@@ -175,6 +175,9 @@ TEST_CASE("bf16 master and live weights: rounded after each update, master kept,
   test::TransformerRun other(test::tiny_options(), {});
   other.policy->restore_optimizer_state(state);
   CHECK(other.policy->digest() == run.policy->digest());
+  WeightSnapshot packed = state;
+  packed.tensors.back().dtype = DType::kU8;
+  CHECK_THROWS_WITH_AS(other.policy->restore_optimizer_state(packed), doctest::Contains("use device: cuda"), CheckpointError);
 }
 
 }  // namespace r1

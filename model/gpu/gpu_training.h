@@ -6,6 +6,7 @@
 #include <optional>
 #include <span>
 
+#include "model/gpu/gpu_gradient.h"
 #include "model/gpu/gpu_region.h"
 #include "model/gpu/gpu_transformer.h"
 #include "model/gpu/train_plan.h"
@@ -27,8 +28,9 @@ class GpuTraining {
   // As Transformer's. Host vectors; they wait for the device. GpuOutOfMemory leaves the model as it was.
   LogprobRows evaluate(const PackedBatch& batch, float temperature, bool want_entropies);
   LogprobRows forward(const PackedBatch& batch, float temperature, bool want_entropies, bool recompute);
-  // Adds to grad, float32 on the device, laid out like the weight arena. Asynchronous on the model's stream.
-  void backward(std::span<const float> d_logprobs, std::span<const float> d_entropies, float* grad);
+  // Adds to grad. Within a pass sums are float32; into a bfloat16 arena every tensor is rounded once a pass (the head once for every 2048
+  // predictors where its gradient is not kept; a tied embedding once more). Asynchronous on the model's stream.
+  void backward(std::span<const float> d_logprobs, std::span<const float> d_entropies, GpuGradient grad);
 
  private:
   struct Kept { float *h_mid, *h_out; GpuLayerBuffers b; };  // of a layer
@@ -37,8 +39,8 @@ class GpuTraining {
   Buffers lay_out(GpuBump& bump, const TrainPlan& plan, bool keep, bool recompute, bool keep_head) const;
   LogprobRows run(const PackedBatch& batch, float temperature, bool want_entropies, bool keep, bool recompute);
   void run_layer(std::int64_t l, const Buffers& b, const float* h_in, float* h_mid, float* h_out, const GpuLayerBuffers& buffers);
-  void head_backward(const Buffers& b, const float* c1, const float* c2, float* grad);
-  void layer_backward(std::int64_t l, const Buffers& b, const float* h_in, const float* h_mid, const GpuLayerBuffers& kept, float* grad);
+  void head_backward(const Buffers& b, const float* c1, const float* c2, GpuGradient grad);
+  void layer_backward(std::int64_t l, const Buffers& b, const float* h_in, const float* h_mid, const GpuLayerBuffers& kept, GpuGradient grad);
 
   GpuTransformer& model_;
   GpuRegion& region_;
