@@ -53,8 +53,8 @@ TEST_CASE("defaults") {
   CHECK(r.trainer.prompts_per_rollout == 32);
   CHECK(r.trainer.sampling.temperature == 1.f);
   CHECK(r.learner.loss.aggregation == Aggregation::kTokenMean);
-  CHECK(r.learner.loss.clip_low == 0.2);
-  CHECK(r.learner.loss.clip_high == 0.28);
+  CHECK(r.learner.loss.surrogate.get("clip_low") == 0.2);
+  CHECK(r.learner.loss.surrogate.get("clip_high") == 0.28);
   CHECK_FALSE(r.learner.needs_reference());
   CHECK(r.learner.length_budget == 40);
   CHECK(r.learner.optimizer.learning_rate.peak == 1e-6);
@@ -102,7 +102,7 @@ TEST_CASE("the recipes of this folder") {
   CHECK(zero.data.format == "r1_zero");
   CHECK(zero.learner.loss.kl_coefficient == 0.001);
   CHECK(zero.learner.reference_refresh == 400);
-  CHECK(zero.learner.loss.clip_high == 10);
+  CHECK(zero.learner.loss.surrogate.get("clip_high") == 10);
   CHECK(zero.learner.loss.aggregation == Aggregation::kSeqMeanTokenMean);
   CHECK(zero.trainer.prompts_per_rollout == 64);
   CHECK(zero.learner.optimizer.weight_decay == 0.1);
@@ -128,7 +128,7 @@ TEST_CASE("presets: published values, below the recipe's own") {
         0);  // the preset's rest of kl falls silent
   CHECK(preset("deepseekmath").learner.loss.kl_coefficient == 0.04);
   const Recipe dapo = preset("dapo");
-  CHECK(dapo.learner.loss.clip_high == 0.28);
+  CHECK(dapo.learner.loss.surrogate.get("clip_high") == 0.28);
   CHECK(dapo.trainer.dynamic.enabled);
   CHECK(dapo.trainer.dynamic.oversample == 3.0);
   CHECK(dapo.rubric->entries().size() == 1);  // the recipe's rewards replace the preset's

@@ -3,6 +3,7 @@
 
 #include <cstdint>
 #include <span>
+#include <string>
 #include <vector>
 
 #include "core/types.h"
@@ -29,5 +30,8 @@ TrainSet make_train_samples(std::span<const ScoredGroup> groups, const TrainSamp
 
 // Trained tokens of a sample.
 std::int64_t trained_tokens(const TrainSample& sample);
+
+// "a/0, a/1, b/3 and 5 more": for messages.
+std::string names_of(std::span<const TrainSample> samples, std::span<const std::int32_t> chosen);
 
 }  // namespace r1

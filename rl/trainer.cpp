@@ -179,6 +179,8 @@ void Trainer::one_update() {
   }
   for (TrainObserver* o : parts_.observers) o->add_metrics(record);
   for (TrainObserver* o : parts_.observers) o->on_step(record);
+  if (report.reference_refreshed)
+    for (TrainObserver* o : parts_.observers) o->on_reference_refreshed(state_.step);
   if (!state_.in_rollout) groups_.clear();
 }
 

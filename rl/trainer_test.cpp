@@ -214,7 +214,7 @@ TEST_CASE("dynamic sampling: only mixed groups train, more prompts are drawn, ro
   // Nothing is ever mixed: no update, the run says so and ends.
   Witness w;
   TableRun hopeless(options, {}, {&w}, [](const SampleGroup& g) {
-    return std::vector<Score>(g.completions.size(), Score{1.f, {{"all", 1.f}}, Verdict::kCorrect, "", {}});
+    return std::vector<Score>(g.completions.size(), Score{1.f, {{"all", 1.f}}, Verdict::kCorrect, "", {}, {}});
   });
   hopeless.trainer->run();
   CHECK(hopeless.learner->version() == 0);
