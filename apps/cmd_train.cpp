@@ -77,6 +77,7 @@ int train(const Recipe& recipe, const Globals& globals, bool overwrite, const st
   BackendNeeds needs;
   needs.engine = recipe.engine;
   needs.trains = true, needs.reference = recipe.learner.needs_reference();
+  needs.critic = recipe.learner.critic.has_value();
   needs.tokens_per_micro_batch = recipe.tokens_per_micro_batch, needs.recompute = recipe.recompute;
   needs.master_start = recipe.policy.master_start;
   needs.exact = recipe.exact_rollout;
@@ -85,7 +86,7 @@ int train(const Recipe& recipe, const Globals& globals, bool overwrite, const st
   for (const std::string& line : made.memory) terminal.print("  memory    " + line);
   GrpoOptions learner_options = recipe.learner;
   learner_options.tokens_per_micro_batch = made.tokens_per_micro_batch;
-  GrpoLearner learner(*made.policy, made.reference.get(), learner_options);
+  GrpoLearner learner(*made.policy, made.reference.get(), learner_options, made.critic.get());
 
   SaveCheckpointOptions save;
   save.dtype = recipe.model.dtype;

@@ -35,6 +35,7 @@ class GpuBackend : public Backend {
   std::string line() const override { return before_.name; }
 
   BackendParts make(const BackendNeeds& needs, std::shared_ptr<const Tokenizer> tokenizer) override {
+    if (needs.critic) throw ConfigError("rl.advantage.kind gae needs a critic, which the GPU path does not have; set model.device: cpu, or another kind");
     const auto elements = model_.weights().elements();
     GpuMemoryWishes w;
     w.total = before_.memory_total, w.free = before_.memory_free, w.share = needs.gpu_memory_share;

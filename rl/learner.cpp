@@ -219,7 +219,7 @@ StepReport GrpoLearner::update() {
   if (critic_) critic_->update(samples_, minibatch(), options_.tokens_per_micro_batch, beside);
   StepReport report;
   if (alone) {
-    report.updated = true;
+    report.updated = beside.contains("critic/loss");  // else nothing was trained
     beside["critic/warmup"] = 1;
     ++next_update_;
   } else {

@@ -90,12 +90,12 @@ TEST_CASE("on policy every objective has the gradient sum of A grad ln pi under 
   Tokens t = make_tokens({3, 1, 5}, 0.3);
   t.old = t.behavior = t.logprobs;
   for (Aggregation a : kAll) {
-    for (const char* s : {"clip", "cispo", "ratio", "gmpo", "sapo"}) {
+    for (const Surrogate* s : surrogates()) {
       for (RatioLevel level : {RatioLevel::kToken, RatioLevel::kSequence, RatioLevel::kSequenceToken}) {
         // CISPO is a token objective; a sequence ratio's derivative spreads evenly, equal for a constant advantage.
         PolicyLossOptions o = plain(a);
-        CAPTURE(s);
-        o.surrogate = SurrogateChoice(s);
+        CAPTURE(s->name);
+        o.surrogate = SurrogateChoice(s->name);
         o.ratio_level = level;
         if (o.surrogate.entry().name == "clip") o.surrogate.set("dual_clip", 3);
         o.mismatch = MismatchOptions("token_tis");

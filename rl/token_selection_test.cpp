@@ -58,7 +58,8 @@ TEST_CASE("Clip-Cov draws its share from the candidates alone, anew in each upda
   const TokenSelection a = select_tokens(m.tokens(), o, 7, 1);
   CHECK(a.covariance == 50);
   CHECK(a.drift_penalties.empty());
-  const double p = std::accumulate(m.logprobs.begin(), m.logprobs.end(), 0.0) / 5000, q = std::accumulate(m.advantages.begin(), m.advantages.end(), 0.0) / 5000;
+  const double p = std::accumulate(m.logprobs.begin(), m.logprobs.end(), 0.0) / 5000;
+  const double q = std::accumulate(m.advantages.begin(), m.advantages.end(), 0.0) / 5000;
   for (std::size_t i : zeros(a.policy_weights)) {
     const double cov = (m.logprobs[i] - p) * (m.advantages[i] - q);
     CHECK(cov > 0.5);

@@ -26,7 +26,7 @@ D = torch.float64
 def trl_cases(folder, inputs, logps, old, behavior, entropies):
     cases = []
     variants = [("sapo", {}), ("sapo", {"sapo_temperature_pos": 2.0, "sapo_temperature_neg": 3.0}), ("grpo", {"off_policy_mask_threshold": 0.05}),
-                ("dapo", {"top_entropy_quantile": 0.4}), ("grpo", {"delta": 4.0, "epsilon": 0.1})]
+                ("dapo", {"top_entropy_quantile": 0.4}), ("grpo", {"delta": 4.0, "epsilon": 0.1}), ("vespo", {})]
     for kind, options in variants:
         made = trainer(folder, kind, 0.0, **dict(options))
         leaf = logps.clone().requires_grad_(True)
@@ -198,9 +198,10 @@ if __name__ == "__main__":
     mask, advantages = inputs["completion_mask"], inputs["advantages"]
     with tempfile.TemporaryDirectory() as work:
         from_trl = trl_cases(work, inputs, logps, old, behavior, entropies)
+    vespo = from_trl.pop()
     out = {"versions": {"trl": trl.__version__, "torch": torch.__version__, "transformers": transformers.__version__},
            "max_completion_length": BUDGET, "mask": mask.tolist(), "advantages": advantages.tolist(), "logps": logps.tolist(),
            "old_logps": old.tolist(), "ref_logps": ref.tolist(), "behavior_logps": behavior.tolist(), "entropies": entropies.tolist(),
-           "trl": from_trl, "formulas": formula_cases(mask, advantages, logps, old, behavior),
+           "trl": from_trl, "vespo": vespo, "formulas": formula_cases(mask, advantages, logps, old, behavior),
            "ppo": ppo_case(mask, advantages, old, ref), "gdpo": gdpo_case(), "process": process_case()}
     (HERE / "rl_objectives.json").write_text(json.dumps(out) + "\n")
