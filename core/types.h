@@ -76,7 +76,7 @@ struct Score {
   Verdict verdict = Verdict::kAbstain;  // dynamic sampling filters on it, never on the value
   std::string detail;                  // a word or sentence behind the verdict
   std::map<std::string, std::string> columns;  // gold_parsed, answer_parsed, ...: for tables and the audit
-  std::vector<StepReward> steps;       // weighted, of every reward that judges steps; in no order
+  std::vector<StepReward> steps = {};  // weighted, of every reward that judges steps; in no order
 };
 
 struct ScoredGroup {

@@ -19,7 +19,7 @@ struct RewardResult {
   std::map<std::string, std::string> columns;
   // Process supervision: what single steps are worth, for advantage.kind: process. Beside `value`, which other kinds and the logs
   // see; without one they do not count.
-  std::vector<StepReward> steps;
+  std::vector<StepReward> steps = {};
 };
 
 // A completion made up from a prompt, and what the reward must say of it. For self-tests (`r1 doctor`).
