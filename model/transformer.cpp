@@ -195,11 +195,9 @@ void Transformer::Impl::layer_forward(std::int64_t l, std::int64_t n, float* h_r
 
 void Transformer::Impl::for_logits(const std::byte* x_rows, std::int64_t n,
                                    FunctionRef<void(std::int64_t, const float*)> use) {
-  pack_head();
   for (std::int64_t begin = 0; begin < n; begin += kLogitRows) {
     const std::int64_t m = std::min(kLogitRows, n - begin);
-    float* out = logits.get<float>(m * V);
-    gemm(x_rows + static_cast<std::size_t>(begin * D) * esize, m, D, head_p, out, cpu::Type::kF32, cpu::Store::kStore);
+    const float* out = head_logits(x_rows + static_cast<std::size_t>(begin * D) * esize, m);
     pool.parallel_for(m, 1, [&](std::int64_t b, std::int64_t e) {
       for (std::int64_t i = b; i < e; ++i) use(begin + i, out + i * V);
     });
@@ -208,6 +206,7 @@ void Transformer::Impl::for_logits(const std::byte* x_rows, std::int64_t n,
 
 void Transformer::Impl::gather_normed(std::span<const std::int32_t> rows, const float* h_rows, float* rstd) {
   const auto m = static_cast<std::int64_t>(rows.size());
+  prepared_rows = 0;
   float* g = gathered.get<float>(m * D);
   for (std::int64_t i = 0; i < m; ++i)
     std::memcpy(g + i * D, h_rows + rows[static_cast<std::size_t>(i)] * D, static_cast<std::size_t>(D) * 4);
@@ -220,7 +219,7 @@ LogprobRows Transformer::Impl::logprob_rows(const PackedBatch& batch, const floa
   const auto m = batch.predictors.size();
   LogprobRows out;
   out.logprobs.resize(m);
-  if (want_entropies) out.entropies.resize(m);
+  if (want_entropies) out.entropies.resize(m), out.top_logprobs.resize(m);
   if (stats_out) stats_out->resize(m);
   gather_normed(batch.predictors, h_rows, nullptr);
   for_logits(gathered_x.data(), static_cast<std::int64_t>(m), [&](std::int64_t i, const float* z) {
@@ -228,7 +227,7 @@ LogprobRows Transformer::Impl::logprob_rows(const PackedBatch& batch, const floa
     // The entropy is needed by its own gradient too, so a kept pass always has it.
     const cpu::RowStats s = cpu::row_stats(z, vocab_limit, temperature, want_entropies || stats_out != nullptr);
     out.logprobs[u] = cpu::row_logprob(z, s, batch.targets[u], temperature);
-    if (want_entropies) out.entropies[u] = s.entropy;
+    if (want_entropies) out.entropies[u] = s.entropy, out.top_logprobs[u] = s.max - s.logsumexp;
     if (stats_out) (*stats_out)[u] = s;
   });
   return out;

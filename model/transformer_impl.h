@@ -37,6 +37,13 @@ class Buffer {
   std::size_t size_ = 0;
 };
 
+// Elements between rows that a product reads: padded with zeros, an odd number of 64-byte lines (bf16) apart, so that the
+// rows spread over the cache's sets.
+inline std::int64_t spread_ld(std::int64_t width) {
+  const std::int64_t padded = cpu::padded_depth(width);
+  return padded / 32 % 2 == 0 ? padded + 32 : padded;
+}
+
 // What a layer's backward pass reads. `t` stands for the model's type.
 struct LayerActivations {
   Buffer h_in;        // [N][D] float32, the residual stream before the layer
@@ -84,7 +91,7 @@ struct Transformer::Impl {
   // kept by forward() for backward()
   std::vector<LayerActivations> kept;
   struct Pending {
-    enum class Pass : std::uint8_t { kNone, kLogprobs, kHidden } pass = Pass::kNone;
+    enum class Pass : std::uint8_t { kNone, kLogprobs, kHidden, kLogits } pass = Pass::kNone;
     bool recompute = false;
     std::vector<std::int32_t> rows;  // of a hidden pass
     PackedBatch batch;
@@ -92,6 +99,7 @@ struct Transformer::Impl {
     std::vector<cpu::RowStats> stats;
     Buffer h_out;  // [N][D] float32 after the last layer
   } pending;
+  std::int64_t prepared_rows = 0;  // of prepare_logits(), in gathered_x; 0 once another pass took it
   // backward scratch
   Buffer d_h, d_t, d_attn, d_qkv, d_gate_up, d_act, d_x, d_x_sum, dy_transposed, d_logits;
   cpu::PackedMatrix packed_input;  // of dW products
@@ -136,6 +144,9 @@ struct Transformer::Impl {
                      std::span<const float> d_entropies, float* d_h, float* grad);
   // After gather_normed(rows): the gradient dx [n][D] float32 of its output, through the norm, added to the rows of d_h.
   void norm_backward(std::span<const std::int32_t> rows, const float* rstd, const float* dx, float* d_h, float* grad);
+  // Logits of m normed rows into `logits`.
+  float* head_logits(const std::byte* x_rows, std::int64_t m);
+  void logit_loss_backward(const PackedBatch& batch, const float* h, LogitLoss loss, float* d_h, float* grad);
   float* start_backward(Pending::Pass pass, std::span<float> grad);  // the zeroed gradient of h_out
   void layers_backward(float* d_h, float* grad);
 

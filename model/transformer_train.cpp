@@ -10,13 +10,6 @@ namespace {
 // Columns of the vocabulary that the LM head's backward pass holds at a time: [N][kHeadColumns]. All rows together, so that
 // each part of the weight's gradient is written once.
 constexpr std::int64_t kHeadColumns = 2048;
-
-// Elements between rows that a product reads: padded with zeros, an odd number of 64-byte lines (bf16) apart, so that the
-// rows spread over the cache's sets.
-std::int64_t spread_ld(std::int64_t width) {
-  const std::int64_t padded = cpu::padded_depth(width);
-  return padded / 32 % 2 == 0 ? padded + 32 : padded;
-}
 }
 
 void Transformer::Impl::check_batch(const PackedBatch& batch) const {

@@ -18,6 +18,12 @@ class ScoringModel {
   virtual ~ScoringModel() = default;
   // Log-probabilities of batch.targets, keeping nothing; the same bits as forward().
   virtual LogprobRows evaluate(const PackedBatch& batch, float temperature, bool want_entropies) = 0;
+  // Losses of whole distributions (distillation): logits of batch.predictors, a part at a time, as Transformer's. Each row has
+  // logit_ids() that mean something, logit_stride() apart from the next row. CPU models alone; others throw ConfigError.
+  virtual void prepare_logits(const PackedBatch& batch);
+  virtual const float* logit_rows(std::int64_t first, std::int64_t count);
+  virtual std::int64_t logit_stride() const;
+  virtual std::int64_t logit_ids() const;
   virtual WeightSnapshot weights(WeightVersion version) const = 0;  // views of the live weights, where they are
   virtual WeightSnapshot host_weights(WeightVersion version) const { return weights(version); }  // to be read on the host
   virtual void load(const WeightSnapshot& weights) = 0;             // every parameter; throws CheckpointError
@@ -66,6 +72,8 @@ class PolicyModel : public ScoringModel, public TrainedModel {
   // After forward(): adds the gradient of sum_i d_logprobs[i] logprobs[i] + d_entropies[i] entropies[i] to the gradient
   // arena; d_entropies may be empty.
   virtual void backward(std::span<const float> d_logprobs, std::span<const float> d_entropies) = 0;
+  // Forward and backward pass of a loss of whole distributions, added to the gradient arena; see Transformer::train_logits.
+  virtual void train_logits(const PackedBatch& batch, Transformer::LogitLoss loss);
 };
 
 }  // namespace r1

@@ -110,4 +110,13 @@ std::string names_of(std::span<const TrainSample> samples, std::span<const std::
   return out;
 }
 
+Digest digest_of(std::span<const TrainSample> samples) {
+  Hasher h;
+  for (const TrainSample& s : samples) {
+    h.update_field({reinterpret_cast<const char*>(s.tokens.data()), s.tokens.size() * sizeof(TokenId)});
+    h.update_field({reinterpret_cast<const char*>(s.loss_mask.data()), s.loss_mask.size()});
+  }
+  return h.digest();
+}
+
 }  // namespace r1

@@ -6,6 +6,7 @@
 #include <string>
 #include <vector>
 
+#include "core/digest.h"
 #include "core/types.h"
 #include "rl/advantage.h"
 
@@ -33,5 +34,8 @@ std::int64_t trained_tokens(const TrainSample& sample);
 
 // "a/0, a/1, b/3 and 5 more": for messages.
 std::string names_of(std::span<const TrainSample> samples, std::span<const std::int32_t> chosen);
+
+// Of the tokens and of which are trained: what a reference or a teacher said of them belongs to these samples.
+Digest digest_of(std::span<const TrainSample> samples);
 
 }  // namespace r1

@@ -50,15 +50,20 @@ TransformerValue::TransformerValue(Transformer& backbone, const Options& options
   R1_CHECK(options.head_std >= 0, "the head's start has a standard deviation of ", options.head_std);
 }
 
-std::vector<float> TransformerValue::scores(std::span<const float> hidden) const {
-  const std::size_t d = static_cast<std::size_t>(width_), n = hidden.size() / d;
+std::vector<float> head_scores(std::span<const float> hidden, std::span<const float> weight, float bias) {
+  const std::size_t d = weight.size(), n = hidden.size() / d;
   std::vector<float> out(n);
   for (std::size_t i = 0; i < n; ++i) {
-    double sum = options_.bias ? head_[d] : 0.f;
-    for (std::size_t j = 0; j < d; ++j) sum += double{head_[j]} * hidden[i * d + j];
+    double sum = bias;
+    for (std::size_t j = 0; j < d; ++j) sum += double{weight[j]} * hidden[i * d + j];
     out[i] = static_cast<float>(sum);
   }
   return out;
+}
+
+std::vector<float> TransformerValue::scores(std::span<const float> hidden) const {
+  const auto d = static_cast<std::size_t>(width_);
+  return head_scores(hidden, {head_.data(), d}, options_.bias ? head_[d] : 0.f);
 }
 
 std::vector<float> TransformerValue::evaluate(const PackedBatch& batch, std::span<const std::int32_t> rows) {

@@ -28,6 +28,9 @@ class ValueModel : public TrainedModel {
   virtual void load(const WeightSnapshot& weights) = 0;
 };
 
+// weight [D] . hidden [n][D] + bias, float64 sums: [n].
+std::vector<float> head_scores(std::span<const float> hidden, std::span<const float> weight, float bias = 0.f);
+
 class TransformerValue : public ValueModel {
  public:
   struct Options {
