@@ -35,6 +35,7 @@ std::string cpu_line();  // this machine's CPU and the instructions that are use
 struct BackendNeeds {
   LocalEngineOptions engine;  // 0 in max_rows, kv_cache_bytes, prefill_tokens_per_step = the device's own choice
   bool trains = false, reference = false;
+  bool critic = false;              // a value head on a copy of the model: PPO
   std::optional<std::int64_t> tokens_per_micro_batch;  // none = the device's choice
   std::optional<bool> recompute;                       // none = by memory
   MasterStart master_start = MasterStart::kExact;
@@ -57,6 +58,7 @@ struct BackendParts {
   std::unique_ptr<RolloutEngine> engine;
   std::unique_ptr<PolicyModel> policy;      // with trains
   std::unique_ptr<ScoringModel> reference;  // with reference
+  std::unique_ptr<ValueModel> critic;       // with critic
   std::unique_ptr<ValueModel> value;        // with value: then the only one
   std::int64_t tokens_per_micro_batch = 0;  // with trains, value
   std::vector<std::string> memory;          // the plan, lines for people
@@ -69,7 +71,8 @@ class Backend {
   virtual const ModelConfig& config() const = 0;
   virtual std::string device() const = 0;  // "cpu", or the GPU's name
   virtual std::string line() const = 0;    // for the start block
-  // Once; the parts are destroyed before the backend. `tokenizer` may be null.
+  // Once; the parts are destroyed before the backend. `tokenizer` may be null. Throws ConfigError for a need that the device does
+  // not meet: a critic on the GPU.
   virtual BackendParts make(const BackendNeeds& needs, std::shared_ptr<const Tokenizer> tokenizer) = 0;
   virtual double peak_gb() const = 0;      // GiB of memory in use, of the device where it has its own
 

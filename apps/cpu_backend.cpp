@@ -67,6 +67,16 @@ class CpuBackend : public Backend {
       reference_->set_vocab_limit(model_.vocab_limit());
       parts.reference = std::make_unique<TransformerReference>(*reference_);
     }
+    if (needs.critic) {
+      critic_ = std::make_unique<Transformer>(model_.config(), model_.weights().dtype(), pool_);
+      critic_->weights().load(model_.weights().snapshot(0));
+      critic_->weights_changed();
+      const ActivationPlan activations = plan_activations(*critic_, parts.tokens_per_micro_batch, needs.recompute);
+      parts.memory.push_back("critic: " + activations.line);
+      TransformerValue::Options options;
+      options.recompute = activations.recompute, options.master_start = needs.master_start;
+      parts.critic = std::make_unique<TransformerValue>(*critic_, options);
+    }
     const LocalEngineOptions usual;
     LocalEngineOptions engine = needs.engine;
     if (engine.max_rows == 0) engine.max_rows = usual.max_rows;
@@ -99,7 +109,7 @@ class CpuBackend : public Backend {
  private:
   ComputePool& pool_;
   Transformer model_;
-  std::unique_ptr<Transformer> reference_;
+  std::unique_ptr<Transformer> reference_, critic_;
 };
 
 }  // namespace

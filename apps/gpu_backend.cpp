@@ -35,6 +35,7 @@ class GpuBackend : public Backend {
   std::string line() const override { return before_.name; }
 
   BackendParts make(const BackendNeeds& needs, std::shared_ptr<const Tokenizer> tokenizer) override {
+    if (needs.critic) throw ConfigError("rl.advantage.kind gae needs a critic, which the GPU path does not have; set model.device: cpu, or another kind");
     if (needs.value) throw ConfigError("a model with a scalar head is trained on the CPU only; set model.device: cpu");
     const auto elements = model_.weights().elements();
     GpuMemoryWishes w;

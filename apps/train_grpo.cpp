@@ -65,6 +65,7 @@ int train_grpo(const TrainRequest& request) {
   BackendNeeds needs;
   needs.engine = recipe.engine;
   needs.trains = true, needs.reference = recipe.learner.needs_reference();
+  needs.critic = recipe.learner.critic.has_value();
   needs.tokens_per_micro_batch = recipe.train.tokens_per_micro_batch, needs.recompute = recipe.train.recompute, needs.optimizer = recipe.train.optimizer;
   needs.master_start = recipe.policy.master_start;
   needs.gpu_memory_share = recipe.gpu_memory_share, needs.longest_sample = longest;
@@ -74,7 +75,7 @@ int train_grpo(const TrainRequest& request) {
   const std::unique_ptr<PolicyModel> policy = run.trained(std::move(made.policy), recipe.lora);
   GrpoOptions learner_options = recipe.learner;
   learner_options.tokens_per_micro_batch = made.tokens_per_micro_batch;
-  GrpoLearner learner(*policy, made.reference.get(), learner_options);
+  GrpoLearner learner(*policy, made.reference.get(), learner_options, made.critic.get());
 
   std::unique_ptr<TeacherModel> teacher;
   if (distill) teacher = open_teacher(recipe.teacher, recipe.model.dtype, recipe.model.path, *tokenizer, *run.runtime().pool);

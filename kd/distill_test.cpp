@@ -142,7 +142,7 @@ TEST_CASE("on-policy distillation: the expected gradient is the exact reverse-KL
         teacher_advantages(teacher, temperature, 100)(samples);
         CHECK(samples[0].advantages[0] == 0);
         GrpoOptions o;
-        o.loss.surrogate = Surrogate::kRatio;
+        o.loss.surrogate = SurrogateChoice("ratio");
         o.loss.aggregation = Aggregation::kSeqMeanTokenSum;
         o.temperature = temperature;
         o.optimizer.learning_rate.peak = 1e-30;
@@ -291,7 +291,7 @@ struct OnPolicyRun {
   OnPolicyRun(World& teacher, const std::filesystem::path& folder, std::int64_t steps, double rate, std::vector<TrainObserver*> observers = {})
       : student(2) {
     GrpoOptions g;
-    g.loss.surrogate = Surrogate::kRatio;
+    g.loss.surrogate = SurrogateChoice("ratio");
     g.optimizer.learning_rate.peak = rate;
     g.tokens_per_micro_batch = kBudget;
     g.updates_per_rollout = 2;

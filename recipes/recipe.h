@@ -1,5 +1,5 @@
 // A recipe: one YAML file with overrides and a preset -> the option structs of every part of a GRPO run, checked as a
-// whole before any work. The sections and their keys are described at the structs; docs: ux.md "Recipe (YAML)".
+// whole before any work. The sections and their keys are described at the structs; those of rl: in docs/algorithms.md.
 #pragma once
 
 #include <cstdint>

@@ -81,7 +81,8 @@ TEST_CASE("a tiny Llama: loss and parameter gradients equal TRL's") {
     FixtureReference reference(ref);
     GrpoOptions o;
     o.old_policy = OldPolicy::kBehavior;  // the fixture's old log-probabilities are the ratio's denominator
-    o.loss.mismatch = MismatchCorrection::kNone;
+    o.loss.surrogate.set("clip_high", 0.2);
+    o.loss.mismatch = MismatchOptions("none");
     o.loss.kl_coefficient = c["beta"];
     o.length_budget = batch["max_completion_length"];
     o.optimizer.max_grad_norm = 0;

@@ -158,7 +158,8 @@ void TransformerValue::load(const WeightSnapshot& weights) {
     ++found;
   }
   if (found != head_parameters_.size())
-    throw CheckpointError(message("these weights lack ", kWeight, options_.bias ? " or score.bias" : "", ": they are those of a language model, not of a scorer"));
+    throw CheckpointError(message("these weights lack ", kWeight, options_.bias ? " or score.bias" : "",
+                                  ": they are those of a language model, not of a scorer"));
   model_.weights().load(backbone);
   arena_.load_master(backbone);
   std::copy(head.begin(), head.end(), head_.begin());  // the arena looks at this memory
