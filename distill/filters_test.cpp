@@ -52,7 +52,7 @@ TEST_CASE("filter format: with and without answer tags, and a block that the pro
   CHECK(judged(o, completion("a word</think> so 4"), opened) == "");
   CHECK(judged(o, completion("<think>a word</think> so 4"), opened) == "format: tag_in_think");
   o.format->answer_tag = true;
-  CHECK(judged(o, completion("<think>a word</think> so 4")) == "format: text_before_answer");
+  CHECK(judged(o, completion("<think>a word</think> so 4")) == "format: no_answer");
   CHECK(judged(o, completion("<think>a word</think><answer>4</answer>")) == "");
 }
 

@@ -64,7 +64,7 @@ TEST_CASE_FIXTURE(Fixture, "mixing: weights give shares; no row twice; the same 
 TEST_CASE_FIXTURE(Fixture, "mixing: duplicates of earlier rows and text of evaluation sets are left out") {
   const std::string a = set("a.jsonl", 3, "x");
   options.sources = {{a, 0}, {set("b.jsonl", 4, "x"), 0}};  // its first three are a's
-  CHECK(mixed() == "a0 b3 a1 a2");
+  CHECK(mixed() == "a0 a1 b3 a2");
   CHECK(stats.sources[1].exact == 3);
   options.against = {write("eval.jsonl", "{\"question\": \"X 1\"}\n")};
   mixed();

@@ -100,7 +100,7 @@ void RawFile::enter(const std::string& line, std::uint64_t begin) {
     }
     const auto s = j.at("s").get<std::size_t>();
     if (j.contains("rewrite")) {
-      rewrites_[{t, p, static_cast<int>(s)}] = span;
+      rewrites_[{t, p, static_cast<int>(s), j.at("rewriter").get<std::string>()}] = span;
       return;
     }
     if (s >= 1u << 20) bad_line("the sample's number is out of range");
@@ -183,8 +183,9 @@ std::vector<Score> RawFile::scores(std::size_t teacher, std::size_t prompt) cons
     span = scores_.at(teacher).at(prompt);
   }
   std::vector<Score> out;
-  if (span.size > 0)
-    for (const Json& one : Json::parse(read(span)).at("scores")) out.push_back(raw::score_from(one));
+  if (span.size == 0) return out;
+  const Json line = Json::parse(read(span));
+  for (const Json& one : line.at("scores")) out.push_back(raw::score_from(one));
   return out;
 }
 
@@ -192,12 +193,10 @@ std::optional<RawRewrite> RawFile::rewrite(std::size_t teacher, std::size_t prom
   Span span;
   {
     const std::lock_guard lock(mutex_);
-    if (const auto it = rewrites_.find({teacher, prompt, sample}); it != rewrites_.end()) span = it->second;
+    if (const auto it = rewrites_.find({teacher, prompt, sample, rewriter}); it != rewrites_.end()) span = it->second;
   }
   if (span.size == 0) return std::nullopt;
-  RawRewrite out = raw::rewrite_from(Json::parse(read(span)));
-  if (out.rewriter != rewriter) return std::nullopt;  // of other settings
-  return out;
+  return raw::rewrite_from(Json::parse(read(span)));
 }
 
 void RawFile::add(const RawSample& s) {
@@ -228,7 +227,7 @@ void RawFile::add_rewrite(std::size_t teacher, std::size_t prompt, int sample, c
   j.update(raw::to_json(rewrite));
   const std::string line = raw::to_line(j);
   const std::lock_guard lock(mutex_);
-  rewrites_[{teacher, prompt, sample}] = append(line);
+  rewrites_[{teacher, prompt, sample, rewrite.rewriter}] = append(line);
 }
 
 void RawFile::sync() { out_->sync(); }

@@ -95,7 +95,7 @@ class RawFile {
     std::uint64_t begin = 0;
     std::uint32_t size = 0;  // 0 = not there
   };
-  using Key = std::tuple<std::size_t, std::size_t, int>;
+  using Key = std::tuple<std::size_t, std::size_t, int, std::string>;  // teacher, prompt, sample, rewriter
   explicit RawFile(std::filesystem::path path);
   void load();
   void enter(const std::string& line, std::uint64_t begin);

@@ -7,8 +7,11 @@
 namespace r1::raw {
 namespace {
 
-// 0.1f as 0.1 and not 0.10000000149011612.
-Json number(float value) { return Json::parse(json_number(value)); }
+// 0.1f as 0.1 and not 0.10000000149011612; 1 as 1.0, so that a column of them has one type for every reader.
+Json number(float value) {
+  const Json read = Json::parse(json_number(value));
+  return read.is_null() ? read : Json(read.get<double>());
+}
 
 StopReason stop_from(const std::string& word) {
   for (const StopReason s : {StopReason::kEos, StopReason::kStop, StopReason::kLength, StopReason::kAborted})

@@ -47,7 +47,7 @@ struct Fixture {
               ++asked;
               const std::lock_guard lock(mutex);
               requests.push_back(r);
-              const std::size_t at = r.messages.at(0).content.find("question ") + 9;
+              const std::size_t at = r.messages.at(0).content.find("Question:\nquestion ") + 19;
               return replies.at(static_cast<std::size_t>(r.messages.at(0).content[at] - '0') % replies.size());
             },
             "test"};

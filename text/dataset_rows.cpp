@@ -14,7 +14,7 @@
 namespace r1 {
 namespace {
 
-using Json = nlohmann::json;
+using Json = nlohmann::ordered_json;  // a column's text keeps the order of its fields
 
 Row make_row(const std::string& file, std::int64_t line, const Json& object) {
   if (!object.is_object())
