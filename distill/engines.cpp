@@ -8,10 +8,14 @@
 
 #include "core/digest.h"
 #include "core/error.h"
+#include "core/json_text.h"
 #include "core/rng.h"
 
 namespace r1 {
 namespace {
+
+// 0.6f as 0.6 and not 0.60000002384.
+double as_written(float value) { return std::stod(json_number(value)); }
 
 class RolloutSource : public SampleEngine {
  public:
@@ -108,9 +112,9 @@ class ChatSource : public SampleEngine {
   void ask(WorkSource& source, const Work& work, std::atomic<int>& failures) const {
     ChatRequest request;
     request.messages = prompts_.at(work.prompt).messages;
-    request.temperature = sampling_.temperature;
+    request.temperature = as_written(sampling_.temperature);
     request.max_tokens = sampling_.max_new_tokens;
-    request.top_p = sampling_.top_p;
+    request.top_p = as_written(sampling_.top_p);
     request.stop = sampling_.stop_strings;
     // Servers take seeds of 31 or 63 bits.
     request.seed = draw_bits({seed_, 0, work.prompt, static_cast<std::uint32_t>(work.first)}, 0) >> 33;

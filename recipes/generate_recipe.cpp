@@ -258,6 +258,11 @@ GenerateRecipe load_generate_recipe(const Config& config, RewardContext context)
       recipe.set.labels = labels_of(*recipe.rubric);
     }
     read_curate(root, recipe);
+    if (!recipe.rubric && recipe.from.empty()) {
+      const CurateOptions& c = recipe.curate;
+      const char* needs = c.filters.correct ? "filters.correct" : c.min_pass_rate || c.max_pass_rate ? "difficulty" : c.prefer == Prefer::kBest ? "select.by: best" : nullptr;
+      if (needs) root.fail("rewards", message("are missing: ", needs, " needs rewards that judge the samples"));
+    }
     read_rewrite(root, context, recipe);
   }
   root.finish();
