@@ -106,10 +106,16 @@ std::vector<Teacher> make_teachers(const GenerateRecipe& recipe, const Globals& 
   return teachers;
 }
 
+void make_folders(const SetPaths& paths) {
+  for (const fs::path& p : {paths.data, paths.card, paths.raw})
+    if (p.has_parent_path()) make_directories(p.parent_path());
+}
+
 std::unique_ptr<RawFile> draw(GenerateRecipe& recipe, const Globals& globals, Terminal& terminal) {
   std::vector<std::unique_ptr<Local>> models;
   std::vector<Teacher> teachers = make_teachers(recipe, globals, models, terminal);
   const fs::path& path = recipe.paths.raw;
+  make_folders(recipe.paths);
   auto file = RawFile::open(path, raw_header(teachers, recipe.seed, recipe.rewards_json), raw_prompts(teachers));
   for (const Teacher& t : teachers) recipe.curate.samples.push_back(t.samples);
   const std::size_t before = file->num_samples();
@@ -131,11 +137,6 @@ std::unique_ptr<RawFile> draw(GenerateRecipe& recipe, const Globals& globals, Te
   return file;
 }
 
-void make_folders(const SetPaths& paths) {
-  for (const fs::path& p : {paths.data, paths.card, paths.raw})
-    if (p.has_parent_path()) make_directories(p.parent_path());
-}
-
 }  // namespace
 
 void run_generate(GenerateRecipe recipe, const Globals& globals) {
@@ -151,12 +152,12 @@ void run_generate(GenerateRecipe recipe, const Globals& globals) {
     terminal.print(message(with_commas(stats.records), " records in ", recipe.paths.data.string()), true);
     return;
   }
-  make_folders(recipe.paths);
   std::unique_ptr<RawFile> file;
   if (recipe.from.empty()) {
     file = draw(recipe, globals, terminal);
   } else {
     file = RawFile::open(recipe.from);
+    make_folders(recipe.paths);
     recipe.rubric = rubric_from_json(file->header().rewards, reward_context());
     if (recipe.rubric)
       for (const Rubric::Entry& e : recipe.rubric->entries()) recipe.set.labels.push_back(e.label);

@@ -103,6 +103,13 @@ rewrite: {model: writer, temperature: 0.3, max_new_tokens: 700, parallel: 2}
   CHECK(rubric_from_json(r.rewards_json, {})->entries().size() == 2);
 }
 
+TEST_CASE_FIXTURE(Fixture, "generate recipe: the one that users start from") {
+  const std::vector<std::string> overrides = {"data.path=" + (dir / "train.jsonl").string(), "output.path=" + (dir / "set").string()};
+  const GenerateRecipe r = load_generate_recipe(Config::load(std::string(R1_SOURCE_DIR) + "/recipes/rejection_sampling.yaml", overrides), context());
+  CHECK(FilterChain(r.curate.filters).names() == std::vector<std::string_view>{"finished", "correct", "language", "repetition", "paragraphs", "code"});
+  CHECK(r.curate.prefer == CurateOptions::Prefer::kShortest);
+}
+
 TEST_CASE_FIXTURE(Fixture, "generate recipe: mixing and filtering anew take nothing else") {
   base = "output: {path: " + (dir / "mix.jsonl").string() + "}\n";
   const GenerateRecipe mix = load("mix: {sets: [{path: a.jsonl, weight: 2}, {path: b.jsonl, weight: 1}], rows: 30}\ndedup: {exact: false}\n");
