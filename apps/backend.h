@@ -36,7 +36,6 @@ struct BackendNeeds {
   std::optional<std::int64_t> tokens_per_micro_batch;  // none = the device's choice
   std::optional<bool> recompute;                       // none = by memory
   MasterStart master_start = MasterStart::kExact;
-  bool exact = true;                // completions have the learner's bits and do not depend on what is batched with them
   double gpu_memory_share = 0.9;
   std::int64_t longest_sample = 0;  // tokens, prompt and completion
 };
@@ -69,7 +68,7 @@ class Backend {
   virtual double peak_gb() const = 0;      // GiB of memory in use, of the device where it has its own
 
   // Each prints one JSON line a case; instead of make().
-  virtual void bench_rollout(const std::string& name, const std::vector<RolloutBenchCase>& cases, int repeats, bool exact, std::ostream& out) = 0;
+  virtual void bench_rollout(const std::string& name, const std::vector<RolloutBenchCase>& cases, int repeats, std::ostream& out) = 0;
   virtual void bench_train(const std::string& name, const TrainBenchCase& c, const TrainBenchOptions& options, std::ostream& out) = 0;
   virtual void bench_grpo(const std::string& name, const TrainBenchCase& c, const TrainBenchOptions& options, std::ostream& out) = 0;
 };

@@ -16,7 +16,6 @@ struct TrainBenchCase {
 struct TrainBenchOptions {
   int repeats = 3;
   std::int64_t tokens_per_micro_batch = 0;  // 0 = 4096 on the CPU, 16384 on the GPU
-  bool exact = true;         // of the rollout, on the GPU
   bool recompute = false;
   bool share_prompts = true;  // false: every sample computes its prompt, as peers do
 };

@@ -20,7 +20,7 @@ void add_bench(CLI::App& app, const Globals& globals, int&) {
     int prompt_tokens = 64, new_tokens = 64, repeats = 3;
     TrainBenchCase train;
     TrainBenchOptions options;
-    bool repeat_prompts = false, fast = false;
+    bool repeat_prompts = false;
   };
   auto args = std::make_shared<Args>();
   CLI::App* bench = app.add_subcommand("bench", "measure rollout, training, a whole step, rewards or the sandbox; prints one JSON line a case");
@@ -32,7 +32,6 @@ void add_bench(CLI::App& app, const Globals& globals, int&) {
     cmd->add_option("--dtype", args->dtype, "bfloat16 (default) or float32");
     cmd->add_option("--prompt-tokens", args->prompt_tokens, "default 64")->check(CLI::PositiveNumber);
     cmd->add_option("--new-tokens", args->new_tokens, "default 64")->check(CLI::PositiveNumber);
-    cmd->add_flag("--fast", args->fast, "on the GPU: not exact; steps of few rows have other bits than the learner's");
     cmd->add_option("--repeats", args->repeats, "timed runs after one warm-up; the median counts (default 3)")->check(CLI::PositiveNumber);
   };
   const auto steps = [&](CLI::App* cmd) {
@@ -59,14 +58,13 @@ void add_bench(CLI::App& app, const Globals& globals, int&) {
       if (b % samples != 0) throw ConfigError(message("--batch ", b, " is no multiple of --samples ", samples));
       cases.push_back({b, args->prompt_tokens, args->new_tokens, samples});
     }
-    run.backend->bench_rollout(run.path.filename().string(), cases, args->repeats, !args->fast, std::cout);
+    run.backend->bench_rollout(run.path.filename().string(), cases, args->repeats, std::cout);
   });
   const auto run_steps = [args, open](auto what) {
     const Runtime run = open();
     args->train.prompt_tokens = args->prompt_tokens;
     args->train.new_tokens = args->new_tokens;
     args->options.repeats = args->repeats;
-    args->options.exact = !args->fast;
     args->options.share_prompts = !args->repeat_prompts;
     (run.backend.get()->*what)(run.path.filename().string(), args->train, args->options, std::cout);
   };

@@ -79,7 +79,6 @@ int train(const Recipe& recipe, const Globals& globals, bool overwrite, const st
   needs.trains = true, needs.reference = recipe.learner.needs_reference();
   needs.tokens_per_micro_batch = recipe.tokens_per_micro_batch, needs.recompute = recipe.recompute;
   needs.master_start = recipe.policy.master_start;
-  needs.exact = recipe.exact_rollout;
   needs.gpu_memory_share = recipe.gpu_memory_share, needs.longest_sample = longest;
   const BackendParts made = backend.make(needs, run.tokenizer);
   for (const std::string& line : made.memory) terminal.print("  memory    " + line);

@@ -69,7 +69,7 @@ class CpuBackend : public Backend {
     return static_cast<double>(usage.ru_maxrss) / (1 << 20);
   }
 
-  void bench_rollout(const std::string&, const std::vector<RolloutBenchCase>& cases, int repeats, bool, std::ostream& out) override {
+  void bench_rollout(const std::string&, const std::vector<RolloutBenchCase>& cases, int repeats, std::ostream& out) override {
     RolloutBenchOptions options;
     options.repeats = repeats;
     run_rollout_bench(model_, nullptr, cases, options, out);

@@ -70,7 +70,6 @@ class GpuBackend : public Backend {
     GpuStepOptions step;
     step.max_decode_rows = std::max(engine.max_rows, 64);
     step.max_prefill_rows = engine.prefill_tokens_per_step;
-    step.exact = needs.exact;
     step.max_kv_bytes = needs.engine.kv_cache_bytes;
     device_ = std::make_unique<GpuStepDevice>(model_, region_, step);
     parts.engine = std::make_unique<PipelinedEngine>(*device_, std::move(tokenizer), engine);
@@ -79,10 +78,10 @@ class GpuBackend : public Backend {
 
   double peak_gb() const override { return static_cast<double>(gpu::used_bytes()) / (1 << 30); }
 
-  void bench_rollout(const std::string& name, const std::vector<RolloutBenchCase>& cases, int repeats, bool exact, std::ostream& out) override {
+  void bench_rollout(const std::string& name, const std::vector<RolloutBenchCase>& cases, int repeats, std::ostream& out) override {
     for (const RolloutBenchCase& c : cases) {
       GpuBenchCase one;
-      one.what = "rollout", one.model = name, one.repeats = repeats, one.exact = exact;
+      one.what = "rollout", one.model = name, one.repeats = repeats;
       one.sequences = c.sequences, one.prompt = c.prompt_tokens, one.new_tokens = c.new_tokens, one.samples = c.samples;
       run_gpu_bench(model_, one, out);
     }
@@ -107,7 +106,7 @@ class GpuBackend : public Backend {
     GpuBenchCase one;
     one.what = what, one.model = name, one.repeats = options.repeats;
     one.sequences = c.prompts * c.samples, one.samples = c.samples, one.prompt = c.prompt_tokens, one.new_tokens = c.new_tokens;
-    one.exact = options.exact, one.recompute = options.recompute, one.share_prompts = options.share_prompts;
+    one.recompute = options.recompute, one.share_prompts = options.share_prompts;
     if (options.tokens_per_micro_batch > 0) one.micro_batch = options.tokens_per_micro_batch;
     return one;
   }

@@ -14,7 +14,6 @@ struct GpuBenchCase {
   int sequences = 256, prompt = 128, new_tokens = 512, samples = 8;
   std::int64_t micro_batch = 16384;  // rows
   int repeats = 3;                   // after one that warms up; the median counts
-  bool exact = true;                 // false: quicker products for few rows, with other bits than the learner's
   bool recompute = false;
   bool share_prompts = true;         // false: every sample computes its prompt in training, as peers do
 };

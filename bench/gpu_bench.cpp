@@ -18,7 +18,6 @@ int main(int argc, char** argv) {
     c.sequences = std::atoi(argv[3]), c.prompt = std::atoi(argv[4]), c.new_tokens = std::atoi(argv[5]), c.samples = std::atoi(argv[6]);
     if (argc > 7) c.micro_batch = std::atoll(argv[7]);
     if (argc > 8) c.repeats = std::atoi(argv[8]);
-    c.exact = std::getenv("R1_BENCH_FAST") == nullptr;
     r1::GpuTransformer model(r1::model_shape(c.model));
     model.weights().init_random(1, 0.02f);
     r1::run_gpu_bench(model, c, std::cout);

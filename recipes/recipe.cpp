@@ -25,9 +25,9 @@ void read_train(ConfigReader reader, Recipe& recipe) {
   const SamplingOptions& s = recipe.trainer.sampling;
   const bool filtered = s.top_k != 0 || s.top_p < 1.f || s.min_p > 0.f;
   const bool asked = reader.has("numerics");
-  recipe.exact_rollout = reader.get_choice("numerics", "exact", std::array<std::string, 2>{"exact", "fast"}) == "exact";
-  recipe.learner.exact = recipe.exact_rollout && !filtered;
-  if (recipe.exact_rollout && filtered && asked)
+  const bool exact = reader.get_choice("numerics", "exact", std::array<std::string, 2>{"exact", "fast"}) == "exact";
+  recipe.learner.exact = exact && !filtered;
+  if (exact && filtered && asked)
     reader.fail("numerics", "exact cannot hold where rollout.top_k, top_p or min_p cut the distribution; leave them out, or use numerics: fast");
   const std::string recompute = reader.get_choice("recompute", "auto", std::array<std::string, 3>{"auto", "true", "false"});
   if (recompute != "auto") recipe.recompute = recompute == "true";

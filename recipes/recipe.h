@@ -59,7 +59,6 @@ struct Recipe {
   double gpu_memory_share = 0.9;         // rollout: of what is free on the GPU at the start
   TrainerOptions trainer;                // rollout:, rl:, eval:, output.save_every, seed
   GrpoOptions learner;                   // rl:, train.numerics; the budget of a micro-batch is not set there yet
-  bool exact_rollout = true;                           // train.numerics exact
   std::optional<std::int64_t> tokens_per_micro_batch;  // train.; none = what suits the device
   TransformerPolicy::Options policy;
   std::optional<bool> recompute;         // train.recompute: gradient checkpointing; none = auto, by the memory that is free

@@ -42,7 +42,7 @@ struct GpuStepDevice::Inputs {
   std::int64_t prefill_items = 0;
   const gpu::Draw* draws = nullptr;
   std::int32_t logit_count = 0, draw_count = 0;
-  bool filtered = false, fast = false;
+  bool filtered = false;
 };
 
 struct GpuStepDevice::Graph {
@@ -232,7 +232,6 @@ void GpuStepDevice::launch_decode(const DeviceStep& step, InFlight& flight) {
 
   Inputs in;
   in.rows = in.decode_rows = in.logit_count = in.draw_count = padded;
-  in.fast = !options_.exact && model_.fast_supports(padded);
   const auto at = [&](std::size_t place, auto& pointer) { pointer = reinterpret_cast<std::remove_reference_t<decltype(pointer)>>(device + place); };
   at(places.count, in.count), at(places.tokens, in.tokens), at(places.positions, in.positions), at(places.dst, in.dst);
   at(places.draws, in.draws), at(places.items, in.items), at(places.tables, in.tables);
@@ -343,8 +342,7 @@ void GpuStepDevice::run_rows(const Inputs& in) {
   const bool rotates = in.prefill_items == 0 && !s.qk_norm;
   const std::int32_t* positions = rotates ? nullptr : in.positions;
   for (std::int64_t l = 0; l < s.layers; ++l) {
-    if (in.fast) model_.fast_before_attention(l, in.rows, h_, positions, buffers_);
-    else model_.before_attention(l, in.rows, h_, positions, buffers_);
+    model_.before_attention(l, in.rows, h_, positions, buffers_);
     const gpu::KvPages pages{kv_ + l * layer_elements_, s.page_elements(), s.kv_heads, s.hd};
     if (!rotates) gpu::write_kv(stream, pages, buffers_.qkv + s.q_width, buffers_.qkv + s.q_width + s.kv_width, s.qkv_width, identity_.as<std::int32_t>(), in.dst, in.rows);
     gpu::AttentionArgs a;
@@ -353,8 +351,7 @@ void GpuStepDevice::run_rows(const Inputs& in) {
     if (in.decode_rows > 0)
       gpu::attention_decode(stream, a, in.items, in.count, in.tables, partials_, counters_.as<std::int32_t>(), decode_blocks_);
     if (in.prefill_items > 0) gpu::attention_prefill(stream, a, in.prefill, in.prefill_items, in.tables);
-    if (in.fast) model_.fast_after_attention(l, in.rows, h_, buffers_);
-    else model_.after_attention(l, in.rows, h_, h_, h_, buffers_);
+    model_.after_attention(l, in.rows, h_, h_, h_, buffers_);
   }
 }
 
@@ -363,12 +360,8 @@ void GpuStepDevice::sample(const Inputs& in) {
   const gpu::Stream stream = model_.stream();
   auto* drawn = drawn_.as<gpu::Drawn>();
   if (in.logit_rows == nullptr) {  // each row has its draw
-    if (in.fast) {
-      model_.fast_logits(h_, in.rows, x_head_, logits_);
-    } else {
-      gpu::rms_norm(stream, h_, nullptr, in.rows, s.d, model_.final_norm(), s.eps, x_head_, nullptr);
-      model_.logits(x_head_, in.rows, logits_);
-    }
+    gpu::rms_norm(stream, h_, nullptr, in.rows, s.d, model_.final_norm(), s.eps, x_head_, nullptr);
+    model_.logits(x_head_, in.rows, logits_);
     gpu::sample_rows(stream, logits_, s.ld_v, model_.vocab_limit(), in.draws, in.rows, in.filtered, drawn, last_token_.as<std::int32_t>());
     return;
   }

@@ -19,8 +19,6 @@ struct GpuStepOptions {
   std::int32_t max_logit_rows = 1024;    // held at a time
   std::int64_t max_kv_bytes = 0;         // of the region, for keys and values; 0 = all that the activations leave
   bool graphs = true;
-  // Log-probabilities with the bits of the learner's pass. false: steps of few rows use quicker products with other bits.
-  bool exact = true;
 };
 
 class GpuStepDevice : public StepDevice {

@@ -1,4 +1,5 @@
-// Matrix products on the GPU by cuBLASLt: bfloat16 in, float32 sums. Conventions as in gpu.h.
+// Matrix products on the GPU: bfloat16 in, float32 sums. By cuBLASLt, and for few rows by our own kernels (small_gemm.h) where they are
+// quicker. Conventions as in gpu.h.
 //
 // A row of forward()'s y has the same bits for any number of rows: algorithms without split-K, each tried against the one for many
 // rows on the weights at hand before it is used, and among those that agree the fastest. The gradients may split.
@@ -25,6 +26,9 @@ class Blas {
   // y [m][ldy] = x [m][k] w [n][k]^T (+ bias [n] bf16, only with Out::kBf16) (+ c [m][ldy] float32, which may be y itself, only with kF32).
   void forward(Stream s, Matrix x, Matrix w, std::int64_t m, std::int64_t n, std::int64_t k, void* y, std::int64_t ldy, Out out,
                const bf16* bias = nullptr, const float* c = nullptr);
+  // y [m][f] = silu(gate) * up, gate and up being the halves of x [m][k] w [2f][k]^T rounded to bfloat16: the bits of forward() and
+  // swiglu(). gate_up: scratch [m][2f], written or not.
+  void forward_swiglu(Stream s, Matrix x, Matrix w, std::int64_t m, std::int64_t f, std::int64_t k, bf16* gate_up, bf16* y);
   // dx [m][ld_dx] = dy [m][n] w [n][k], bf16.
   void input_gradient(Stream s, Matrix dy, Matrix w, std::int64_t m, std::int64_t n, std::int64_t k, bf16* dx, std::int64_t ld_dx);
   // dw [n][k] += dy [m][n]^T x [m][k], float32.

@@ -48,9 +48,11 @@ __global__ void __launch_bounds__(1024) rms_norm_kernel(const float* __restrict_
                                                         float* __restrict__ rstd_out) {
   __shared__ float shared[32];
   const u32 row = blockIdx.x * blockDim.y + threadIdx.y;
+  let_next_start();
   if (row >= n) return;  // a whole warp, or nobody
   const u32 a = threadIdx.x * 4, b = d / 2 + a;
   const bool mine = threadIdx.x < d / 8;
+  wait_for_previous();
   const float* xr = x + static_cast<i64>(rows == nullptr ? static_cast<std::int32_t>(row) : rows[row]) * d;
   float4 xa{}, xb{}, wa{}, wb{};
   if (mine) xa = load4(xr + a), xb = load4(xr + b), wa = load4(w + a), wb = load4(w + b);
@@ -149,9 +151,8 @@ void rms_norm(Stream s, const float* x, const std::int32_t* rows, i64 n, i64 d, 
   if (n == 0) return;
   check_width(d, 8, kMaxRowWidth, "rms_norm");
   const dim3 threads = row_threads(d);
-  rms_norm_kernel<<<blocks_for(n, static_cast<int>(threads.y), "rms_norm"), threads, 0, s>>>(
-      x, rows, static_cast<u32>(n), static_cast<u32>(d), w, eps, out, rstd);
-  check_launch("rms_norm");
+  launch_early(s, rms_norm_kernel, dim3(blocks_for(n, static_cast<int>(threads.y), "rms_norm")), threads, 0, x, rows, static_cast<u32>(n),
+               static_cast<u32>(d), w, eps, out, rstd);
 }
 
 void rotate_heads(Stream s, const QkArgs& args, bf16* qkv, i64 n, bf16* raw, float* rstd, float sign) {

@@ -23,7 +23,7 @@ struct Selection {
   u32 count, smallest, largest;
   int bin;
   u64 left;
-  Cut cut;
+  u32 order, ties;  // of a cut
 };
 
 // Without 64-bit atomics, which shared memory has only as loops.
@@ -98,11 +98,13 @@ template <bool kByMass> __device__ Cut cut_of_list(Selection& sel, u64 left, u32
     }
     if ((above < left && above + same >= left) || (last && above + same < left)) {  // all that are tied say the same
       const u64 one = kByMass ? sel.masses[i] : 1, ties = above + same < left || one == 0 ? 0xffffffffu : (left - above + one - 1) / one;
-      sel.cut.order = order, sel.cut.ties = static_cast<u32>(ties);
+      sel.order = order, sel.ties = static_cast<u32>(ties);
     }
   }
   __syncthreads();
-  return sel.cut;
+  Cut cut;
+  cut.order = sel.order, cut.ties = sel.ties;
+  return cut;
 }
 
 // All threads: the same for the row; `goal` at least 1. Elements whose t = m - z log2(e) is above `far` are left out: only where they

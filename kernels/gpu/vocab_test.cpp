@@ -271,14 +271,17 @@ TEST_CASE("filters on rows that do not fit a list: many equal logits, flat rows,
     }
   const auto got = sample(z, v, draws, true);
   int different = 0;
+  std::string which;
   for (std::size_t i = 0; i < draws.size(); ++i) {
     const Draw& d = draws[i];
     const cpu::Sampled want = cpu::sample_row(host.data() + d.row * ld, v, {d.temperature, d.top_k, d.top_p, d.min_p, d.uniform});
-    different += want.token != got[i].token;  // a uniform or a cut between two roundings
-    INFO("row ", d.row, " top_k ", d.top_k, " top_p ", d.top_p, " min_p ", d.min_p, " t ", d.temperature, ": ", got[i].token, " for ", want.token);
+    const std::string draw = message("row ", d.row, " top_k ", d.top_k, " top_p ", d.top_p, " min_p ", d.min_p, " t ", d.temperature, " u ", d.uniform, ": ", got[i].token,
+                                     " (", got[i].logprob, ") for ", want.token, " (", want.logprob, ")\n");
+    if (want.token != got[i].token) ++different, which += draw;  // a uniform or a cut between two roundings
+    INFO(draw);
     if (got[i].token == want.token) CHECK(std::abs(got[i].logprob - want.logprob) < 1e-4f);
   }
-  INFO(different, " of ", draws.size());
+  INFO(different, " of ", draws.size(), "\n", which);
   CHECK(different <= 3);
 }
 

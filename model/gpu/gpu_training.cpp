@@ -98,7 +98,7 @@ GpuTraining::Buffers GpuTraining::lay_out(GpuBump& bump, const TrainPlan& plan, 
       k.b.x = x, k.b.act = act;
       k.b.qkv = bump.take<gpu::bf16>(n * s.qkv_width);
       k.b.attn = bump.take<gpu::bf16>(n * s.q_width);
-      k.b.gate_up = bump.take<gpu::bf16>(n * 2 * s.f);
+      k.b.gate_up = bump.take<gpu::bf16>(n * 2 * s.f), k.b.keeps_gate_up = true;
       if (keep) {
         k.b.lse = bump.take<float>(n * s.heads);
         k.b.rstd_in = bump.take<float>(n);

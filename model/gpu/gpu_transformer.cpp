@@ -105,78 +105,17 @@ void GpuTransformer::after_attention(std::int64_t index, std::int64_t n, const f
   const Layer& l = layer(index);
   blas_.forward(stream_, {b.attn, shape_.q_width}, {l.o, shape_.q_width}, n, shape_.d, shape_.q_width, h_mid, shape_.d, gpu::Out::kF32, nullptr, h_in);
   gpu::rms_norm(stream_, h_mid, nullptr, n, shape_.d, l.post_norm, shape_.eps, b.x, b.rstd_mid);
-  blas_.forward(stream_, {b.x, shape_.d}, {l.gate_up, shape_.d}, n, 2 * shape_.f, shape_.d, b.gate_up, 2 * shape_.f, gpu::Out::kBf16);
-  gpu::swiglu(stream_, b.gate_up, n, shape_.f, b.act);
+  if (b.keeps_gate_up) {
+    blas_.forward(stream_, {b.x, shape_.d}, {l.gate_up, shape_.d}, n, 2 * shape_.f, shape_.d, b.gate_up, 2 * shape_.f, gpu::Out::kBf16);
+    gpu::swiglu(stream_, b.gate_up, n, shape_.f, b.act);
+  } else {
+    blas_.forward_swiglu(stream_, {b.x, shape_.d}, {l.gate_up, shape_.d}, n, shape_.f, shape_.d, b.gate_up, b.act);
+  }
   blas_.forward(stream_, {b.act, shape_.f}, {l.down, shape_.f}, n, shape_.d, shape_.f, h_out, shape_.d, gpu::Out::kF32, nullptr, h_mid);
 }
 
 void GpuTransformer::logits(const gpu::bf16* x, std::int64_t n, float* out) {
   blas_.forward(stream_, {x, shape_.d}, {head_, shape_.d}, n, shape_.v, shape_.d, out, shape_.ld_v, gpu::Out::kF32);
-}
-
-// ---- outside exact mode -----------------------------------------------------------------------------------------------
-
-bool GpuTransformer::fast_supports(std::int64_t n) const {
-  const auto fits = [](std::int64_t rows, std::int64_t depth) { return gpu::skinny_supports(rows, depth); };
-  return n <= gpu::kSkinnyRows && fits(shape_.qkv_width, shape_.d) && fits(shape_.d, shape_.q_width) && fits(2 * shape_.f, shape_.d) &&
-         shape_.f % 8 == 0 && fits(shape_.d, shape_.f);
-}
-
-void GpuTransformer::skinny(gpu::SkinnyArgs args) {
-  if (skinny_partials_.bytes() == 0) {
-    const std::int64_t widest = std::max({shape_.qkv_width, shape_.d, 2 * shape_.f});
-    skinny_partials_ = gpu::DeviceMemory(gpu::skinny_partial_bytes(widest));
-    skinny_counters_ = gpu::DeviceMemory(gpu::skinny_counter_bytes(std::max(widest, shape_.v)));
-    gpu::fill_bytes(stream_, skinny_counters_.data(), 0, skinny_counters_.bytes());
-  }
-  gpu::skinny_product(stream_, args, skinny_partials_.as<float>(), skinny_counters_.as<std::int32_t>());
-}
-
-namespace {
-
-// x = rms_norm(h, w), done inside the product.
-void give_normed(gpu::SkinnyArgs& args, const float* h, const gpu::bf16* w, float eps) { args.h = h, args.norm = w, args.eps = eps; }
-
-gpu::SkinnyArgs skinny_args(const gpu::bf16* w, std::int64_t m, std::int64_t n, std::int64_t k, void* y, std::int64_t ldy, gpu::SkinnyOut out) {
-  gpu::SkinnyArgs a;
-  a.w = w, a.m = m, a.n = n, a.k = k, a.y = y, a.ldy = ldy, a.out = out;
-  return a;
-}
-
-}  // namespace
-
-void GpuTransformer::fast_before_attention(std::int64_t index, std::int64_t n, const float* h, const std::int32_t* positions, const GpuLayerBuffers& b) {
-  const Layer& l = layer(index);
-  gpu::SkinnyArgs qkv = skinny_args(l.qkv, n, shape_.qkv_width, shape_.d, b.qkv, shape_.qkv_width, gpu::SkinnyOut::kBias);
-  qkv.bias = l.qkv_bias;
-  give_normed(qkv, h, l.input_norm, shape_.eps);
-  skinny(qkv);
-  if (positions != nullptr) gpu::qk_norm_rope(stream_, qk_args(l, positions), b.qkv, n, nullptr, nullptr);
-}
-
-void GpuTransformer::fast_after_attention(std::int64_t index, std::int64_t n, float* h, const GpuLayerBuffers& b) {
-  const Layer& l = layer(index);
-  gpu::SkinnyArgs o = skinny_args(l.o, n, shape_.d, shape_.q_width, h, shape_.d, gpu::SkinnyOut::kAdd);
-  o.x = b.attn;
-  skinny(o);
-  gpu::SkinnyArgs gate_up = skinny_args(l.gate_up, n, 2 * shape_.f, shape_.d, b.act, shape_.f, gpu::SkinnyOut::kSwiglu);
-  give_normed(gate_up, h, l.post_norm, shape_.eps);
-  skinny(gate_up);
-  gpu::SkinnyArgs down = skinny_args(l.down, n, shape_.d, shape_.f, h, shape_.d, gpu::SkinnyOut::kAdd);
-  down.x = b.act;
-  skinny(down);
-}
-
-void GpuTransformer::fast_logits(const float* h, std::int64_t n, gpu::bf16* x, float* out) {
-  constexpr std::int64_t kWhole = 3072;  // widths whose rows lie in shared memory as a whole, so that nothing is split
-  if (n <= gpu::kSkinnyRows && shape_.d <= kWhole && gpu::skinny_supports(shape_.v, shape_.d)) {
-    gpu::SkinnyArgs head = skinny_args(head_, n, shape_.v, shape_.d, out, shape_.ld_v, gpu::SkinnyOut::kLogits);
-    give_normed(head, h, final_norm_, shape_.eps);
-    skinny(head);
-    return;
-  }
-  gpu::rms_norm(stream_, h, nullptr, n, shape_.d, final_norm_, shape_.eps, x, nullptr);
-  logits(x, n, out);
 }
 
 }  // namespace r1

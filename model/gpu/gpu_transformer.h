@@ -9,7 +9,6 @@
 #include "kernels/gpu/attention.h"
 #include "kernels/gpu/device.h"
 #include "kernels/gpu/gemm.h"
-#include "kernels/gpu/skinny.h"
 #include "model/gpu/gpu_weights.h"
 #include "model/model_config.h"
 
@@ -33,7 +32,8 @@ struct GpuLayerBuffers {
   float* rstd_qk = nullptr;      // [n][heads + kv_heads], with qk_norm
   gpu::bf16* attn = nullptr;     // [n][q_width]
   float* lse = nullptr;          // [n][heads]
-  gpu::bf16* gate_up = nullptr;  // [n][2f]
+  gpu::bf16* gate_up = nullptr;  // [n][2f]; scratch, unless
+  bool keeps_gate_up = false;
   gpu::bf16* act = nullptr;      // [n][f]
   float *rstd_in = nullptr, *rstd_mid = nullptr;  // [n]
 };
@@ -81,14 +81,7 @@ class GpuTransformer {
   // logits [n][ld_v] of rows of x [n][d], normed.
   void logits(const gpu::bf16* x, std::int64_t n, float* out);
 
-  // The same for at most gpu::kSkinnyRows rows, in place on h, quicker and with other bits: for decoding outside exact mode.
-  bool fast_supports(std::int64_t n) const;
-  void fast_before_attention(std::int64_t l, std::int64_t n, const float* h, const std::int32_t* positions, const GpuLayerBuffers& b);
-  void fast_after_attention(std::int64_t l, std::int64_t n, float* h, const GpuLayerBuffers& b);
-  void fast_logits(const float* h, std::int64_t n, gpu::bf16* x, float* out);
-
  private:
-  void skinny(gpu::SkinnyArgs args);
   ModelConfig config_;
   GpuShape shape_;
   gpu::OwnedStream stream_;
@@ -99,7 +92,6 @@ class GpuTransformer {
   const gpu::bf16 *embed_, *final_norm_, *head_;
   std::int64_t at_embed_, at_final_norm_, at_head_;
   gpu::DeviceMemory rope_cos_, rope_sin_;
-  gpu::DeviceMemory skinny_partials_, skinny_counters_;  // made at first use
   std::vector<float> inv_freq_;
   std::int64_t rope_positions_ = 0;
 };
