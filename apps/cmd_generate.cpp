@@ -28,12 +28,14 @@ std::string quoted_list(const std::vector<std::string>& items) {
 
 // A flag that is one key of the recipe.
 void add_key(CLI::App& cmd, Args& args, const std::string& flag, const std::string& key, const std::string& help, bool text = true) {
-  cmd.add_option_function<std::string>(flag, [&args, key, text](const std::string& value) { args.set.push_back(key + "=" + (text ? json_quote(value) : value)); }, help);
+  cmd.add_option_function<std::string>(
+      flag, [&args, key, text](const std::string& value) { args.set.push_back(key + "=" + (text ? json_quote(value) : value)); }, help);
 }
 
 void engine_keys(Args& a) {
   if (a.models.empty() && a.urls.empty()) return;
-  if (a.urls.empty() != a.served.empty()) throw ConfigError("--url and --served-model go together: the server's address, and what it calls its model");
+  if (a.urls.empty() != a.served.empty())
+    throw ConfigError("--url and --served-model go together: the server's address, and what it calls its model");
   std::string out;
   const auto add = [&](const std::string& entry) { out += (out.empty() ? "" : ", ") + entry; };
   for (const std::string& m : a.models)
@@ -60,20 +62,24 @@ void other_keys(Args& a) {
     else if (name == "language") a.set.push_back("filters.language=0.95");
     else if (name == "paragraphs") a.set.push_back("filters.max_paragraph=2000");
     else if (name == "code") a.set.push_back("filters.no_code=true");
-    else throw ConfigError(message("--filter ", name, " is unknown; it can be r1 (all of them), finished, format, correct, language, repetition, paragraphs, code"));
+    else
+      throw ConfigError(
+          message("--filter ", name, " is unknown; it can be r1 (all of them), finished, format, correct, language, repetition, paragraphs, code"));
   }
   if (a.dedup == "exact") a.set.push_back("dedup.exact=true");
   else if (!a.dedup.empty()) a.set.insert(a.set.end(), {"dedup.exact=true", "dedup.near=" + a.dedup});
   if (!a.pass_rate.empty()) {
     const std::size_t colon = a.pass_rate.find(':');
     if (colon == std::string::npos) throw ConfigError(message("--pass-rate is ", a.pass_rate, "; write LOWEST:HIGHEST, e.g. 0.1:0.9"));
-    a.set.insert(a.set.end(), {"difficulty.min_pass_rate=" + a.pass_rate.substr(0, colon), "difficulty.max_pass_rate=" + a.pass_rate.substr(colon + 1)});
+    a.set.insert(a.set.end(),
+                 {"difficulty.min_pass_rate=" + a.pass_rate.substr(0, colon), "difficulty.max_pass_rate=" + a.pass_rate.substr(colon + 1)});
   }
   if (!a.mix.empty()) {
     std::string out;
     for (const std::string& text : a.mix) {
       const std::size_t at = text.rfind('=');
-      out += (out.empty() ? "" : ", ") + ("{path: " + json_quote(text.substr(0, at))) + (at == std::string::npos ? "" : ", weight: " + text.substr(at + 1)) + "}";
+      out += (out.empty() ? "" : ", ") + ("{path: " + json_quote(text.substr(0, at))) +
+             (at == std::string::npos ? "" : ", weight: " + text.substr(at + 1)) + "}";
     }
     a.set.push_back("mix.sets=[" + out + "]");
   }

@@ -42,7 +42,8 @@ std::vector<Prompt> load_prompts_for(const GenerateRecipe& recipe, std::shared_p
   none[0].reward = make_reward("length", "{max: 1}");
   const Rubric unscored(std::move(none));
   RecipePrompts loaded = load_recipe_prompts(recipe.data, "data", std::move(tokenizer), recipe.rubric ? *recipe.rubric : unscored);
-  if (say && !loaded.skipped.empty()) terminal.print(message("warning: data: ", loaded.skipped.size(), " bad rows left out, the first: ", loaded.skipped.front()), true);
+  if (say && !loaded.skipped.empty())
+    terminal.print(message("warning: data: ", loaded.skipped.size(), " bad rows left out, the first: ", loaded.skipped.front()), true);
   return std::move(loaded.prompts);
 }
 
@@ -50,12 +51,14 @@ void check_context(const Teacher& teacher, std::int64_t context) {
   for (const Prompt& p : teacher.prompts) {
     const auto need = static_cast<std::int64_t>(p.tokens.size()) + teacher.sampling.max_new_tokens;
     if (need > context)
-      throw ConfigError(message("prompt ", p.id, " has ", p.tokens.size(), " tokens; with max_new_tokens ", teacher.sampling.max_new_tokens, " it needs a context of ", need, ", ",
-                                teacher.name, " has ", context, "; lower max_new_tokens or set data.max_prompt_tokens"));
+      throw ConfigError(message("prompt ", p.id, " has ", p.tokens.size(), " tokens; with max_new_tokens ", teacher.sampling.max_new_tokens,
+                                " it needs a context of ", need, ", ", teacher.name, " has ", context,
+                                "; lower max_new_tokens or set data.max_prompt_tokens"));
   }
 }
 
-Teacher local_teacher(const GenerateRecipe& recipe, const EngineSection& e, const Globals& globals, std::vector<std::unique_ptr<Local>>& models, Terminal& terminal, bool first) {
+Teacher local_teacher(const GenerateRecipe& recipe, const EngineSection& e, const Globals& globals, std::vector<std::unique_ptr<Local>>& models,
+                      Terminal& terminal, bool first) {
   auto local = std::make_unique<Local>();
   local->run = open_model(e.model, e.dtype, globals.threads > 0 ? globals.threads : recipe.threads, e.device);
   const std::shared_ptr<const Tokenizer>& tokenizer = local->run.tokenizer;
@@ -75,7 +78,8 @@ Teacher local_teacher(const GenerateRecipe& recipe, const EngineSection& e, cons
   return t;
 }
 
-std::vector<Teacher> make_teachers(const GenerateRecipe& recipe, const Globals& globals, std::vector<std::unique_ptr<Local>>& models, Terminal& terminal) {
+std::vector<Teacher> make_teachers(const GenerateRecipe& recipe, const Globals& globals, std::vector<std::unique_ptr<Local>>& models,
+                                   Terminal& terminal) {
   std::vector<Teacher> teachers;
   std::vector<std::pair<std::size_t, const EngineSection*>> servers;  // of which teacher
   std::vector<std::pair<std::size_t, std::size_t>> locals;            // teacher, model
@@ -101,8 +105,10 @@ std::vector<Teacher> make_teachers(const GenerateRecipe& recipe, const Globals& 
   }
   // Engines look at their teacher's prompts, which stay where they are from here on.
   for (const auto& [t, m] : locals)
-    teachers[t].engines.push_back(make_rollout_source(teachers[t].name, *models[m]->parts.engine, teachers[t].prompts, teachers[t].sampling, recipe.seed, models[m]->run.tokenizer));
-  for (const auto& [t, e] : servers) teachers[t].engines.push_back(make_chat_source(e->url, e->client, teachers[t].prompts, teachers[t].sampling, recipe.seed, e->parallel));
+    teachers[t].engines.push_back(make_rollout_source(teachers[t].name, *models[m]->parts.engine, teachers[t].prompts, teachers[t].sampling,
+                                                      recipe.seed, models[m]->run.tokenizer));
+  for (const auto& [t, e] : servers)
+    teachers[t].engines.push_back(make_chat_source(e->url, e->client, teachers[t].prompts, teachers[t].sampling, recipe.seed, e->parallel));
   return teachers;
 }
 
@@ -119,7 +125,8 @@ std::unique_ptr<RawFile> draw(GenerateRecipe& recipe, const Globals& globals, Te
   auto file = RawFile::open(path, raw_header(teachers, recipe.seed, recipe.rewards_json), raw_prompts(teachers));
   for (const Teacher& t : teachers) recipe.curate.samples.push_back(t.samples);
   const std::size_t before = file->num_samples();
-  terminal.print(message("  data      ", with_commas(static_cast<std::int64_t>(file->header().prompts)), " prompts", before > 0 ? message("; ", with_commas(static_cast<std::int64_t>(before)), " samples are there") : ""));
+  terminal.print(message("  data      ", with_commas(static_cast<std::int64_t>(file->header().prompts)), " prompts",
+                         before > 0 ? message("; ", with_commas(static_cast<std::int64_t>(before)), " samples are there") : ""));
   Progress progress(terminal, {});
   DrawOptions options;
   options.reward_threads = recipe.reward_threads;
@@ -129,7 +136,8 @@ std::unique_ptr<RawFile> draw(GenerateRecipe& recipe, const Globals& globals, Te
   try {
     draw_samples(teachers, *file, recipe.rubric.get(), options);
   } catch (const Interrupted&) {
-    throw Interrupted(message("stopped with ", with_commas(static_cast<std::int64_t>(file->num_samples())), " samples in ", path.string(), "; the same command goes on from there"));
+    throw Interrupted(message("stopped with ", with_commas(static_cast<std::int64_t>(file->num_samples())), " samples in ", path.string(),
+                              "; the same command goes on from there"));
   }
   const double s = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
   const auto drawn = static_cast<std::int64_t>(file->num_samples() - before);
@@ -148,7 +156,8 @@ void run_generate(GenerateRecipe recipe, const Globals& globals) {
     const MixStats stats = mix_sets(*recipe.mix, recipe.paths);
     write_file_atomic(recipe.paths.card, mix_card(*recipe.mix, stats, recipe.paths, recipe.set));
     for (std::size_t s = 0; s < stats.sources.size(); ++s)
-      terminal.print(message("  ", recipe.mix->sources[s].path, ": ", with_commas(stats.sources[s].taken), " of ", with_commas(stats.sources[s].rows), " rows"));
+      terminal.print(
+          message("  ", recipe.mix->sources[s].path, ": ", with_commas(stats.sources[s].taken), " of ", with_commas(stats.sources[s].rows), " rows"));
     terminal.print(message(with_commas(stats.records), " records in ", recipe.paths.data.string()), true);
     return;
   }
@@ -197,7 +206,8 @@ bool run_regenerate(const RegenerateArgs& args, const Globals& globals) {
   data.prompt_template = info.prompt_template;
   data.template_file = args.template_file;
   data.template_variables = info.template_variables;
-  if (info.prompt_template == "file" && args.template_file.empty()) throw ConfigError("the record was made with a template of its own; give --template-file");
+  if (info.prompt_template == "file" && args.template_file.empty())
+    throw ConfigError("the record was made with a template of its own; give --template-file");
   const Prompt rendered = [&] {
     Prompt p = PromptMaker(data, run.tokenizer).make_prompt(origin.prompt.prompt.messages);
     p.id = origin.prompt.prompt.id;
@@ -218,7 +228,8 @@ bool run_regenerate(const RegenerateArgs& args, const Globals& globals) {
   const BackendParts parts = run.backend->make(device_default(), run.tokenizer);
   const std::string again = redraw(origin, rendered, *parts.engine, run.tokenizer, rubric.get(), rewriter);
   const std::string difference = first_difference(record, again);
-  if (difference.empty()) std::printf("%s:%lld: drawn again, equal byte by byte (%zu bytes)\n", args.file.c_str(), static_cast<long long>(piece.number), record.size());
+  if (difference.empty())
+    std::printf("%s:%lld: drawn again, equal byte by byte (%zu bytes)\n", args.file.c_str(), static_cast<long long>(piece.number), record.size());
   else std::printf("%s:%lld: drawn again, it differs: %s\n", args.file.c_str(), static_cast<long long>(piece.number), difference.c_str());
   return difference.empty();
 }

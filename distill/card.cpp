@@ -44,12 +44,14 @@ std::string what_filters(const FilterOptions& f) {
   if (f.format) add("format: one think block, then the answer", f.format->answer_tag ? " in answer tags" : "");
   if (f.correct) add("correct: the verdict is ok");
   if (f.language) add("language: at least ", *f.language, " of the chain's words in the wanted language (", f.language_code, ")");
-  if (f.repetition) add("repetition: no ", f.repetition->ngram, "-gram of words more than ", f.repetition->max_count, " times, at most ", f.repetition->max_share, " of them repeated");
+  if (f.repetition)
+    add("repetition: no ", f.repetition->ngram, "-gram of words more than ", f.repetition->max_count, " times, at most ", f.repetition->max_share,
+        " of them repeated");
   if (f.max_paragraph > 0) add("paragraphs: at most ", f.max_paragraph, " characters between blank lines");
   if (f.no_code) add("code: no code block in the chain, but for tasks ", list_of(f.code_tasks));
   if (f.length) {
-    add("length: tokens ", f.length->min_tokens, " to ", f.length->max_tokens ? std::to_string(f.length->max_tokens) : "any", ", characters ", f.length->min_characters, " to ",
-        f.length->max_characters ? std::to_string(f.length->max_characters) : "any");
+    add("length: tokens ", f.length->min_tokens, " to ", f.length->max_tokens ? std::to_string(f.length->max_tokens) : "any", ", characters ",
+        f.length->min_characters, " to ", f.length->max_characters ? std::to_string(f.length->max_characters) : "any");
   }
   return out;
 }
@@ -58,13 +60,17 @@ std::string what_else(const CurateOptions& o) {
   std::string out;
   const auto add = [&](const auto&... parts) { out += "- " + message(parts...) + "\n"; };
   if (!o.against.empty())
-    add("decontamination: nothing that shares ", o.decontaminate.ngram, " words in a row (", o.decontaminate.characters, " characters where there are no spaces) with a question or solution of: ", list_of(o.against));
+    add("decontamination: nothing that shares ", o.decontaminate.ngram, " words in a row (", o.decontaminate.characters,
+        " characters where there are no spaces) with a question or solution of: ", list_of(o.against));
   if (o.min_pass_rate || o.max_pass_rate) add("difficulty: pass rate from ", o.min_pass_rate.value_or(0), " to ", o.max_pass_rate.value_or(1));
   if (o.exact) add("exact duplicates: one of each", o.within_prompt ? " a prompt" : "");
-  if (o.near) add("near duplicates: MinHash, ", o.near->hashes, " hashes of ", o.near->shingle, "-word shingles, similarity from ", o.near->threshold, o.within_prompt ? ", within a prompt" : "");
+  if (o.near)
+    add("near duplicates: MinHash, ", o.near->hashes, " hashes of ", o.near->shingle, "-word shingles, similarity from ", o.near->threshold,
+        o.within_prompt ? ", within a prompt" : "");
   constexpr const char* kPrefer[] = {"in the order drawn", "the shortest right ones first", "the least alike first", "the best first by "};
   if (o.per_prompt > 0)
-    add("selection: at most ", o.per_prompt, " a prompt, ", kPrefer[static_cast<int>(o.prefer)], o.prefer == CurateOptions::Prefer::kBest ? o.best : "");
+    add("selection: at most ", o.per_prompt, " a prompt, ", kPrefer[static_cast<int>(o.prefer)],
+        o.prefer == CurateOptions::Prefer::kBest ? o.best : "");
   return out;
 }
 
@@ -88,27 +94,37 @@ std::vector<std::pair<std::string, std::int64_t>> step_counts(const CurateOption
 std::string card_head(const SetPaths& paths, const SetOptions& o, std::int64_t records) {
   std::string out = "---\n";
   if (!o.license.empty()) out += "license: " + json_quote(o.license) + "\n";
-  out += message("size_categories:\n- ", size_category(records), "\ntags:\n- synthetic\n- reasoning\nconfigs:\n- config_name: default\n  data_files: ", json_quote(paths.data.filename().string()), "\n---\n");
+  out += message("size_categories:\n- ", size_category(records),
+                 "\ntags:\n- synthetic\n- reasoning\nconfigs:\n- config_name: default\n  data_files: ", json_quote(paths.data.filename().string()),
+                 "\n---\n");
   out += "# " + (o.title.empty() ? paths.data.stem().string() : o.title) + "\n\n";
   return out;
 }
 
-std::string set_card(const RawFile& file, const CurateOptions& curated, const CurateStats& s, const RewriterInfo* rewriter, const SetPaths& paths, const SetOptions& o, const SetStats& set) {
+std::string set_card(const RawFile& file, const CurateOptions& curated, const CurateStats& s, const RewriterInfo* rewriter, const SetPaths& paths,
+                     const SetOptions& o, const SetStats& set) {
   const RawHeader& h = file.header();
   std::string out = card_head(paths, o, set.records);
   const auto add = [&](const auto&... parts) { out += message(parts..., "\n"); };
-  add(with_commas(set.records), " records of ", with_commas(s.prompts_kept), " prompts", set.unknown_tokens == 0 ? ", " + with_commas(set.tokens) + " tokens" : "", ", made by sampling, checking and filtering (`r1 generate`).");
-  add("Each row's `messages` is a conversation as TRL, LLaMA-Factory and r1's SFT read it; `provenance` says how to draw it again (`r1 generate --regenerate`).\n");
-  add("## Models\n\n| model | weights | template | temperature | top-p | top-k | min-p | tokens at most | samples a prompt |\n|---|---|---|---|---|---|---|---|---|");
+  add(with_commas(set.records), " records of ", with_commas(s.prompts_kept), " prompts",
+      set.unknown_tokens == 0 ? ", " + with_commas(set.tokens) + " tokens" : "", ", made by sampling, checking and filtering (`r1 generate`).");
+  add("Each row's `messages` is a conversation as TRL, LLaMA-Factory and r1's SFT read it; `provenance` says how to draw it again (`r1 generate "
+      "--regenerate`).\n");
+  add("## Models\n\n| model | weights | template | temperature | top-p | top-k | min-p | tokens at most | samples a prompt "
+      "|\n|---|---|---|---|---|---|---|---|---|");
   for (std::size_t t = 0; t < h.teachers.size(); ++t) {
     const TeacherInfo& i = h.teachers[t];
     const std::string digest = file.digest(t);
-    add("| ", i.name, " | ", digest.empty() ? "not known" : digest, i.dtype.empty() ? "" : " " + i.dtype, " | ", i.prompt_template, " | ", i.sampling.temperature, " | ", i.sampling.top_p, " | ", i.sampling.top_k, " | ",
-        i.sampling.min_p, " | ", i.sampling.max_new_tokens, " | ", samples_of(file, curated, t), " |");
+    add("| ", i.name, " | ", digest.empty() ? "not known" : digest, i.dtype.empty() ? "" : " " + i.dtype, " | ", i.prompt_template, " | ",
+        i.sampling.temperature, " | ", i.sampling.top_p, " | ", i.sampling.top_k, " | ", i.sampling.min_p, " | ", i.sampling.max_new_tokens, " | ",
+        samples_of(file, curated, t), " |");
   }
   add("\nSeed ", h.seed, "; rewards: ", h.rewards.empty() ? "none" : "`" + h.rewards + "`", ".");
-  if (rewriter) add("Chains were rewritten by ", rewriter->name, " (temperature ", rewriter->temperature, "); the original stands in `provenance.source`.");
-  if (s.judged > 0) add(with_commas(s.correct), " of ", with_commas(s.judged), " judged samples were right (", static_cast<int>(1000.0 * static_cast<double>(s.correct) / static_cast<double>(s.judged) + 0.5) / 10.0, " %).");
+  if (rewriter)
+    add("Chains were rewritten by ", rewriter->name, " (temperature ", rewriter->temperature, "); the original stands in `provenance.source`.");
+  if (s.judged > 0)
+    add(with_commas(s.correct), " of ", with_commas(s.judged), " judged samples were right (",
+        static_cast<int>(1000.0 * static_cast<double>(s.correct) / static_cast<double>(s.judged) + 0.5) / 10.0, " %).");
   add("\n## What was kept\n\n| step | samples |\n|---|---|");
   for (const auto& [name, n] : step_counts(curated, s, set)) add("| ", name, " | ", with_commas(n), " |");
   if (const std::string how = what_filters(curated.filters) + what_else(curated); !how.empty()) add("\nThe steps, in this order:\n\n", how);
@@ -125,7 +141,8 @@ std::string set_card(const RawFile& file, const CurateOptions& curated, const Cu
   add("\n## Examples\n");
   for (const std::string& line : set.examples) {
     const Json row = Json::parse(line);
-    for (const Json& m : row.at("messages")) out += message(m.at("role").get<std::string>(), ":\n\n", block(cut(m.at("content").get<std::string>(), 1200)), "\n");
+    for (const Json& m : row.at("messages"))
+      out += message(m.at("role").get<std::string>(), ":\n\n", block(cut(m.at("content").get<std::string>(), 1200)), "\n");
   }
   return out;
 }

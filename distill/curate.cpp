@@ -151,7 +151,9 @@ std::vector<Candidate> candidates_of(const RawFile& file, std::size_t p, const R
 
 }  // namespace
 
-int samples_of(const RawFile& file, const CurateOptions& o, std::size_t teacher) { return o.samples.empty() ? file.samples(teacher) : o.samples.at(teacher); }
+int samples_of(const RawFile& file, const CurateOptions& o, std::size_t teacher) {
+  return o.samples.empty() ? file.samples(teacher) : o.samples.at(teacher);
+}
 
 std::string whole_text(const RawPrompt::Render& render, const Drawn& drawn) { return render.prefill + drawn.text + drawn.stop_text; }
 
@@ -193,7 +195,8 @@ std::vector<Kept> curate(const RawFile& file, const CurateOptions& o, CurateStat
         if (!hit) return false;
         ++stats.contaminated;
         ++stats.contaminated_by[hit->source];
-        if (stats.contamination_example.empty()) stats.contamination_example = message("prompt ", prompt.prompt.id, " and ", hit->source, ": \"", hit->gram, "\"");
+        if (stats.contamination_example.empty())
+          stats.contamination_example = message("prompt ", prompt.prompt.id, " and ", hit->source, ": \"", hit->gram, "\"");
         return true;
       });
     if (o.min_pass_rate || o.max_pass_rate) {

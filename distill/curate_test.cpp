@@ -109,8 +109,11 @@ TEST_CASE_FIXTURE(Fixture, "curate: exact duplicates of what is kept, over the s
 }
 
 TEST_CASE_FIXTURE(Fixture, "curate: near duplicates within the set and within prompts") {
-  const std::string base = "first we add the two numbers then we carry the one over to the tens and add these as well so that the result is eighty two in the end of it all";
-  std::vector<std::vector<Text>> texts = {{{base}, {base + " indeed"}, {"something that is not like the other text in any way at all as one can see here"}}, {{base}}};
+  const std::string base =
+      "first we add the two numbers then we carry the one over to the tens and add these as well so that the result is eighty two in the end of it "
+      "all";
+  std::vector<std::vector<Text>> texts = {
+      {{base}, {base + " indeed"}, {"something that is not like the other text in any way at all as one can see here"}}, {{base}}};
   make(texts);
   CurateOptions o;
   o.near.emplace();
@@ -140,7 +143,8 @@ TEST_CASE_FIXTURE(Fixture, "curate: difficulty by the pass rate of all samples")
 }
 
 TEST_CASE_FIXTURE(Fixture, "curate: selection: shortest right ones, best by a reward, most different") {
-  make({{{"long and right", true, 0.1f, 30}, {"short and wrong", false, 0.9f, 2}, {"short and right", true, 0.2f, 10}, {"as short", true, 0.3f, 10}}});
+  make(
+      {{{"long and right", true, 0.1f, 30}, {"short and wrong", false, 0.9f, 2}, {"short and right", true, 0.2f, 10}, {"as short", true, 0.3f, 10}}});
   CurateOptions o;
   o.prefer = CurateOptions::Prefer::kShortest;
   CHECK(kept(o) == "0:2 0:3 0:0 0:1");
@@ -154,7 +158,10 @@ TEST_CASE_FIXTURE(Fixture, "curate: selection: shortest right ones, best by a re
   o.best = "unknown";  // all alike: right before wrong, short before long
   CHECK(kept(o) == "0:2 0:3");
 
-  make({{{"one two three four five six seven", true, 1, 7}, {"one two three four five six eight", true, 1, 8}, {"red green blue black white pink grey", true, 1, 9}}}, 1);
+  make({{{"one two three four five six seven", true, 1, 7},
+         {"one two three four five six eight", true, 1, 8},
+         {"red green blue black white pink grey", true, 1, 9}}},
+       1);
   o.prefer = CurateOptions::Prefer::kDiverse;
   CHECK(kept(o) == "0:0 0:2");
 }

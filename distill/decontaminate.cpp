@@ -31,7 +31,8 @@ bool unspaced(UChar32 c) {
 
 Decontaminator::Decontaminator(const DecontaminateOptions& options) : options_(options) {
   if (options.ngram < 3 || options.ngram > 100) throw ConfigError(message("decontaminate.ngram is ", options.ngram, "; it must be from 3 to 100"));
-  if (options.characters < 3 || options.characters > 200) throw ConfigError(message("decontaminate.characters is ", options.characters, "; it must be from 3 to 200"));
+  if (options.characters < 3 || options.characters > 200)
+    throw ConfigError(message("decontaminate.characters is ", options.characters, "; it must be from 3 to 200"));
 }
 
 std::vector<Decontaminator::Unit> Decontaminator::units_of(std::string_view text) {
@@ -106,14 +107,16 @@ void Decontaminator::add_file(const std::string& path) {
     for (const Message& m : prompt.messages)
       if (m.role == "user") question += (question.empty() ? "" : "\n") + m.content;
     if (question.empty())
-      throw DataError(message(row.file, ":", row.line, ": no question was found in this row of an evaluation set; it needs a column prompt, question, problem or messages"));
+      throw DataError(message(row.file, ":", row.line,
+                              ": no question was found in this row of an evaluation set; it needs a column prompt, question, problem or messages"));
     add(path, question);
     // The worked solution; a bare number says nothing. GSM8K's reference is cut to the number, its column is not.
     for (const char* column : {"answer", "solution"}) {
       const auto it = row.columns.find(column);
       if (it == row.columns.end()) continue;
       const auto value = nlohmann::json::parse(it->second);
-      if (value.is_string() && units_of(value.get<std::string>()).size() >= static_cast<std::size_t>(options_.ngram)) add(path, value.get<std::string>());
+      if (value.is_string() && units_of(value.get<std::string>()).size() >= static_cast<std::size_t>(options_.ngram))
+        add(path, value.get<std::string>());
     }
     ++items_;
   }

@@ -259,7 +259,8 @@ RawHeader raw_header(const std::vector<Teacher>& teachers, std::uint64_t seed, c
   h.seed = seed;
   h.rewards = rewards_json;
   h.prompts = teachers.at(0).prompts.size();
-  for (const Teacher& t : teachers) h.teachers.push_back({t.name, t.dtype, t.prompt_template, t.template_digest, t.template_variables, t.local, t.sampling});
+  for (const Teacher& t : teachers)
+    h.teachers.push_back({t.name, t.dtype, t.prompt_template, t.template_digest, t.template_variables, t.local, t.sampling});
   Hasher hash;
   hash.update_field(raw::to_line(raw::to_json(h)));
   const std::vector<RawPrompt> prompts = raw_prompts(teachers);
@@ -280,7 +281,8 @@ SampleGroup raw_group(const RawFile& file, std::size_t teacher, std::size_t prom
     c.text = std::move(sample->drawn.text);
     c.stop = sample->drawn.stop;
     c.tokens = std::move(sample->drawn.tokens);
-    if (c.tokens.empty() && sample->drawn.num_tokens > 0) c.tokens.assign(static_cast<std::size_t>(sample->drawn.num_tokens), 0);  // for what counts them
+    if (c.tokens.empty() && sample->drawn.num_tokens > 0)
+      c.tokens.assign(static_cast<std::size_t>(sample->drawn.num_tokens), 0);  // for what counts them
     group.completions.push_back(std::move(c));
   }
   return group;

@@ -68,7 +68,9 @@ struct Fixture {
       }
     }
   }
-  std::unique_ptr<RawFile> open(const char* name = "raw.jsonl") { return RawFile::open(dir / name, raw_header(teachers, 11, "rewards"), raw_prompts(teachers)); }
+  std::unique_ptr<RawFile> open(const char* name = "raw.jsonl") {
+    return RawFile::open(dir / name, raw_header(teachers, 11, "rewards"), raw_prompts(teachers));
+  }
 };
 
 Rubric math() {
@@ -234,7 +236,7 @@ TEST_CASE_FIXTURE(Fixture, "drawing: the fingerprint names what samples depend o
   CHECK(raw_header(teachers, 11, "r").fingerprint != a);
 }
 
-TEST_CASE("engines: the stop string that ended a completion is found behind its text; a cut reasoning stays open") {
+TEST_CASE("engines: reasoning that a server keeps apart comes first; where it was cut off it stays open") {
   const Drawn cut = drawn_from({ChatReply::Status::kText, "", {}, "long thought", "length", 5});
   CHECK(cut.text == "<think>\nlong thought");
   CHECK(cut.stop == StopReason::kLength);

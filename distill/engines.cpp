@@ -155,8 +155,9 @@ Drawn drawn_from(const ChatReply& reply) {
   return d;
 }
 
-std::unique_ptr<SampleEngine> make_rollout_source(std::string name, RolloutEngine& engine, const std::vector<Prompt>& prompts, SamplingOptions sampling,
-                                                  std::uint64_t seed, std::shared_ptr<const Tokenizer> tokenizer, int in_flight) {
+std::unique_ptr<SampleEngine> make_rollout_source(std::string name, RolloutEngine& engine, const std::vector<Prompt>& prompts,
+                                                  SamplingOptions sampling, std::uint64_t seed, std::shared_ptr<const Tokenizer> tokenizer,
+                                                  int in_flight) {
   return std::make_unique<RolloutSource>(std::move(name), engine, prompts, std::move(sampling), seed, std::move(tokenizer), in_flight);
 }
 

@@ -14,8 +14,9 @@ namespace r1 {
 // `prompts` (rendered for this model) and `engine` outlive it; nobody else submits. Samples are keyed by (seed, prompt's
 // index, sample's number) alone, so they are the same bits whatever is drawn beside them. `in_flight`: samples submitted at
 // once; 0 = 256. `tokenizer` finds which stop string ended a completion.
-std::unique_ptr<SampleEngine> make_rollout_source(std::string name, RolloutEngine& engine, const std::vector<Prompt>& prompts, SamplingOptions sampling,
-                                                  std::uint64_t seed, std::shared_ptr<const Tokenizer> tokenizer, int in_flight = 0);
+std::unique_ptr<SampleEngine> make_rollout_source(std::string name, RolloutEngine& engine, const std::vector<Prompt>& prompts,
+                                                  SamplingOptions sampling, std::uint64_t seed, std::shared_ptr<const Tokenizer> tokenizer,
+                                                  int in_flight = 0);
 
 // `parallel` questions at once. temperature, top_p, stop, max_new_tokens and a seed of its own for each sample go into the
 // request; other settings belong into the client. A prompt that the server refuses for what it is (HTTP 400, 413, 422)

@@ -96,15 +96,19 @@ std::optional<Rejection> FilterChain::judge(const Prompt& prompt, const Completi
   if (o.language) {
     std::vector<RewardResult> result(1);
     language_->score(SampleGroup{prompt, {c}}, result);
-    if (result[0].detail == "ok" && *result[0].value < *o.language) return Rejection{"language", percent(*result[0].value) + " " + result[0].columns["language"]};
+    if (result[0].detail == "ok" && *result[0].value < *o.language)
+      return Rejection{"language", percent(*result[0].value) + " " + result[0].columns["language"]};
   }
   if (o.repetition) {
-    if (const int most = most_repeated(c.text, o.repetition->ngram); most > o.repetition->max_count) return Rejection{"repetition", message("one phrase ", most, " times")};
-    if (const float share = repeated_share(c.text, o.repetition->ngram); share > o.repetition->max_share) return Rejection{"repetition", percent(share) + " repeated"};
+    if (const int most = most_repeated(c.text, o.repetition->ngram); most > o.repetition->max_count)
+      return Rejection{"repetition", message("one phrase ", most, " times")};
+    if (const float share = repeated_share(c.text, o.repetition->ngram); share > o.repetition->max_share)
+      return Rejection{"repetition", percent(share) + " repeated"};
   }
   if (o.max_paragraph > 0)
     if (const std::int64_t n = longest_paragraph(c.text); n > o.max_paragraph) return Rejection{"paragraphs", message(n, " characters")};
-  if (o.no_code && std::find(o.code_tasks.begin(), o.code_tasks.end(), prompt.task) == o.code_tasks.end() && has_code_block(chain)) return Rejection{"code", "code in the chain"};
+  if (o.no_code && std::find(o.code_tasks.begin(), o.code_tasks.end(), prompt.task) == o.code_tasks.end() && has_code_block(chain))
+    return Rejection{"code", "code in the chain"};
   if (o.length) {
     const auto tokens = static_cast<std::int64_t>(c.tokens.size());
     const std::int64_t chars = characters(c.text);

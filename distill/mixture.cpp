@@ -53,7 +53,8 @@ Json mixed_row(const Row& row, const std::string& source) {
   }
   rest.erase("messages");
   for (const Json& m : out["messages"])
-    if (!m.is_object() || !m.contains("role") || !m.contains("content")) throw DataError(message(at, ": a message is no {role, content}: ", m.dump().substr(0, 80)));
+    if (!m.is_object() || !m.contains("role") || !m.contains("content"))
+      throw DataError(message(at, ": a message is no {role, content}: ", m.dump().substr(0, 80)));
   if (out["messages"].empty()) throw DataError(message(at, ": messages is empty"));
   out["source"] = source;
   for (const auto& [name, value] : rest.items())
@@ -116,7 +117,10 @@ std::vector<std::int64_t> shares(const MixOptions& o, const std::vector<std::int
   for (const MixSource& s : o.sources) sum += s.weight;
   if (sum == 0 && o.rows == 0) return fit;
   std::vector<double> weight;
-  for (std::size_t s = 0; s < fit.size(); ++s) weight.push_back(sum > 0 ? o.sources[s].weight / sum : static_cast<double>(fit[s]) / static_cast<double>(std::max<std::int64_t>(1, std::accumulate(fit.begin(), fit.end(), std::int64_t{0}))));
+  for (std::size_t s = 0; s < fit.size(); ++s)
+    weight.push_back(sum > 0 ? o.sources[s].weight / sum
+                             : static_cast<double>(fit[s]) /
+                                   static_cast<double>(std::max<std::int64_t>(1, std::accumulate(fit.begin(), fit.end(), std::int64_t{0}))));
   double total = static_cast<double>(o.rows);
   if (o.rows == 0) {
     total = 1e18;
@@ -129,7 +133,8 @@ std::vector<std::int64_t> shares(const MixOptions& o, const std::vector<std::int
     out.push_back(static_cast<std::int64_t>(std::floor(total * weight[s] + 0.5)));
     if (out.back() > fit[s] && o.rows == 0) out.back() = fit[s];  // the rounding
     if (out.back() > fit[s])
-      throw ConfigError(message("mix.rows = ", o.rows, " needs ", out.back(), " rows of ", o.sources[s].path, ", which has ", fit[s], " that are fit; lower rows or its weight"));
+      throw ConfigError(message("mix.rows = ", o.rows, " needs ", out.back(), " rows of ", o.sources[s].path, ", which has ", fit[s],
+                                " that are fit; lower rows or its weight"));
   }
   return out;
 }
@@ -189,11 +194,13 @@ MixStats mix_sets(const MixOptions& o, const SetPaths& paths) {
 
 std::string mix_card(const MixOptions& o, const MixStats& stats, const SetPaths& paths, const SetOptions& set) {
   std::string out = card_head(paths, set, stats.records);
-  out += message(with_commas(stats.records), " records, mixed from ", o.sources.size(), " sets (`r1 generate --mix`, seed ", o.seed, ").\n\n| set | weight | rows | contaminated | exact duplicates | near duplicates | taken |\n|---|---|---|---|---|---|---|\n");
+  out += message(with_commas(stats.records), " records, mixed from ", o.sources.size(), " sets (`r1 generate --mix`, seed ", o.seed,
+                 ").\n\n| set | weight | rows | contaminated | exact duplicates | near duplicates | taken |\n|---|---|---|---|---|---|---|\n");
   for (std::size_t s = 0; s < o.sources.size(); ++s) {
     const MixStats::Source& c = stats.sources[s];
-    out += message("| ", set_name(o.sources[s].path), " | ", o.sources[s].weight > 0 ? message(o.sources[s].weight) : "as it is", " | ", with_commas(c.rows), " | ", with_commas(c.contaminated), " | ", with_commas(c.exact), " | ",
-                   with_commas(c.near), " | ", with_commas(c.taken), " |\n");
+    out += message("| ", set_name(o.sources[s].path), " | ", o.sources[s].weight > 0 ? message(o.sources[s].weight) : "as it is", " | ",
+                   with_commas(c.rows), " | ", with_commas(c.contaminated), " | ", with_commas(c.exact), " | ", with_commas(c.near), " | ",
+                   with_commas(c.taken), " |\n");
   }
   out += "\n## Licences\n\n";
   if (set.license.empty() && set.license_notes.empty()) out += "None was stated by whoever made this set; those of the sets above hold.\n";

@@ -35,8 +35,8 @@ struct MixStats {
 };
 
 // Rows have `messages`, or `prompt` and `completion` (then messages are made of them), and keep their other columns; `source`
-// names the set (its file's name without ending, or its folder's where that is "data"). Duplicates of an earlier row and rows that share text with evaluation sets are left
-// out. Sets are interleaved evenly, each in its own order. Files are read twice; memory holds a few bytes a row. Throws
+// names the set (its file's name without ending, or its folder's where that is "data"). Duplicates of an earlier row and rows that share text with
+// evaluation sets are left out. Sets are interleaved evenly, each in its own order. Files are read twice; memory holds a few bytes a row. Throws
 // DataError naming file and line, ConfigError for more rows than there are.
 MixStats mix_sets(const MixOptions& options, const SetPaths& paths);
 std::string mix_card(const MixOptions& options, const MixStats& stats, const SetPaths& paths, const SetOptions& set);

@@ -24,7 +24,8 @@ struct Fixture {
   std::string set(const std::string& name, int n, const std::string& mark) {
     std::string text;
     for (int i = 0; i < n; ++i)
-      text += message("{\"messages\": [{\"role\": \"user\", \"content\": \"", mark, " ", i, "\"}, {\"role\": \"assistant\", \"content\": \"", i, "\"}], \"n\": ", i, "}\n");
+      text += message("{\"messages\": [{\"role\": \"user\", \"content\": \"", mark, " ", i, "\"}, {\"role\": \"assistant\", \"content\": \"", i,
+                      "\"}], \"n\": ", i, "}\n");
     return write(name, text);
   }
   // "a0 b0 a1": source and number of each row
@@ -34,7 +35,8 @@ struct Fixture {
     DatasetOptions o;
     o.paths = {paths.data.string()};
     std::string out;
-    for (const Row& row : read_rows(o)) out += (out.empty() ? "" : " ") + nlohmann::json::parse(row.columns.at("source")).get<std::string>() + row.columns.at("n");
+    for (const Row& row : read_rows(o))
+      out += (out.empty() ? "" : " ") + nlohmann::json::parse(row.columns.at("source")).get<std::string>() + row.columns.at("n");
     return out;
   }
 };
@@ -79,7 +81,10 @@ TEST_CASE_FIXTURE(Fixture, "mixing: duplicates of earlier rows and text of evalu
 }
 
 TEST_CASE_FIXTURE(Fixture, "mixing: prompt and completion become messages; other rows are named") {
-  options.sources = {{write("a.jsonl", "{\"prompt\": \"q\", \"completion\": \"r\", \"n\": 1}\n{\"prompt\": [{\"role\": \"user\", \"content\": \"q2\"}], \"completion\": [{\"role\": \"assistant\", \"content\": \"r2\"}], \"n\": 2}\n"), 0}};
+  options.sources = {{write("a.jsonl",
+                            "{\"prompt\": \"q\", \"completion\": \"r\", \"n\": 1}\n{\"prompt\": [{\"role\": \"user\", \"content\": \"q2\"}], "
+                            "\"completion\": [{\"role\": \"assistant\", \"content\": \"r2\"}], \"n\": 2}\n"),
+                      0}};
   CHECK(mixed() == "a1 a2");
   const std::string text = read_file(dir / "mix.jsonl");
   CHECK(text.find(R"({"messages":[{"role":"user","content":"q"},{"role":"assistant","content":"r"}],"source":"a","n":1})") == 0);

@@ -37,7 +37,8 @@ double similarity(const MinHash& a, const MinHash& b) {
 }
 
 NearIndex::NearIndex(const NearOptions& options) : options_(options) {
-  if (!(options.threshold > 0 && options.threshold <= 1)) throw ConfigError(message("dedup.near is ", options.threshold, "; it must be above 0 and at most 1"));
+  if (!(options.threshold > 0 && options.threshold <= 1))
+    throw ConfigError(message("dedup.near is ", options.threshold, "; it must be above 0 and at most 1"));
   if (options.hashes < 16 || options.hashes > 4096) throw ConfigError(message("dedup.hashes is ", options.hashes, "; it must be from 16 to 4096"));
   if (options.shingle < 1 || options.shingle > 100) throw ConfigError(message("dedup.shingle is ", options.shingle, "; it must be from 1 to 100"));
   for (rows_ = options.hashes; rows_ > 1; --rows_)

@@ -28,7 +28,8 @@ std::string changed(const std::string& text, double share, StreamRng& rng) {
 
 std::set<std::string> shingles(const std::string& text, int n) {
   std::vector<std::string> all;
-  for (std::size_t begin = 0, end; (end = text.find(' ', begin)) != std::string::npos; begin = end + 1) all.push_back(text.substr(begin, end - begin));
+  for (std::size_t begin = 0, end; (end = text.find(' ', begin)) != std::string::npos; begin = end + 1)
+    all.push_back(text.substr(begin, end - begin));
   std::set<std::string> out;
   for (std::size_t i = 0; i + static_cast<std::size_t>(n) <= all.size(); ++i) {
     std::string s;
@@ -88,7 +89,8 @@ TEST_CASE("near duplicates: recall and precision on a made corpus, by exact Jacc
     else ++edge, edge_right += hit.has_value() == (j >= 0.8);
   }
   for (int i = 0; i < 300; ++i) ++others, wrong += index.find(min_hash(words(rng, 100), o)).has_value();
-  MESSAGE("similarity from 0.9: ", found, " of ", clear_pairs, " found; below 0.7: ", wrong, " of ", others, " wrong; between: ", edge_right, " of ", edge, " on the right side of 0.8");
+  MESSAGE("similarity from 0.9: ", found, " of ", clear_pairs, " found; below 0.7: ", wrong, " of ", others, " wrong; between: ", edge_right, " of ",
+          edge, " on the right side of 0.8");
   REQUIRE(clear_pairs > 150);
   REQUIRE(others > 500);
   REQUIRE(edge > 150);

@@ -20,7 +20,8 @@ namespace fs = std::filesystem;
 RawFile::RawFile(fs::path path) : path_(std::move(path)) {}
 
 void RawFile::bad_line(const char* why) const {
-  throw DataError(message(path_.string(), ":", lines_, ": this is no line of a file of samples (", why, "); delete the file, or name another output"));
+  throw DataError(
+      message(path_.string(), ":", lines_, ": this is no line of a file of samples (", why, "); delete the file, or name another output"));
 }
 
 std::unique_ptr<RawFile> RawFile::open(const fs::path& path, const RawHeader& header, const std::vector<RawPrompt>& prompts) {
@@ -32,8 +33,9 @@ std::unique_ptr<RawFile> RawFile::open(const fs::path& path, const RawHeader& he
   }
   auto out = open(path);
   if (out->header_.fingerprint != header.fingerprint)
-    throw ConfigError(message(path.string(), " holds samples of other prompts, models or settings (fingerprint ", out->header_.fingerprint.substr(0, 8),
-                              ", now ", header.fingerprint.substr(0, 8), "); give those again to go on, name another output, or delete it"));
+    throw ConfigError(message(path.string(), " holds samples of other prompts, models or settings (fingerprint ",
+                              out->header_.fingerprint.substr(0, 8), ", now ", header.fingerprint.substr(0, 8),
+                              "); give those again to go on, name another output, or delete it"));
   return out;
 }
 
@@ -119,7 +121,9 @@ std::string RawFile::read(const Span& span) const {
   std::string out(span.size, '\0');
   for (std::size_t got = 0; got < out.size();) {
     const ::ssize_t n = ::pread(in_->descriptor(), out.data() + got, out.size() - got, static_cast<::off_t>(span.begin + got));
-    if (n <= 0) throw IoError(message(path_.string(), " cannot be read at byte ", span.begin + got, n < 0 ? std::string(": ") + std::strerror(errno) : "; did something shorten it?"));
+    if (n <= 0)
+      throw IoError(message(path_.string(), " cannot be read at byte ", span.begin + got,
+                            n < 0 ? std::string(": ") + std::strerror(errno) : "; did something shorten it?"));
     got += static_cast<std::size_t>(n);
   }
   return out;
@@ -204,8 +208,8 @@ void RawFile::add(const RawSample& s) {
   const std::lock_guard lock(mutex_);
   std::string& digest = digests_.at(s.teacher);
   if (!digest.empty() && !s.drawn.digest.empty() && digest != s.drawn.digest)
-    throw ConfigError(message("the weights of ", header_.teachers.at(s.teacher).name, " are not those that drew the samples in ", path_.string(), " (digest ",
-                              s.drawn.digest.substr(0, 8), ", there ", digest.substr(0, 8), "); name another output"));
+    throw ConfigError(message("the weights of ", header_.teachers.at(s.teacher).name, " are not those that drew the samples in ", path_.string(),
+                              " (digest ", s.drawn.digest.substr(0, 8), ", there ", digest.substr(0, 8), "); name another output"));
   if (digest.empty()) digest = s.drawn.digest;
   std::vector<Span>& samples = samples_.at(s.teacher).at(s.prompt);
   if (samples.size() <= static_cast<std::size_t>(s.sample)) samples.resize(static_cast<std::size_t>(s.sample) + 1);

@@ -52,10 +52,16 @@ SamplingOptions sampling_from(const Json& j) {
 }
 
 Json to_json(const RawHeader& h) {
-  Json out = {{"r1_samples", 1}, {"fingerprint", h.fingerprint}, {"seed", h.seed}, {"rewards", h.rewards}, {"teachers", Json::array()}, {"prompts", h.prompts}};
+  Json out = {{"r1_samples", 1},      {"fingerprint", h.fingerprint}, {"seed", h.seed},
+              {"rewards", h.rewards}, {"teachers", Json::array()},    {"prompts", h.prompts}};
   for (const TeacherInfo& t : h.teachers)
-    out["teachers"].push_back({{"name", t.name}, {"local", t.local}, {"dtype", t.dtype}, {"template", t.prompt_template},
-                               {"template_digest", t.template_digest}, {"template_variables", t.template_variables}, {"sampling", sampling_json(t.sampling)}});
+    out["teachers"].push_back({{"name", t.name},
+                               {"local", t.local},
+                               {"dtype", t.dtype},
+                               {"template", t.prompt_template},
+                               {"template_digest", t.template_digest},
+                               {"template_variables", t.template_variables},
+                               {"sampling", sampling_json(t.sampling)}});
   return out;
 }
 
@@ -67,8 +73,9 @@ RawHeader header_from(const Json& j) {
   h.rewards = j.at("rewards").get<std::string>();
   h.prompts = j.at("prompts").get<std::size_t>();
   for (const Json& t : j.at("teachers"))
-    h.teachers.push_back({t.at("name").get<std::string>(), t.at("dtype").get<std::string>(), t.at("template").get<std::string>(), t.at("template_digest").get<std::string>(),
-                          t.at("template_variables").get<std::string>(), t.at("local").get<bool>(), sampling_from(t.at("sampling"))});
+    h.teachers.push_back({t.at("name").get<std::string>(), t.at("dtype").get<std::string>(), t.at("template").get<std::string>(),
+                          t.at("template_digest").get<std::string>(), t.at("template_variables").get<std::string>(), t.at("local").get<bool>(),
+                          sampling_from(t.at("sampling"))});
   return h;
 }
 
@@ -140,7 +147,8 @@ Json to_json(const RawRewrite& r) {
 }
 
 RawRewrite rewrite_from(const Json& j) {
-  return {j.at("rewriter").get<std::string>(), j.at("rewrite").get<std::string>(), j.at("kept").get<bool>(), j.at("why").get<std::string>(), score_from(j.at("score"))};
+  return {j.at("rewriter").get<std::string>(), j.at("rewrite").get<std::string>(), j.at("kept").get<bool>(), j.at("why").get<std::string>(),
+          score_from(j.at("score"))};
 }
 
 }  // namespace r1::raw

@@ -14,8 +14,9 @@ std::string RewriterInfo::id() const {
   return to_hex(h.digest());
 }
 
-std::string make_record(const RawHeader& header, const RawPrompt& prompt, const RawSample& sample, const Score* score, std::optional<double> pass_rate,
-                        int samples, const std::vector<std::string>& labels, const RewriterInfo* rewriter, const RawRewrite* rewrite, bool columns) {
+std::string make_record(const RawHeader& header, const RawPrompt& prompt, const RawSample& sample, const Score* score,
+                        std::optional<double> pass_rate, int samples, const std::vector<std::string>& labels, const RewriterInfo* rewriter,
+                        const RawRewrite* rewrite, bool columns) {
   const TeacherInfo& teacher = header.teachers.at(sample.teacher);
   const RawPrompt::Render& render = prompt.renders.at(sample.teacher);
   const Drawn& d = sample.drawn;

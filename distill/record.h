@@ -27,7 +27,8 @@ struct RewriterInfo {
 //   top_k, min_p, max_new_tokens, stop, stop_reason, stop_text, tokens, logprob, detail, rewards_config, rewriter, rewriter_*, source}
 // All rows of a set have the same fields; null where there is nothing to say. `labels`: the rewards'. With `columns` the data
 // row's own columns are kept in "columns".
-std::string make_record(const RawHeader& header, const RawPrompt& prompt, const RawSample& sample, const Score* score, std::optional<double> pass_rate,
-                        int samples, const std::vector<std::string>& labels, const RewriterInfo* rewriter, const RawRewrite* rewrite, bool columns);
+std::string make_record(const RawHeader& header, const RawPrompt& prompt, const RawSample& sample, const Score* score,
+                        std::optional<double> pass_rate, int samples, const std::vector<std::string>& labels, const RewriterInfo* rewriter,
+                        const RawRewrite* rewrite, bool columns);
 
 }  // namespace r1

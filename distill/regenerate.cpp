@@ -40,8 +40,10 @@ RecordOrigin origin_of(const std::string& record) {
     const Json& from = row.at("provenance");
     RecordOrigin o;
     const auto text = [&](const char* key) { return from.at(key).is_null() ? std::string() : from.at(key).get<std::string>(); };
-    if (!from.at("local").get<bool>()) throw ConfigError(message("the record was drawn by a server's model (", text("model"), "), whose sampling cannot be repeated from here"));
-    TeacherInfo t{text("model"), text("dtype"), text("template"), text("template_digest"), text("template_variables"), true, raw::sampling_from(from)};
+    if (!from.at("local").get<bool>())
+      throw ConfigError(message("the record was drawn by a server's model (", text("model"), "), whose sampling cannot be repeated from here"));
+    TeacherInfo t{text("model"), text("dtype"),           text("template"), text("template_digest"), text("template_variables"),
+                  true,          raw::sampling_from(from)};
     o.header.seed = from.at("seed").get<std::uint64_t>();
     o.header.rewards = text("rewards_config");
     o.header.teachers = {t};
@@ -54,7 +56,8 @@ RecordOrigin origin_of(const std::string& record) {
     o.prompt.prompt.task = row.at("task").get<std::string>();
     o.prompt.prompt.reference = row.at("answer").get<std::string>();
     const Json& messages = row.at("messages");
-    for (std::size_t i = 0; i + 1 < messages.size(); ++i) o.prompt.prompt.messages.push_back({messages[i].at("role").get<std::string>(), messages[i].at("content").get<std::string>()});
+    for (std::size_t i = 0; i + 1 < messages.size(); ++i)
+      o.prompt.prompt.messages.push_back({messages[i].at("role").get<std::string>(), messages[i].at("content").get<std::string>()});
     o.prompt.renders = {{text("prompt_digest"), text("prefill")}};
     if (!row.at("pass_rate").is_null()) o.pass_rate = row.at("pass_rate").get<double>();
     if (row.contains("rewards"))
@@ -72,7 +75,8 @@ RecordOrigin origin_of(const std::string& record) {
       r.max_new_tokens = from.at("rewriter_max_new_tokens").get<int>();
       r.seed = from.at("rewriter_seed").get<std::uint64_t>();
       r.prompt = text("rewriter_prompt");
-      if (!r.local) throw ConfigError(message("the record was rewritten by a server's model (", r.name, "), whose sampling cannot be repeated from here"));
+      if (!r.local)
+        throw ConfigError(message("the record was rewritten by a server's model (", r.name, "), whose sampling cannot be repeated from here"));
     }
     return o;
   } catch (const Json::exception& e) {
@@ -80,14 +84,16 @@ RecordOrigin origin_of(const std::string& record) {
   }
 }
 
-std::string redraw(const RecordOrigin& o, const Prompt& rendered, RolloutEngine& engine, std::shared_ptr<const Tokenizer> tokenizer, const Rubric* rubric,
-                   const ChatClient& rewriter) {
+std::string redraw(const RecordOrigin& o, const Prompt& rendered, RolloutEngine& engine, std::shared_ptr<const Tokenizer> tokenizer,
+                   const Rubric* rubric, const ChatClient& rewriter) {
   const TeacherInfo& info = o.header.teachers.at(0);
   std::vector<Teacher> teachers(1);
   teachers[0].prompts = {rendered};
   const RawPrompt prompt = raw_prompts(teachers).at(0);
   if (prompt.renders[0].digest != o.prompt.renders[0].digest)
-    throw DataError("the prompt is rendered otherwise than when the record was drawn: another tokenizer or chat template, or a row with tools, which a record does not keep");
+    throw DataError(
+        "the prompt is rendered otherwise than when the record was drawn: another tokenizer or chat template, or a row with tools, which a record "
+        "does not keep");
   // Prompts are keyed by their number in the data.
   std::vector<Prompt> prompts(o.prompt_index + 1);
   prompts[o.prompt_index] = rendered;
@@ -97,7 +103,8 @@ std::string redraw(const RecordOrigin& o, const Prompt& rendered, RolloutEngine&
   make_rollout_source(info.name, engine, prompts, info.sampling, o.header.seed, std::move(tokenizer))->run(counter);
   RawSample sample{0, o.prompt_index, o.sample, drawn.at(static_cast<std::size_t>(o.sample)), o.program};
   if (sample.drawn.digest != o.model_digest)
-    throw DataError(message("the weights of ", info.name, " are not those that drew the record (digest ", sample.drawn.digest.substr(0, 8), ", there ", o.model_digest.substr(0, 8), ")"));
+    throw DataError(message("the weights of ", info.name, " are not those that drew the record (digest ", sample.drawn.digest.substr(0, 8),
+                            ", there ", o.model_digest.substr(0, 8), ")"));
 
   std::vector<Score> scores;
   if (rubric) {
@@ -120,7 +127,8 @@ std::string redraw(const RecordOrigin& o, const Prompt& rendered, RolloutEngine&
     const RewriteTask task{o.prompt.prompt, o.prompt_index, o.sample, whole_text(prompt.renders[0], sample.drawn), score};
     rewrite = rewrite_one(task, *o.rewriter, rewriter, FilterChain({}), rubric);
   }
-  return make_record(o.header, out_prompt, sample, score, o.pass_rate, o.samples, o.labels, o.rewriter ? &*o.rewriter : nullptr, rewrite ? &*rewrite : nullptr, o.columns);
+  return make_record(o.header, out_prompt, sample, score, o.pass_rate, o.samples, o.labels, o.rewriter ? &*o.rewriter : nullptr,
+                     rewrite ? &*rewrite : nullptr, o.columns);
 }
 
 std::string first_difference(const std::string& record, const std::string& again) {

@@ -35,8 +35,8 @@ RecordOrigin origin_of(const std::string& record);
 // rewards, `rewriter` its second model (unused without one). All samples of the prompt are drawn where there are rewards, for
 // these may compare them. Throws DataError where prompt or weights are not those of the record. The record's program is
 // taken over.
-std::string redraw(const RecordOrigin& origin, const Prompt& rendered, RolloutEngine& engine, std::shared_ptr<const Tokenizer> tokenizer, const Rubric* rubric,
-                   const ChatClient& rewriter);
+std::string redraw(const RecordOrigin& origin, const Prompt& rendered, RolloutEngine& engine, std::shared_ptr<const Tokenizer> tokenizer,
+                   const Rubric* rubric, const ChatClient& rewriter);
 
 // "provenance.tokens: 12, now 13" for the first field that differs; "" if the texts are equal byte by byte.
 std::string first_difference(const std::string& record, const std::string& again);

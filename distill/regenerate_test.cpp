@@ -38,7 +38,12 @@ struct Fixture {
     return {[](const ChatRequest& r) -> ChatReply {
               const std::string& q = r.messages.at(0).content;
               const std::size_t at = q.rfind("\\boxed{");
-              return {ChatReply::Status::kText, "<think>Anew " + std::to_string(r.seed % 1000) + "</think> " + q.substr(at, q.find('}', at) + 1 - at), {}, {}, "stop", 5};
+              return {ChatReply::Status::kText,
+                      "<think>Anew " + std::to_string(r.seed % 1000) + "</think> " + q.substr(at, q.find('}', at) + 1 - at),
+                      {},
+                      {},
+                      "stop",
+                      5};
             },
             "w"};
   }

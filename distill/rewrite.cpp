@@ -16,15 +16,18 @@ namespace r1 {
 
 const char* const kRewritePrompt =
     "Below are a question and somebody's working of it, which is right but hard to read.\n"
-    "Write the working anew, as a careful person who thinks aloud would: in the first person, in whole sentences, in the language of the question, each "
+    "Write the working anew, as a careful person who thinks aloud would: in the first person, in whole sentences, in the language of the question, "
+    "each "
     "step in its place, doubts and checks included, nothing repeated and no new facts. Do not mention that a working was given to you.\n"
-    "Reply with exactly this form and nothing else: <think>the working</think>, and after it a short summary for the reader that ends with the same final "
+    "Reply with exactly this form and nothing else: <think>the working</think>, and after it a short summary for the reader that ends with the same "
+    "final "
     "answer, written as in the working given (in \\boxed{} if it is there).\n\n"
     "Question:\n{question}\n\nWorking:\n{completion}\n";
 
 void check_rewrite_prompt(const std::string& text) {
   const std::vector<std::string> names = template_names(text);
-  if (std::find(names.begin(), names.end(), "completion") == names.end()) throw ConfigError("rewrite.prompt holds no {completion}, so the model would not see what to rewrite");
+  if (std::find(names.begin(), names.end(), "completion") == names.end())
+    throw ConfigError("rewrite.prompt holds no {completion}, so the model would not see what to rewrite");
   for (const std::string& name : names)
     if (name != "question" && name != "reference" && name != "completion")
       throw ConfigError(message("rewrite.prompt holds {", name, "}; it can hold {question}, {reference} and {completion}"));
@@ -45,7 +48,8 @@ RawRewrite rewrite_one(const RewriteTask& task, const RewriterInfo& info, const 
   RawRewrite out;
   out.rewriter = info.id();
   if (reply.status != ChatReply::Status::kText) {
-    if (reply.cause != "HTTP 400" && reply.cause != "HTTP 413" && reply.cause != "HTTP 422" && reply.cause != "does not fit") throw Error(message("rewriting: ", reply.text));
+    if (reply.cause != "HTTP 400" && reply.cause != "HTTP 413" && reply.cause != "HTTP 422" && reply.cause != "does not fit")
+      throw Error(message("rewriting: ", reply.text));
     out.why = "refused";
     return out;
   }
@@ -76,7 +80,8 @@ RawRewrite rewrite_one(const RewriteTask& task, const RewriterInfo& info, const 
   return out;
 }
 
-void rewrite_samples(RawFile& file, const std::vector<Kept>& kept, const RewriteOptions& o, const ChatClient& client, const FilterChain& chain, const Rubric* rubric) {
+void rewrite_samples(RawFile& file, const std::vector<Kept>& kept, const RewriteOptions& o, const ChatClient& client, const FilterChain& chain,
+                     const Rubric* rubric) {
   const std::string id = o.info.id();
   std::vector<Kept> missing;
   for (const Kept& k : kept)
@@ -95,7 +100,8 @@ void rewrite_samples(RawFile& file, const std::vector<Kept>& kept, const Rewrite
         R1_CHECK(sample, "sample ", k.sample, " of prompt ", k.prompt, " is not there");
         const std::vector<Score> scores = file.scores(k.teacher, k.prompt);
         const auto number = static_cast<std::size_t>(k.sample);
-        const RewriteTask task{prompt.prompt, k.prompt, k.sample, whole_text(prompt.renders.at(k.teacher), sample->drawn), number < scores.size() ? &scores[number] : nullptr};
+        const RewriteTask task{prompt.prompt, k.prompt, k.sample, whole_text(prompt.renders.at(k.teacher), sample->drawn),
+                               number < scores.size() ? &scores[number] : nullptr};
         file.add_rewrite(k.teacher, k.prompt, k.sample, rewrite_one(task, o.info, client, chain, rubric));
         const std::lock_guard lock(mutex);
         if (o.progress) o.progress(++done, static_cast<std::int64_t>(kept.size()));

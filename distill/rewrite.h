@@ -27,7 +27,8 @@ struct RewriteOptions {
 // Asks for those of `kept` that the file has no rewriting of by this rewriter, and keeps the replies there. A reply must be
 // whole, hold a chain and an answer (<think>..</think>, then the answer), pass `chain` and, where the rubric found the
 // sample right, be right too; else it is noted as not kept. Throws when the model cannot be asked; what was done stays.
-void rewrite_samples(RawFile& file, const std::vector<Kept>& kept, const RewriteOptions& options, const ChatClient& client, const FilterChain& chain, const Rubric* rubric);
+void rewrite_samples(RawFile& file, const std::vector<Kept>& kept, const RewriteOptions& options, const ChatClient& client, const FilterChain& chain,
+                     const Rubric* rubric);
 
 // One sample and its score (null = not judged), `source` being its whole text.
 struct RewriteTask {

@@ -65,7 +65,12 @@ struct Fixture {
 
 TEST_CASE_FIXTURE(Fixture, "rewriting: asked once for each, checked, kept in the file") {
   const Rubric rubric = math();
-  const ChatClient writer = client({good(0), good(7), {ChatReply::Status::kText, "It is \\boxed{2}.", {}}, good(3, "length"), {ChatReply::Status::kFailed, "HTTP 400", "HTTP 400"}, good(5)});
+  const ChatClient writer = client({good(0),
+                                    good(7),
+                                    {ChatReply::Status::kText, "It is \\boxed{2}.", {}},
+                                    good(3, "length"),
+                                    {ChatReply::Status::kFailed, "HTTP 400", "HTTP 400"},
+                                    good(5)});
   FilterOptions filters;
   rewrite_samples(*file, kept, options, writer, FilterChain(filters), &rubric);
   CHECK(asked == 6);

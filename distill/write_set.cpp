@@ -21,16 +21,19 @@ SetPaths set_paths(const fs::path& out, const std::string& format) {
   const bool file = ending == ".jsonl" || ending == ".parquet";
   if (file && fs::is_directory(out)) throw ConfigError(message(out.string(), " is a folder whose name ends like a file's; name another"));
   p.parquet = format.empty() ? ending == ".parquet" : format == "parquet";
-  if (!format.empty() && format != "jsonl" && format != "parquet") throw ConfigError(message("output.format is ", format, "; it can be jsonl or parquet"));
+  if (!format.empty() && format != "jsonl" && format != "parquet")
+    throw ConfigError(message("output.format is ", format, "; it can be jsonl or parquet"));
   if (file && p.parquet != (ending == ".parquet")) throw ConfigError(message("output.format is ", format, ", but the file is ", out.string()));
   if (p.parquet && !parquet_available())
-    throw ConfigError(message(out.string(), ": this build has no Parquet; run scripts/deps.sh and build again, or write JSON lines (output.format: jsonl)"));
+    throw ConfigError(
+        message(out.string(), ": this build has no Parquet; run scripts/deps.sh and build again, or write JSON lines (output.format: jsonl)"));
   if (file) {
     p.data = out;
     p.card = fs::path(out).replace_extension(".card.md");
     p.raw = fs::path(out).replace_extension(".samples.jsonl");
   } else {
-    if (!ending.empty() && !fs::is_directory(out)) throw ConfigError(message(out.string(), ": a file must end in .jsonl or .parquet, a folder's name has no ending"));
+    if (!ending.empty() && !fs::is_directory(out))
+      throw ConfigError(message(out.string(), ": a file must end in .jsonl or .parquet, a folder's name has no ending"));
     p.data = out / (p.parquet ? "data.parquet" : "data.jsonl");
     p.card = out / "README.md";
     p.raw = out / "raw" / "samples.jsonl";
@@ -50,7 +53,8 @@ void write_lines(const SetPaths& paths, const std::function<bool(std::string&)>&
   fs::remove(rows);
 }
 
-SetStats write_set(const RawFile& file, const std::vector<Kept>& kept, const CurateOptions& curated, const RewriterInfo* rewriter, const SetPaths& paths, const SetOptions& options) {
+SetStats write_set(const RawFile& file, const std::vector<Kept>& kept, const CurateOptions& curated, const RewriterInfo* rewriter,
+                   const SetPaths& paths, const SetOptions& options) {
   SetStats stats;
   const std::string id = rewriter ? rewriter->id() : "";
   std::size_t next = 0;
@@ -70,7 +74,8 @@ SetStats write_set(const RawFile& file, const std::vector<Kept>& kept, const Cur
       const std::vector<Score> scores = file.scores(k.teacher, k.prompt);
       const Score* score = static_cast<std::size_t>(k.sample) < scores.size() ? &scores[static_cast<std::size_t>(k.sample)] : nullptr;
       const int samples = samples_of(file, curated, k.teacher);
-      line = make_record(file.header(), file.prompt(k.prompt), *sample, score, k.pass_rate, samples, options.labels, rewriter, rewrite ? &*rewrite : nullptr, options.columns);
+      line = make_record(file.header(), file.prompt(k.prompt), *sample, score, k.pass_rate, samples, options.labels, rewriter,
+                         rewrite ? &*rewrite : nullptr, options.columns);
       if (stats.examples.size() < kExamples) stats.examples.push_back(line);
       ++stats.records;
       if (sample->drawn.num_tokens >= 0) stats.tokens += sample->drawn.num_tokens;

@@ -37,7 +37,8 @@ struct SetStats {
 };
 
 // Writes the records of `kept`; with a rewriter, of those that it brought into form. Complete or not there.
-SetStats write_set(const RawFile& file, const std::vector<Kept>& kept, const CurateOptions& curated, const RewriterInfo* rewriter, const SetPaths& paths, const SetOptions& options);
+SetStats write_set(const RawFile& file, const std::vector<Kept>& kept, const CurateOptions& curated, const RewriterInfo* rewriter,
+                   const SetPaths& paths, const SetOptions& options);
 // Lines that are records already -> JSON lines or Parquet at `paths.data`; `line` returns false at the end.
 void write_lines(const SetPaths& paths, const std::function<bool(std::string&)>& line);
 

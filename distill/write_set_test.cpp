@@ -84,7 +84,8 @@ TEST_CASE_FIXTURE(Fixture, "records: the conversation with its open tag and stop
   const auto out = rows(paths.data);
   REQUIRE(out.size() == 2);
   const Json& a = out[0];
-  CHECK(a["messages"] == Json::parse(R"([{"role":"user","content":"question 0"},{"role":"assistant","content":"<think>\na word</think> <answer>0</answer>"}])"));
+  CHECK(a["messages"] ==
+        Json::parse(R"([{"role":"user","content":"question 0"},{"role":"assistant","content":"<think>\na word</think> <answer>0</answer>"}])"));
   CHECK(a["prompt_id"] == "p0");
   CHECK(a["task"] == "math");
   CHECK(a["answer"] == "0");
@@ -149,8 +150,10 @@ TEST_CASE_FIXTURE(Fixture, "card: counts, models, licences as given, examples as
   options.title = "Sums";
   const SetStats stats = write_set(*file, kept, curated, nullptr, paths, options);
   const std::string card = set_card(*file, curated, counted, nullptr, paths, options, stats);
-  for (const char* part : {"---\nlicense: \"apache-2.0\"\n", "data_files: \"set.jsonl\"", "# Sums\n", "2 records of 2 prompts, 6 tokens", "| model0 | aaaaaaaa", "| samples drawn | 12,345 |", "| - correct | 12,000 |",
-                           "correct: wrong: 12,000", "3 of 4 judged samples were right (75 %)", "- model: made by us", "    <think>\n    a word</think>", "MinHash, 128 hashes"})
+  for (const char* part :
+       {"---\nlicense: \"apache-2.0\"\n", "data_files: \"set.jsonl\"", "# Sums\n", "2 records of 2 prompts, 6 tokens", "| model0 | aaaaaaaa",
+        "| samples drawn | 12,345 |", "| - correct | 12,000 |", "correct: wrong: 12,000", "3 of 4 judged samples were right (75 %)",
+        "- model: made by us", "    <think>\n    a word</think>", "MinHash, 128 hashes"})
     CHECK_MESSAGE(card.find(part) != std::string::npos, part);
   CHECK(set_card(*file, curated, counted, nullptr, paths, options, stats) == card);
   options.license.clear();

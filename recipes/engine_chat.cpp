@@ -82,8 +82,13 @@ class EngineChat {
       running_.erase(found);
     }
     if (event.completion.stop == StopReason::kAborted) question->reply.set_value({Status::kFailed, "the question was cancelled", "cancelled"});
-    else question->reply.set_value({Status::kText, std::move(event.completion.text), {}, {}, event.completion.stop == StopReason::kLength ? "length" : "stop",
-                                    static_cast<std::int64_t>(event.completion.tokens.size())});
+    else
+      question->reply.set_value({Status::kText,
+                                 std::move(event.completion.text),
+                                 {},
+                                 {},
+                                 event.completion.stop == StopReason::kLength ? "length" : "stop",
+                                 static_cast<std::int64_t>(event.completion.tokens.size())});
   }
 
   void fail_all(const std::string& why) {

@@ -36,7 +36,8 @@ EngineSection read_engine(ConfigReader r, const EngineSection& common, const Rew
   if (e.url.empty()) {
     e.dtype = r.get_choice("dtype", "bfloat16", std::array<std::string, 2>{"bfloat16", "float32"}) == "float32" ? DType::kF32 : DType::kBF16;
     e.device = r.get_choice("device", "auto", std::array<std::string, 3>{"auto", "cpu", "cuda"});
-    for (const char* key : {"parallel", "api_key_env", "ca_file", "timeout", "retries", "retry_wait", "extra"}) r.reject(key, "it belongs to a server: add url");
+    for (const char* key : {"parallel", "api_key_env", "ca_file", "timeout", "retries", "retry_wait", "extra"})
+      r.reject(key, "it belongs to a server: add url");
     return e;
   }
   for (const char* key : {"dtype", "device"}) r.reject(key, "a server decides that for itself");
@@ -66,14 +67,18 @@ void read_engines(ConfigReader& root, const RewardContext& context, GenerateReci
     EngineSection e = read_engine(r, common, context);
     for (const EngineSection& other : recipe.engines) {
       if (other.model != e.model) continue;
-      if (other.url.empty() != e.url.empty() || other.samples != e.samples || other.sampling.temperature != e.sampling.temperature || other.dtype != e.dtype)
-        r.fail("model", message("= ", e.model, " is named twice with other settings; engines of one model share its work, so their settings must be the same"));
+      if (other.url.empty() != e.url.empty() || other.samples != e.samples || other.sampling.temperature != e.sampling.temperature ||
+          other.dtype != e.dtype)
+        r.fail("model", message("= ", e.model,
+                                " is named twice with other settings; engines of one model share its work, so their settings must be the same"));
       if (e.url.empty()) r.fail("model", message("= ", e.model, " is named twice in this process; once uses all its cores"));
     }
     recipe.engines.push_back(std::move(e));
   }
   for (const EngineSection& e : recipe.engines)
-    if (e.sampling.temperature == 0 && e.samples > 1) rollout.fail("temperature", message("is 0: all ", e.samples, " samples of a prompt would be the same; set samples_per_prompt: 1, or a temperature"));
+    if (e.sampling.temperature == 0 && e.samples > 1)
+      rollout.fail("temperature",
+                   message("is 0: all ", e.samples, " samples of a prompt would be the same; set samples_per_prompt: 1, or a temperature"));
 }
 
 FilterOptions read_filters(ConfigReader r) {
@@ -151,7 +156,8 @@ void read_curate(ConfigReader& root, GenerateRecipe& recipe) {
   ConfigReader d = root.section("difficulty");
   if (d.has("min_pass_rate")) c.min_pass_rate = d.require_in<double>("min_pass_rate", 0.0, 1.0);
   if (d.has("max_pass_rate")) c.max_pass_rate = d.require_in<double>("max_pass_rate", 0.0, 1.0);
-  if (c.min_pass_rate && c.max_pass_rate && *c.min_pass_rate > *c.max_pass_rate) d.fail("min_pass_rate", message("= ", *c.min_pass_rate, " is above max_pass_rate = ", *c.max_pass_rate, ": nothing would be left"));
+  if (c.min_pass_rate && c.max_pass_rate && *c.min_pass_rate > *c.max_pass_rate)
+    d.fail("min_pass_rate", message("= ", *c.min_pass_rate, " is above max_pass_rate = ", *c.max_pass_rate, ": nothing would be left"));
   ConfigReader s = root.section("select");
   c.per_prompt = s.get_in<int>("per_prompt", 0, 0, 1 << 20);
   const std::array<std::string, 4> names = {"drawn", "shortest", "diverse", "best"};
@@ -244,7 +250,8 @@ GenerateRecipe load_generate_recipe(const Config& config, RewardContext context)
       recipe.data = detail::read_data(data, "train");
       recipe.data.shuffle = false;
       read_engines(root, context, recipe);
-      for (const EngineSection& e : recipe.engines) context.max_new_tokens = std::max<std::int64_t>(context.max_new_tokens, e.sampling.max_new_tokens);
+      for (const EngineSection& e : recipe.engines)
+        context.max_new_tokens = std::max<std::int64_t>(context.max_new_tokens, e.sampling.max_new_tokens);
       ConfigReader train = root.section("run");
       recipe.threads = train.get_in<int>("threads", 0, 0, 4096);
       recipe.reward_threads = train.get_in<int>("reward_threads", 2, 1, 256);
@@ -260,7 +267,10 @@ GenerateRecipe load_generate_recipe(const Config& config, RewardContext context)
     read_curate(root, recipe);
     if (!recipe.rubric && recipe.from.empty()) {
       const CurateOptions& c = recipe.curate;
-      const char* needs = c.filters.correct ? "filters.correct" : c.min_pass_rate || c.max_pass_rate ? "difficulty" : c.prefer == Prefer::kBest ? "select.by: best" : nullptr;
+      const char* needs = c.filters.correct                    ? "filters.correct"
+                          : c.min_pass_rate || c.max_pass_rate ? "difficulty"
+                          : c.prefer == Prefer::kBest          ? "select.by: best"
+                                                               : nullptr;
       if (needs) root.fail("rewards", message("are missing: ", needs, " needs rewards that judge the samples"));
     }
     read_rewrite(root, context, recipe);

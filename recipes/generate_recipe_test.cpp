@@ -65,7 +65,8 @@ decontaminate: {against: [x.jsonl, y.jsonl], ngram: 13, characters: 20}
 difficulty: {min_pass_rate: 0.1, max_pass_rate: 0.9}
 select: {by: best, column: form, per_prompt: 2}
 rewrite: {model: writer, temperature: 0.3, max_new_tokens: 700, parallel: 2}
-)", {"output.license=mit", "output.license_notes=[a, b]", "output.columns=true"});
+)",
+                                {"output.license=mit", "output.license_notes=[a, b]", "output.columns=true"});
   REQUIRE(r.engines.size() == 3);
   CHECK(r.engines[0].samples == 2);
   CHECK(r.engines[0].dtype == DType::kF32);
@@ -106,7 +107,8 @@ rewrite: {model: writer, temperature: 0.3, max_new_tokens: 700, parallel: 2}
 TEST_CASE_FIXTURE(Fixture, "generate recipe: the one that users start from") {
   const std::vector<std::string> overrides = {"data.path=" + (dir / "train.jsonl").string(), "output.path=" + (dir / "set").string()};
   const GenerateRecipe r = load_generate_recipe(Config::load(std::string(R1_SOURCE_DIR) + "/recipes/rejection_sampling.yaml", overrides), context());
-  CHECK(FilterChain(r.curate.filters).names() == std::vector<std::string_view>{"finished", "correct", "language", "repetition", "paragraphs", "code"});
+  CHECK(FilterChain(r.curate.filters).names() ==
+        std::vector<std::string_view>{"finished", "correct", "language", "repetition", "paragraphs", "code"});
   CHECK(r.curate.prefer == CurateOptions::Prefer::kShortest);
 }
 

@@ -8,7 +8,8 @@ struct ParquetReader::Impl {};
 
 bool parquet_available() { return false; }
 ParquetReader::ParquetReader(const std::string& path) {
-  throw DataError(message(path, " is a Parquet file, and this build has no Parquet; run scripts/deps.sh and build again, or convert it to JSON lines"));
+  throw DataError(
+      message(path, " is a Parquet file, and this build has no Parquet; run scripts/deps.sh and build again, or convert it to JSON lines"));
 }
 ParquetReader::~ParquetReader() = default;
 bool ParquetReader::next(std::map<std::string, std::string>&) { return false; }

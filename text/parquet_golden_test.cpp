@@ -36,7 +36,9 @@ TEST_CASE("Parquet of pyarrow, pandas and datasets is read; ours is read by them
     return test::skip("R1_GOLDEN_PYTHON lacks pyarrow, pandas or datasets");
   const test::TempDir dir;
   const auto script = [&](const std::string& arguments) {
-    return std::system(("HF_HUB_OFFLINE=1 HF_DATASETS_CACHE='" + (dir / "cache").string() + "' " + python + " -B '" R1_SOURCE_DIR "/tests/golden/parquet_files.py' " + arguments + " > '" + (dir / "log").string() + "' 2>&1").c_str());
+    return std::system(("HF_HUB_OFFLINE=1 HF_DATASETS_CACHE='" + (dir / "cache").string() + "' " + python +
+                        " -B '" R1_SOURCE_DIR "/tests/golden/parquet_files.py' " + arguments + " > '" + (dir / "log").string() + "' 2>&1")
+                           .c_str());
   };
   REQUIRE_MESSAGE(script("make '" + dir.path().string() + "'") == 0, read_file(dir / "log"));
   int files = 0;

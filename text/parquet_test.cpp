@@ -60,7 +60,8 @@ TEST_CASE_FIXTURE(Fixture, "JSON pieces: lines and elements with their places, o
   const auto pieces = [&](const std::string& text) {
     JsonPieces p(write("p", text));
     std::string out;
-    for (JsonPieces::Piece piece; p.next(piece);) out += std::to_string(piece.number) + "@" + std::to_string(piece.line) + "=" + std::string(piece.text) + "|";
+    for (JsonPieces::Piece piece; p.next(piece);)
+      out += std::to_string(piece.number) + "@" + std::to_string(piece.line) + "=" + std::string(piece.text) + "|";
     return out;
   };
   CHECK(pieces("{\"a\":1}\n\n {}\r\n{\"b\"") == "1@1={\"a\":1}|3@3= {}\r|4@4={\"b\"|");
@@ -97,7 +98,8 @@ TEST_CASE_FIXTURE(Fixture, "a build without Parquet says so") {
 
 TEST_CASE_FIXTURE(Fixture, "Parquet: every kind of value comes back; missing fields are null; columns keep their order") {
   if (!parquet_available()) return;
-  const std::string lines = R"({"t": "ä\n\"", "i": -3, "d": 0.1, "b": true, "messages": [{"role": "user", "content": "q"}, {"role": "assistant", "content": "a"}], "o": {"x": {"y": [1, 2]}, "z": null}, "n": null, "e": {}, "l": []}
+  const std::string lines =
+      R"({"t": "ä\n\"", "i": -3, "d": 0.1, "b": true, "messages": [{"role": "user", "content": "q"}, {"role": "assistant", "content": "a"}], "o": {"x": {"y": [1, 2]}, "z": null}, "n": null, "e": {}, "l": []}
 {"t": "", "i": 9007199254740993, "d": 2, "b": null, "messages": [], "o": null, "late": "here"}
 )";
   const auto rows = rows_of(parquet(lines));
@@ -121,7 +123,8 @@ TEST_CASE_FIXTURE(Fixture, "Parquet: every kind of value comes back; missing fie
 
 TEST_CASE_FIXTURE(Fixture, "Parquet: mixed types are named with line and column; nothing is left behind") {
   if (!parquet_available()) return;
-  CHECK_THROWS_WITH_AS(parquet("{\"a\": {\"b\": 1}}\n{\"a\": {\"b\": \"x\"}}\n"), doctest::Contains("rows.jsonl:2: column \"a.b\" is a text here and a whole number in earlier rows"), DataError);
+  CHECK_THROWS_WITH_AS(parquet("{\"a\": {\"b\": 1}}\n{\"a\": {\"b\": \"x\"}}\n"),
+                       doctest::Contains("rows.jsonl:2: column \"a.b\" is a text here and a whole number in earlier rows"), DataError);
   CHECK_THROWS_WITH_AS(parquet("{\"a\": [1, \"x\"]}\n"), doctest::Contains("\"a[]\""), DataError);
   CHECK_THROWS_WITH_AS(parquet("{\"a\": 18446744073709551615}\n"), doctest::Contains("64-bit"), DataError);
   CHECK_THROWS_AS(parquet("{\"a\": 1}\n[1]\n"), DataError);
@@ -132,7 +135,9 @@ TEST_CASE_FIXTURE(Fixture, "Parquet: mixed types are named with line and column;
 TEST_CASE_FIXTURE(Fixture, "Parquet as prompts: the usual columns, limits, bad rows, files without rows, damaged files") {
   if (!parquet_available()) return;
   DatasetOptions o;
-  o.paths = {parquet("{\"problem\": \"P?\", \"solution\": \"4\", \"answer\": null}\n{\"problem\": \"Q?\", \"solution\": null, \"answer\": \"5\"}\n{\"problem\": null, \"solution\": \"6\"}\n")};
+  o.paths = {
+      parquet("{\"problem\": \"P?\", \"solution\": \"4\", \"answer\": null}\n{\"problem\": \"Q?\", \"solution\": null, \"answer\": "
+              "\"5\"}\n{\"problem\": null, \"solution\": \"6\"}\n")};
   const PromptMaker maker(o, nullptr);
   RowReader reader(o);
   Row row;
@@ -179,7 +184,8 @@ void write_big(const std::string& path, std::int64_t bytes, const std::string& g
   std::string filler;
   for (int i = 0; i < 150; ++i) filler += "word" + std::to_string(i * 7919 % 1000) + " ";
   for (std::int64_t i = 0, at = 0; at < bytes; ++i) {
-    const std::string line = message("{\"id\": ", i, ", \"messages\": [{\"role\": \"user\", \"content\": \"", i, " ", filler, "\"}, {\"role\": \"assistant\", \"content\": \"", filler, filler, "\"}], \"x\": ", i, ".5}\n");
+    const std::string line = message("{\"id\": ", i, ", \"messages\": [{\"role\": \"user\", \"content\": \"", i, " ", filler,
+                                     "\"}, {\"role\": \"assistant\", \"content\": \"", filler, filler, "\"}], \"x\": ", i, ".5}\n");
     out << line;
     gzwrite(packed, line.data(), static_cast<unsigned>(line.size()));
     at += static_cast<std::int64_t>(line.size());
@@ -237,7 +243,8 @@ void stream_big(std::int64_t bytes) {
     CHECK(written < kWriteKb);
     CHECK(read < kColumnsKb);
   }
-  MESSAGE("a file of ", bytes >> 20, " MiB adds at most: JSON lines ", plain >> 10, " MiB, .gz ", packed >> 10, " MiB, writing Parquet ", written >> 10, " MiB, reading it ", read >> 10, " MiB");
+  MESSAGE("a file of ", bytes >> 20, " MiB adds at most: JSON lines ", plain >> 10, " MiB, .gz ", packed >> 10, " MiB, writing Parquet ",
+          written >> 10, " MiB, reading it ", read >> 10, " MiB");
 }
 
 TEST_CASE("a file of 50 MB is read, and written as Parquet, in bounded memory") { stream_big(std::int64_t{50} << 20); }

@@ -24,7 +24,8 @@ def make(folder):
     import datasets
     import pandas
     table = pa.Table.from_pylist(ROWS)
-    for name, options in {"snappy": {"compression": "snappy"}, "zstd_small_groups": {"compression": "zstd", "row_group_size": 33}, "gzip_v1": {"compression": "gzip", "version": "1.0"},
+    for name, options in {"snappy": {"compression": "snappy"}, "zstd_small_groups": {"compression": "zstd", "row_group_size": 33},
+                          "gzip_v1": {"compression": "gzip", "version": "1.0"},
                           "plain": {"compression": "none", "use_dictionary": False}, "v2_pages": {"data_page_version": "2.0"}}.items():
         pq.write_table(table, f"{folder}/{name}.parquet", **options)
         put(folder, name, ROWS)
@@ -38,8 +39,10 @@ def make(folder):
              "fixed": pa.array([[1, 2], [3, 4]], pa.list_(pa.int32(), 2)), "date": pa.array([datetime.date(2026, 1, 2), None]),
              "decimal": pa.array([decimal.Decimal("1.50"), None])}
     pq.write_table(pa.table(kinds), f"{folder}/kinds.parquet")
-    put(folder, "kinds", [{"i8": 1, "u64": 2**64 - 1, "f32": 0.1, "large": "a", "category": "k", "bytes": "text", "map": {"a": 1}, "fixed": [1, 2], "date": "2026-01-02", "decimal": "1.50"},
-                          {"i8": None, "u64": 0, "f32": None, "large": None, "category": "l", "bytes": "", "map": {}, "fixed": [3, 4], "date": None, "decimal": None}])
+    put(folder, "kinds", [{"i8": 1, "u64": 2**64 - 1, "f32": 0.1, "large": "a", "category": "k", "bytes": "text", "map": {"a": 1},
+                           "fixed": [1, 2], "date": "2026-01-02", "decimal": "1.50"},
+                          {"i8": None, "u64": 0, "f32": None, "large": None, "category": "l", "bytes": "", "map": {},
+                           "fixed": [3, 4], "date": None, "decimal": None}])
 
 
 def same(ours, wanted):
