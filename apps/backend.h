@@ -15,6 +15,7 @@
 #include "model/weight_store.h"
 #include "rl/parameter_arena.h"
 #include "rl/policy.h"
+#include "rl/value_model.h"
 #include "rollout/local_engine.h"
 #include "rollout/rollout_bench.h"
 #include "text/tokenizer.h"
@@ -36,6 +37,8 @@ struct BackendNeeds {
   std::optional<std::int64_t> tokens_per_micro_batch;  // none = the device's choice
   std::optional<bool> recompute;                       // none = by memory
   MasterStart master_start = MasterStart::kExact;
+  ArenaParts arena_parts = ArenaParts::kAll;  // kGradient: the policy's weights are changed by load() alone (LoRA)
+  std::optional<TransformerValue::Options> value;  // a scalar head on the model in place of policy and engine (recompute is set there)
   double gpu_memory_share = 0.9;
   std::int64_t longest_sample = 0;  // tokens, prompt and completion
 };
@@ -52,7 +55,8 @@ struct BackendParts {
   std::unique_ptr<RolloutEngine> engine;
   std::unique_ptr<PolicyModel> policy;      // with trains
   std::unique_ptr<ScoringModel> reference;  // with reference
-  std::int64_t tokens_per_micro_batch = 0;  // with trains
+  std::unique_ptr<ValueModel> value;        // with value: then the only one
+  std::int64_t tokens_per_micro_batch = 0;  // with trains, value
   std::vector<std::string> memory;          // the plan, lines for people
 };
 

@@ -1,4 +1,4 @@
-// r1 convert: a GGUF file becomes a Hugging Face directory.
+// r1 convert: a GGUF file, or a LoRA adapter with its base, becomes a Hugging Face directory.
 #include <cstdio>
 
 #include "apps/command.h"
@@ -6,23 +6,49 @@
 #include "core/error.h"
 #include "model/gguf_model.h"
 #include "model/hf_directory.h"
+#include "rl/lora_adapter.h"
 
 namespace r1 {
+namespace {
 
-void add_convert(CLI::App& app, const Globals&, int&) {
-  struct Args { std::string in, out, dtype = "bfloat16"; bool force = false; };
+// Writes the base with the adapter merged into it.
+void merge_adapter(const std::filesystem::path& adapter, const std::string& base_given, const std::filesystem::path& out, DType dtype, bool force, int threads) {
+  const std::string base_name = base_given.empty() ? LoraAdapter::base_model(adapter) : base_given;
+  if (base_name.empty()) throw ConfigError(message(adapter.string(), " names no base model; name it with --base"));
+  const std::filesystem::path base = resolve_model(base_name);
+  LoadedModel model = load_model(base, DType::kF32);  // one rounding, at the end
+  ComputePool pool(threads);
+  LoraAdapter::load(adapter, model.config).merge_into(model.weights, pool);
+  SaveModelOptions save;
+  save.dtype = dtype;
+  save.overwrite = force;
+  if (is_gguf(base)) save.side_files = GgufModel(base).side_files();
+  else save.side_files_from = base;
+  save_model_directory(out, model.config, model.weights.snapshot(0).tensors, save);
+}
+
+}  // namespace
+
+void add_convert(CLI::App& app, const Globals& globals, int&) {
+  struct Args { std::string in, out, base, dtype = "bfloat16"; bool force = false; };
   auto args = std::make_shared<Args>();
-  CLI::App* cmd = app.add_subcommand("convert", "GGUF file -> Hugging Face model directory");
-  cmd->add_option("in", args->in, "GGUF file")->required();
+  CLI::App* cmd = app.add_subcommand("convert", "GGUF file, or PEFT adapter and its base -> Hugging Face model directory");
+  cmd->add_option("in", args->in, "GGUF file, or a folder with adapter_config.json")->required();
   cmd->add_option("out", args->out, "directory to make")->required();
+  cmd->add_option("--base", args->base, "the adapter's base model (default: the one that its adapter_config.json names)");
   cmd->add_option("--dtype", args->dtype, "bfloat16 (default), float16 or float32");
   cmd->add_flag("--force", args->force, "replace an existing model directory");
   cmd->footer("Example: r1 convert SmolLM2-135M-Instruct.Q4_1.gguf models/SmolLM2-135M-Instruct");
-  cmd->callback([args] {
-    const std::filesystem::path in = resolve_model(args->in);
-    if (!is_gguf(in)) throw ConfigError(message(in.string(), " is no GGUF file; r1 convert reads GGUF and writes a Hugging Face directory"));
+  cmd->callback([args, &globals] {
     const DType dtype = args->dtype == "float16" || args->dtype == "f16" ? DType::kF16 : parse_dtype(args->dtype);
-    convert_gguf_to_hf(in, args->out, dtype, args->force);
+    if (LoraAdapter::is_adapter(args->in)) {
+      merge_adapter(args->in, args->base, args->out, dtype, args->force, globals.threads);
+    } else {
+      if (!args->base.empty()) throw ConfigError("--base belongs to an adapter, but " + args->in + " holds no adapter_config.json");
+      const std::filesystem::path in = resolve_model(args->in);
+      if (!is_gguf(in)) throw ConfigError(message(in.string(), " is no GGUF file and no adapter; r1 convert reads these and writes a Hugging Face directory"));
+      convert_gguf_to_hf(in, args->out, dtype, args->force);
+    }
     const ModelConfig config = ModelConfig::load(args->out);
     std::printf("%s: %s, %lld parameters\n", args->out.c_str(), config.model_type.c_str(), static_cast<long long>(config.num_parameters()));
   });

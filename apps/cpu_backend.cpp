@@ -41,11 +41,17 @@ class CpuBackend : public Backend {
 
   BackendParts make(const BackendNeeds& needs, std::shared_ptr<const Tokenizer> tokenizer) override {
     BackendParts parts;
-    if (needs.trains) {
+    if (needs.trains || needs.value) {
       parts.tokens_per_micro_batch = needs.tokens_per_micro_batch.value_or(kMicroBatch);
-      const ActivationPlan activations = plan_activations(model_, parts.tokens_per_micro_batch, needs.recompute);
+      const ActivationPlan activations = plan_activations(model_, parts.tokens_per_micro_batch, needs.recompute, -1, needs.arena_parts);
       parts.memory.push_back(activations.line);
-      parts.policy = std::make_unique<TransformerPolicy>(model_, TransformerPolicy::Options{activations.recompute, needs.master_start});
+      if (needs.value) {
+        TransformerValue::Options options = *needs.value;
+        options.recompute = activations.recompute;
+        parts.value = std::make_unique<TransformerValue>(model_, options);
+        return parts;
+      }
+      parts.policy = std::make_unique<TransformerPolicy>(model_, TransformerPolicy::Options{activations.recompute, needs.master_start, needs.arena_parts});
     }
     if (needs.reference) {
       reference_ = std::make_unique<Transformer>(model_.config(), model_.weights().dtype(), pool_);

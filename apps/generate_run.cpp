@@ -47,7 +47,7 @@ std::vector<Prompt> load_prompts_for(const GenerateRecipe& recipe, std::shared_p
   return std::move(loaded.prompts);
 }
 
-void check_context(const Teacher& teacher, std::int64_t context) {
+void check_context(const SampleTeacher& teacher, std::int64_t context) {
   for (const Prompt& p : teacher.prompts) {
     const auto need = static_cast<std::int64_t>(p.tokens.size()) + teacher.sampling.max_new_tokens;
     if (need > context)
@@ -57,12 +57,12 @@ void check_context(const Teacher& teacher, std::int64_t context) {
   }
 }
 
-Teacher local_teacher(const GenerateRecipe& recipe, const EngineSection& e, const Globals& globals, std::vector<std::unique_ptr<Local>>& models,
+SampleTeacher local_teacher(const GenerateRecipe& recipe, const EngineSection& e, const Globals& globals, std::vector<std::unique_ptr<Local>>& models,
                       Terminal& terminal, bool first) {
   auto local = std::make_unique<Local>();
   local->run = open_model(e.model, e.dtype, globals.threads > 0 ? globals.threads : recipe.threads, e.device);
   const std::shared_ptr<const Tokenizer>& tokenizer = local->run.tokenizer;
-  Teacher t;
+  SampleTeacher t;
   t.name = e.model;
   t.dtype = e.dtype == DType::kF32 ? "float32" : "bfloat16";
   t.prompt_template = recipe.data.format;
@@ -78,9 +78,9 @@ Teacher local_teacher(const GenerateRecipe& recipe, const EngineSection& e, cons
   return t;
 }
 
-std::vector<Teacher> make_teachers(const GenerateRecipe& recipe, const Globals& globals, std::vector<std::unique_ptr<Local>>& models,
+std::vector<SampleTeacher> make_teachers(const GenerateRecipe& recipe, const Globals& globals, std::vector<std::unique_ptr<Local>>& models,
                                    Terminal& terminal) {
-  std::vector<Teacher> teachers;
+  std::vector<SampleTeacher> teachers;
   std::vector<std::pair<std::size_t, const EngineSection*>> servers;  // of which teacher
   std::vector<std::pair<std::size_t, std::size_t>> locals;            // teacher, model
   for (const EngineSection& e : recipe.engines) {
@@ -92,7 +92,7 @@ std::vector<Teacher> make_teachers(const GenerateRecipe& recipe, const Globals& 
     std::size_t t = 0;
     while (t < teachers.size() && teachers[t].name != e.model) ++t;
     if (t == teachers.size()) {
-      Teacher server;
+      SampleTeacher server;
       server.name = e.model;
       server.local = false;
       server.sampling = e.sampling;
@@ -119,11 +119,11 @@ void make_folders(const SetPaths& paths) {
 
 std::unique_ptr<RawFile> draw(GenerateRecipe& recipe, const Globals& globals, Terminal& terminal) {
   std::vector<std::unique_ptr<Local>> models;
-  std::vector<Teacher> teachers = make_teachers(recipe, globals, models, terminal);
+  std::vector<SampleTeacher> teachers = make_teachers(recipe, globals, models, terminal);
   const fs::path& path = recipe.paths.raw;
   make_folders(recipe.paths);
   auto file = RawFile::open(path, raw_header(teachers, recipe.seed, recipe.rewards_json), raw_prompts(teachers));
-  for (const Teacher& t : teachers) recipe.curate.samples.push_back(t.samples);
+  for (const SampleTeacher& t : teachers) recipe.curate.samples.push_back(t.samples);
   const std::size_t before = file->num_samples();
   terminal.print(message("  data      ", with_commas(static_cast<std::int64_t>(file->header().prompts)), " prompts",
                          before > 0 ? message("; ", with_commas(static_cast<std::int64_t>(before)), " samples are there") : ""));

@@ -35,6 +35,7 @@ class GpuBackend : public Backend {
   std::string line() const override { return before_.name; }
 
   BackendParts make(const BackendNeeds& needs, std::shared_ptr<const Tokenizer> tokenizer) override {
+    if (needs.value) throw ConfigError("a model with a scalar head is trained on the CPU only; set model.device: cpu");
     const auto elements = model_.weights().elements();
     GpuMemoryWishes w;
     w.total = before_.memory_total, w.free = before_.memory_free, w.share = needs.gpu_memory_share;
@@ -42,7 +43,7 @@ class GpuBackend : public Backend {
     if (needs.reference) w.reference = w.weights;
     const GpuTraining counting(model_, region_);
     if (needs.trains) {
-      w.optimizer = GpuPolicy::optimizer_bytes(elements);
+      w.optimizer = GpuPolicy::optimizer_bytes(elements, needs.arena_parts);
       w.training = [&](std::int64_t rows, bool recompute) { return counting.bytes_needed(rows, rows, recompute); };
     }
     w.tokens_per_micro_batch = needs.tokens_per_micro_batch, w.recompute = needs.recompute, w.longest_sample = needs.longest_sample;
@@ -60,7 +61,7 @@ class GpuBackend : public Backend {
       reference_->set_vocab_limit(model_.vocab_limit());
       parts.reference = std::make_unique<GpuReference>(*reference_, region_);
     }
-    if (needs.trains) parts.policy = std::make_unique<GpuPolicy>(model_, region_, GpuPolicy::Options{plan.recompute, needs.master_start});
+    if (needs.trains) parts.policy = std::make_unique<GpuPolicy>(model_, region_, GpuPolicy::Options{plan.recompute, needs.master_start, needs.arena_parts});
     memory_ = gpu::DeviceMemory(plan.shared);
     region_ = GpuRegion(memory_);
 

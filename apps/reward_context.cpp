@@ -1,11 +1,16 @@
 #include "apps/reward_context.h"
 
+#include <array>
+
 #include "core/error.h"
 #include "core/json_text.h"
+#include "model/hf_directory.h"
+#include "preference/frozen_scorer.h"
 #include "proto/grpc_reward.h"
 #include "proto/http_chat.h"
 #include "apps/runtime.h"
 #include "recipes/engine_chat.h"
+#include "rewards/model_reward.h"
 #include "rewards/users/users.h"
 
 namespace r1 {
@@ -44,12 +49,36 @@ ChatClient make_local_chat(ConfigReader& o) {
   }
 }
 
+// A reward model in this process: `model` is its directory, beside it template (of data:, where it was not chat) and threads.
+AnswerScorer make_local_scorer(ConfigReader& o) {
+  struct Parts {
+    ComputePool pool;
+    FrozenScorer scorer;
+    Parts(const ModelDirectory& directory, int threads) : pool(threads), scorer(directory, DType::kBF16, pool) {}
+  };
+  constexpr std::int64_t kMicroBatch = 8192;  // tokens
+  const auto name = o.require<std::string>("model");
+  DatasetOptions layout;
+  layout.prompt_template = o.get_choice("template", "chat", std::array<std::string, 3>{"chat", "r1_zero", "none"});
+  const int threads = o.get_in<int>("threads", 0, 0, 4096);
+  try {
+    // On the CPU: the GPU's memory is planned for the model that is trained.
+    const ModelDirectory directory(resolve_model(name));
+    const auto parts = std::make_shared<Parts>(directory, threads);
+    auto texts = std::make_shared<const TrainingTextMaker>(layout, load_tokenizer(directory.path()), directory.config().eos_token_ids);
+    return make_answer_scorer(std::shared_ptr<FrozenScorer>(parts, &parts->scorer), std::move(texts), kMicroBatch);
+  } catch (const Error& e) {
+    o.fail("model", e.what());
+  }
+}
+
 }  // namespace
 
 RewardContext reward_context() {
   RewardContext context;
   add_user_rewards(context);
   add_grpc_rewards(context);
+  context.external["model"] = [](ConfigReader& o) { return make_model_reward(o, make_local_scorer); };
   context.chat_client = [](ConfigReader& options) { return options.has("url") ? make_http_chat(options) : make_local_chat(options); };
   return context;
 }

@@ -29,6 +29,10 @@ std::shared_ptr<const Tokenizer> gguf_tokenizer(const std::filesystem::path& ggu
 
 }  // namespace
 
+std::shared_ptr<const Tokenizer> load_tokenizer(const std::filesystem::path& path) {
+  return is_gguf(path) ? gguf_tokenizer(path) : Tokenizer::load(path);
+}
+
 DType parse_dtype(const std::string& name) {
   if (name == "bfloat16" || name == "bf16" || name == "auto") return DType::kBF16;
   if (name == "float32" || name == "f32") return DType::kF32;
@@ -41,8 +45,10 @@ Runtime open_model(const std::string& name, DType dtype, int threads, const std:
   run.path = resolve_model(name);
   run.pool = std::make_unique<ComputePool>(threads);
   const bool gguf = is_gguf(run.path);
-  run.tokenizer = gguf ? gguf_tokenizer(run.path) : Tokenizer::load(run.path);
+  run.tokenizer = load_tokenizer(run.path);
   const auto open = [&](const auto& source) {
+    if (source.config().scalar_head)
+      throw ConfigError(message(run.path.string(), " is a reward model: it writes no text; use it in a recipe as rewards: [{model: ", run.path.string(), "}]"));
     BackendModel model{source.config(), dtype, [&](WeightStore& store) { source.load_into(store); }, 0};
     if (const std::int64_t known = run.tokenizer->vocab_size(); known < model.config.vocab_size) model.vocab_limit = known;
     run.backend = make_backend(kind, model, *run.pool);
@@ -50,6 +56,34 @@ Runtime open_model(const std::string& name, DType dtype, int threads, const std:
   if (gguf) open(GgufModel(run.path));
   else open(ModelDirectory(run.path));
   return run;
+}
+
+Runtime open_scorer(const std::string& name, DType dtype, int threads) {
+  Runtime run;
+  run.path = resolve_model(name);
+  run.pool = std::make_unique<ComputePool>(threads);
+  const bool gguf = is_gguf(run.path);
+  run.tokenizer = load_tokenizer(run.path);
+  const auto backbone = [](WeightSnapshot weights, WeightStore& store) {
+    std::erase_if(weights.tensors, [](const TensorView& t) { return t.name == "lm_head.weight" || t.name == "score.weight"; });
+    store.load(weights);
+  };
+  const auto open = [&](const ModelConfig& config, std::function<void(WeightStore&)> load) {
+    run.backend = make_backend(DeviceKind::kCpu, {config.scalar_head ? config : config.as_scorer(), dtype, std::move(load), 0}, *run.pool);
+  };
+  if (gguf) {
+    open(GgufModel(run.path).config(), [&](WeightStore& store) { backbone(load_model(run.path, store.dtype()).weights.snapshot(0), store); });
+  } else {
+    const ModelDirectory directory(run.path);
+    open(directory.config(), [&](WeightStore& store) { backbone(directory.snapshot(), store); });
+  }
+  return run;
+}
+
+void load_head(const std::filesystem::path& path, ValueModel& value) {
+  if (is_gguf(path)) return;
+  const ModelDirectory directory(path);
+  if (directory.config().scalar_head) value.load(directory.snapshot());
 }
 
 Runtime open_shape(const std::string& shape, DType dtype, int threads, const std::string& device) {

@@ -28,9 +28,15 @@ DType parse_dtype(const std::string& name);
 // `name`: HF directory, GGUF file or a hub name in the local cache. threads 0 = all usable cores. Ids that the tokenizer
 // does not know are never sampled. `device`: auto, cpu or cuda. Throws ConfigError for a device that is not there.
 Runtime open_model(const std::string& name, DType dtype, int threads, const std::string& device);
+// The same model as the backbone of a scorer, without its LM head: a language model, or a reward model that was saved. On the CPU.
+Runtime open_scorer(const std::string& name, DType dtype, int threads);
+// Gives a scorer's head what the files at `path` hold of it; nothing for a language model.
+void load_head(const std::filesystem::path& path, ValueModel& value);
 // A model of random weights by one of model_shape_names(), without a tokenizer.
 Runtime open_shape(const std::string& shape, DType dtype, int threads, const std::string& device);
 
+// Of a model at `path`, a folder or a GGUF file.
+std::shared_ptr<const Tokenizer> load_tokenizer(const std::filesystem::path& path);
 // The chat template's options with the tokenizer's own bos and eos texts.
 ChatTemplate::Options template_options(const Tokenizer& tokenizer);
 

@@ -1,36 +1,12 @@
 #include "apps/train_screen.h"
 
-#include <chrono>
 #include <cmath>
-#include <cstdio>
 
+#include "apps/screen_text.h"
 #include "core/error.h"
 #include "core/format.h"
 
 namespace r1 {
-
-namespace {
-
-double now_s() { return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count(); }
-
-template <class... Args>
-std::string format(const char* pattern, Args... args) {
-  char text[512];
-  std::snprintf(text, sizeof text, pattern, args...);
-  return text;
-}
-
-std::string one_line(const std::string& text, std::size_t limit) {
-  std::string out;
-  for (char c : text) out += c == '\n' ? std::string("\\n") : std::string(1, c);
-  return cut_to_width(out, limit);
-}
-
-std::string percent(const EvalPart& part) {
-  return format("%.1f %% [%.1f, %.1f]", 100 * part.accuracy, 100 * part.interval.low, 100 * part.interval.high);
-}
-
-}  // namespace
 
 std::string start_block(const Recipe& recipe, const ModelConfig& model, const std::string& device, std::size_t prompts,
                         std::size_t eval_prompts) {
@@ -40,8 +16,7 @@ std::string start_block(const Recipe& recipe, const ModelConfig& model, const st
   for (const Rubric::Entry& e : recipe.rubric->entries()) rewards += format("%s%s x%g", rewards.empty() ? "" : ", ", e.label.c_str(), double{e.weight});
   std::string out;
   const auto row = [&](const char* name, const std::string& text) { out += format("  %-9s ", name) + text + "\n"; };
-  row("model", message(recipe.model.path, " (", model.model_type, ", ", human_count(static_cast<double>(model.num_parameters())), " parameters, ",
-                       recipe.model.dtype == DType::kBF16 ? "bfloat16" : "float32", ")"));
+  row("model", model_text(recipe.model, model));
   row("device", device);
   row("data", message(with_commas(static_cast<std::int64_t>(prompts)), " prompts; evaluation on ", eval_prompts));
   row("rollout", message(t.prompts_per_rollout, " prompts x ", t.samples_per_prompt, " samples = ", completions, " completions of at most ",
@@ -70,11 +45,8 @@ std::string TrainScreen::step_line(const StepRecord& record) const {
     const auto it = record.metrics.find(name);
     return it == record.metrics.end() ? std::nullopt : std::optional<double>(it->second);
   };
-  std::string line = format("step %*lld/%lld", static_cast<int>(std::to_string(recipe_.trainer.steps).size()),
-                            static_cast<long long>(record.step), static_cast<long long>(recipe_.trainer.steps));
-  const auto add = [&](const char* name, const char* key, const char* pattern, double factor = 1) {
-    if (const auto v = get(key)) line += std::string("  ") + name + " " + format(pattern, *v * factor);
-  };
+  std::string line = step_text(record.step, recipe_.trainer.steps);
+  const auto add = [&](const char* name, const char* key, const char* pattern) { add_metric(line, record, name, key, pattern); };
   add("reward", "reward", "%.3f");
   add("acc", "accuracy", "%.3f");
   add("audited", "audit/accuracy", "%.3f");
@@ -85,6 +57,7 @@ std::string TrainScreen::step_line(const StepRecord& record) const {
   add("len", "completions/mean_length", "%.1f");
   add("entropy", "entropy", "%.3f");
   add("kl", "kl", "%.4f");
+  add("reverse kl", "distill/reverse_kl", "%.4f");
   add("grad", "grad_norm", "%.2f");
   add("dlogp", "mismatch/max_abs_logp", "%.2g");
   add("tok/s", "rollout/tokens_per_s", "%.0f");
@@ -135,19 +108,8 @@ void TrainScreen::show_sample(const StepRecord& record) {
 }
 
 void TrainScreen::on_evaluation(std::int64_t step, const EvalReport& report) {
-  std::string line = message("  eval at ", step, ":");
-  if (report.greedy) {
-    line += "  greedy " + percent(*report.greedy);
-    if (!first_accuracy_) first_accuracy_ = report.greedy->accuracy, first_eval_step_ = step;
-    last_accuracy_ = report.greedy->accuracy, last_eval_step_ = step;
-  }
-  if (report.sampled) {
-    line += format("  T=%g ", double{recipe_.trainer.eval.sampling.temperature}) + percent(*report.sampled);
-    line += format("  length %.1f", report.sampled->mean_length);
-    if (!std::isnan(report.sampled->mean_entropy)) line += format("  entropy %.3f", report.sampled->mean_entropy);
-  }
-  line += format("  (%.1f s)", report.seconds);
-  terminal_.print(terminal_.paint(line, "1"));
+  accuracy_.add(step, report);
+  terminal_.print(terminal_.paint(eval_line(step, report, recipe_.trainer.eval.sampling.temperature), "1"));
 }
 
 void TrainScreen::on_checkpoint(std::int64_t, const std::filesystem::path& path) { checkpoint_ = path; }
@@ -157,18 +119,7 @@ void TrainScreen::on_message(const std::string& text) { terminal_.print("  " + t
 void TrainScreen::finish(bool interrupted) {
   terminal_.set_status("");
   std::string out = message(interrupted ? "stopped" : "done", " after ", human_duration(now_s() - started_), "\n");
-  if (first_accuracy_ && last_accuracy_ && last_eval_step_ > first_eval_step_)
-    out += format("  greedy accuracy %.1f %% at step %lld -> %.1f %% at step %lld\n", 100 * *first_accuracy_, static_cast<long long>(first_eval_step_),
-                  100 * *last_accuracy_, static_cast<long long>(last_eval_step_));
-  if (!checkpoint_.empty()) out += message("  checkpoint  ", checkpoint_.string(), "  (a Hugging Face directory)\n");
-  const std::string latest = (recipe_.output.dir / "checkpoints/latest").string();
-  if (interrupted) out += message("  go on       r1 train with the same recipe; it resumes by itself\n");
-  if (!checkpoint_.empty()) {
-    out += message("  evaluate    r1 eval --model ", latest, " --data test.jsonl\n");
-    out += message("  chat        r1 chat --model ", latest, "\n");
-  }
-  out += message("  curves      tensorboard --logdir ", (recipe_.output.dir / "tensorboard").string(), "   numbers: ",
-                 (recipe_.output.dir / "metrics.jsonl").string());
+  out += accuracy_.line() + closing_lines(recipe_.output.dir, checkpoint_, interrupted);
   terminal_.print(out, true);
 }
 

@@ -3,9 +3,9 @@
 
 #include <cstdint>
 #include <filesystem>
-#include <optional>
 #include <string>
 
+#include "apps/screen_text.h"
 #include "core/progress.h"
 #include "core/terminal.h"
 #include "recipes/recipe.h"
@@ -35,8 +35,7 @@ class TrainScreen : public TrainObserver {
   const Recipe& recipe_;
   Progress progress_;
   std::int64_t next_sample_;
-  std::optional<double> first_accuracy_, last_accuracy_;
-  std::int64_t first_eval_step_ = 0, last_eval_step_ = 0;
+  AccuracyChange accuracy_;
   std::filesystem::path checkpoint_;
   double started_;
 };

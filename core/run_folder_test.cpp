@@ -90,9 +90,14 @@ TEST_CASE("overwrite deletes the old run") {
     RunFolder folder(dir / "run", config(), kEnvironment);
     write_file_atomic(folder.metrics(), "{}\n");
     fs::create_directories(folder.checkpoint(5));
+    for (const char* part : {"eval", "audit", "cache"}) {
+      fs::create_directories(folder.path() / part);
+      write_file_atomic(folder.path() / part / "x", "x");
+    }
     folder.mark_finished();
   }
   const RunFolder folder(dir / "run", config({"rl.steps=20"}), kEnvironment, {{}, true});
+  CHECK_FALSE(fs::exists(folder.path() / "eval"));
   CHECK(folder.state() == RunFolder::State::kNew);
   CHECK_FALSE(fs::exists(folder.metrics()));
   CHECK(folder.checkpoint_steps().empty());

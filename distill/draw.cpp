@@ -97,7 +97,7 @@ class Desk {
 
 class Run {
  public:
-  Run(std::vector<Teacher>& teachers, RawFile& file, const Rubric* rubric, const DrawOptions& options)
+  Run(std::vector<SampleTeacher>& teachers, RawFile& file, const Rubric* rubric, const DrawOptions& options)
       : teachers_(teachers), file_(file), rubric_(rubric), options_(options) {
     for (std::size_t t = 0; t < teachers.size(); ++t) {
       desks_.emplace_back(t, teachers[t].samples, file);
@@ -216,7 +216,7 @@ class Run {
     });
   }
 
-  std::vector<Teacher>& teachers_;
+  std::vector<SampleTeacher>& teachers_;
   RawFile& file_;
   const Rubric* rubric_;
   const DrawOptions& options_;
@@ -230,10 +230,10 @@ class Run {
 
 }  // namespace
 
-std::vector<RawPrompt> raw_prompts(const std::vector<Teacher>& teachers) {
+std::vector<RawPrompt> raw_prompts(const std::vector<SampleTeacher>& teachers) {
   R1_CHECK(!teachers.empty(), "no teacher");
   std::vector<RawPrompt> out(teachers[0].prompts.size());
-  for (const Teacher& t : teachers) {
+  for (const SampleTeacher& t : teachers) {
     if (t.prompts.size() != out.size())
       throw DataError(message(t.name, " has ", t.prompts.size(), " usable prompts and ", teachers[0].name, " ", out.size(),
                               "; teachers of one set answer the same prompts: shorten or drop the rows that one of them refuses"));
@@ -254,12 +254,12 @@ std::vector<RawPrompt> raw_prompts(const std::vector<Teacher>& teachers) {
   return out;
 }
 
-RawHeader raw_header(const std::vector<Teacher>& teachers, std::uint64_t seed, const std::string& rewards_json) {
+RawHeader raw_header(const std::vector<SampleTeacher>& teachers, std::uint64_t seed, const std::string& rewards_json) {
   RawHeader h;
   h.seed = seed;
   h.rewards = rewards_json;
   h.prompts = teachers.at(0).prompts.size();
-  for (const Teacher& t : teachers)
+  for (const SampleTeacher& t : teachers)
     h.teachers.push_back({t.name, t.dtype, t.prompt_template, t.template_digest, t.template_variables, t.local, t.sampling});
   Hasher hash;
   hash.update_field(raw::to_line(raw::to_json(h)));
@@ -288,7 +288,7 @@ SampleGroup raw_group(const RawFile& file, std::size_t teacher, std::size_t prom
   return group;
 }
 
-void draw_samples(std::vector<Teacher>& teachers, RawFile& file, const Rubric* rubric, const DrawOptions& options) {
+void draw_samples(std::vector<SampleTeacher>& teachers, RawFile& file, const Rubric* rubric, const DrawOptions& options) {
   Run(teachers, file, rubric, options).go();
 }
 

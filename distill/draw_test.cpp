@@ -45,11 +45,11 @@ Completion answer(const RolloutRequest& r, int sample) {
 struct Fixture {
   test::TempDir dir;
   std::vector<std::unique_ptr<ScriptedEngine>> engines;
-  std::vector<Teacher> teachers;
+  std::vector<SampleTeacher> teachers;
   std::atomic<int> drawn{0};
 
-  Teacher& add(int samples, int num_engines, std::size_t n = kPrompts) {
-    Teacher& t = teachers.emplace_back();
+  SampleTeacher& add(int samples, int num_engines, std::size_t n = kPrompts) {
+    SampleTeacher& t = teachers.emplace_back();
     t.name = "model" + std::to_string(teachers.size());
     t.samples = samples;
     t.prompts = prompts(n);
@@ -57,7 +57,7 @@ struct Fixture {
     return t;
   }
   void attach(int num_engines, int in_flight = 3) {
-    for (Teacher& t : teachers) {
+    for (SampleTeacher& t : teachers) {
       t.engines.clear();
       for (int i = 0; i < num_engines; ++i) {
         engines.push_back(std::make_unique<ScriptedEngine>([this](const RolloutRequest& r, int sample) {
@@ -167,7 +167,7 @@ ChatClient server(std::atomic<int>& asked, int fails_from, const std::string& re
 }
 
 TEST_CASE_FIXTURE(Fixture, "drawing: an engine out of order is replaced by the others; without another one the error stands") {
-  Teacher& t = add(4, 0);
+  SampleTeacher& t = add(4, 0);
   std::atomic<int> good{0}, bad{0};
   t.engines.push_back(make_chat_source("bad", server(bad, 5), t.prompts, t.sampling, 11, 3));
   t.engines.push_back(make_chat_source("good", server(good, 1 << 30), t.prompts, t.sampling, 11, 2));
@@ -199,7 +199,7 @@ TEST_CASE_FIXTURE(Fixture, "drawing: an engine out of order is replaced by the o
 }
 
 TEST_CASE_FIXTURE(Fixture, "drawing: a prompt that a server refuses is a sample with an error, not the end") {
-  Teacher& t = add(2, 0);
+  SampleTeacher& t = add(2, 0);
   std::atomic<int> asked{0};
   t.engines.push_back(make_chat_source("s", server(asked, 1 << 30, "question 3"), t.prompts, t.sampling, 11, 2));
   const auto file = open();

@@ -4,7 +4,7 @@
 #include <memory>
 #include <string>
 
-#include "distill/teacher.h"
+#include "distill/sample_source.h"
 #include "rewards/judge/chat.h"
 #include "rollout/engine.h"
 #include "text/tokenizer.h"

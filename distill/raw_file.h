@@ -20,7 +20,7 @@
 
 #include "core/files.h"
 #include "core/types.h"
-#include "distill/teacher.h"
+#include "distill/sample_source.h"
 
 namespace r1 {
 

@@ -87,7 +87,7 @@ RecordOrigin origin_of(const std::string& record) {
 std::string redraw(const RecordOrigin& o, const Prompt& rendered, RolloutEngine& engine, std::shared_ptr<const Tokenizer> tokenizer,
                    const Rubric* rubric, const ChatClient& rewriter) {
   const TeacherInfo& info = o.header.teachers.at(0);
-  std::vector<Teacher> teachers(1);
+  std::vector<SampleTeacher> teachers(1);
   teachers[0].prompts = {rendered};
   const RawPrompt prompt = raw_prompts(teachers).at(0);
   if (prompt.renders[0].digest != o.prompt.renders[0].digest)

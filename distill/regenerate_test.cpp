@@ -20,7 +20,7 @@ struct Fixture {
   test::TempDir dir;
   std::uint8_t weights = 1;
   std::unique_ptr<ScriptedEngine> engine;
-  std::vector<Teacher> teachers;
+  std::vector<SampleTeacher> teachers;
   Rubric rubric = make();
   RewriteOptions writer;
   std::vector<std::string> records;
@@ -61,7 +61,7 @@ struct Fixture {
       c.version_runs = {{0, 0, digest}};
       return c;
     });
-    Teacher& t = teachers.emplace_back();
+    SampleTeacher& t = teachers.emplace_back();
     t.name = "model";
     t.dtype = "bfloat16";
     t.samples = 4;

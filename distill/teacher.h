@@ -1,66 +1,76 @@
-// Who gives samples: teachers (a model with its prompts and settings) and the engines that run it, several at once.
+// Where a teacher's distributions come from: a model in this process, or what was stored of it.
 #pragma once
 
-#include <cstddef>
 #include <cstdint>
-#include <memory>
-#include <optional>
+#include <filesystem>
+#include <span>
 #include <string>
 #include <vector>
 
-#include "core/types.h"
-#include "rollout/engine.h"
+#include "distill/kd_loss.h"
+#include "rl/packing.h"
+#include "rl/policy.h"
+#include "text/tokenizer.h"
 
 namespace r1 {
 
-// One completion as a teacher gave it.
-struct Drawn {
-  std::string text;                // special tokens left out; a stop string is cut off
-  std::string stop_text;           // the stop string that ended it
-  StopReason stop = StopReason::kAborted;
-  std::vector<TokenId> tokens;     // empty where a server does not tell them
-  std::int64_t num_tokens = -1;    // -1: not known
-  std::optional<double> logprob;   // nats, of the whole completion, under the distribution it was drawn from
-  std::string digest;              // of the weights, 32 hex digits; "" = not known
-  std::string error;               // why there is no completion: the teacher refused the prompt (stop is kAborted)
-};
-
-// Samples [first, first + count) of one prompt.
-struct Work {
-  std::size_t prompt = 0;
-  int first = 0, count = 0;
-};
-
-// Where an engine gets work and leaves its results. Thread-safe.
-class WorkSource {
+// Distributions for the predictors of one micro-batch at a time.
+class Teacher {
  public:
-  virtual ~WorkSource() = default;
-  // At most `most` samples of one prompt. With `wait`, nothing means that all is done; without, that nothing waits now (what
-  // another engine holds may come back). Nothing also once the work shall stop.
-  virtual std::optional<Work> next(bool wait, int most) = 0;
-  // Keeps the sample; throws Interrupted after a stop signal, IoError.
-  virtual void done(std::size_t prompt, int sample, Drawn drawn) = 0;
+  virtual ~Teacher() = default;
+  virtual void prepare(const MicroBatch& batch) = 0;                  // outlives the calls below
+  virtual void load(std::int64_t first, std::int64_t count) = 0;      // before loss() of predictors [first, first + count)
+  // kd_row() of predictor i against the student's logits. Thread-safe.
+  virtual double loss(std::int64_t i, std::span<float> student, const KdOptions& options, double weight) const = 0;
 };
 
-// One place that draws samples: a model in this process, a server.
-class SampleEngine {
+class LiveTeacher : public Teacher {
  public:
-  virtual ~SampleEngine() = default;
-  virtual std::string name() const = 0;  // for messages
-  // On a thread of its own, until there is no more work. A throw means that this engine is out of order: others of the same
-  // teacher take over what it had.
-  virtual void run(WorkSource& work) = 0;
+  explicit LiveTeacher(ScoringModel& model) : model_(model) {}  // outlives the teacher
+  void prepare(const MicroBatch& batch) override { model_.prepare_logits(batch.batch); }
+  void load(std::int64_t first, std::int64_t count) override { first_ = first, rows_ = model_.logit_rows(first, count); }
+  double loss(std::int64_t i, std::span<float> student, const KdOptions& options, double weight) const override;
+
+ private:
+  ScoringModel& model_;
+  std::int64_t first_ = 0;
+  const float* rows_ = nullptr;
 };
 
-struct Teacher {
-  std::string name;                     // a path, or what its server calls it; stands in provenance
-  bool local = true;                    // in this process: its samples can be drawn again
-  std::string dtype;                    // local: bfloat16, float32
-  std::string prompt_template = "chat", template_digest, template_variables;  // digest of the template's text; "" = the server's
-  SamplingOptions sampling;
-  int samples = 1;                      // a prompt
-  std::vector<Prompt> prompts;          // rendered for this teacher; the same ids in the same order for all teachers
-  std::vector<std::unique_ptr<SampleEngine>> engines;
+// The top K of every trained token of a set of samples, with the rest of the mass as one number: a safetensors file with ids I32 [N,K],
+// logprobs F32 [N,K], tail F32 [N], and metadata: samples (digest), teacher, top_k, temperature.
+class TeacherStore : public Teacher {
+ public:
+  struct About {
+    std::string teacher;   // its path, as the recipe gave it
+    int top_k = 0;
+    double temperature = 1;
+  };
+  // Asks the teacher once for each sample. Throws ConfigError where it has fewer than top_k tokens.
+  TeacherStore(ScoringModel& teacher, const About& about, std::vector<TrainSample> samples, std::int64_t tokens_per_micro_batch, ComputePool& pool);
+  // Throws CheckpointError, ConfigError: of other samples, another teacher (unless about.teacher is empty), temperature or K (unless 0).
+  TeacherStore(const std::filesystem::path& file, const About& about, std::vector<TrainSample> samples);
+  void save(const std::filesystem::path& file) const;
+
+  void prepare(const MicroBatch& batch) override { batch_ = &batch; }
+  void load(std::int64_t, std::int64_t) override {}
+  double loss(std::int64_t i, std::span<float> student, const KdOptions& options, double weight) const override;
+  const About& about() const { return about_; }
+
+ private:
+  void index(std::vector<TrainSample> samples);
+  TopKRow row(TokenRef token) const;
+  About about_;
+  std::string samples_digest_;
+  std::vector<std::int64_t> first_row_;                // [samples]
+  std::vector<std::vector<std::int32_t>> positions_;   // [samples][trained tokens]
+  std::int64_t rows_ = 0;
+  std::vector<std::int32_t> ids_;
+  std::vector<float> logprobs_, tail_;
+  const MicroBatch* batch_ = nullptr;
 };
+
+// Throws ConfigError naming the first id at which they differ. `teacher`, `student`: names for the message.
+void check_same_vocabulary(const Tokenizer& teacher, const std::string& teacher_name, const Tokenizer& student, const std::string& student_name);
 
 }  // namespace r1

@@ -72,6 +72,7 @@ fs::path save_checkpoint(const fs::path& root, const ModelConfig& config, const 
     model.side_files_from = options.side_files_from;
     model.side_files = options.side_files;
     write_model_files(folder.path(), config, weights.tensors, model);
+    if (options.write_more) options.write_more(folder.path());
     make_directories(folder.path() / "state");
     if (!optimizer.empty()) {
       SafetensorsWriteOptions plain;

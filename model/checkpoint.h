@@ -45,6 +45,8 @@ struct SaveCheckpointOptions {
   DType dtype = DType::kBF16;             // of the HF weights
   std::filesystem::path side_files_from;  // tokenizer files are copied from here; empty = none
   std::map<std::string, std::string> side_files;
+  // Writes further files into the folder while it is under construction (an adapter's); they are part of the manifest.
+  std::function<void(const std::filesystem::path& folder)> write_more;
   int keep = 0;                           // how many of the newest stay; 0 = all
 };
 

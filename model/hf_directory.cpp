@@ -43,6 +43,13 @@ const char* torch_name(DType dtype) {
   }
 }
 
+// What a directory of this config holds.
+std::vector<Parameter> file_layout(const ModelConfig& config) {
+  std::vector<Parameter> layout = parameter_layout(config);
+  if (config.scalar_head) layout.push_back({"score.weight", {1, config.hidden_size}, 0, config.hidden_size});
+  return layout;
+}
+
 constexpr const char* kSideFiles[] = {"tokenizer.json", "tokenizer_config.json", "special_tokens_map.json",
                                       "chat_template.jinja", "generation_config.json", "added_tokens.json",
                                       "vocab.json", "merges.txt", "chat_template.json"};
@@ -51,7 +58,7 @@ constexpr const char* kSideFiles[] = {"tokenizer.json", "tokenizer_config.json",
 
 ModelDirectory::ModelDirectory(const fs::path& dir)
     : path_(dir), config_(ModelConfig::load(dir)), set_(SafetensorsSet::open(dir)) {
-  const std::vector<Parameter> parameters = parameter_layout(config_);
+  const std::vector<Parameter> parameters = file_layout(config_);
   std::unordered_map<std::string_view, std::size_t> index;
   for (std::size_t i = 0; i < parameters.size(); ++i) index.emplace(parameters[i].name, i);
   std::vector<const TensorView*> found(parameters.size(), nullptr);
@@ -93,7 +100,11 @@ ModelDirectory::ModelDirectory(const fs::path& dir)
 
 WeightSnapshot ModelDirectory::snapshot() const { return snapshot_; }
 
-void ModelDirectory::load_into(WeightStore& store) const { store.load(snapshot_); }
+void ModelDirectory::load_into(WeightStore& store) const {
+  WeightSnapshot backbone = snapshot_;
+  if (config_.scalar_head) backbone.tensors.pop_back();
+  store.load(backbone);
+}
 
 LoadedModel load_model(const fs::path& path, DType dtype) {
   if (is_gguf(path)) {
@@ -123,7 +134,7 @@ void write_model_files(const fs::path& dir, const ModelConfig& config, std::span
     if (!given.emplace(tensor.name, &tensor).second)
       throw CheckpointError(message("saving ", dir.string(), ": tensor ", tensor.name, " is given twice"));
   std::vector<TensorView> ordered;
-  for (const Parameter& p : parameter_layout(config)) {
+  for (const Parameter& p : file_layout(config)) {
     const auto it = given.find(p.name);
     if (it == given.end()) throw CheckpointError(message("saving ", dir.string(), ": tensor ", p.name, " is missing"));
     if (it->second->shape != p.shape)

@@ -25,9 +25,9 @@ class ModelDirectory {
 
   const std::filesystem::path& path() const { return path_; }
   const ModelConfig& config() const { return config_; }
-  // One view for each parameter, in the order of parameter_layout(), in the file's type.
+  // One view for each parameter, in the order of parameter_layout(), in the file's type; of a scorer score.weight comes last.
   WeightSnapshot snapshot() const;
-  void load_into(WeightStore& store) const;
+  void load_into(WeightStore& store) const;  // of a scorer the backbone
 
  private:
   std::filesystem::path path_;
@@ -58,7 +58,7 @@ struct SaveModelOptions {
   bool overwrite = false;                         // replace a model folder of that name
   std::function<TensorView(const TensorView&)> materialise;  // see SafetensorsWriteOptions
 };
-// Writes into a folder that exists (one under construction).
+// Writes into a folder that exists (one under construction). A scorer's tensors hold score.weight too.
 void write_model_files(const std::filesystem::path& dir, const ModelConfig& config, std::span<const TensorView> tensors,
                        const SaveModelOptions& options);
 // Makes the folder, complete or not at all. Every parameter of the config must be there, and nothing else (CheckpointError).

@@ -99,6 +99,42 @@ TEST_CASE("tokenizer files are copied, others are not") {
   CHECK_FALSE(fs::exists(dir / "to" / "pytorch_model.bin"));
 }
 
+TEST_CASE("a scorer's directory: score.weight beside a backbone without LM head, as transformers' sequence classifiers have it") {
+  const test::TempDir dir;
+  ModelConfig language = tiny(false);
+  language.eos_token_ids = {3};
+  language.pad_token_id = 3;
+  const ModelConfig config = language.as_scorer();
+  CHECK(config.tie_word_embeddings);
+  CHECK_FALSE(config.pad_token_id);  // it would hide the end token from transformers
+  WeightStore store(config, DType::kF32);
+  init_random(store, 4, 0.1f);
+  std::vector<float> head(static_cast<std::size_t>(config.hidden_size), 0.25f);
+  std::vector<TensorView> tensors = store.snapshot(0).tensors;
+  const auto refused = [&](const std::vector<TensorView>& given) {
+    return refusal([&] { save_model_directory(dir / "bad", config, given, {}); });
+  };
+  CHECK(contains(refused(tensors), "score.weight is missing"));
+  tensors.push_back({"score.weight", DType::kF32, {1, config.hidden_size}, reinterpret_cast<const std::byte*>(head.data()), -1});
+  SaveModelOptions options;
+  options.dtype = DType::kF32;
+  save_model_directory(dir / "m", config, tensors, options);
+  const ModelDirectory back(dir / "m");
+  CHECK(back.config().scalar_head);
+  CHECK(back.snapshot().tensors.size() == tensors.size());
+  CHECK(back.snapshot().tensors.back().name == "score.weight");
+  WeightStore loaded(back.config(), DType::kF32);
+  back.load_into(loaded);
+  CHECK(loaded.digest() == store.digest());
+  const std::string json = read_file(dir / "m" / "config.json");
+  CHECK(contains(json, "ForSequenceClassification"));
+  CHECK(contains(json, "\"pad_token_id\": null"));
+  CHECK(contains(json, "\"num_labels\": 1"));
+  std::string two = json;
+  two.replace(two.find("\"0\": \"LABEL_0\""), 14, "\"0\": \"a\", \"1\": \"b\"");
+  CHECK(contains(refusal([&] { ModelConfig::from_json(two, "two.json"); }), "2 labels"));
+}
+
 TEST_CASE("missing, unknown and misshapen tensors are named, with their file") {
   const test::TempDir dir;
   const ModelConfig config = tiny(false), tied = tiny(true);

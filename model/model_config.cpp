@@ -1,5 +1,6 @@
 #include "model/model_config.h"
 
+#include <algorithm>
 #include <array>
 #include <fstream>
 #include <iterator>
@@ -26,12 +27,27 @@ constexpr std::array<Family, 3> kFamilies{{{"llama", "LlamaForCausalLM", 2048},
                                            {"qwen2", "Qwen2ForCausalLM", 32768},
                                            {"qwen3", "Qwen3ForCausalLM", 32768}}};
 
+std::string classifier_of(const Family& family) {
+  const std::string name = family.architecture;
+  return name.substr(0, name.find("ForCausalLM")) + "ForSequenceClassification";
+}
+
+bool is_classifier(const Json& config, const Family& family) {
+  return config.contains("architectures") && config.at("architectures") == Json::array({classifier_of(family)});
+}
+
+// transformers counts labels by id2label; without it there are two.
+std::size_t number_of_labels(const Json& config) {
+  if (config.contains("id2label") && config.at("id2label").is_object()) return config.at("id2label").size();
+  return config.value("num_labels", std::size_t{2});
+}
+
 const Family& family_of(const Json& config, const ConfigJson& reader) {
   const std::string type = reader.text("model_type", "");
   for (const Family& family : kFamilies) {
     if (type != family.model_type) continue;
-    if (reader.has("architectures") && config.at("architectures") != Json::array({family.architecture}))
-      reader.refuse("architectures", message("for model_type ", type, " only [\"", family.architecture, "\"] is supported"));
+    if (reader.has("architectures") && config.at("architectures") != Json::array({family.architecture}) && !is_classifier(config, family))
+      reader.refuse("architectures", message("for model_type ", type, " only [\"", family.architecture, "\"] and [\"", classifier_of(family), "\"] are supported"));
     return family;
   }
   std::string supported;
@@ -152,6 +168,11 @@ ModelConfig ModelConfig::from_json(std::string_view config_json, const std::stri
   out.rms_norm_eps = static_cast<float>(reader.positive_number("rms_norm_eps", 1e-6));
   read_rope(config, reader, name, out);
   out.tie_word_embeddings = reader.flag("tie_word_embeddings", false);
+  if (is_classifier(config, family)) {
+    if (const std::size_t labels = number_of_labels(config); labels != 1)
+      reader.refuse("architectures", message("a classifier of ", labels, " labels; a reward model has one (num_labels 1)"));
+    out.scalar_head = out.tie_word_embeddings = true;
+  }
   // Qwen2 has its biases whatever the file says, as in transformers.
   const bool attention_bias = reader.flag("attention_bias", false);
   out.qk_norm = out.model_type == "qwen3";
@@ -188,6 +209,21 @@ std::int64_t ModelConfig::num_parameters() const {
   if (mlp_bias) layer += 2 * f + d;
   if (qk_norm) layer += 2 * h;
   return v * d * (tie_word_embeddings ? 1 : 2) + d + num_hidden_layers * layer;
+}
+
+ModelConfig ModelConfig::as_scorer() const {
+  ModelConfig out = *this;
+  out.scalar_head = out.tie_word_embeddings = true;
+  auto config = nlohmann::ordered_json::parse(json.empty() ? to_json("float32") : json);
+  for (const Family& family : kFamilies)
+    if (model_type == family.model_type) config["architectures"] = {classifier_of(family)};
+  config["id2label"] = {{"0", "LABEL_0"}};
+  config["label2id"] = {{"LABEL_0", 0}};
+  config["num_labels"] = 1;
+  if (out.pad_token_id && std::find(eos_token_ids.begin(), eos_token_ids.end(), *out.pad_token_id) != eos_token_ids.end()) out.pad_token_id.reset();
+  config["pad_token_id"] = out.pad_token_id ? nlohmann::ordered_json(*out.pad_token_id) : nlohmann::ordered_json();
+  out.json = config.dump(2) + "\n";
+  return out;
 }
 
 std::string ModelConfig::to_json(std::string_view torch_dtype) const {

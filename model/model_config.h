@@ -32,6 +32,9 @@ struct ModelConfig {
   bool o_bias = false;     // llama with attention_bias
   bool mlp_bias = false;
   bool qk_norm = false;    // qwen3: RMSNorm over head_dim on q and k, before rope
+  // A ...ForSequenceClassification of one label (a reward model): its files hold score.weight [1,D] and no LM head, and
+  // tie_word_embeddings is true here whatever they say, so that the backbone has none either.
+  bool scalar_head = false;
   std::vector<TokenId> eos_token_ids;  // generation_config.json wins over config.json
   std::optional<TokenId> bos_token_id, pad_token_id;
   std::string json;        // config.json as read, written back by save (dtype renewed)
@@ -40,7 +43,10 @@ struct ModelConfig {
   static ModelConfig from_json(std::string_view config_json, const std::string& name);
   static ModelConfig load(const std::filesystem::path& dir);  // config.json (+ generation_config.json)
 
-  std::int64_t num_parameters() const;  // models.md section 8
+  std::int64_t num_parameters() const;  // models.md section 8; without a scalar head
+  // The scorer on this model's backbone, as transformers' AutoModelForSequenceClassification reads it. A pad token that is an end
+  // token goes: transformers would look for the score before the end token.
+  ModelConfig as_scorer() const;
   // A config.json text for a model made in code (json empty) or the one read.
   std::string to_json(std::string_view torch_dtype) const;
 };

@@ -64,7 +64,6 @@ void Transformer::Impl::pack_weights() {
     pack(l.gate, 2 * F, D, l.gate_up_p);
     pack(l.down, D, F, l.down_p);
   }
-  pack(head, V, D, head_p);
   packed = true;
 }
 
@@ -80,8 +79,21 @@ void Transformer::Impl::pack_transposed_weights() {
     pack(l.gate, 2 * F, D, l.gate_up_pt);
     pack(l.down, D, F, l.down_pt);
   }
-  pack(head, V, D, head_pt);
   packed_transposed = true;
+}
+
+void Transformer::Impl::pack_head() {
+  if (head_packed) return;
+  if (head_p.empty()) head_p = cpu::make_packed(type, V, D);
+  cpu::pack(pool, w(head), D, head_p);
+  head_packed = true;
+}
+
+void Transformer::Impl::pack_transposed_head() {
+  if (head_packed_transposed) return;
+  if (head_pt.empty()) head_pt = cpu::make_packed(type, D, V);
+  cpu::pack_transposed(pool, w(head), D, head_pt);
+  head_packed_transposed = true;
 }
 
 void Transformer::Impl::ensure_rope(std::int64_t positions) {
@@ -185,16 +197,16 @@ void Transformer::Impl::for_logits(const std::byte* x_rows, std::int64_t n,
                                    FunctionRef<void(std::int64_t, const float*)> use) {
   for (std::int64_t begin = 0; begin < n; begin += kLogitRows) {
     const std::int64_t m = std::min(kLogitRows, n - begin);
-    float* out = logits.get<float>(m * V);
-    gemm(x_rows + static_cast<std::size_t>(begin * D) * esize, m, D, head_p, out, cpu::Type::kF32, cpu::Store::kStore);
+    const float* out = head_logits(x_rows + static_cast<std::size_t>(begin * D) * esize, m);
     pool.parallel_for(m, 1, [&](std::int64_t b, std::int64_t e) {
       for (std::int64_t i = b; i < e; ++i) use(begin + i, out + i * V);
     });
   }
 }
 
-void Transformer::Impl::gather_normed(const std::vector<std::int32_t>& rows, const float* h_rows, float* rstd) {
+void Transformer::Impl::gather_normed(std::span<const std::int32_t> rows, const float* h_rows, float* rstd) {
   const auto m = static_cast<std::int64_t>(rows.size());
+  prepared_rows = 0;
   float* g = gathered.get<float>(m * D);
   for (std::int64_t i = 0; i < m; ++i)
     std::memcpy(g + i * D, h_rows + rows[static_cast<std::size_t>(i)] * D, static_cast<std::size_t>(D) * 4);
@@ -207,7 +219,7 @@ LogprobRows Transformer::Impl::logprob_rows(const PackedBatch& batch, const floa
   const auto m = batch.predictors.size();
   LogprobRows out;
   out.logprobs.resize(m);
-  if (want_entropies) out.entropies.resize(m);
+  if (want_entropies) out.entropies.resize(m), out.top_logprobs.resize(m);
   if (stats_out) stats_out->resize(m);
   gather_normed(batch.predictors, h_rows, nullptr);
   for_logits(gathered_x.data(), static_cast<std::int64_t>(m), [&](std::int64_t i, const float* z) {
@@ -215,7 +227,7 @@ LogprobRows Transformer::Impl::logprob_rows(const PackedBatch& batch, const floa
     // The entropy is needed by its own gradient too, so a kept pass always has it.
     const cpu::RowStats s = cpu::row_stats(z, vocab_limit, temperature, want_entropies || stats_out != nullptr);
     out.logprobs[u] = cpu::row_logprob(z, s, batch.targets[u], temperature);
-    if (want_entropies) out.entropies[u] = s.entropy;
+    if (want_entropies) out.entropies[u] = s.entropy, out.top_logprobs[u] = s.max - s.logsumexp;
     if (stats_out) (*stats_out)[u] = s;
   });
   return out;
@@ -234,7 +246,9 @@ const ModelConfig& Transformer::config() const { return impl_->config; }
 WeightStore& Transformer::weights() { return impl_->store; }
 const WeightStore& Transformer::weights() const { return impl_->store; }
 ComputePool& Transformer::pool() { return impl_->pool; }
-void Transformer::weights_changed() { impl_->packed = impl_->packed_transposed = false; }
+void Transformer::weights_changed() {
+  impl_->packed = impl_->packed_transposed = impl_->head_packed = impl_->head_packed_transposed = false;
+}
 
 void Transformer::set_vocab_limit(std::int64_t limit) {
   R1_CHECK(limit >= 0 && limit <= impl_->V, "vocabulary limit ", limit, " of ", impl_->V);
@@ -281,19 +295,21 @@ LogprobRows Transformer::evaluate(const PackedBatch& batch, float temperature, b
   return m.logprob_rows(batch, h, temperature, want_entropies, nullptr);
 }
 
-std::vector<float> Transformer::hidden(const PackedBatch& batch) {
+std::vector<float> Transformer::Impl::normed_as_float(std::int64_t rows) {
+  std::vector<float> out(static_cast<std::size_t>(rows * D));
+  if (type == cpu::Type::kF32) std::memcpy(out.data(), gathered_x.data(), out.size() * 4);
+  else cpu::convert(pool, gathered_x.as<cpu::bf16>(), out.data(), rows * D);
+  return out;
+}
+
+std::vector<float> Transformer::hidden(const PackedBatch& batch, std::span<const std::int32_t> rows) {
   Impl& m = *impl_;
   m.check_batch(batch);
-  const auto n = static_cast<std::int64_t>(batch.tokens.size());
-  float* h = m.h.get<float>(n * m.D);
+  m.check_rows(batch, rows);
+  float* h = m.h.get<float>(static_cast<std::int64_t>(batch.tokens.size()) * m.D);
   m.run_layers(batch, h, false, false);
-  std::vector<std::int32_t> all(batch.tokens.size());
-  for (std::size_t i = 0; i < all.size(); ++i) all[i] = static_cast<std::int32_t>(i);
-  m.gather_normed(all, h, nullptr);
-  std::vector<float> out(static_cast<std::size_t>(n * m.D));
-  if (m.type == cpu::Type::kF32) std::memcpy(out.data(), m.gathered_x.data(), out.size() * 4);
-  else cpu::convert(m.pool, m.gathered_x.as<cpu::bf16>(), out.data(), n * m.D);
-  return out;
+  m.gather_normed(rows, h, nullptr);
+  return m.normed_as_float(static_cast<std::int64_t>(rows.size()));
 }
 
 std::vector<float> Transformer::logits(const PackedBatch& batch, std::span<const std::int32_t> rows) {
@@ -301,7 +317,7 @@ std::vector<float> Transformer::logits(const PackedBatch& batch, std::span<const
   m.check_batch(batch);
   float* h = m.h.get<float>(static_cast<std::int64_t>(batch.tokens.size()) * m.D);
   m.run_layers(batch, h, false, false);
-  m.gather_normed(std::vector<std::int32_t>(rows.begin(), rows.end()), h, nullptr);
+  m.gather_normed(rows, h, nullptr);
   std::vector<float> out(rows.size() * static_cast<std::size_t>(m.V));
   m.for_logits(m.gathered_x.data(), static_cast<std::int64_t>(rows.size()), [&](std::int64_t i, const float* z) {
     std::memcpy(out.data() + i * m.V, z, static_cast<std::size_t>(m.V) * 4);

@@ -31,6 +31,9 @@ struct PackedBatch {
 struct LogprobRows {
   std::vector<float> logprobs;  // [M] nats at the temperature
   std::vector<float> entropies; // [M] nats; empty unless asked for
+  // [M] nats of the likeliest token, with the entropies; at temperature 1 equal to logprobs[i] iff the target is one. Empty where the
+  // device does not give them.
+  std::vector<float> top_logprobs;
 };
 
 // Not thread-safe; one call at a time (the engine and the learner of one process take turns).
@@ -73,8 +76,22 @@ class Transformer {
   // After forward(): adds the gradient of sum_i d_logprobs[i] logprobs[i] + d_entropies[i] entropies[i] (empty = none) to
   // grad, a float32 array laid out like the weight arena.
   void backward(std::span<const float> d_logprobs, std::span<const float> d_entropies, std::span<float> grad);
-  // Final normed hidden state of every row [N][D] as float32, for tests and heads.
-  std::vector<float> hidden(const PackedBatch& batch);
+  // For heads of another kind (rl/value_model.h): final normed hidden states of the chosen rows, [n][D] float32 (rounded to
+  // the model's type). The batch's predictors and targets play no part, the LM head neither.
+  std::vector<float> hidden(const PackedBatch& batch, std::span<const std::int32_t> rows);
+  // The same bits, keeping what backward_hidden() needs.
+  std::vector<float> forward_hidden(const PackedBatch& batch, std::span<const std::int32_t> rows, bool recompute);
+  // After forward_hidden(): adds the gradient of sum_ij d_hidden[i][j] hidden[i][j] to grad, laid out like the weight arena.
+  void backward_hidden(std::span<const float> d_hidden, std::span<float> grad);
+  // For losses of whole distributions (distillation), so that [M][vocab_size] never exists. loss(first, count, logits) is called for
+  // all predictors in order, a part at a time, on this thread; it puts the loss's gradient in place of logits [count][vocab_size], of
+  // ids below the limit (the rest is taken as 0). Then the backward pass as above. Targets play no part. transformer_logits.cpp
+  using LogitLoss = FunctionRef<void(std::int64_t first, std::int64_t count, float* logits)>;
+  void train_logits(const PackedBatch& batch, bool recompute, LogitLoss loss, std::span<float> grad);
+  // The other side of such a loss, keeping nothing: after prepare_logits(), logits [count][vocab_size] of predictors
+  // [first, first + count), valid until the next call of this transformer.
+  void prepare_logits(const PackedBatch& batch);
+  const float* logit_rows(std::int64_t first, std::int64_t count);
   // Full logits of the chosen rows [n][vocab_size]: for tests and small evaluations.
   std::vector<float> logits(const PackedBatch& batch, std::span<const std::int32_t> rows);
 

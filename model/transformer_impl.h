@@ -37,6 +37,13 @@ class Buffer {
   std::size_t size_ = 0;
 };
 
+// Elements between rows that a product reads: padded with zeros, an odd number of 64-byte lines (bf16) apart, so that the
+// rows spread over the cache's sets.
+inline std::int64_t spread_ld(std::int64_t width) {
+  const std::int64_t padded = cpu::padded_depth(width);
+  return padded / 32 % 2 == 0 ? padded + 32 : padded;
+}
+
 // What a layer's backward pass reads. `t` stands for the model's type.
 struct LayerActivations {
   Buffer h_in;        // [N][D] float32, the residual stream before the layer
@@ -73,7 +80,7 @@ struct Transformer::Impl {
   const Parameter *embed, *final_norm, *head;
   std::vector<LayerWeights> layers;
   cpu::PackedMatrix head_p, head_pt;
-  bool packed = false, packed_transposed = false;
+  bool packed = false, packed_transposed = false, head_packed = false, head_packed_transposed = false;
 
   std::vector<float> rope_cos, rope_sin, inv_freq;
   std::int64_t rope_positions = 0;
@@ -84,12 +91,15 @@ struct Transformer::Impl {
   // kept by forward() for backward()
   std::vector<LayerActivations> kept;
   struct Pending {
-    bool active = false, recompute = false;
+    enum class Pass : std::uint8_t { kNone, kLogprobs, kHidden, kLogits } pass = Pass::kNone;
+    bool recompute = false;
+    std::vector<std::int32_t> rows;  // of a hidden pass
     PackedBatch batch;
     float temperature = 1.f;
     std::vector<cpu::RowStats> stats;
     Buffer h_out;  // [N][D] float32 after the last layer
   } pending;
+  std::int64_t prepared_rows = 0;  // of prepare_logits(), in gathered_x; 0 once another pass took it
   // backward scratch
   Buffer d_h, d_t, d_attn, d_qkv, d_gate_up, d_act, d_x, d_x_sum, dy_transposed, d_logits;
   cpu::PackedMatrix packed_input;  // of dW products
@@ -109,6 +119,8 @@ struct Transformer::Impl {
   const std::byte* w(const Parameter* p) const { return store.at(*p); }
   void pack_weights();
   void pack_transposed_weights();
+  void pack_head();  // apart: a model that serves as a backbone never needs it
+  void pack_transposed_head();
   void ensure_rope(std::int64_t positions);
 
   void embed_rows(const TokenId* tokens, std::int64_t n, float* out);
@@ -119,15 +131,24 @@ struct Transformer::Impl {
   AttentionPlan plan_batch(const PackedBatch& batch);
   void run_layers(const PackedBatch& batch, float* h, bool keep, bool recompute);
   void check_batch(const PackedBatch& batch) const;
+  void check_rows(const PackedBatch& batch, std::span<const std::int32_t> rows) const;
 
   // Calls use(i, logits) for rows i of x_rows [n][D] (normed, type t), a chunk at a time.
   void for_logits(const std::byte* x_rows, std::int64_t n, FunctionRef<void(std::int64_t i, const float* logits)> use);
   LogprobRows logprob_rows(const PackedBatch& batch, const float* h, float temperature, bool want_entropies,
                            std::vector<cpu::RowStats>* stats_out);
   // gathered rows of h through the final norm into gathered_x; rstd may be null
-  void gather_normed(const std::vector<std::int32_t>& rows, const float* h, float* rstd);
+  void gather_normed(std::span<const std::int32_t> rows, const float* h, float* rstd);
+  std::vector<float> normed_as_float(std::int64_t rows);  // of gather_normed()'s rows
   void head_backward(const PackedBatch& batch, const float* h, std::span<const float> d_logprobs,
                      std::span<const float> d_entropies, float* d_h, float* grad);
+  // After gather_normed(rows): the gradient dx [n][D] float32 of its output, through the norm, added to the rows of d_h.
+  void norm_backward(std::span<const std::int32_t> rows, const float* rstd, const float* dx, float* d_h, float* grad);
+  // Logits of m normed rows into `logits`.
+  float* head_logits(const std::byte* x_rows, std::int64_t m);
+  void logit_loss_backward(const PackedBatch& batch, const float* h, LogitLoss loss, float* d_h, float* grad);
+  float* start_backward(Pending::Pass pass, std::span<float> grad);  // the zeroed gradient of h_out
+  void layers_backward(float* d_h, float* grad);
 
   void gemm(const void* a, std::int64_t m, std::int64_t lda, const cpu::PackedMatrix& b, void* c, cpu::Type out,
             cpu::Store store_mode, const void* bias = nullptr, std::int64_t ldc = -1);

@@ -10,13 +10,6 @@ namespace {
 // Columns of the vocabulary that the LM head's backward pass holds at a time: [N][kHeadColumns]. All rows together, so that
 // each part of the weight's gradient is written once.
 constexpr std::int64_t kHeadColumns = 2048;
-
-// Elements between rows that a product reads: padded with zeros, an odd number of 64-byte lines (bf16) apart, so that the
-// rows spread over the cache's sets.
-std::int64_t spread_ld(std::int64_t width) {
-  const std::int64_t padded = cpu::padded_depth(width);
-  return padded / 32 % 2 == 0 ? padded + 32 : padded;
-}
 }
 
 void Transformer::Impl::check_batch(const PackedBatch& batch) const {
@@ -24,9 +17,12 @@ void Transformer::Impl::check_batch(const PackedBatch& batch) const {
            " tokens with ", batch.positions.size(), " positions");
   R1_CHECK(batch.predictors.size() == batch.targets.size(), batch.predictors.size(), " predictors, ", batch.targets.size(), " targets");
   for (TokenId t : batch.tokens) R1_CHECK(t >= 0 && t < V, "token ", t, " outside the vocabulary of ", V);
-  for (std::int32_t p : batch.predictors)
-    R1_CHECK(p >= 0 && static_cast<std::size_t>(p) < batch.tokens.size(), "predictor row ", p, " of ", batch.tokens.size());
+  check_rows(batch, batch.predictors);
   for (TokenId t : batch.targets) R1_CHECK(t >= 0 && t < vocab_limit, "target ", t, " outside the vocabulary of ", vocab_limit);
+}
+
+void Transformer::Impl::check_rows(const PackedBatch& batch, std::span<const std::int32_t> rows) const {
+  for (std::int32_t r : rows) R1_CHECK(r >= 0 && static_cast<std::size_t>(r) < batch.tokens.size(), "row ", r, " of ", batch.tokens.size());
 }
 
 Transformer::Impl::AttentionPlan Transformer::Impl::plan_batch(const PackedBatch& batch) {
@@ -113,13 +109,28 @@ LogprobRows Transformer::forward(const PackedBatch& batch, float temperature, bo
   m.check_batch(batch);
   R1_CHECK(!batch.predictors.empty(), "a training batch without a trained token");
   const auto n = static_cast<std::int64_t>(batch.tokens.size());
-  m.pending.active = true;
+  m.pending.pass = Impl::Pending::Pass::kLogprobs;
   m.pending.recompute = recompute;
   m.pending.batch = batch;
   m.pending.temperature = temperature;
   float* h = m.pending.h_out.get<float>(n * m.D);
   m.run_layers(batch, h, true, recompute);
   return m.logprob_rows(batch, h, temperature, want_entropies, &m.pending.stats);
+}
+
+std::vector<float> Transformer::forward_hidden(const PackedBatch& batch, std::span<const std::int32_t> rows, bool recompute) {
+  Impl& m = *impl_;
+  m.check_batch(batch);
+  m.check_rows(batch, rows);
+  R1_CHECK(!rows.empty(), "a training batch without a chosen row");
+  m.pending.pass = Impl::Pending::Pass::kHidden;
+  m.pending.recompute = recompute;
+  m.pending.batch = batch;
+  m.pending.rows.assign(rows.begin(), rows.end());
+  float* h = m.pending.h_out.get<float>(static_cast<std::int64_t>(batch.tokens.size()) * m.D);
+  m.run_layers(batch, h, true, recompute);
+  m.gather_normed(rows, h, nullptr);
+  return m.normed_as_float(static_cast<std::int64_t>(rows.size()));
 }
 
 void Transformer::Impl::pack_input(const void* x_rows, std::int64_t n, std::int64_t in) {
@@ -214,10 +225,9 @@ void Transformer::Impl::head_backward(const PackedBatch& batch, const float* h_r
                                       std::span<const float> d_entropies, float* dh, float* grad) {
   const auto m = static_cast<std::int64_t>(batch.predictors.size());
   std::vector<float> rstd(static_cast<std::size_t>(m));
+  pack_head();
+  pack_transposed_head();
   gather_normed(batch.predictors, h_rows, rstd.data());
-  Buffer d_rows;  // gradient of the gathered residual rows
-  float* dg = d_rows.get<float>(m * D);
-  std::memset(dg, 0, static_cast<std::size_t>(m * D) * 4);
   float* dx_sum = d_x_sum.get<float>(m * D);
   const std::byte* rows = gathered_x.data();
   pack_input(rows, m, D);
@@ -247,54 +257,84 @@ void Transformer::Impl::head_backward(const PackedBatch& batch, const float* h_r
     back.c = dx_sum, back.ldc = D, back.store = first == 0 ? cpu::Store::kStore : cpu::Store::kAdd;
     cpu::gemm(pool, back);
   }
-  const void* dx = dx_sum;
+  norm_backward(batch.predictors, rstd.data(), dx_sum, dh, grad);
+}
+
+void Transformer::Impl::norm_backward(std::span<const std::int32_t> rows, const float* rstd, const float* dx, float* dh, float* grad) {
+  const auto m = static_cast<std::int64_t>(rows.size());
+  Buffer d_rows;  // gradient of the gathered residual rows
+  float* dg = d_rows.get<float>(m * D);
+  std::memset(dg, 0, static_cast<std::size_t>(m * D) * 4);
+  const void* typed = dx;
   if (type == cpu::Type::kBF16) {
-    cpu::convert(pool, dx_sum, d_x.get<cpu::bf16>(m * D), m * D);
-    dx = d_x.data();
+    cpu::convert(pool, dx, d_x.get<cpu::bf16>(m * D), m * D);
+    typed = d_x.data();
   }
-  cpu::rms_norm_backward(pool, gathered.as<float>(), w(final_norm), rstd.data(), dx, type, m, D, dg, grad + final_norm->offset);
+  cpu::rms_norm_backward(pool, gathered.as<float>(), w(final_norm), rstd, typed, type, m, D, dg, grad + final_norm->offset);
   // Rows may repeat (the last prompt row predicts the first token of every sample): added in order.
   pool.parallel_for(D, 64, [&](std::int64_t b, std::int64_t e) {
     for (std::int64_t i = 0; i < m; ++i) {
-      float* to = dh + batch.predictors[static_cast<std::size_t>(i)] * D;
+      float* to = dh + rows[static_cast<std::size_t>(i)] * D;
       for (std::int64_t j = b; j < e; ++j) to[j] += dg[i * D + j];
     }
   });
 }
 
+float* Transformer::Impl::start_backward(Pending::Pass pass, std::span<float> grad) {
+  R1_CHECK(pending.pass == pass, "a backward pass without its forward pass");
+  R1_CHECK(static_cast<std::int64_t>(grad.size()) == store.elements(), "gradient arena of ", grad.size(), " for ", store.elements());
+  pending.pass = Pending::Pass::kNone;
+  pack_transposed_weights();
+  const std::size_t size = pending.batch.tokens.size() * static_cast<std::size_t>(D);
+  float* dh = d_h.get<float>(static_cast<std::int64_t>(size));
+  std::memset(dh, 0, size * 4);
+  return dh;
+}
+
 void Transformer::backward(std::span<const float> d_logprobs, std::span<const float> d_entropies, std::span<float> grad) {
   Impl& m = *impl_;
-  R1_CHECK(m.pending.active, "backward() without a forward()");
   const PackedBatch& batch = m.pending.batch;
   R1_CHECK(d_logprobs.size() == batch.predictors.size() && (d_entropies.empty() || d_entropies.size() == d_logprobs.size()),
            "gradients of ", d_logprobs.size(), " log-probabilities for ", batch.predictors.size());
-  R1_CHECK(static_cast<std::int64_t>(grad.size()) == m.store.elements(), "gradient arena of ", grad.size(), " for ", m.store.elements());
-  m.pending.active = false;
-  m.pack_transposed_weights();
-  const auto n = static_cast<std::int64_t>(batch.tokens.size());
-  float* dh = m.d_h.get<float>(n * m.D);
-  std::memset(dh, 0, static_cast<std::size_t>(n * m.D) * 4);
+  float* dh = m.start_backward(Impl::Pending::Pass::kLogprobs, grad);
   m.head_backward(batch, m.pending.h_out.as<float>(), d_logprobs, d_entropies, dh, grad.data());
+  m.layers_backward(dh, grad.data());
+}
 
+void Transformer::backward_hidden(std::span<const float> d_hidden, std::span<float> grad) {
+  Impl& m = *impl_;
+  const std::vector<std::int32_t>& rows = m.pending.rows;
+  R1_CHECK(d_hidden.size() == rows.size() * static_cast<std::size_t>(m.D), "a gradient of ", d_hidden.size(), " values for ",
+           rows.size(), " rows of ", m.D);
+  float* dh = m.start_backward(Impl::Pending::Pass::kHidden, grad);
+  std::vector<float> rstd(rows.size());
+  m.gather_normed(rows, m.pending.h_out.as<float>(), rstd.data());
+  m.norm_backward(rows, rstd.data(), d_hidden.data(), dh, grad.data());
+  m.layers_backward(dh, grad.data());
+}
+
+void Transformer::Impl::layers_backward(float* dh, float* grad) {
+  const PackedBatch& batch = pending.batch;
+  const auto n = static_cast<std::int64_t>(batch.tokens.size());
   // The blocks of plan_batch() hold one layer, so a recomputed layer writes its own keys and values again.
-  Impl::AttentionPlan plan;
-  if (m.pending.recompute) plan = m.plan_batch(batch);
-  for (std::int64_t l = m.L - 1; l >= 0; --l) {
-    LayerActivations& a = m.kept[static_cast<std::size_t>(l)];
-    if (!m.pending.recompute) {
-      m.layer_backward(l, n, dh, batch, a, grad.data());
+  AttentionPlan plan;
+  if (pending.recompute) plan = plan_batch(batch);
+  for (std::int64_t l = L - 1; l >= 0; --l) {
+    LayerActivations& a = kept[static_cast<std::size_t>(l)];
+    if (!pending.recompute) {
+      layer_backward(l, n, dh, batch, a, grad);
       continue;
     }
-    float* h = m.h.get<float>(n * m.D);
-    std::memcpy(h, a.h_in.as<float>(), static_cast<std::size_t>(n * m.D) * 4);
-    m.layer_forward(l, n, h, batch.positions.data(), plan, m.scratch, true);
-    m.layer_backward(l, n, dh, batch, m.scratch, grad.data());
+    float* rows = h.get<float>(n * D);
+    std::memcpy(rows, a.h_in.as<float>(), static_cast<std::size_t>(n * D) * 4);
+    layer_forward(l, n, rows, batch.positions.data(), plan, scratch, true);
+    layer_backward(l, n, dh, batch, scratch, grad);
   }
-  float* d_embed = grad.data() + m.embed->offset;
-  m.pool.parallel_for(m.D, 64, [&](std::int64_t b, std::int64_t e) {
+  float* d_embed = grad + embed->offset;
+  pool.parallel_for(D, 64, [&](std::int64_t b, std::int64_t e) {
     for (std::int64_t i = 0; i < n; ++i) {
-      float* to = d_embed + batch.tokens[static_cast<std::size_t>(i)] * m.D;
-      for (std::int64_t j = b; j < e; ++j) to[j] += dh[i * m.D + j];
+      float* to = d_embed + batch.tokens[static_cast<std::size_t>(i)] * D;
+      for (std::int64_t j = b; j < e; ++j) to[j] += dh[i * D + j];
     }
   });
 }

@@ -3,12 +3,11 @@
 
 #include <atomic>
 #include <chrono>
-#include <mutex>
 #include <thread>
 
-#include <httplib.h>
 #include <nlohmann/json.hpp>
 
+#include "proto/fake_server.h"
 #include "proto/http_url.h"
 #include "proto/loopback.h"
 #include "rewards/factory.h"
@@ -20,32 +19,9 @@ namespace {
 using Json = nlohmann::json;
 using Clock = std::chrono::steady_clock;
 using Status = ChatReply::Status;
+using test::FakeServer;
 using test::contains;
 using test::error_of;
-
-class FakeServer {
- public:
-  using Handler = std::function<void(const Json& body, const httplib::Request&, httplib::Response&)>;
-  explicit FakeServer(Handler handler) {
-    server_.Post(".*", [this, handler](const httplib::Request& request, httplib::Response& response) {
-      ++calls;
-      handler(Json::parse(request.body), request, response);
-    });
-    port_ = server_.bind_to_any_port("127.0.0.1");
-    thread_ = std::thread([this] { server_.listen_after_bind(); });
-  }
-  ~FakeServer() {
-    server_.stop();
-    thread_.join();
-  }
-  std::string url() const { return message("http://127.0.0.1:", port_, "/v1"); }
-  std::atomic<int> calls = 0;
-
- private:
-  httplib::Server server_;
-  int port_ = 0;
-  std::thread thread_;
-};
 
 void say(httplib::Response& response, const std::string& content) {
   response.set_content(Json{{"choices", {{{"message", {{"role", "assistant"}, {"content", content}}}}}}}.dump(), "application/json");

@@ -46,18 +46,26 @@ std::optional<HttpUrl> parse_http_url(const std::string& url) {
   return out;
 }
 
+std::string api_key_from(const std::string& variable, const std::string& url) {
+  if (variable.empty()) return {};
+  const char* key = std::getenv(variable.c_str());
+  if (!key || !*key) throw ConfigError(message("the environment variable ", variable, " is not set"));
+  const auto parts = parse_http_url(url);
+  if (parts && !parts->tls && !is_loopback(parts->host))
+    throw ConfigError(message("a key would go to ", parts->host, " in clear text; use https, or leave the key out"));
+  return key;
+}
+
 ChatClient make_http_chat(ConfigReader& o) {
   HttpChatOptions h;
   h.url = o.require<std::string>("url");
   h.model = o.require<std::string>("model");
   const auto url = parse_http_url(h.url);
   if (!url) o.fail("url", message("= ", h.url, "; write http://HOST:PORT/v1 or https://HOST/v1"));
-  if (const auto variable = o.get<std::string>("api_key_env", ""); !variable.empty()) {
-    const char* key = std::getenv(variable.c_str());
-    if (!key || !*key) o.fail("api_key_env", message("the environment variable ", variable, " is not set"));
-    h.api_key = key;
-    if (!url->tls && !is_loopback(url->host))
-      o.fail("url", message("a key would go to ", url->host, " in clear text; use https, or leave api_key_env out"));
+  try {
+    h.api_key = api_key_from(o.get<std::string>("api_key_env", ""), h.url);
+  } catch (const ConfigError& e) {
+    o.fail("api_key_env", e.what());
   }
   h.timeout_s = o.get_in<double>("timeout", 60, 0.001, 86'400);
   h.retries = o.get_in<int>("retries", 4, 0, 100);

@@ -5,11 +5,9 @@
 #include <nlohmann/json.hpp>
 
 #include "core/error.h"
-#include "text/dataset.h"
 #include "text/tasks.h"
 
 namespace r1 {
-namespace {
 
 DatasetOptions dataset_options(const DataSection& data) {
   DatasetOptions o;
@@ -30,28 +28,37 @@ DatasetOptions dataset_options(const DataSection& data) {
   return o;
 }
 
+namespace {
+
 std::vector<Prompt> generate_prompts(const DataSection& data, const std::string& key,
                                      std::shared_ptr<const Tokenizer> tokenizer) {
-  const GeneratedData& g = *data.generate;
   DatasetOptions options = dataset_options(data);
   options.prompt_column = "prompt";
   options.answer_column = "answer";
   options.id_column = "id";
   options.task_column = "task";
   const PromptMaker maker(options, std::move(tokenizer));
-  const TaskOptions task{g.task, g.level, g.split, g.seed};
-  const std::int64_t wanted = data.limit > 0 ? std::min(data.limit, g.rows) : g.rows;
+  std::vector<Prompt> prompts;
+  for (const Row& row : generate_rows(*data.generate, data.limit, key)) prompts.push_back(maker.make_prompt(row, row.line - 1));
+  return prompts;
+}
+
+}  // namespace
+
+std::vector<Row> generate_rows(const GeneratedData& g, std::int64_t limit, const std::string& key) {
+  const TaskOptions task{g.task, g.level, g.split, g.seed, g.worked};
+  const std::int64_t wanted = limit > 0 ? std::min(limit, g.rows) : g.rows;
   // Small tasks run out of different prompts; so many draws without a new one mean that there is none.
   constexpr std::int64_t kPatience = 100'000;
-  std::vector<Prompt> prompts;
+  std::vector<Row> rows;
   std::unordered_set<std::string> seen;
   std::int64_t last_new = 0;
-  for (std::int64_t i = 0; static_cast<std::int64_t>(prompts.size()) < wanted; ++i) {
+  for (std::int64_t i = 0; static_cast<std::int64_t>(rows.size()) < wanted; ++i) {
     const auto json = nlohmann::json::parse(make_task_line(task, i));
     if (g.distinct) {
       if (!seen.insert(json.at("prompt").get<std::string>()).second) {
         if (i - last_new < kPatience) continue;
-        throw ConfigError(message(key, ".generate: ", g.task, " of level ", g.level, " has only ", prompts.size(),
+        throw ConfigError(message(key, ".generate: ", g.task, " of level ", g.level, " has only ", rows.size(),
                                   " different ", g.split, " prompts, but n is ", wanted,
                                   "; lower n, raise level, or set distinct: false"));
       }
@@ -61,12 +68,10 @@ std::vector<Prompt> generate_prompts(const DataSection& data, const std::string&
     row.file = message(g.task, " ", g.split, " task");
     row.line = i + 1;
     for (const auto& [name, value] : json.items()) row.columns[name] = value.dump();
-    prompts.push_back(maker.make_prompt(row, i));
+    rows.push_back(std::move(row));
   }
-  return prompts;
+  return rows;
 }
-
-}  // namespace
 
 RecipePrompts load_recipe_prompts(const DataSection& data, const std::string& key,
                                   std::shared_ptr<const Tokenizer> tokenizer, const Rubric& rubric) {

@@ -9,6 +9,7 @@
 
 #include "core/types.h"
 #include "rewards/rubric.h"
+#include "text/dataset.h"
 #include "text/tokenizer.h"
 
 namespace r1 {
@@ -21,7 +22,10 @@ struct GeneratedData {
   std::int64_t seed = 0;
   std::string split;      // train or test; they never share a prompt
   bool distinct = false;  // the first n different prompts (small tasks repeat theirs)
+  bool worked = false;    // rows have a completion that works the answer out; not in prompts
 };
+// The first `limit` (0 = all) of its rows. `key` stands in errors. Throws ConfigError where there are not so many different prompts.
+std::vector<Row> generate_rows(const GeneratedData& generate, std::int64_t limit, const std::string& key);
 
 // data: (and, for evaluation, the same with eval's own source)
 struct DataSection {
@@ -40,10 +44,16 @@ struct DataSection {
   bool skip_bad_rows = false;  // on_error: error (stop before step 1) or skip (counted and reported)
 };
 
+// How the rows of its files are read and rendered.
+DatasetOptions dataset_options(const DataSection& data);
+
 struct RecipePrompts {
   std::vector<Prompt> prompts;
   std::vector<std::string> skipped;  // a message for each row left out; empty unless skip_bad_rows
 };
+
+// What the readers of data files are told of it.
+DatasetOptions dataset_options(const DataSection& data);
 
 // Reads or makes all rows, applies the template, and lets the rubric check every prompt (readable gold, columns its
 // rewards need). `key` ("data", "eval") stands in errors. Throws DataError (bad rows: the first few and their number;

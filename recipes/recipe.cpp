@@ -10,18 +10,9 @@
 namespace r1 {
 namespace {
 
-void read_model(ConfigReader reader, Recipe& recipe) {
-  recipe.model.path = reader.require<std::string>("path");
-  if (recipe.model.path.empty()) reader.fail("path", "is empty; name a model folder, a GGUF file or a hub name");
-  const std::string dtype = reader.get_choice("dtype", "bfloat16", std::array<std::string, 2>{"bfloat16", "float32"});
-  recipe.model.device = reader.get_choice("device", "auto", std::array<std::string, 3>{"auto", "cpu", "cuda"});
-  recipe.model.dtype = dtype == "float32" ? DType::kF32 : DType::kBF16;
-}
-
-void read_train(ConfigReader reader, Recipe& recipe) {
-  // 0 = what suits the device: 8192 on the CPU, by memory on the GPU.
-  if (const auto rows = reader.get_in<std::int64_t>("tokens_per_micro_batch", 0, 0, std::int64_t{1} << 30); rows > 0)
-    recipe.tokens_per_micro_batch = recipe.learner.tokens_per_micro_batch = rows;
+void read_numerics(ConfigReader reader, Recipe& recipe) {
+  recipe.train = detail::read_train(reader);
+  if (recipe.train.tokens_per_micro_batch) recipe.learner.tokens_per_micro_batch = *recipe.train.tokens_per_micro_batch;
   const SamplingOptions& s = recipe.trainer.sampling;
   const bool filtered = s.top_k != 0 || s.top_p < 1.f || s.min_p > 0.f;
   const bool asked = reader.has("numerics");
@@ -29,9 +20,6 @@ void read_train(ConfigReader reader, Recipe& recipe) {
   recipe.learner.exact = exact && !filtered;
   if (exact && filtered && asked)
     reader.fail("numerics", "exact cannot hold where rollout.top_k, top_p or min_p cut the distribution; leave them out, or use numerics: fast");
-  const std::string recompute = reader.get_choice("recompute", "auto", std::array<std::string, 3>{"auto", "true", "false"});
-  if (recompute != "auto") recipe.recompute = recompute == "true";
-  recipe.threads = reader.get_in<int>("threads", 0, 0, 4096);
   // Rewards with several workers of their own get as many calls at once, unless the recipe says otherwise.
   int workers = 1;
   for (const Rubric::Entry& e : recipe.rubric->entries()) workers = std::max(workers, e.reward->concurrency());
@@ -39,15 +27,6 @@ void read_train(ConfigReader reader, Recipe& recipe) {
   if (recipe.trainer.reward_threads < workers)
     recipe.warnings.push_back(message("train.reward_threads is ", recipe.trainer.reward_threads, ", so of a reward's ", workers,
                                       " workers no more than that are ever busy; raise it or leave it out"));
-}
-
-void read_output(ConfigReader reader, Recipe& recipe) {
-  recipe.output.dir = reader.get<std::filesystem::path>("dir", std::filesystem::path("runs") / recipe.name);
-  if (recipe.output.dir.empty()) reader.fail("dir", "is empty; name a folder for the run");
-  recipe.trainer.save_every = reader.get_in<std::int64_t>("save_every", 50, 0, 1'000'000'000);
-  recipe.output.keep = reader.get_in<int>("keep", 3, 0, 1'000'000);
-  recipe.output.samples_every = reader.get_in<std::int64_t>("samples_every", 10, 0, 1'000'000'000);
-  recipe.output.tensorboard = reader.get<bool>("tensorboard", true);
 }
 
 // What two sections say together.
@@ -69,7 +48,9 @@ void check_together(const Recipe& recipe, ConfigReader& rollout) {
   }
 }
 
-Recipe build(const Config& written, RewardContext context) {
+}  // namespace
+
+Recipe make_recipe(const Config& written, RewardContext context) {
   Config config = written;
   if (const auto name = config.peek("rl.preset"); name && !name->empty()) {
     const Preset* preset = find_preset(*name);
@@ -85,22 +66,29 @@ Recipe build(const Config& written, RewardContext context) {
     config = config.with_defaults(std::string(preset->yaml), std::string(preset->name));
   }
   ConfigReader root(config);
-  root.get_choice("kind", "grpo", std::array<std::string, 1>{"grpo"});
+  const bool distill = config.peek("kind") == "distill";  // mode on_policy: recipes/recipe_distill.h
+  root.get_choice("kind", "grpo", std::array<std::string, 1>{distill ? "distill" : "grpo"});
   Recipe recipe;
-  recipe.name = std::filesystem::path(config.name()).stem().string();
+  recipe.name = detail::recipe_name(config);
   recipe.trainer.seed = root.get<std::uint64_t>("seed", 0);
-  read_model(root.section("model"), recipe);
+  recipe.model = detail::read_model(root.section("model"));
   ConfigReader data = root.section("data");
   recipe.data = detail::read_data(data, "train");
   ConfigReader rollout = root.section("rollout");
   detail::read_rollout(rollout, recipe);
   context.max_new_tokens = recipe.trainer.sampling.max_new_tokens;
-  recipe.rubric = std::make_shared<const Rubric>(make_rubric(root.sections("rewards", "name"), context));
+  if (distill && !root.has("rewards")) recipe.rubric = detail::no_reward();
+  else recipe.rubric = std::make_shared<const Rubric>(make_rubric(root.sections("rewards", "name"), context));
   detail::read_rl(root.section("rl"), recipe);
-  detail::read_eval(root.section("eval"), recipe);
+  if (distill) detail::read_on_policy(root, recipe);
+  detail::EvalSection eval = detail::read_eval(root.section("eval"), recipe.data, recipe.trainer.sampling, recipe.trainer.seed);
+  recipe.eval_data = std::move(eval.data);
+  recipe.trainer.eval_every = eval.every, recipe.trainer.eval_at_start = eval.at_start, recipe.trainer.eval = eval.options;
   detail::read_audit(root.section("audit"), config, context, recipe);
-  read_train(root.section("train"), recipe);
-  read_output(root.section("output"), recipe);
+  read_numerics(root.section("train"), recipe);
+  recipe.lora = detail::read_lora(root, recipe.trainer.seed);
+  recipe.output = detail::read_output(root.section("output"), recipe.name, true);
+  recipe.trainer.save_every = recipe.output.save_every;
   root.finish();
   check_together(recipe, rollout);
   recipe.learner.seed = recipe.trainer.seed;
@@ -109,15 +97,13 @@ Recipe build(const Config& written, RewardContext context) {
   return recipe;
 }
 
-}  // namespace
-
 Recipe load_recipe(const std::filesystem::path& path, std::span<const std::string> overrides, RewardContext context) {
-  return build(Config::load(path, overrides), std::move(context));
+  return make_recipe(Config::load(path, overrides), std::move(context));
 }
 
 Recipe parse_recipe(const std::string& yaml, const std::string& name, std::span<const std::string> overrides,
                     RewardContext context) {
-  return build(Config::parse(yaml, name, overrides), std::move(context));
+  return make_recipe(Config::parse(yaml, name, overrides), std::move(context));
 }
 
 std::string recipe_digest(const Recipe& recipe) {

@@ -12,7 +12,7 @@
 #include <vector>
 
 #include "core/config.h"
-#include "core/weights.h"
+#include "recipes/common_sections.h"
 #include "recipes/data_section.h"
 #include "rewards/audit/auditor.h"
 #include "rewards/factory.h"
@@ -24,21 +24,6 @@
 #include "rollout/local_engine.h"
 
 namespace r1 {
-
-// model:
-struct ModelSection {
-  std::string path;            // HF directory, GGUF file, or a hub name in the local cache. Required.
-  std::string device = "auto"; // device: cpu, cuda, or auto: the GPU where the program knows one and it answers
-  DType dtype = DType::kBF16;  // dtype: bfloat16 or float32, of the live weights; the optimizer's master is float32
-};
-
-// output:
-struct OutputSection {
-  std::filesystem::path dir;        // the run folder; default runs/NAME of the recipe file
-  int keep = 3;                     // checkpoints that stay; 0 = all
-  std::int64_t samples_every = 10;  // updates between transcripts in samples/ and on the screen; 0 = none
-  bool tensorboard = true;
-};
 
 // audit: a second check of a sample of the completions; see docs/audit.md. It decides no number of the run.
 struct AuditSection {
@@ -59,12 +44,12 @@ struct Recipe {
   double gpu_memory_share = 0.9;         // rollout: of what is free on the GPU at the start
   TrainerOptions trainer;                // rollout:, rl:, eval:, output.save_every, seed
   GrpoOptions learner;                   // rl:, train.numerics; the budget of a micro-batch is not set there yet
-  std::optional<std::int64_t> tokens_per_micro_batch;  // train.; none = what suits the device
+  std::optional<LoraSection> lora;       // none = all parameters are trained
+  TrainSection train;
   TransformerPolicy::Options policy;
-  std::optional<bool> recompute;         // train.recompute: gradient checkpointing; none = auto, by the memory that is free
-  int threads = 0;                       // train.threads; 0 = all usable cores
   AuditSection audit;
   OutputSection output;
+  std::string teacher;                     // kind distill, mode on_policy: its advantages take the rewards' place; empty = none
   std::shared_ptr<const Rubric> rubric;    // rewards:
   std::vector<std::string> warnings;       // settings that work but are probably not meant; one sentence each
   std::optional<ResolvedConfig> resolved;  // every value with its origin, for config.yaml and `r1 plan`
@@ -75,7 +60,8 @@ struct Recipe {
 // grpc, plugin).
 Recipe load_recipe(const std::filesystem::path& path, std::span<const std::string> overrides = {},
                    RewardContext context = {});
-// The same from text; `name` stands in errors.
+// The same from what was read already, and from text; `name` stands in errors.
+Recipe make_recipe(const Config& written, RewardContext context = {});
 Recipe parse_recipe(const std::string& yaml, const std::string& name, std::span<const std::string> overrides = {},
                     RewardContext context = {});
 
@@ -85,9 +71,23 @@ std::string recipe_digest(const Recipe& recipe);
 
 namespace detail {  // one function a section; recipe_*.cpp
 DataSection read_data(ConfigReader& reader, const std::string& split);
+// path_key (files) or generate, exactly one; checks that files exist.
+void read_source(ConfigReader& reader, const std::string& path_key, const std::string& split, std::vector<std::string>& files,
+                 std::optional<GeneratedData>& generate);
+// template, template_file, instruction, system_prompt, template_variables.
+void read_template(ConfigReader& reader, DataSection& out);
 void read_rollout(ConfigReader reader, Recipe& recipe);
 void read_rl(ConfigReader reader, Recipe& recipe);
-void read_eval(ConfigReader reader, Recipe& recipe);
+// eval: a generative evaluation; `base` says everything about prompts but the source, `sampling` what is not set here.
+struct EvalSection {
+  std::optional<DataSection> data;  // none = no evaluation
+  std::int64_t every = 0;           // updates
+  bool at_start = false;
+  EvalOptions options;
+};
+EvalSection read_eval(ConfigReader reader, const DataSection& base, const SamplingOptions& sampling, std::uint64_t seed);
+void read_on_policy(ConfigReader& root, Recipe& recipe);  // distill:, and what it forbids elsewhere
+std::shared_ptr<const Rubric> no_reward();               // pays 0 for everything
 // `written`: for what the rewards' own entries say.
 void read_audit(ConfigReader reader, const Config& written, const RewardContext& context, Recipe& recipe);
 }  // namespace detail

@@ -45,35 +45,24 @@ GeneratedData read_generate(ConfigReader g, const std::string& split) {
   return out;
 }
 
-// path or generate, exactly one.
-void read_source(ConfigReader& reader, const std::string& path_key, const std::string& split, DataSection& out) {
-  const bool generate = reader.has("generate");
-  if (generate && reader.has(path_key)) reader.fail(path_key, "and generate are both set; keep one of them");
-  if (generate) {
-    out.files.clear();
-    out.generate = read_generate(reader.section("generate"), split);
-    return;
-  }
-  out.generate.reset();
-  out.files = reader.require<std::vector<std::string>>(path_key);
-  if (out.files.empty()) reader.fail(path_key, "is empty; name at least one file");
-  for (const std::string& file : out.files) check_file(reader, path_key, file);
-}
-
 }  // namespace
 
-DataSection read_data(ConfigReader& reader, const std::string& split) {
-  DataSection out;
-  read_source(reader, "path", split, out);
-  const std::pair<const char*, std::string*> columns[] = {{"prompt", &out.prompt},
-                                                          {"answer", &out.answer},
-                                                          {"id", &out.id},
-                                                          {"task", &out.task},
-                                                          {"default_task", &out.default_task}};
-  for (const auto& [key, value] : columns) {
-    if (out.generate) reader.reject(key, "generated rows have columns of their own");
-    else *value = reader.get<std::string>(key, "");
+void read_source(ConfigReader& reader, const std::string& path_key, const std::string& split, std::vector<std::string>& files,
+                 std::optional<GeneratedData>& generate) {
+  const bool made = reader.has("generate");
+  if (made && reader.has(path_key)) reader.fail(path_key, "and generate are both set; keep one of them");
+  files.clear();
+  generate.reset();
+  if (made) {
+    generate = read_generate(reader.section("generate"), split);
+    return;
   }
+  files = reader.require<std::vector<std::string>>(path_key);
+  if (files.empty()) reader.fail(path_key, "is empty; name at least one file");
+  for (const std::string& file : files) check_file(reader, path_key, file);
+}
+
+void read_template(ConfigReader& reader, DataSection& out) {
   out.format = reader.get_choice("template", "chat", std::array<std::string, 4>{"chat", "r1_zero", "none", "file"});
   if (out.format == "file") {
     out.template_file = reader.require<std::string>("template_file");
@@ -89,6 +78,21 @@ DataSection read_data(ConfigReader& reader, const std::string& split) {
     reader.reject("system_prompt", "only chat templates have system messages");
     reader.reject("template_variables", "only chat templates have variables");
   }
+}
+
+DataSection read_data(ConfigReader& reader, const std::string& split) {
+  DataSection out;
+  read_source(reader, "path", split, out.files, out.generate);
+  const std::pair<const char*, std::string*> columns[] = {{"prompt", &out.prompt},
+                                                          {"answer", &out.answer},
+                                                          {"id", &out.id},
+                                                          {"task", &out.task},
+                                                          {"default_task", &out.default_task}};
+  for (const auto& [key, value] : columns) {
+    if (out.generate) reader.reject(key, "generated rows have columns of their own");
+    else *value = reader.get<std::string>(key, "");
+  }
+  read_template(reader, out);
   out.max_prompt_tokens = reader.get_in<int>("max_prompt_tokens", 0, 0, 1 << 24);
   out.limit = reader.get_in<std::int64_t>("limit", 0, 0, std::int64_t{1} << 40);
   out.shuffle = reader.get<bool>("shuffle", true);
@@ -96,47 +100,46 @@ DataSection read_data(ConfigReader& reader, const std::string& split) {
   return out;
 }
 
-void read_eval(ConfigReader reader, Recipe& recipe) {
-  TrainerOptions& t = recipe.trainer;
+EvalSection read_eval(ConfigReader reader, const DataSection& base, const SamplingOptions& sampling, std::uint64_t seed) {
+  EvalSection out;
   if (!reader.has("data") && !reader.has("generate")) {
-    t.eval_every = 0;
-    t.eval_at_start = false;
     for (const std::string& key : reader.keys()) reader.reject(key, "eval has no data; set eval.data or eval.generate");
-    return;
+    return out;
   }
   // Everything about prompts is as in training but the source and its limits.
-  DataSection data = recipe.data;
+  DataSection data = base;
   data.shuffle = false;
   data.limit = 0;
-  read_source(reader, "data", "test", data);
-  if (data.generate.has_value() != recipe.data.generate.has_value())
+  read_source(reader, "data", "test", data.files, data.generate);
+  if (data.generate.has_value() != base.generate.has_value())
     data.prompt = data.answer = data.id = data.task = "";
   data.limit = reader.get_in<std::int64_t>("limit", 0, 0, std::int64_t{1} << 40);
-  recipe.eval_data = std::move(data);
+  out.data = std::move(data);
 
-  t.eval_every = reader.get_in<std::int64_t>("every", 20, 0, 1'000'000'000);
-  t.eval_at_start = reader.get<bool>("at_start", true);
-  t.eval.greedy = reader.get<bool>("greedy", true);
-  t.eval.samples = reader.get_in<int>("samples", 4, 0, 4096);
-  t.eval.pass_k = reader.get<std::vector<int>>("pass_k", {});
-  t.eval.sampling = t.sampling;
-  t.eval.sampling.temperature = reader.get_in<float>("temperature", t.sampling.temperature, 0.f, 10.f);
-  t.eval.sampling.top_p = reader.get_in<float>("top_p", t.sampling.top_p, 0.f, 1.f);
-  t.eval.sampling.max_new_tokens = reader.get_in<int>("max_new_tokens", t.sampling.max_new_tokens, 1, 1 << 24);
-  t.eval.seed = reader.get<std::uint64_t>("seed", recipe.trainer.seed);
-  if (t.eval.sampling.top_p == 0.f) reader.fail("top_p", "must be above 0");
-  if (!t.eval.greedy && t.eval.samples == 0)
+  out.every = reader.get_in<std::int64_t>("every", 20, 0, 1'000'000'000);
+  out.at_start = reader.get<bool>("at_start", true);
+  out.options.greedy = reader.get<bool>("greedy", true);
+  out.options.samples = reader.get_in<int>("samples", 4, 0, 4096);
+  out.options.pass_k = reader.get<std::vector<int>>("pass_k", {});
+  out.options.sampling = sampling;
+  out.options.sampling.temperature = reader.get_in<float>("temperature", sampling.temperature, 0.f, 10.f);
+  out.options.sampling.top_p = reader.get_in<float>("top_p", sampling.top_p, 0.f, 1.f);
+  out.options.sampling.max_new_tokens = reader.get_in<int>("max_new_tokens", sampling.max_new_tokens, 1, 1 << 24);
+  out.options.seed = reader.get<std::uint64_t>("seed", seed);
+  if (out.options.sampling.top_p == 0.f) reader.fail("top_p", "must be above 0");
+  if (!out.options.greedy && out.options.samples == 0)
     reader.fail("samples", "is 0 and greedy is off: nothing would be evaluated");
-  for (const int k : t.eval.pass_k) {
-    if (k < 1 || k > t.eval.samples)
-      reader.fail("pass_k", message("holds ", k, "; each must be from 1 to samples (", t.eval.samples, ")"));
+  for (const int k : out.options.pass_k) {
+    if (k < 1 || k > out.options.samples)
+      reader.fail("pass_k", message("holds ", k, "; each must be from 1 to samples (", out.options.samples, ")"));
   }
-  if (t.eval.samples > 1 && t.eval.sampling.temperature == 0.f)
+  if (out.options.samples > 1 && out.options.sampling.temperature == 0.f)
     reader.fail("temperature", "is 0: all samples would be the same; use greedy: true and samples: 0");
-  if (t.eval.samples == 0) {
+  if (out.options.samples == 0) {
     reader.reject("temperature", "samples is 0");
     reader.reject("pass_k", "samples is 0");
   }
+  return out;
 }
 
 }  // namespace r1::detail

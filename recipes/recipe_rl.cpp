@@ -11,29 +11,11 @@ namespace {
 
 constexpr std::int64_t kMaxSteps = 1'000'000'000;
 
-// Reads a named choice with the parser of the part that owns it; its error gets file, line and key in front.
-template <class Parse>
-auto read_name(ConfigReader& reader, const char* key, const char* fallback, Parse parse) {
-  const std::string name = reader.get<std::string>(key, fallback);
-  try {
-    return parse(name);
-  } catch (const ConfigError& e) {
-    const std::string text = e.what();  // "... it can be A, B, C"
-    const std::size_t known = text.find("it can be ");
-    reader.fail(key, known == std::string::npos ? text : message("is '", name, "'; ", text.substr(known)));
-  }
-}
-
-void read_optimizer(ConfigReader& rl, Recipe& recipe) {
-  OptimizerOptions& o = recipe.learner.optimizer;
-  LrOptions& lr = o.learning_rate;
-  lr.peak = rl.get_in<double>("learning_rate", 1e-6, 0.0, 1.0);
-  if (lr.peak == 0) rl.fail("learning_rate", "is 0: nothing would be learnt");
-  lr.schedule = read_name(rl, "lr_schedule", "constant", parse_lr_schedule);
+void read_updates(ConfigReader& rl, Recipe& recipe) {
+  recipe.learner.optimizer = read_optimizer(rl, OptimizerDefaults{});
+  LrOptions& lr = recipe.learner.optimizer.learning_rate;
   lr.warmup = rl.get_in<std::int64_t>("warmup_steps", 10, 0, kMaxSteps);
   lr.total = recipe.trainer.steps;
-  if (lr.schedule == LrSchedule::kCosineWithMinLr) lr.min_ratio = rl.get_in<double>("min_lr_ratio", 0.1, 0.0, 1.0);
-  else rl.reject("min_lr_ratio", "it belongs to lr_schedule: cosine_with_min_lr");
   if (lr.schedule != LrSchedule::kConstant && lr.warmup >= recipe.trainer.steps) {
     rl.fail("warmup_steps", message("= ", lr.warmup, " is not below rl.steps = ", recipe.trainer.steps));
   }
@@ -41,11 +23,6 @@ void read_optimizer(ConfigReader& rl, Recipe& recipe) {
     recipe.warnings.push_back(message("rl.warmup_steps = ", lr.warmup, " is above rl.steps = ", recipe.trainer.steps,
                                       ": the learning rate never reaches its value"));
   }
-  o.beta1 = rl.get_in<double>("adam_beta1", 0.9, 0.0, 0.9999999);
-  o.beta2 = rl.get_in<double>("adam_beta2", 0.95, 0.0, 0.9999999);
-  o.epsilon = rl.get_in<double>("adam_epsilon", 1e-8, 1e-30, 1.0);
-  o.weight_decay = rl.get_in<double>("weight_decay", 0.0, 0.0, 10.0);
-  o.max_grad_norm = rl.get_in<double>("max_grad_norm", 1.0, 0.0, 1e9);
 }
 
 void read_loss(ConfigReader& rl, Recipe& recipe) {
@@ -179,7 +156,7 @@ void read_rl(ConfigReader rl, Recipe& recipe) {
     rl.fail("updates_per_rollout", message("= ", g.updates_per_rollout, " is more than the ", completions,
                                            " completions of a rollout (prompts_per_rollout x samples_per_prompt)"));
   }
-  read_optimizer(rl, recipe);
+  read_updates(rl, recipe);
   read_loss(rl, recipe);
   read_advantage(rl, recipe);
   t.train_samples.overlong_filter = rl.get<bool>("overlong_filter", false);

@@ -5,11 +5,13 @@
 
 #include "core/error.h"
 #include "core/suggest.h"
+#include "rewards/choice.h"
 #include "rewards/code/code_reward.h"
 #include "rewards/cosine.h"
 #include "rewards/countdown.h"
 #include "rewards/exact_match.h"
 #include "rewards/format.h"
+#include "rewards/instructions/instructions_reward.h"
 #include "rewards/judge/judge.h"
 #include "rewards/language/language_reward.h"
 #include "rewards/length.h"
@@ -31,6 +33,8 @@ constexpr auto kKinds = std::to_array<RewardKind>({
     {"countdown", "an expression that uses each given number once and equals the target", plain<make_countdown_reward>},
     {"exact_match", "the answer text equals the gold text", plain<make_exact_match_reward>},
     {"regex", "the completion matches a pattern", plain<make_regex_reward>},
+    {"choice", "the letter of the gold choice", plain<make_choice_reward>},
+    {"instructions", "the row's checkable instructions are followed (IFEval): keywords, length, form, case, language", plain<make_instructions_reward>},
     {"words_below", "fewer words than a limit", plain<make_words_below_reward>},
     {"overlong", "DAPO's soft punishment near the token limit, 0 to -1",
      [](ConfigReader& o, const RewardContext& c) { return make_overlong_reward(o, c.max_new_tokens); }},
@@ -92,9 +96,10 @@ Rubric make_rubric(std::vector<ConfigReader> entries, const RewardContext& conte
   for (ConfigReader& o : entries) {
     Rubric::Entry entry;
     const bool url = o.has("name") && o.get<std::string>("name", "").starts_with("grpc://");
-    for (const char* key : {"python", "command", "plugin", "grpc"}) {
+    for (const char* key : {"python", "command", "plugin", "grpc", "model"}) {
       const bool named = url && key == std::string_view("grpc");
       if (!o.has(key) && !named) continue;
+      if (key == std::string_view("model") && o.has("name")) continue;  // an option of that reward: a judge's
       const auto maker = context.external.find(key);
       if (maker == context.external.end()) o.fail(named ? "name" : key, message("this program has no ", key, " rewards built in"));
       if (entry.reward || (url && !named) || (named && o.has(key))) o.fail(key, "an entry names one reward only");

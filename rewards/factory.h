@@ -21,7 +21,8 @@ namespace r1 {
 struct RewardContext {
   std::int64_t max_new_tokens = 0;  // the rollout's token budget; 0 = unknown
   // Rewards that are no part of this library, by the key that names them in a recipe entry: `python: file.py:f`,
-  // `command: ./score`, `plugin: lib.so:name`, `grpc: host:port/name`. The maker reads that key and its own options.
+  // `command: ./score`, `plugin: lib.so:name`, `grpc: host:port/name`,
+  // `model: DIR` (rewards/model_reward.h). The maker reads that key and its own options.
   std::map<std::string, std::function<std::unique_ptr<RewardFunction>(ConfigReader&)>> external;
   // Rewards of a program that links this library, by the `name:` that a recipe gives them; they come before ours.
   std::map<std::string, std::function<std::unique_ptr<RewardFunction>(ConfigReader&)>> linked;
@@ -51,7 +52,7 @@ std::unique_ptr<RewardFunction> make_reward(const std::string& name, const std::
 // (its options).
 std::unique_ptr<RewardFunction> make_judge(ConfigReader& options, const RewardContext& context);
 
-// The entries of `rewards:`. Besides a reward's own options each entry has: name (or python, command, plugin, grpc; the
+// The entries of `rewards:`. Besides a reward's own options each entry has: name (or python, command, plugin, grpc, model; the
 // name grpc://host:port/name is a grpc entry), as (label), weight (1), verdict (false), tasks (all). Throws ConfigError; also if no weight differs from 0.
 Rubric make_rubric(std::vector<ConfigReader> entries, const RewardContext& context = {});
 

@@ -7,12 +7,10 @@
 #include "core/metrics.h"
 #include "core/signals.h"
 #include "core/thread_pool.h"
+#include "rl/eval/completion_source.h"
 
 namespace r1 {
 namespace {
-
-constexpr std::uint64_t kEvalStep =
-    ~std::uint64_t{0};  // no rollout has this number: draws never coincide with training's
 
 void check(const EvalOptions& o) {
   if (!o.greedy && o.samples <= 0) throw ConfigError("an evaluation needs eval.greedy or eval.samples");

@@ -11,16 +11,16 @@ namespace r1 {
 
 namespace {
 
-enum Part { kMaster, kGradient, kExpAvg, kExpAvgSq };
+enum Part { kGradient, kMaster, kExpAvg, kExpAvgSq };  // the gradient first: with ArenaParts::kGradient it is all there is
 constexpr std::pair<Part, const char*> kSaved[] = {{kMaster, "master."}, {kExpAvg, "exp_avg."}, {kExpAvgSq, "exp_avg_sq."}};
 
 }  // namespace
 
 GpuPolicy::GpuPolicy(GpuTransformer& model, GpuRegion& region, Options options)
     : model_(model), options_(options), training_(model, region), elements_(model.weights().elements()),
-      optimizer_(optimizer_bytes(elements_)), scratch_(gpu::reduce_scratch_bytes()), result_(64) {
+      optimizer_(optimizer_bytes(elements_, options.parts)), scratch_(gpu::reduce_scratch_bytes()), result_(64) {
   gpu::fill_bytes(model_.stream(), optimizer_.data(), 0, optimizer_.bytes());
-  gpu::master_from_live(model_.stream(), model_.weights().data(), part(kMaster), elements_, options_.master_start == MasterStart::kSpread);
+  if (trains()) gpu::master_from_live(model_.stream(), model_.weights().data(), part(kMaster), elements_, options_.master_start == MasterStart::kSpread);
   model_.synchronize();
 }
 
@@ -54,6 +54,7 @@ std::vector<float> GpuPolicy::gradient() const {
 }
 
 void GpuPolicy::adamw(const AdamWStep& step) {
+  R1_CHECK(trains(), "an optimizer step of weights that have no master");
   const auto bias = [&](double beta) { return static_cast<float>(1.0 - std::pow(beta, static_cast<double>(step.update))); };
   const auto run = [&](std::int64_t begin, std::int64_t end, bool decays) {
     const gpu::AdamWArgs args{static_cast<float>(step.learning_rate), static_cast<float>(step.beta1), static_cast<float>(step.beta2),
@@ -76,6 +77,7 @@ void GpuPolicy::adamw(const AdamWStep& step) {
 }
 
 std::optional<NonFinite> GpuPolicy::find_non_finite(ParameterPart which) {
+  if (which == ParameterPart::kMaster && !trains()) return std::nullopt;
   const float* data = part(which == ParameterPart::kMaster ? kMaster : kGradient);
   gpu::first_non_finite(model_.stream(), data, elements_, result_.as<std::int64_t>(), scratch_.data());
   std::int64_t at = -1;
@@ -92,6 +94,7 @@ std::optional<NonFinite> GpuPolicy::find_non_finite(ParameterPart which) {
 
 WeightSnapshot GpuPolicy::optimizer_state() const {
   WeightSnapshot out;
+  if (!trains()) return out;
   auto owners = std::make_shared<std::vector<std::shared_ptr<const void>>>();
   for (const auto& [index, prefix] : kSaved) {
     WeightSnapshot one = download(model_.stream(), model_.weights().parameters(), part(index), elements_, DType::kF32, prefix, 0);
@@ -103,6 +106,7 @@ WeightSnapshot GpuPolicy::optimizer_state() const {
 }
 
 void GpuPolicy::restore_optimizer_state(const WeightSnapshot& state) {
+  R1_CHECK(trains(), "the state of weights that have no master");
   std::map<std::string, const TensorView*> by_name;
   for (const TensorView& t : state.tensors) by_name[t.name] = &t;
   for (const auto& [index, prefix] : kSaved) {
@@ -122,6 +126,7 @@ void GpuPolicy::restore_optimizer_state(const WeightSnapshot& state) {
 
 void GpuPolicy::load(const WeightSnapshot& weights) {
   model_.weights().load(weights);
+  if (!trains()) return;
   gpu::master_from_live(model_.stream(), model_.weights().data(), part(kMaster), elements_, options_.master_start == MasterStart::kSpread);
   for (const TensorView& t : weights.tensors)
     if (t.device < 0 && t.dtype == DType::kF32)

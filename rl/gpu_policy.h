@@ -15,6 +15,7 @@ class GpuPolicy : public PolicyModel {
   struct Options {
     bool recompute = false;  // gradient checkpointing: keep each layer's input only
     MasterStart master_start = MasterStart::kExact;
+    ArenaParts parts = ArenaParts::kAll;
   };
   // `region`: for activations; shared with whoever needs it between the learner's calls.
   GpuPolicy(GpuTransformer& model, GpuRegion& region, Options options);
@@ -35,10 +36,13 @@ class GpuPolicy : public PolicyModel {
   WeightDigest digest() const override { return model_.weights().digest(); }
 
   GpuTraining& training() { return training_; }
-  static std::size_t optimizer_bytes(std::int64_t elements) { return static_cast<std::size_t>(elements) * 16; }
+  static std::size_t optimizer_bytes(std::int64_t elements, ArenaParts parts = ArenaParts::kAll) {
+    return static_cast<std::size_t>(elements) * (parts == ArenaParts::kAll ? 16 : 4);
+  }
 
  private:
-  float* part(int index) const { return optimizer_.as<float>() + index * elements_; }  // master, gradient, exp_avg, exp_avg_sq
+  float* part(int index) const { return optimizer_.as<float>() + index * elements_; }  // gradient, master, exp_avg, exp_avg_sq
+  bool trains() const { return options_.parts == ArenaParts::kAll; }
 
   GpuTransformer& model_;
   Options options_;

@@ -5,8 +5,7 @@
 #include <numeric>
 
 #include "core/error.h"
-#include "core/log.h"
-#include "model/gpu/gpu_region.h"
+#include "rl/memory_retry.h"
 #include "rl/minibatches.h"
 #include "rl/token_advantages.h"
 #include "rl/train_samples.h"
@@ -93,26 +92,17 @@ std::vector<std::int32_t> GrpoLearner::trainable(std::span<const std::int32_t> c
 }
 
 template <class Work>
-auto GrpoLearner::halving_micro_batches(std::span<const std::int32_t> chosen, Work&& work) -> decltype(work()) {
-  for (;;) {
-    try {
-      return work();
-    } catch (const GpuOutOfMemory& e) {
-      const MicroBatchPlan plan = plan_micro_batches(samples_, chosen, options_.tokens_per_micro_batch);
-      const bool alone = std::all_of(plan.begin(), plan.end(), [](const auto& part) { return part.size() < 2; });
-      if (alone || options_.tokens_per_micro_batch < 2)
-        throw GpuOutOfMemory(message(e.what(), " (each sample is in a micro-batch of its own already: set train.recompute: true or lower "
-                                               "rollout.max_new_tokens)"));
-      options_.tokens_per_micro_batch /= 2;
-      log_warning("learner.out_of_memory", {{"text", message("update ", version() + 1, " did not fit into the GPU's memory; it is done again with ",
-                                                             options_.tokens_per_micro_batch, " tokens a micro-batch, as is the rest of the run")},
-                                            {"tokens_per_micro_batch", options_.tokens_per_micro_batch}, {"cause", e.what()}});
-    }
-  }
+auto GrpoLearner::retried(std::span<const std::int32_t> chosen, Work&& work) -> decltype(work()) {
+  const auto alone = [&] {
+    const MicroBatchPlan plan = plan_micro_batches(samples_, chosen, options_.tokens_per_micro_batch);
+    return std::all_of(plan.begin(), plan.end(), [](const auto& part) { return part.size() < 2; });
+  };
+  return halving_micro_batches(options_.tokens_per_micro_batch, static_cast<std::int64_t>(version()) + 1, alone,
+                               "set train.recompute: true or lower rollout.max_new_tokens", work);
 }
 
 void GrpoLearner::evaluate_into(ScoringModel& model, std::span<const std::int32_t> chosen, PerSample& out) {
-  halving_micro_batches(chosen, [&] { evaluate_once(model, chosen, out); });
+  retried(chosen, [&] { evaluate_once(model, chosen, out); });
 }
 
 void GrpoLearner::evaluate_once(ScoringModel& model, std::span<const std::int32_t> chosen, PerSample& out) {
@@ -217,7 +207,7 @@ StepReport GrpoLearner::update() {
   R1_CHECK(!rollout_done(), "update ", next_update_, " of a rollout that is done");
   const auto& chosen = minibatches_[static_cast<std::size_t>(next_update_) % minibatches_.size()];
   const std::int64_t before = options_.tokens_per_micro_batch;
-  StepReport report = halving_micro_batches(trainable(chosen), [&] { return update_once(); });
+  StepReport report = retried(trainable(chosen), [&] { return update_once(); });
   if (options_.tokens_per_micro_batch != before) report.metrics["train/out_of_memory"] = 1;
   return report;
 }

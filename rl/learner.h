@@ -89,7 +89,7 @@ class GrpoLearner {
   struct Pass;
   using PerSample = std::vector<std::vector<float>>;  // [sample][token]
   StepReport update_once();
-  template <class Work> auto halving_micro_batches(std::span<const std::int32_t> chosen, Work&& work) -> decltype(work());
+  template <class Work> auto retried(std::span<const std::int32_t> chosen, Work&& work) -> decltype(work());  // with smaller micro-batches
   void check_exact(const Pass& pass, const MicroBatch& micro_batch) const;
   void prepare(std::vector<TrainSample> samples, std::uint64_t rollout);
   void finish_advantages();

@@ -1,4 +1,4 @@
-// One optimizer update of a PolicyModel: gradient norm, clipping, AdamW, schedule, and the check for bad numbers.
+// One optimizer update of a model: gradient norm, clipping, AdamW, schedule, and the check for bad numbers.
 #pragma once
 
 #include <cstdint>
@@ -34,7 +34,7 @@ class Optimizer {
   explicit Optimizer(const OptimizerOptions& options) : options_(options) {}
 
   // Throws BadGradient before anything changed, NumericError naming the tensor if a weight is not finite afterwards.
-  UpdateStats step(PolicyModel& policy);
+  UpdateStats step(TrainedModel& model);
   std::int64_t updates() const { return updates_; }
   void set_updates(std::int64_t n) { updates_ = n; }
   const OptimizerOptions& options() const { return options_; }

@@ -17,17 +17,21 @@ constexpr std::array<const char*, 3> kParts = {"master.", "exp_avg.", "exp_avg_s
 
 }  // namespace
 
-ParameterArena::ParameterArena(const LiveWeights& live, ComputePool& pool, MasterStart start)
-    : live_(live), pool_(pool), start_(start), size_(static_cast<std::size_t>(live.elements)) {
+ParameterArena::ParameterArena(const LiveWeights& live, ComputePool& pool, MasterStart start, ArenaParts parts)
+    : live_(live), pool_(pool), start_(start), parts_(parts), size_(static_cast<std::size_t>(live.elements)) {
   R1_CHECK(live.dtype == DType::kF32 || live.dtype == DType::kBF16, "live weights of type ",
            safetensors_name(live.dtype));
+  gradient_.assign(size_, 0.f);
+  if (parts_ == ArenaParts::kGradient) {
+    master_ = nullptr;
+    return;
+  }
   if (live.dtype == DType::kF32) {
     master_ = reinterpret_cast<float*>(live.data);
   } else {
     own_master_.assign(size_, 0.f);
     master_ = own_master_.data();
   }
-  gradient_.assign(size_, 0.f);
   exp_avg_.assign(size_, 0.f);
   exp_avg_sq_.assign(size_, 0.f);
   copy_from_live();
@@ -70,6 +74,7 @@ double ParameterArena::gradient_sum_of_squares() {
 }
 
 void ParameterArena::adamw(const AdamWStep& step) {
+  R1_CHECK(parts_ == ArenaParts::kAll, "an optimizer step of weights that have no master");
   const auto bias = [&](double beta) {
     return static_cast<float>(1 - std::pow(beta, static_cast<double>(step.update)));
   };
@@ -86,6 +91,7 @@ void ParameterArena::adamw(const AdamWStep& step) {
 }
 
 std::optional<NonFinite> ParameterArena::find_non_finite(ParameterPart part) {
+  if (part == ParameterPart::kMaster && parts_ == ArenaParts::kGradient) return std::nullopt;
   const float* data = part == ParameterPart::kMaster ? master_ : gradient_.data();
   const std::int64_t at = cpu::first_non_finite(pool_, data, static_cast<std::int64_t>(size_));
   if (at < 0) return std::nullopt;
@@ -96,6 +102,7 @@ std::optional<NonFinite> ParameterArena::find_non_finite(ParameterPart part) {
 
 WeightSnapshot ParameterArena::state() const {
   WeightSnapshot out;
+  if (parts_ == ArenaParts::kGradient) return out;
   const std::array<const float*, 3> data = {master_, exp_avg_.data(), exp_avg_sq_.data()};
   for (std::size_t part = 0; part < kParts.size(); ++part)
     for (const Parameter& p : live_.parameters)
@@ -105,6 +112,7 @@ WeightSnapshot ParameterArena::state() const {
 }
 
 void ParameterArena::restore(const WeightSnapshot& state) {
+  R1_CHECK(parts_ == ArenaParts::kAll, "the state of weights that have no master");
   std::map<std::string, const TensorView*> by_name;
   for (const TensorView& t : state.tensors) by_name[t.name] = &t;
   const std::array<float*, 3> data = {master_, exp_avg_.data(), exp_avg_sq_.data()};

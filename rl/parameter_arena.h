@@ -31,11 +31,17 @@ enum class MasterStart : std::uint8_t {
             // share of them from the first on, so that on average they follow the master
 };
 
+// What the arena holds beside the live weights.
+enum class ArenaParts : std::uint8_t {
+  kAll,
+  kGradient,  // for weights that somebody else changes (LoRA): no master, no moments, no adamw()
+};
+
 // Invariants: padding between parameters is 0 in all four arrays; a float32 model's master is its live arena itself.
 class ParameterArena {
  public:
   // The live weights outlive the arena, as does the pool. The master rounds to the live weights.
-  ParameterArena(const LiveWeights& live, ComputePool& pool, MasterStart start = MasterStart::kExact);
+  ParameterArena(const LiveWeights& live, ComputePool& pool, MasterStart start = MasterStart::kExact, ArenaParts parts = ArenaParts::kAll);
 
   std::span<float> master() { return {master_, size_}; }
   std::span<const float> master() const { return {master_, size_}; }
@@ -48,7 +54,7 @@ class ParameterArena {
   // After other weights were loaded: the master is the live weights, or `source` itself where that is float32.
   void load_master(const WeightSnapshot& source);
   std::optional<NonFinite> find_non_finite(ParameterPart part);
-  WeightSnapshot state() const;       // views of this arena
+  WeightSnapshot state() const;       // views of this arena; empty with kGradient
   void restore(const WeightSnapshot& state);
 
  private:
@@ -57,6 +63,7 @@ class ParameterArena {
   LiveWeights live_;
   ComputePool& pool_;
   MasterStart start_;
+  ArenaParts parts_;
   std::size_t size_;
   std::vector<float> own_master_;  // empty for a float32 model
   float* master_;

@@ -18,6 +18,12 @@ class ScoringModel {
   virtual ~ScoringModel() = default;
   // Log-probabilities of batch.targets, keeping nothing; the same bits as forward().
   virtual LogprobRows evaluate(const PackedBatch& batch, float temperature, bool want_entropies) = 0;
+  // Losses of whole distributions (distillation): logits of batch.predictors, a part at a time, as Transformer's. Each row has
+  // logit_ids() that mean something, logit_stride() apart from the next row. CPU models alone; others throw ConfigError.
+  virtual void prepare_logits(const PackedBatch& batch);
+  virtual const float* logit_rows(std::int64_t first, std::int64_t count);
+  virtual std::int64_t logit_stride() const;
+  virtual std::int64_t logit_ids() const;
   virtual WeightSnapshot weights(WeightVersion version) const = 0;  // views of the live weights, where they are
   virtual WeightSnapshot host_weights(WeightVersion version) const { return weights(version); }  // to be read on the host
   virtual void load(const WeightSnapshot& weights) = 0;             // every parameter; throws CheckpointError
@@ -40,14 +46,11 @@ struct NonFinite {
   float value = 0;
 };
 
-// Holds, besides the live weights, a float32 master, a gradient and both moments. Not thread-safe.
-class PolicyModel : public ScoringModel {
+// What an optimizer needs of a model. Holds, besides the live weights, a float32 master, a gradient and both moments.
+// Not thread-safe.
+class TrainedModel {
  public:
-  // As evaluate(), keeping what backward() needs.
-  virtual LogprobRows forward(const PackedBatch& batch, float temperature, bool want_entropies) = 0;
-  // After forward(): adds the gradient of sum_i d_logprobs[i] logprobs[i] + d_entropies[i] entropies[i] to the gradient
-  // arena; d_entropies may be empty.
-  virtual void backward(std::span<const float> d_logprobs, std::span<const float> d_entropies) = 0;
+  virtual ~TrainedModel() = default;
   virtual void zero_gradient() = 0;
   virtual double gradient_sum_of_squares() = 0;  // float64 sum in a fixed order; not finite iff an element is not
   virtual std::vector<float> gradient() const = 0;  // a host copy in arena order, for tests and diagnosis
@@ -60,6 +63,17 @@ class PolicyModel : public ScoringModel {
   // Restores them bit for bit and publishes. Throws CheckpointError naming the tensor that is missing or misshapen.
   virtual void restore_optimizer_state(const WeightSnapshot& state) = 0;
   virtual WeightDigest digest() const = 0;  // of the live weights
+};
+
+class PolicyModel : public ScoringModel, public TrainedModel {
+ public:
+  // As evaluate(), keeping what backward() needs.
+  virtual LogprobRows forward(const PackedBatch& batch, float temperature, bool want_entropies) = 0;
+  // After forward(): adds the gradient of sum_i d_logprobs[i] logprobs[i] + d_entropies[i] entropies[i] to the gradient
+  // arena; d_entropies may be empty.
+  virtual void backward(std::span<const float> d_logprobs, std::span<const float> d_entropies) = 0;
+  // Forward and backward pass of a loss of whole distributions, added to the gradient arena; see Transformer::train_logits.
+  virtual void train_logits(const PackedBatch& batch, Transformer::LogitLoss loss);
 };
 
 }  // namespace r1

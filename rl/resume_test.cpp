@@ -115,6 +115,30 @@ TEST_CASE("SIGKILL in rollouts and between updates: the final weights are those 
   }
 }
 
+TEST_CASE("LoRA in RL: rollout and learner agree, reward rises, a killed run ends with the same weights") {
+  test::TransformerRunOptions o = test::tiny_options();
+  o.lora = true;
+  o.trainer.steps = 24;
+  o.trainer.save_every = 5;
+  o.grpo.optimizer.learning_rate.peak = 2e-2;
+  Log log;
+  WeightDigest want;
+  {
+    TransformerRun run(o, {}, {&log});
+    run.trainer->run();
+    want = run.policy->digest();
+    CHECK(run.policy->gradient().size() < static_cast<std::size_t>(run.model->weights().elements()) / 3);
+  }
+  for (const auto& m : log.steps) CHECK(m.at("mismatch/max_abs_logp") == 0);
+  CHECK(log.steps[22].at("reward") > log.steps[0].at("reward") + 0.1);  // rollouts begin at even steps
+  const test::TempDir dir;
+  run_until_killed(o, dir.path(), 0, 13);
+  TransformerRun run(o, dir.path());
+  CHECK(run.trainer->resume() == 10);
+  run.trainer->run();
+  CHECK(run.policy->digest() == want);
+}
+
 TEST_CASE("threads and engine limits change no bit") {
   test::TransformerRunOptions o = test::tiny_options();
   const WeightDigest want = whole_run(o);

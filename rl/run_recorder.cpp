@@ -94,6 +94,10 @@ void RunRecorder::on_evaluation(std::int64_t step, const EvalReport& report) {
   write_file_atomic(options_.eval_items / name, out);
 }
 
+void RunRecorder::on_validation(std::int64_t step, const std::map<std::string, double>& metrics) {
+  if (metrics_) metrics_->write(step, as_pairs(metrics));
+}
+
 void RunRecorder::on_checkpoint(std::int64_t, const std::filesystem::path&) {
   if (metrics_) metrics_->sync();
 }

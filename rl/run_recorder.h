@@ -6,7 +6,7 @@
 #include <functional>
 
 #include "core/metrics.h"
-#include "rl/trainer.h"
+#include "rl/train_observer.h"
 
 namespace r1 {
 
@@ -24,6 +24,7 @@ class RunRecorder : public TrainObserver {
 
   void on_step(const StepRecord& record) override;
   void on_evaluation(std::int64_t step, const EvalReport& report) override;
+  void on_validation(std::int64_t step, const std::map<std::string, double>& metrics) override;
   void on_checkpoint(std::int64_t step, const std::filesystem::path& path) override;
 
  private:

@@ -33,6 +33,25 @@ double pass_at_k(std::int64_t n, std::int64_t c, std::int64_t k) {
   return 1 - miss;
 }
 
+double sampling_standard_error(std::span<const std::int64_t> right, std::span<const std::int64_t> samples) {
+  R1_CHECK(right.size() == samples.size(), right.size(), " counts of right samples, ", samples.size(), " of samples");
+  double sum = 0;
+  for (std::size_t i = 0; i < right.size(); ++i) {
+    if (samples[i] < 2) return std::numeric_limits<double>::quiet_NaN();
+    const double k = static_cast<double>(samples[i]), p = static_cast<double>(right[i]) / k;
+    sum += p * (1 - p) / (k - 1);
+  }
+  return std::sqrt(sum) / static_cast<double>(right.size());
+}
+
+double standard_error(std::span<const double> items) {
+  if (items.size() < 2) return std::numeric_limits<double>::quiet_NaN();
+  const double mean = mean_of(items), n = static_cast<double>(items.size());
+  double squares = 0;
+  for (const double x : items) squares += (x - mean) * (x - mean);
+  return std::sqrt(squares / (n - 1) / n);
+}
+
 Interval bootstrap_mean(std::span<const double> items, std::uint64_t seed) {
   if (items.empty()) return {std::numeric_limits<double>::quiet_NaN(), std::numeric_limits<double>::quiet_NaN()};
   StreamRng rng(seed, kStream);

@@ -17,6 +17,14 @@ Interval wilson_interval(std::int64_t successes, std::int64_t n);
 // (arXiv:2107.03374, unbiased). k <= n.
 double pass_at_k(std::int64_t n, std::int64_t c, std::int64_t k);
 
+// Standard error of pass@1 over fixed items: sqrt(sum of var_i) / N, var_i = p_i (1 - p_i) / (k_i - 1) the unbiased
+// variance of item i's mean over k_i samples of which right[i] were right. It is what would change if the same items were
+// sampled again. NaN if an item has fewer than two samples.
+double sampling_standard_error(std::span<const std::int64_t> right, std::span<const std::int64_t> samples);
+// Standard error of the mean where the items too are a draw from all that might have been asked:
+// sqrt(sum (x_i - mean)^2 / (N - 1) / N). It holds the sampling noise already. NaN below two items.
+double standard_error(std::span<const double> items);
+
 // 95 % percentile bootstrap of the mean over items (clusters: an item's samples stay together). 2,000 resamples drawn
 // from `seed`. Items with equal values give an interval of no width, so add the Wilson interval where all are 0 or 1.
 Interval bootstrap_mean(std::span<const double> items, std::uint64_t seed);

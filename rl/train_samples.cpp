@@ -80,4 +80,13 @@ std::int64_t trained_tokens(const TrainSample& sample) {
   return std::count_if(sample.loss_mask.begin(), sample.loss_mask.end(), [](std::uint8_t m) { return m != 0; });
 }
 
+Digest digest_of(std::span<const TrainSample> samples) {
+  Hasher h;
+  for (const TrainSample& s : samples) {
+    h.update_field({reinterpret_cast<const char*>(s.tokens.data()), s.tokens.size() * sizeof(TokenId)});
+    h.update_field({reinterpret_cast<const char*>(s.loss_mask.data()), s.loss_mask.size()});
+  }
+  return h.digest();
+}
+
 }  // namespace r1

@@ -5,6 +5,7 @@
 #include <span>
 #include <vector>
 
+#include "core/digest.h"
 #include "core/types.h"
 #include "rl/advantage.h"
 
@@ -29,5 +30,8 @@ TrainSet make_train_samples(std::span<const ScoredGroup> groups, const TrainSamp
 
 // Trained tokens of a sample.
 std::int64_t trained_tokens(const TrainSample& sample);
+
+// Of the tokens and of which are trained: what a reference or a teacher said of them belongs to these samples.
+Digest digest_of(std::span<const TrainSample> samples);
 
 }  // namespace r1

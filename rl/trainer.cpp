@@ -7,7 +7,6 @@
 #include <sys/resource.h>
 
 #include "core/error.h"
-#include "core/signals.h"
 #include "rl/rollout_metrics.h"
 
 namespace r1 {
@@ -34,7 +33,9 @@ void check(const TrainerOptions& o) {
 }  // namespace
 
 Trainer::Trainer(Parts parts, TrainerOptions options)
-    : parts_(std::move(parts)),
+    : TrainLoop("grpo", {options.steps, options.save_every, options.eval_every, options.eval_at_start, options.seed, options.config_digest},
+                parts.checkpoints, parts.observers),
+      parts_(std::move(parts)),
       options_((check(options), std::move(options))),
       journal_(parts_.journal),
       sampler_(*parts_.engine, parts_.scorer, journal_,
@@ -42,34 +43,9 @@ Trainer::Trainer(Parts parts, TrainerOptions options)
   if (!parts_.eval_scorer) parts_.eval_scorer = parts_.scorer;
 }
 
-void Trainer::run() {
-  try {
-    loop();
-    if (saved_step_ != state_.step) save();
-  } catch (const Interrupted&) {
-    if (saved_step_ != state_.step) save();
-    throw;
-  }
-}
-
-void Trainer::loop() {
-  while (true) {
-    // Evaluation first: so a checkpoint of this step says that it is done.
-    if (evaluation_due()) run_evaluation();
-    if (options_.save_every > 0 && state_.step > 0 && state_.step % options_.save_every == 0 &&
-        saved_step_ != state_.step)
-      save();
-    if (state_.step >= options_.steps) return;
-    throw_if_stopped();
-    if (!state_.in_rollout) collect_rollout();
-    one_update();
-  }
-}
-
-bool Trainer::evaluation_due() const {
-  if (parts_.eval_prompts.empty() || evaluated_step_ == state_.step) return false;
-  if (state_.step == 0) return options_.eval_at_start;
-  return options_.eval_every > 0 && (state_.step % options_.eval_every == 0 || state_.step == options_.steps);
+void Trainer::advance() {
+  if (!state_.in_rollout) collect_rollout();
+  one_update();
 }
 
 void Trainer::publish() {
@@ -95,7 +71,7 @@ void Trainer::sample_groups() {
     for (std::size_t i = 0; i < prompts; ++i, ++state_.cursor)
       items.push_back({state_.cursor, parts_.prompts->at(state_.cursor)});
     for (ScoredGroup& g : sampler_.sample(std::move(items), state_.rollout, known, [&](const RolloutProgress& p) {
-           for (TrainObserver* o : parts_.observers) o->on_rollout_progress(p);
+           for (TrainObserver* o : observers_) o->on_rollout_progress(p);
          })) {
       // In prompt order, so that which groups are kept does not depend on which ended first.
       const bool keep = kept < wanted && (!dynamic.enabled || keeps_group(g));
@@ -114,8 +90,14 @@ void Trainer::sample_groups() {
                  " rounds (", groups_.size(), " sampled)"));
 }
 
+TrainSet Trainer::train_set() const {
+  TrainSet set = make_train_samples(groups_, options_.train_samples, kept_);
+  if (parts_.token_advantages) parts_.token_advantages(set.samples);
+  return set;
+}
+
 void Trainer::collect_rollout() {
-  for (TrainObserver* o : parts_.observers) o->on_rollout_start(state_.rollout, state_.step);
+  for (TrainObserver* o : observers_) o->on_rollout_start(state_.rollout, step_);
   publish();
   rollout_metrics_.clear();
   sampler_.reset_times();
@@ -133,10 +115,10 @@ void Trainer::collect_rollout() {
   rollout_metrics_["timing_s/reward"] = times.reward_wait_s;
   rollout_metrics_["timing_s/reward_cpu"] = times.reward_cpu_s;
   rollout_metrics_["rollout/tokens_per_s"] = times.generate_s > 0 ? generated / times.generate_s : 0;
-  state_.num_tokens += count_tokens(groups_);
+  num_tokens_ += count_tokens(groups_);
 
   const auto start = Clock::now();
-  TrainSet set = make_train_samples(groups_, options_.train_samples, kept_);
+  TrainSet set = train_set();
   rollout_metrics_["completions/overlong_filtered"] = static_cast<double>(set.overlong_filtered);
   parts_.learner->begin_rollout(std::move(set.samples), state_.rollout);
   rollout_metrics_["timing_s/prepare"] = seconds_since(start);
@@ -147,13 +129,13 @@ void Trainer::one_update() {
   const auto start = Clock::now();
   const bool first = !rollout_metrics_.empty();
   StepReport report = parts_.learner->update();
-  ++state_.step;
+  ++step_;
   if (const auto halved = report.metrics.find("train/out_of_memory"); halved != report.metrics.end())
-    tell(message("step ", state_.step, ": the GPU's memory did not hold a micro-batch; from now on they have ",
+    tell(message("step ", step_, ": the GPU's memory did not hold a micro-batch; from now on they have ",
                  parts_.learner->options().tokens_per_micro_batch, " tokens"));
-  if (!report.updated) tell(message("step ", state_.step, ": no sample to train on, the weights stay"));
+  if (!report.updated) tell(message("step ", step_, ": no sample to train on, the weights stay"));
   StepRecord record;
-  record.step = state_.step;
+  record.step = step_;
   record.rollout = state_.rollout;
   record.metrics = std::move(report.metrics);
   double step_time = seconds_since(start);
@@ -169,7 +151,7 @@ void Trainer::one_update() {
     record.samples = parts_.learner->samples();
   }
   record.metrics["timing_s/step"] = record.metrics["step_time"] = step_time;
-  record.metrics["num_tokens"] = static_cast<double>(state_.num_tokens);
+  record.metrics["num_tokens"] = static_cast<double>(num_tokens_);
   if (first)
     record.metrics["perf/throughput"] = step_time > 0 ? static_cast<double>(count_tokens(groups_)) / step_time : 0;
   record.metrics["memory/peak_gb"] = parts_.peak_gb ? parts_.peak_gb() : peak_gb();
@@ -177,22 +159,17 @@ void Trainer::one_update() {
     state_.in_rollout = false;
     ++state_.rollout;
   }
-  for (TrainObserver* o : parts_.observers) o->add_metrics(record);
-  for (TrainObserver* o : parts_.observers) o->on_step(record);
+  for (TrainObserver* o : observers_) o->add_metrics(record);
+  for (TrainObserver* o : observers_) o->on_step(record);
   if (!state_.in_rollout) groups_.clear();
 }
 
-void Trainer::run_evaluation() {
+void Trainer::evaluate() {
   publish();
   EvalOptions eval = options_.eval;
   eval.reward_threads = options_.reward_threads;
-  const EvalReport report = evaluate(*parts_.engine, parts_.eval_prompts, parts_.eval_scorer, eval);
-  evaluated_step_ = state_.step;
-  for (TrainObserver* o : parts_.observers) o->on_evaluation(state_.step, report);
-}
-
-void Trainer::tell(const std::string& text) {
-  for (TrainObserver* o : parts_.observers) o->on_message(text);
+  const EvalReport report = r1::evaluate(*parts_.engine, parts_.eval_prompts, parts_.eval_scorer, eval);
+  for (TrainObserver* o : observers_) o->on_evaluation(step_, report);
 }
 
 }  // namespace r1

@@ -10,15 +10,14 @@
 #include <functional>
 #include <map>
 #include <optional>
-#include <span>
 #include <string>
 #include <vector>
 
-#include "rl/checkpoint_store.h"
 #include "rl/evaluator.h"
 #include "rl/group_sampler.h"
 #include "rl/learner.h"
 #include "rl/prompt_stream.h"
+#include "rl/train_loop.h"
 #include "rl/train_samples.h"
 
 namespace r1 {
@@ -47,32 +46,7 @@ struct TrainerOptions {
   std::string config_digest;       // of what decides the numbers: part of the journal's fingerprint and of checkpoints
 };
 
-// One policy update, as observers see it.
-struct StepRecord {
-  std::int64_t step = 0;           // 1 for the first
-  std::uint64_t rollout = 0;
-  std::map<std::string, double> metrics;
-  // The rollout behind it, at its first update only (else empty); valid during the call. kept [groups]: 0 = dropped by
-  // dynamic sampling (empty = none was). `samples` are those of the kept groups, in order, as trained.
-  std::span<const ScoredGroup> groups;
-  std::span<const std::uint8_t> kept;
-  std::span<const TrainSample> samples;
-};
-
-// Every function may throw (disk full); the run then ends. Called on the trainer's thread. Defaults do nothing.
-class TrainObserver {
- public:
-  virtual ~TrainObserver() = default;
-  virtual void on_rollout_start(std::uint64_t rollout, std::int64_t step) {}
-  virtual void on_rollout_progress(const RolloutProgress&) {}
-  virtual void add_metrics(StepRecord&) {}  // before any on_step: numbers of the observer's own for record.metrics
-  virtual void on_step(const StepRecord&) {}
-  virtual void on_evaluation(std::int64_t step, const EvalReport&) {}
-  virtual void on_checkpoint(std::int64_t step, const std::filesystem::path&) {}
-  virtual void on_message(const std::string&) {}  // for people: a batch without a mixed group, a resumed rollout
-};
-
-class Trainer {
+class Trainer : public TrainLoop {
  public:
   // All outlive the trainer. `checkpoints` and `eval_prompts` may be empty, `journal` an empty path.
   struct Parts {
@@ -80,6 +54,8 @@ class Trainer {
     RolloutEngine* engine = nullptr;
     const PromptStream* prompts = nullptr;
     Scorer scorer;
+    // May write other advantages, token by token, than those that the scores gave; a pure function of the samples. Empty = none.
+    std::function<void(std::vector<TrainSample>&)> token_advantages;
     std::vector<Prompt> eval_prompts;
     Scorer eval_scorer;                      // empty = scorer
     CheckpointStore* checkpoints = nullptr;
@@ -90,33 +66,27 @@ class Trainer {
   // Throws ConfigError for options that contradict each other.
   Trainer(Parts parts, TrainerOptions options);
 
-  // Goes on from the newest checkpoint if there is one; gives its step. Throws CheckpointError if it is of another
-  // configuration or does not fit the model. Call it before run(), and observers' files after it.
-  std::optional<std::int64_t> resume();
-  void add_observer(TrainObserver* observer) { parts_.observers.push_back(observer); }
-  // To the last step. A stop request (core/signals.h) saves and throws Interrupted.
-  void run();
-  std::int64_t step() const { return state_.step; }
-
  private:
   // Everything a checkpoint holds of the loop itself.
   struct State {
-    std::int64_t step = 0;           // updates done, those without a trained token included
     std::uint64_t rollout = 0;       // in progress if in_rollout, else the next
     bool in_rollout = false;
     std::uint64_t cursor = 0;        // prompts taken from the source
-    std::int64_t num_tokens = 0;
   };
-  void loop();
+  bool has_evaluation() const override { return !parts_.eval_prompts.empty(); }
+  void evaluate() override;
+  void advance() override;
+  WeightSnapshot save_state(CheckpointState& state) override;
+  WeightSnapshot weights_to_save() const override { return parts_.learner->weights_to_save(); }
+  WeightDigest weights_digest() const override { return parts_.learner->digest(); }
+  void restore_state(const SavedRun& saved) override;
+  void saved() override { journal_.drop_before(state_.rollout); }
   void collect_rollout();
   void sample_groups();
+  TrainSet train_set() const;
   void one_update();
-  bool evaluation_due() const;
-  void run_evaluation();
   void publish();
-  void save();
   Digest journal_fingerprint() const;
-  void tell(const std::string& text);
 
   Parts parts_;
   TrainerOptions options_;
@@ -127,8 +97,7 @@ class Trainer {
   std::vector<std::uint8_t> kept_;                 // [groups] 0 = dropped by dynamic sampling
   std::map<std::string, double> rollout_metrics_;  // until its first update is reported
   std::optional<WeightVersion> published_;
-  std::optional<std::int64_t> saved_step_;
-  std::optional<std::int64_t> evaluated_step_;
+  std::string packed_groups_;                      // what save_state() views
 };
 
 }  // namespace r1

@@ -1,5 +1,4 @@
 // Saving and resuming the training loop.
-#include <charconv>
 #include <cstring>
 #include <memory>
 
@@ -39,16 +38,6 @@ std::vector<ScoredGroup> unpack(const TensorView& tensor) {
   return groups;
 }
 
-std::int64_t number(const CheckpointState& state, const std::string& key) {
-  const auto found = state.extra.find(key);
-  std::int64_t value = 0;
-  if (found == state.extra.end() ||
-      std::from_chars(found->second.data(), found->second.data() + found->second.size(), value).ec != std::errc{})
-    throw CheckpointError(
-        message("state.json lacks the number \"", key, "\": the checkpoint is not one of a GRPO run"));
-  return value;
-}
-
 }  // namespace
 
 Digest Trainer::journal_fingerprint() const {
@@ -61,50 +50,29 @@ Digest Trainer::journal_fingerprint() const {
   return h.digest();
 }
 
-void Trainer::save() {
-  if (!parts_.checkpoints) return;
+WeightSnapshot Trainer::save_state(CheckpointState& s) {
   journal_.sync();
-  CheckpointState s;
-  s.stage = "grpo";
-  s.step = static_cast<std::uint64_t>(state_.step);
   s.version = parts_.learner->version();
-  s.seed = options_.seed;
   s.data_cursor = state_.cursor;
   s.rollout = state_.rollout;
-  s.config_digest = options_.config_digest;
   s.plan = message("tokens_per_micro_batch=", parts_.learner->options().tokens_per_micro_batch);
   s.extra["next_update"] = std::to_string(state_.in_rollout ? parts_.learner->next_update() : 0);
-  s.extra["evaluated_step"] = std::to_string(evaluated_step_.value_or(-1));
-  s.extra["num_tokens"] = std::to_string(state_.num_tokens);
   s.extra["tokens_per_micro_batch"] = std::to_string(parts_.learner->options().tokens_per_micro_batch);
-  s.extra["weights_digest"] = to_hex(parts_.learner->digest());
   WeightSnapshot optimizer = parts_.learner->state();
-  const std::string groups = state_.in_rollout ? pack(groups_, kept_) : std::string();
+  packed_groups_ = state_.in_rollout ? pack(groups_, kept_) : std::string();
   if (state_.in_rollout)
     optimizer.tensors.push_back({kGroups,
                                  DType::kU8,
-                                 {static_cast<std::int64_t>(groups.size())},
-                                 reinterpret_cast<const std::byte*>(groups.data()),
+                                 {static_cast<std::int64_t>(packed_groups_.size())},
+                                 reinterpret_cast<const std::byte*>(packed_groups_.data()),
                                  -1});
-  const std::filesystem::path path = parts_.checkpoints->save(s, parts_.learner->weights_to_save(), optimizer);
-  saved_step_ = state_.step;
-  journal_.drop_before(state_.rollout);
-  for (TrainObserver* o : parts_.observers) o->on_checkpoint(state_.step, path);
+  return optimizer;
 }
 
-std::optional<std::int64_t> Trainer::resume() {
-  if (!parts_.checkpoints) return std::nullopt;
-  const std::optional<SavedRun> saved = parts_.checkpoints->newest();
-  if (!saved) return std::nullopt;
-  const CheckpointState& s = saved->state;
-  if (s.stage != "grpo") throw CheckpointError(message("the checkpoint is of stage ", s.stage, ", this is grpo"));
-  if (s.config_digest != options_.config_digest || s.seed != options_.seed)
-    throw CheckpointError(
-        "the checkpoint is of another configuration; use another output folder, or the recipe it was made with");
-  state_.step = static_cast<std::int64_t>(s.step);
+void Trainer::restore_state(const SavedRun& saved) {
+  const CheckpointState& s = saved.state;
   state_.rollout = s.rollout;
   state_.cursor = s.data_cursor;
-  state_.num_tokens = number(s, "num_tokens");
   const auto next_update = static_cast<int>(number(s, "next_update"));
   state_.in_rollout = next_update > 0;
   // The plan decides the order of sums: the bits follow the run that was begun, whatever this start would choose.
@@ -113,24 +81,17 @@ std::optional<std::int64_t> Trainer::resume() {
   std::vector<TrainSample> samples;
   if (state_.in_rollout) {
     const TensorView* groups = nullptr;
-    for (const TensorView& t : saved->optimizer.tensors)
+    for (const TensorView& t : saved.optimizer.tensors)
       if (t.name == kGroups) groups = &t;
     if (!groups)
       throw CheckpointError(message("update ", next_update, " of a rollout was next, but the state lacks ", kGroups));
     groups_ = unpack(*groups);
     kept_.assign(groups_.size(), 1);
-    samples = make_train_samples(groups_, options_.train_samples).samples;
+    samples = train_set().samples;
   }
-  parts_.learner->restore(saved->optimizer, static_cast<std::int64_t>(s.version), state_.rollout, next_update,
+  parts_.learner->restore(saved.optimizer, static_cast<std::int64_t>(s.version), state_.rollout, next_update,
                           std::move(samples));
-  const auto digest = s.extra.find("weights_digest");
-  if (digest == s.extra.end() || digest->second != to_hex(parts_.learner->digest()))
-    throw CheckpointError(
-        "the restored weights are not those that were saved (their digests differ): was model.dtype changed?");
-  saved_step_ = state_.step;
-  evaluated_step_ = number(s, "evaluated_step");
   published_.reset();
-  return state_.step;
 }
 
 }  // namespace r1

@@ -7,7 +7,7 @@ TransformerPolicy::TransformerPolicy(Transformer& model, Options options)
       options_(options),
       arena_(
           {model.weights().parameters(), model.weights().data(), model.weights().dtype(), model.weights().elements()},
-          model.pool(), options.master_start) {}
+          model.pool(), options.master_start, options.parts) {}
 
 LogprobRows TransformerPolicy::evaluate(const PackedBatch& batch, float temperature, bool want_entropies) {
   return model_.evaluate(batch, temperature, want_entropies);

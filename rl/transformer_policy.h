@@ -13,6 +13,7 @@ class TransformerPolicy : public PolicyModel {
   struct Options {
     bool recompute = true;  // gradient checkpointing: keep each layer's input only
     MasterStart master_start = MasterStart::kExact;
+    ArenaParts parts = ArenaParts::kAll;
   };
   TransformerPolicy(Transformer& model, Options options);
   explicit TransformerPolicy(Transformer& model) : TransformerPolicy(model, Options{}) {}
@@ -20,6 +21,13 @@ class TransformerPolicy : public PolicyModel {
   LogprobRows evaluate(const PackedBatch& batch, float temperature, bool want_entropies) override;
   LogprobRows forward(const PackedBatch& batch, float temperature, bool want_entropies) override;
   void backward(std::span<const float> d_logprobs, std::span<const float> d_entropies) override;
+  void train_logits(const PackedBatch& batch, Transformer::LogitLoss loss) override {
+    model_.train_logits(batch, options_.recompute, loss, arena_.gradient());
+  }
+  void prepare_logits(const PackedBatch& batch) override { model_.prepare_logits(batch); }
+  const float* logit_rows(std::int64_t first, std::int64_t count) override { return model_.logit_rows(first, count); }
+  std::int64_t logit_stride() const override { return model_.config().vocab_size; }
+  std::int64_t logit_ids() const override { return model_.vocab_limit(); }
   void zero_gradient() override { arena_.zero_gradient(); }
   double gradient_sum_of_squares() override { return arena_.gradient_sum_of_squares(); }
   std::vector<float> gradient() const override { return {arena_.gradient().begin(), arena_.gradient().end()}; }
@@ -48,6 +56,10 @@ class TransformerReference : public ScoringModel {
   LogprobRows evaluate(const PackedBatch& batch, float temperature, bool want_entropies) override {
     return model_.evaluate(batch, temperature, want_entropies);
   }
+  void prepare_logits(const PackedBatch& batch) override { model_.prepare_logits(batch); }
+  const float* logit_rows(std::int64_t first, std::int64_t count) override { return model_.logit_rows(first, count); }
+  std::int64_t logit_stride() const override { return model_.config().vocab_size; }
+  std::int64_t logit_ids() const override { return model_.vocab_limit(); }
   WeightSnapshot weights(WeightVersion version) const override { return model_.weights().snapshot(version); }
   void load(const WeightSnapshot& weights) override;
 

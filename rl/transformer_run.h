@@ -8,6 +8,7 @@
 
 #include "core/files.h"
 #include "model/transformer.h"
+#include "rl/lora_policy.h"
 #include "rl/test_support.h"
 #include "rl/trainer.h"
 #include "rl/transformer_policy.h"
@@ -21,6 +22,7 @@ struct TransformerRunOptions {
   DType dtype = DType::kBF16;
   LocalEngineOptions engine;
   int threads = 1;
+  bool lora = false;  // train pairs of rank 4 instead of all parameters
 };
 
 // Six steps of two updates a rollout with a reference that is refreshed; every part of the state is in use.
@@ -69,7 +71,10 @@ struct TransformerRun {
     model = std::make_unique<Transformer>(config, o.dtype, pool);
     init_random(model->weights(), 5, 0.2f);
     model->weights_changed();
-    policy = std::make_unique<TransformerPolicy>(*model);
+    TransformerPolicy::Options policy_options;
+    if (o.lora) policy_options.parts = ArenaParts::kGradient;
+    policy = std::make_unique<TransformerPolicy>(*model, policy_options);
+    if (o.lora) policy = std::make_unique<LoraPolicy>(std::move(policy), LoraAdapter(config, LoraOptions{4, 8, {"all-linear"}, false, 1}), pool);
     reference_model = std::make_unique<Transformer>(config, o.dtype, pool);
     init_random(reference_model->weights(), 5, 0.2f);
     reference_model->weights_changed();
@@ -104,7 +109,7 @@ struct TransformerRun {
 
   ComputePool pool;
   std::unique_ptr<Transformer> model, reference_model;
-  std::unique_ptr<TransformerPolicy> policy;
+  std::unique_ptr<PolicyModel> policy;
   std::unique_ptr<TransformerReference> reference;
   std::unique_ptr<LocalEngine> engine;
   std::unique_ptr<GrpoLearner> learner;

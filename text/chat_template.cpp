@@ -37,7 +37,7 @@ ChatTemplate& ChatTemplate::operator=(ChatTemplate&&) noexcept = default;
 namespace {
 
 std::string render_value(const jinja::Body& body, const std::string& source, jinja::Value messages,
-                         const ChatTemplate::Options& options) {
+                         const ChatTemplate::Options& options, jinja::Spans* generated = nullptr) {
   jinja::Dict variables;
   const auto set = [&](const char* name, jinja::Value value) { variables.set(jinja::Value(name), std::move(value)); };
   set("messages", std::move(messages));
@@ -52,15 +52,25 @@ std::string render_value(const jinja::Body& body, const std::string& source, jin
     if (!more.dict()) throw DataError("template variables: expected a JSON object");
     for (const auto& [name, value] : more.dict()->items) variables.set(name, value);
   }
-  return jinja::render(body, source, variables);
+  return jinja::render(body, source, variables, generated);
+}
+
+jinja::Value parse_messages(std::string_view json) {
+  jinja::Value messages = jinja::from_json(json, "messages");
+  if (!messages.list()) throw DataError("messages: expected a JSON array of {role, content}");
+  return messages;
 }
 
 }  // namespace
 
 std::string ChatTemplate::render_json(std::string_view messages_json, const Options& options) const {
-  jinja::Value messages = jinja::from_json(messages_json, "messages");
-  if (!messages.list()) throw DataError("messages: expected a JSON array of {role, content}");
-  return render_value(impl_->body, impl_->source, std::move(messages), options);
+  return render_value(impl_->body, impl_->source, parse_messages(messages_json), options);
+}
+
+std::string ChatTemplate::render_json(std::string_view messages_json, const Options& options,
+                                      std::vector<std::pair<std::size_t, std::size_t>>& generated) const {
+  generated.clear();
+  return render_value(impl_->body, impl_->source, parse_messages(messages_json), options, &generated);
 }
 
 std::string ChatTemplate::render(const std::vector<Message>& messages, const Options& options) const {

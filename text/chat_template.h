@@ -1,9 +1,11 @@
 // Chat templates: a tested subset of Jinja2, enough for the templates of released models.
 #pragma once
 
+#include <cstddef>
 #include <memory>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 #include "core/types.h"
@@ -28,6 +30,9 @@ class ChatTemplate {
   // `messages_json` is a JSON array of {role, content, ...}: the full form that tools and tool calls need.
   // Throws DataError for raise_exception() in the template or an error while rendering.
   std::string render_json(std::string_view messages_json, const Options&) const;
+  // The same, and the bytes [first, second) of it that stand in {% generation %} blocks, in order: what the assistant writes. None if
+  // the template has no such blocks.
+  std::string render_json(std::string_view messages_json, const Options&, std::vector<std::pair<std::size_t, std::size_t>>& generated) const;
   std::string render(const std::vector<Message>& messages, const Options&) const;
 
  private:

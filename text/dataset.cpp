@@ -2,12 +2,13 @@
 #include "text/dataset.h"
 
 #include <algorithm>
-#include <fstream>
 #include <unordered_map>
 
 #include <nlohmann/json.hpp>
 
 #include "core/error.h"
+#include "text/prompt_template.h"
+#include "text/row_columns.h"
 
 namespace r1 {
 namespace {
@@ -18,30 +19,6 @@ constexpr const char* kPromptColumns[] = {"prompt", "messages", "question", "pro
 constexpr const char* kAnswerColumns[] = {
     "reward_model.ground_truth", "answer", "solution", "final", "ground_truth", "golden", "reference"};
 
-std::string where(const Row& row) { return message(row.file, ":", row.line); }
-
-std::string column_names(const Row& row) {
-  std::string out;
-  for (const auto& [name, value] : row.columns) out += (out.empty() ? "" : ", ") + name;
-  return out.empty() ? "none" : out;
-}
-
-// A column, or "column.field" inside one; absent gives a discarded value.
-Json find_column(const Row& row, const std::string& name) {
-  if (const auto it = row.columns.find(name); it != row.columns.end()) return Json::parse(it->second);
-  const std::size_t dot = name.find('.');
-  const auto it = dot == std::string::npos ? row.columns.end() : row.columns.find(name.substr(0, dot));
-  if (it == row.columns.end()) return Json(Json::value_t::discarded);
-  const Json outer = Json::parse(it->second);
-  const auto inner = outer.is_object() ? outer.find(name.substr(dot + 1)) : outer.end();
-  return !outer.is_object() || inner == outer.end() ? Json(Json::value_t::discarded) : *inner;
-}
-
-std::string text_of(const Json& value) {
-  if (value.is_discarded() || value.is_null()) return "";
-  return value.is_string() ? value.get<std::string>() : value.dump();
-}
-
 // "... #### 72" of GSM8K: the text behind the last mark; other answers as they are.
 std::string reference_of(const std::string& answer) {
   const std::size_t mark = answer.rfind("####");
@@ -49,22 +26,6 @@ std::string reference_of(const std::string& answer) {
   const std::size_t begin = answer.find_first_not_of(" \t\r\n", mark + 4);
   if (begin == std::string::npos) return answer;
   return answer.substr(begin, answer.find_last_not_of(" \t\r\n") + 1 - begin);
-}
-
-// A message's text: a string, or parts of type "text".
-std::string content_of(const Json& message_json, const std::string& at) {
-  const auto it = message_json.find("content");
-  if (it == message_json.end() || it->is_null()) return "";
-  if (it->is_string()) return it->get<std::string>();
-  std::string out;
-  for (const Json& part : *it) {
-    if (!part.is_object() || !part.contains("text") || !part["text"].is_string()) {
-      throw DataError(
-          message(at, ": a message's content must be a text or a list of {\"type\": \"text\", \"text\": ...}"));
-    }
-    out += part["text"].get<std::string>();
-  }
-  return out;
 }
 
 // Everything of a prompt but the question.
@@ -99,13 +60,6 @@ Prompt row_fields(const DatasetOptions& o, const Row& row, std::int64_t number) 
   return out;
 }
 
-std::string read_template(const std::string& path) {
-  std::ifstream in(path, std::ios::binary);
-  std::string text((std::istreambuf_iterator<char>(in)), {});
-  if (!in.is_open() || in.bad()) throw ConfigError(message("data.template_file: cannot read ", path));
-  return text;
-}
-
 }  // namespace
 
 Prompt unrendered_prompt(const DatasetOptions& o, const Row& row, std::int64_t number) {
@@ -135,9 +89,7 @@ Prompt unrendered_prompt(const DatasetOptions& o, const Row& row, std::int64_t n
 struct PromptMaker::Impl {
   DatasetOptions options;
   std::shared_ptr<const Tokenizer> tokenizer;
-  std::unique_ptr<ChatTemplate> chat;  // null: a plain text with {question}
-  std::string plain;
-  ChatTemplate::Options chat_options;
+  PromptTemplate layout;
 
   Json question_of(const Row& row) const;
   Json conversation(const Json& value, const std::string& at) const;
@@ -146,58 +98,16 @@ struct PromptMaker::Impl {
 
 PromptMaker::PromptMaker(DatasetOptions options, std::shared_ptr<const Tokenizer> tokenizer) {
   auto impl = std::make_unique<Impl>();
-  impl->tokenizer = std::move(tokenizer);
-  const std::string& kind = options.prompt_template;
-  std::string jinja;
-  if (!impl->tokenizer) {
-    if (kind != "chat")
-      throw ConfigError(message("data.template ", kind, " has no effect on a model that is asked in messages: its server applies the chat template"));
+  if (tokenizer) {
+    impl->layout = load_prompt_template(options, *tokenizer);
+    impl->tokenizer = std::move(tokenizer);
+  } else {
+    if (options.prompt_template != "chat")
+      throw ConfigError(message("data.template ", options.prompt_template,
+                                " has no effect on a model that is asked in messages: its server applies the chat template"));
     if (!options.template_variables.empty())
       throw ConfigError("data.template_variables has no effect on a model that is asked in messages: its server applies the chat template");
     if (options.max_prompt_tokens > 0) throw ConfigError("data.max_prompt_tokens needs the model's tokenizer, which a server keeps to itself");
-    impl->options = std::move(options);
-    impl_ = std::move(impl);
-    return;
-  }
-  if (kind == "chat") {
-    jinja = impl->tokenizer->chat_template();
-    if (jinja.empty())
-      throw ConfigError(
-          "data.template is chat, but the model has no chat template; use r1_zero, none, or file with "
-          "data.template_file");
-  } else if (kind == "r1_zero") {
-    impl->plain = kR1ZeroTemplate;
-  } else if (kind == "none") {
-    impl->plain = "{question}";
-  } else if (kind == "file") {
-    const std::string text = read_template(options.template_file);
-    const bool is_plain = text.find("{question}") != std::string::npos;
-    (is_plain ? impl->plain : jinja) = text;
-    if (!is_plain && text.find("{{") == std::string::npos) {
-      throw ConfigError(
-          message("data.template_file ", options.template_file, " holds neither {question} nor a Jinja template"));
-    }
-  } else {
-    throw ConfigError(message("data.template \"", kind, "\" is unknown; use chat, r1_zero, none or file"));
-  }
-  if (!options.template_file.empty() && kind != "file") {
-    throw ConfigError(
-        message("data.template_file has no effect with data.template ", kind, "; use data.template: file"));
-  }
-  if (!jinja.empty()) {
-    with_context("chat template of the data", [&] { impl->chat = std::make_unique<ChatTemplate>(jinja); });
-    const auto token = [&](std::optional<TokenId> id) {
-      return id ? impl->tokenizer->token_bytes(*id) : std::string();
-    };
-    impl->chat_options.bos_token = token(impl->tokenizer->bos());
-    impl->chat_options.eos_token = token(impl->tokenizer->eos());
-    impl->chat_options.variables_json = options.template_variables;
-  } else {
-    for (const auto& [name, value] : {std::pair("data.system_prompt", &options.system_prompt),
-                                      {"data.template_variables", &options.template_variables}}) {
-      if (!value->empty())
-        throw ConfigError(message(name, " has no effect with data.template ", kind, "; it needs a chat template"));
-    }
   }
   impl->options = std::move(options);
   impl_ = std::move(impl);
@@ -262,23 +172,17 @@ void PromptMaker::Impl::render(const Json& messages, const std::string& tools, c
     out.text = out.messages.back().content;
     return;
   }
-  if (chat) {
-    ChatTemplate::Options o = chat_options;
+  if (layout.chat) {
+    ChatTemplate::Options o = layout.chat_options;
     o.tools_json = tools;
-    out.text = with_context(at, [&] { return chat->render_json(messages.dump(), o); });
+    out.text = with_context(at, [&] { return layout.chat->render_json(messages.dump(), o); });
     out.tokens = tokenizer->encode(out.text, false);  // the template writes its own BOS
   } else {
     if (out.messages.size() != 1) {
       throw DataError(message(at, ": the prompt has ", out.messages.size(), " turns, but data.template ",
                               options.prompt_template, " has room for one question; use a chat template"));
     }
-    const std::string mark = "{question}", &question = out.messages[0].content;
-    for (std::size_t from = 0, hit; from <= plain.size(); from = hit + mark.size()) {
-      hit = plain.find(mark, from);
-      out.text.append(plain, from, hit - from);
-      if (hit == std::string::npos) break;
-      out.text += question;
-    }
+    out.text = layout.fill(out.messages[0].content);
     out.tokens = tokenizer->encode(out.text, true);
   }
   if (out.tokens.empty()) throw DataError(message(at, ": the prompt is empty"));
@@ -293,12 +197,7 @@ void PromptMaker::Impl::render(const Json& messages, const std::string& tools, c
 Prompt PromptMaker::make_prompt(const Row& row, std::int64_t number) const {
   const std::string at = where(row);
   Prompt out = row_fields(impl_->options, row, number);
-  std::string tools;
-  if (const auto it = row.columns.find("tools"); it != row.columns.end()) {
-    const Json value = Json::parse(it->second);
-    tools = value.is_null() ? "" : text_of(value);  // a list, or a list as JSON text
-  }
-  impl_->render(impl_->conversation(impl_->question_of(row), at), tools, at, out);
+  impl_->render(impl_->conversation(impl_->question_of(row), at), tools_of(row), at, out);
   return out;
 }
 

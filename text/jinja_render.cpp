@@ -32,10 +32,11 @@ class Renderer {
  public:
   explicit Renderer(std::string_view source) : source_(source) {}
 
-  std::string run(const Body& body, const Dict& variables) {
+  std::string run(const Body& body, const Dict& variables, Spans* generated) {
     Scope& globals = scope(nullptr);
     for (const auto& [name, value] : variables.items) globals.names[name.str()] = value;
     std::string out;
+    output_ = &out, generated_ = generated;
     execute(body, scope(&globals), out);
     return out;
   }
@@ -100,7 +101,12 @@ class Renderer {
         out += filtered(*s.expressions[0], names, std::move(text)).str();
         return flow;
       }
-      case SKind::kGroup: return execute(s.bodies[0], names, out);
+      case SKind::kGroup: {
+        const std::size_t begin = out.size();
+        const Flow flow = execute(s.bodies[0], names, out);
+        if (generated_ && &out == output_) generated_->emplace_back(begin, out.size());
+        return flow;
+      }
       case SKind::kBreak: return Flow::kBreak;
       case SKind::kContinue: return Flow::kContinue;
     }
@@ -325,12 +331,14 @@ class Renderer {
   std::string_view source_;
   std::deque<Scope> scopes_;
   int calls_ = 0;
+  const std::string* output_ = nullptr;
+  Spans* generated_ = nullptr;
 };
 
 }  // namespace
 
-std::string render(const Body& body, std::string_view source, const Dict& variables) {
-  return Renderer(source).run(body, variables);
+std::string render(const Body& body, std::string_view source, const Dict& variables, Spans* generated) {
+  return Renderer(source).run(body, variables, generated);
 }
 
 }  // namespace r1::jinja

@@ -90,26 +90,54 @@ struct Item {
   std::string answer;  // as text; `rest` replaces it where a rule decides
   std::string rest;    // further fields, JSON: ", \"limit\": 7"
   bool has_answer = true;
+  std::string worked;  // the way to the answer, in words; "" = this task has none
 };
+
+// Column addition and subtraction, lowest digit first, each digit written where it is known: "7 + 5 = 12, write 2, carry 1. ..."
+std::string worked_columns(std::int64_t a, std::int64_t b, char op, std::int64_t value) {
+  std::string out;
+  std::int64_t carry = 0, x = a, y = b;
+  do {
+    const std::int64_t p = x % 10, q = y % 10, sum = op == '+' ? p + q + carry : p - q - carry;
+    out += message(p, " ", op, " ", q);
+    if (carry > 0) out += message(" ", op, " ", carry);
+    if (op == '+') {
+      out += message(" = ", sum);
+      carry = sum / 10;
+      if (carry > 0) out += message(", write ", sum % 10, ", carry 1");
+    } else {
+      if (sum < 0) out += message(" + 10");
+      out += message(" = ", sum < 0 ? sum + 10 : sum);
+      carry = sum < 0 ? 1 : 0;
+      if (carry > 0) out += ", borrow 1";
+    }
+    out += ". ";
+    x /= 10, y /= 10;
+  } while (x > 0 || y > 0);
+  return out + message("So ", a, " ", op, " ", b, " = ", value, ".");
+}
 
 Item sum_of_two(Draw& r, std::int64_t d, char op) {
   std::int64_t a = r.digits(d), b = r.digits(d);
   if (op == '-' && a < b) std::swap(a, b);
   const std::int64_t value = op == '+' ? a + b : op == '-' ? a - b : a * b;
-  return {message("What is ", a, " ", op, " ", b, "?"), std::to_string(value), ""};
+  Item item{message("What is ", a, " ", op, " ", b, "?"), std::to_string(value), ""};
+  if (op != '*') item.worked = worked_columns(a, b, op, value);
+  return item;
 }
 
 Item chain(Draw& r, std::int64_t n) {  // one-digit terms, never below zero on the way
   std::int64_t value = r.between(1, 9);
-  std::string text = std::to_string(value);
+  std::string text = std::to_string(value), worked;
   for (std::int64_t i = 0; i < n; ++i) {
     char op = r.pick("+-");
     const std::int64_t k = r.between(1, 9);
     if (op == '-' && k > value) op = '+';
+    worked += message(value, " ", op, " ", k, " = ", op == '+' ? value + k : value - k, ". ");
     value += op == '+' ? k : -k;
     text += message(" ", op, " ", k);
   }
-  return {"Compute " + text + ".", std::to_string(value), ""};
+  return {"Compute " + text + ".", std::to_string(value), "", true, worked + message("The answer is ", value, ".")};
 }
 
 Item largest(Draw& r, std::int64_t n) {
@@ -252,10 +280,13 @@ std::string make_task_line(const TaskOptions& options, std::int64_t index) {
   for (int tries = 0; tries < 1'000'000; ++tries) {
     const Item item = task.make(r, options.level);
     if ((fnv1a64(item.prompt) % 10 == 0) != (options.split == "test")) continue;
+    if (options.worked && item.worked.empty())
+      throw ConfigError(message("task ", task.name, " has no worked form; add, sub and chain have one"));
+    const std::string completion = options.worked ? ", \"completion\": " + quoted(item.worked) : "";
     return message("{\"id\": \"", task.name, options.level, "-", options.split, "-", options.seed, "-", index,
                    "\", \"task\": \"", task.name, "\", \"level\": ", options.level,
                    ", \"prompt\": ", quoted(item.prompt),
-                   ", \"answer\": ", item.has_answer ? quoted(item.answer) : "null", item.rest, "}");
+                   ", \"answer\": ", item.has_answer ? quoted(item.answer) : "null", item.rest, completion, "}");
   }
   throw ConfigError(
       message("task ", task.name, " level ", options.level, " has no prompt in the split ", options.split));

@@ -13,6 +13,7 @@ struct TaskOptions {
   std::int64_t level = 1;       // digits, terms, numbers: see task_help()
   std::string split = "train";  // or "test"
   std::int64_t seed = 0;
+  bool worked = false;          // with a field "completion": the way to the answer, step by step (add, sub, chain)
 };
 
 std::vector<std::string> task_names();

@@ -107,9 +107,10 @@ struct LogprobArgs {
   std::int64_t ld = 0, v = 0;
   float temperature = 1.f;
 };
-// ln p(targets[i]) under softmax(logits / temperature); entropies (nats), lse: [n] or null.
+// ln p(targets[i]) under softmax(logits / temperature); entropies (nats), lse, tops: [n] or null. tops: ln p of the likeliest token,
+// with the bits that logprobs has where the target is one.
 void logprob_rows(Stream s, const LogprobArgs& args, const std::int32_t* targets, std::int64_t n, float* logprobs,
-                  float* entropies, float* lse);
+                  float* entropies, float* lse, float* tops = nullptr);
 // d[i][j] = (c1 (1[j = target] - p_j) - c2 p_j (ln p_j + H)) / temperature as bf16, 0 for v <= j < ld_d. c1, c2 [n]; c1 null = 1,
 // c2 null = 0. lse, entropies (needed with c2 only): as logprob_rows() gave them. The temperature is above 0, ld_d a multiple of 8.
 void logprob_rows_backward(Stream s, const LogprobArgs& args, const std::int32_t* targets, std::int64_t n, const float* lse,

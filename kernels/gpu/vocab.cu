@@ -6,13 +6,14 @@ namespace {
 
 template <bool kEntropy>
 __global__ void __launch_bounds__(kVocabThreads) logprob_kernel(const float* logits, i64 ld, i64 v, float scale, const std::int32_t* targets,
-                                                                float* logprobs, float* entropies, float* lse) {
+                                                                float* logprobs, float* entropies, float* lse, float* tops) {
   __shared__ SoftmaxSums segments[kSegments];
   const float* row = logits + blockIdx.x * ld;
   const SoftmaxSums all = row_statistics<kEntropy>(row, v, scale, segments);
   if (threadIdx.x != 0) return;
   logprobs[blockIdx.x] = log_probability(row[targets[blockIdx.x]], scale, all);
   if (lse != nullptr) lse[blockIdx.x] = log_sum(all);
+  if (tops != nullptr) tops[blockIdx.x] = __fmaf_rn(0.f, kLn2, -logf(all.s));  // log_probability() of a score that is the maximum
   if constexpr (kEntropy) entropies[blockIdx.x] = entropy_of(all);
 }
 
@@ -74,15 +75,15 @@ void check_logits(i64 n, i64 ld, i64 v, const char* what) {
 
 }  // namespace
 
-void logprob_rows(Stream s, const LogprobArgs& a, const std::int32_t* targets, i64 n, float* logprobs, float* entropies, float* lse) {
+void logprob_rows(Stream s, const LogprobArgs& a, const std::int32_t* targets, i64 n, float* logprobs, float* entropies, float* lse, float* tops) {
   if (n == 0) return;
   check_logits(n, a.ld, a.v, "logprob_rows");
   R1_CHECK(a.temperature >= 0.f && a.temperature < INFINITY, "logprob_rows: temperature ", a.temperature, "; it is finite and at least 0");
   const auto grid = static_cast<unsigned>(n);
   if (entropies != nullptr)
-    logprob_kernel<true><<<grid, vocab_threads(n), 0, s>>>(a.logits, a.ld, a.v, vocab_scale(a.temperature), targets, logprobs, entropies, lse);
+    logprob_kernel<true><<<grid, vocab_threads(n), 0, s>>>(a.logits, a.ld, a.v, vocab_scale(a.temperature), targets, logprobs, entropies, lse, tops);
   else
-    logprob_kernel<false><<<grid, vocab_threads(n), 0, s>>>(a.logits, a.ld, a.v, vocab_scale(a.temperature), targets, logprobs, nullptr, lse);
+    logprob_kernel<false><<<grid, vocab_threads(n), 0, s>>>(a.logits, a.ld, a.v, vocab_scale(a.temperature), targets, logprobs, nullptr, lse, tops);
   check_launch("logprob_rows");
 }
 

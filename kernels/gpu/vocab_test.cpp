@@ -43,13 +43,17 @@ TEST_CASE("log-probabilities and entropies are the CPU's to rounding; a row's bi
       auto host = logits_of(n, v, 4.f, 1);
       for (i64 j = 0; j < v; ++j) host[size(ld + j)] = j == 3 ? 30.f : 0.25f * host[size(ld + j)];  // peaked
       for (i64 j = 0; j < v; j += 2) host[size(2 * ld + j)] = -INFINITY;
-      const Array<float> z(host), logprobs(n), entropies(n), lse(n), alone(1), other(n);
+      const Array<float> z(host), logprobs(n), entropies(n), lse(n), alone(1), other(n), tops(n), best(n);
       std::vector<std::int32_t> targets(size(n));
       for (i64 i = 0; i < n; ++i) targets[size(i)] = static_cast<std::int32_t>((i * 37 + 1) % v | 1) % static_cast<std::int32_t>(v);
       const Array<std::int32_t> dt(targets);
       const LogprobArgs args{z, ld, v, t};
-      logprob_rows(stream(), args, dt, n, logprobs, entropies, lse);
+      logprob_rows(stream(), args, dt, n, logprobs, entropies, lse, tops);
       logprob_rows(stream(), args, dt, n, other, nullptr, nullptr);
+      std::vector<std::int32_t> likeliest(size(n));
+      for (i64 i = 0; i < n; ++i) likeliest[size(i)] = static_cast<std::int32_t>(std::max_element(host.data() + i * ld, host.data() + i * ld + v) - (host.data() + i * ld));
+      logprob_rows(stream(), args, Array<std::int32_t>(likeliest), n, best, nullptr, nullptr);
+      CHECK(same_bits(tops.get(), best.get()));
       const auto lp = logprobs.get(), h = entropies.get(), l = lse.get();
       CHECK(same_bits(lp, other.get()));
       Worst worst;

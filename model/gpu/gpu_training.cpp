@@ -62,7 +62,7 @@ struct GpuTraining::Buffers {
   float* h0 = nullptr;         // [n][d] embedded
   std::vector<Kept> layers;    // one, used again, where nothing is kept
   gpu::bf16* x_head = nullptr;  // [m][d]
-  float *rstd_head = nullptr, *logits = nullptr, *logprobs = nullptr, *entropies = nullptr, *lse = nullptr;
+  float *rstd_head = nullptr, *logits = nullptr, *logprobs = nullptr, *entropies = nullptr, *lse = nullptr, *tops = nullptr;
   gpu::bf16* head_gradient = nullptr;  // [m][ld_v] of ln p with respect to the logits, or null: made again
   // backward
   float *d_h = nullptr, *d_gathered = nullptr, *c1 = nullptr, *c2 = nullptr;
@@ -120,6 +120,7 @@ GpuTraining::Buffers GpuTraining::lay_out(GpuBump& bump, const TrainPlan& plan, 
   b.logprobs = bump.take<float>(m);
   b.entropies = bump.take<float>(m);
   b.lse = bump.take<float>(m);
+  b.tops = bump.take<float>(m);
   if (!keep) return b;
   b.d_h = bump.take<float>(n * s.d);
   b.d_gathered = bump.take<float>(m * s.d);
@@ -216,7 +217,7 @@ LogprobRows GpuTraining::run(const PackedBatch& batch, float temperature, bool w
     const std::int64_t c = std::min(b.head_rows, b.predictors - i);
     model_.logits(b.x_head + i * s.d, c, b.logits);
     const gpu::LogprobArgs args{b.logits, s.ld_v, model_.vocab_limit(), temperature};
-    gpu::logprob_rows(stream, args, b.targets + i, c, b.logprobs + i, entropies ? b.entropies + i : nullptr, b.lse + i);
+    gpu::logprob_rows(stream, args, b.targets + i, c, b.logprobs + i, entropies ? b.entropies + i : nullptr, b.lse + i, b.tops + i);
     if (b.head_gradient)
       gpu::logprob_rows_backward(stream, args, b.targets + i, c, b.lse + i, b.entropies + i, nullptr, nullptr, b.head_gradient + i * s.ld_v, s.ld_v);
   }
@@ -224,8 +225,9 @@ LogprobRows GpuTraining::run(const PackedBatch& batch, float temperature, bool w
   out.logprobs.resize(m);
   gpu::copy_to_host(stream, out.logprobs.data(), b.logprobs, m * sizeof(float));
   if (want_entropies) {
-    out.entropies.resize(m);
+    out.entropies.resize(m), out.top_logprobs.resize(m);
     gpu::copy_to_host(stream, out.entropies.data(), b.entropies, m * sizeof(float));
+    gpu::copy_to_host(stream, out.top_logprobs.data(), b.tops, m * sizeof(float));
   }
   model_.synchronize();
   if (keep) pending_ = std::make_shared<Pending>(Pending{std::move(b), temperature, recompute});

@@ -31,21 +31,6 @@ namespace {
 
 using Clock = std::chrono::steady_clock;
 
-bool write_text(const std::string& path, const std::string& text) {
-  const Fd fd(::open(path.c_str(), O_WRONLY | O_CLOEXEC));
-  return fd.get() >= 0 && ::write(fd.get(), text.data(), text.size()) == static_cast<ssize_t>(text.size());
-}
-
-// One id inside, one outside: `nobody` when we are root, else ourselves. Inside there is no id 0.
-bool map_ids(pid_t pid) {
-  constexpr unsigned kNobody = 65534;
-  const bool root = geteuid() == 0;
-  const std::string dir = "/proc/" + std::to_string(pid);
-  if (!root && !write_text(dir + "/setgroups", "deny")) return false;
-  return write_text(dir + "/uid_map", message(kBoxUid, ' ', root ? kNobody : geteuid(), " 1")) &&
-         write_text(dir + "/gid_map", message(kBoxUid, ' ', root ? kNobody : getegid(), " 1"));
-}
-
 struct Watch {
   Outcome out;
   std::int64_t largest_kb = 0;  // the largest process, where the kernel's figure is the program's own
@@ -136,12 +121,18 @@ bool is_python_file(const std::vector<std::string>& argv) {
 }
 
 // A copy of this very process. The bare system call: glibc's fork would run handlers of other libraries in the copy.
-Process clone_box(BoxFds fds) {
+int report_of_copy = -1;
+Process clone_box(BoxFds fds, Pipe& go) {
   Process box;
   int pidfd = -1;
+  const bool is_root = geteuid() == 0;
   box.pid = static_cast<pid_t>(syscall(SYS_clone, kBoxClone, nullptr, &pidfd, nullptr, nullptr));
-  const auto fork_program = [](const BoxOrder&) { return static_cast<pid_t>(syscall(SYS_clone, SIGCHLD, 0, 0, 0, 0)); };
-  if (box.pid == 0) execute(enter_box(fds, fork_program), fds);
+  const auto fork_program = [] { return static_cast<pid_t>(syscall(SYS_clone, SIGCHLD, 0, 0, 0, 0)); };
+  if (box.pid == 0) {
+    report_of_copy = fds.report;
+    const Prepared prepared = prepare_box(go.read.get(), is_root, nullptr, [] { return report_of_copy; });
+    execute(enter_box(prepared, fds, fork_program), fds);
+  }
   box.pidfd = Fd(pidfd);
   return box;
 }
@@ -197,15 +188,14 @@ Outcome run_unchecked(const Job& job, int landlock_abi) {
     fetched = Fd(memfd_create("fetched", MFD_CLOEXEC));
     if (!fetched) return internal("memfd_create");
   }
-  const bool python = job.warm && is_python_file(job.argv);
+  const bool python = job.warm && is_python_file(job.argv) && job.folders.empty();
   Fd order = write_order(job, landlock_abi, python);
   if (!order) return internal("memfd_create");
-  BoxFds fds{order.get(), go.read.get(), report.write.get(), job.input_fd >= 0 ? job.input_fd : input.get(),
+  BoxFds fds{order.get(), report.write.get(), job.input_fd >= 0 ? job.input_fd : input.get(),
              out.write.get(), err.write.get(), fetched.get(), job.asset_fd};
 
   Process box;
-  // From ABI 6 on Landlock keeps abstract sockets of other boxes away, even of those that were there before.
-  box = start_warm(fds, job.limits, python, geteuid() == 0 && landlock_abi >= 6);
+  box = start_warm(fds, job.limits, python, landlock_abi);
   const bool ours = box.pid < 0;
   if (ours) {
     if (python) {  // the same program by an interpreter of its own
@@ -213,17 +203,17 @@ Outcome run_unchecked(const Job& job, int landlock_abi) {
       if (!order) return internal("memfd_create");
       fds.order = order.get();
     }
-    box = clone_box(fds);
+    box = clone_box(fds, go);
   }
   if (box.pid < 0) return internal("clone with new namespaces");
   go.read.reset();
   report.write.reset();
   out.write.reset();
   err.write.reset();
-  const bool mapped = map_ids(box.pid);
+  const bool mapped = !ours || map_ids(box.pid);
   const int map_error = errno;
   const char byte = mapped ? 1 : 0;
-  (void)!write(go.write.get(), &byte, 1);
+  if (ours) (void)!write(go.write.get(), &byte, 1);
   if (mapped) watch(box, job.limits, out, err, report, w);
   // Once process 1 has told that it alone is left, its own way out (the kernel takes its mounts apart) is nobody's wait.
   if (ours || !w.told) wait_for(box, ours);

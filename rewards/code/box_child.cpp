@@ -9,6 +9,7 @@
 #include <sys/mount.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/statvfs.h>
 #include <sys/syscall.h>
@@ -17,6 +18,7 @@
 
 #include <cerrno>
 #include <csignal>
+#include <cstdio>
 #include <cstring>
 #include <initializer_list>
 
@@ -30,13 +32,19 @@ struct Box {
   BoxFds fds;
 };
 
-[[noreturn]] void fail(int report_fd, const char* step) {
-  BoxReport report;
-  report.status = errno;
-  std::strncpy(report.step, step, sizeof report.step - 1);
-  (void)!write(report_fd, &report, sizeof report);
-  _exit(1);
-}
+// Tells what failed, with errno, and ends this process.
+struct Fail {
+  int fd;
+  int (*report)();  // gives the descriptor where there is none yet
+  [[noreturn]] void operator()(const char* step) const {
+    BoxReport said;
+    said.status = errno;
+    std::strncpy(said.step, step, sizeof said.step - 1);
+    (void)!write(fd >= 0 ? fd : report(), &said, sizeof said);
+    _exit(1);
+  }
+};
+[[noreturn]] void fail(int report_fd, const char* step) { Fail{report_fd, nullptr}(step); }
 [[noreturn]] void fail(const Box& box, const char* step) { fail(box.fds.report, step); }
 
 bool write_all(int fd, const char* data, std::uint64_t size) {
@@ -64,7 +72,7 @@ bool bind_read_only(const char* from, const char* to) {
 }
 
 // On merged-usr systems /bin and /lib are links into /usr; elsewhere they are folders to bind.
-void toolchain_dir(const Box& box, const char* from, const char* to) {
+void toolchain_dir(const Fail& fail, const char* from, const char* to) {
   struct stat st;
   if (lstat(from, &st) != 0) return;
   if (S_ISLNK(st.st_mode)) {
@@ -72,31 +80,31 @@ void toolchain_dir(const Box& box, const char* from, const char* to) {
     const ssize_t n = readlink(from, target, sizeof target - 1);
     if (n <= 0) return;
     target[n] = 0;
-    if (symlink(target, to) != 0) fail(box, "symlink");
+    if (symlink(target, to) != 0) fail("symlink");
     return;
   }
-  if (mkdir(to, 0755) != 0 || !bind_read_only(from, to)) fail(box, "bind toolchain");
+  if (mkdir(to, 0755) != 0 || !bind_read_only(from, to)) fail("bind toolchain");
 }
 
 // Two levels at most ("/etc/java-17-openjdk"): that is where distributions put them.
-void more_folder(const Box& box, const char* path) {
+void more_folder(const Fail& fail, const char* path) {
   if (access(path, F_OK) != 0) return;
   char parent[256];
   std::strncpy(parent, path + 1, sizeof parent - 1);
   parent[sizeof parent - 1] = 0;
   if (char* slash = std::strchr(parent, '/')) {
     *slash = 0;
-    if (mkdir(parent, 0755) != 0 && errno != EEXIST) fail(box, "mkdir");
+    if (mkdir(parent, 0755) != 0 && errno != EEXIST) fail("mkdir");
   }
-  toolchain_dir(box, path, path + 1);
+  toolchain_dir(fail, path, path + 1);
 }
 
-void bind_file(const Box& box, const char* from, const char* to, bool required) {
+void bind_file(const Fail& fail, const char* from, const char* to, bool required) {
   const int fd = open(to, O_CREAT | O_WRONLY | O_CLOEXEC, 0644);
-  if (fd < 0) fail(box, "create bind target");
+  if (fd < 0) fail("create bind target");
   close(fd);
   if (mount(from, to, nullptr, MS_BIND, nullptr) != 0) {
-    if (required) fail(box, "bind device");
+    if (required) fail("bind device");
     return;
   }
   // Devices can be written to through a read-only mount, but their times and modes, which are the host's, cannot.
@@ -106,7 +114,7 @@ void bind_file(const Box& box, const char* from, const char* to, bool required) 
 
 // The copy holds every descriptor of its maker, among them the pipes of other boxes, which would never end.
 void close_all_but(BoxFds fds) {
-  int keep[] = {fds.order, fds.go, fds.report, fds.in, fds.out, fds.err, fds.fetch, fds.asset};
+  int keep[] = {fds.order, fds.report, fds.in, fds.out, fds.err, fds.fetch, fds.asset};
   constexpr int n = sizeof keep / sizeof *keep;
   for (int i = 1; i < n; ++i)
     for (int j = i; j > 0 && keep[j] < keep[j - 1]; --j) {
@@ -123,46 +131,50 @@ void close_all_but(BoxFds fds) {
   (void)syscall(SYS_close_range, from, ~0u, 0);
 }
 
-void make_root(const Box& box) {
-  if (mount(nullptr, "/", nullptr, MS_REC | MS_PRIVATE, nullptr) != 0) fail(box, "private mounts");
-  if (mount("tmpfs", "/tmp", "tmpfs", MS_NOSUID | MS_NODEV, "size=1m,mode=755") != 0) fail(box, "root tmpfs");
-  if (chdir("/tmp") != 0) fail(box, "chdir root");
+// All but the folder that the program works in. order: for its folders; null: none.
+void make_root(const Fail& fail, const BoxOrder* order) {
+  if (mount(nullptr, "/", nullptr, MS_REC | MS_PRIVATE, nullptr) != 0) fail("private mounts");
+  if (mount("tmpfs", "/tmp", "tmpfs", MS_NOSUID | MS_NODEV, "size=1m,mode=755") != 0) fail("root tmpfs");
+  if (chdir("/tmp") != 0) fail("chdir root");
   for (const char* dir : {"w", "dev", "proc", "etc"})
-    if (mkdir(dir, 0755) != 0) fail(box, "mkdir");
-  toolchain_dir(box, "/usr", "usr");
-  toolchain_dir(box, "/bin", "bin");
-  toolchain_dir(box, "/lib", "lib");
-  toolchain_dir(box, "/lib32", "lib32");
-  toolchain_dir(box, "/lib64", "lib64");
-  toolchain_dir(box, "/libx32", "libx32");
-  if (access("/etc/alternatives", F_OK) == 0) toolchain_dir(box, "/etc/alternatives", "etc/alternatives");
-  const char* folder = box.order.text(box.order.folders);
-  for (std::uint64_t i = 0; i < box.order.folder_count; ++i, folder += std::strlen(folder) + 1) more_folder(box, folder);
+    if (mkdir(dir, 0755) != 0) fail("mkdir");
+  toolchain_dir(fail, "/usr", "usr");
+  toolchain_dir(fail, "/bin", "bin");
+  toolchain_dir(fail, "/lib", "lib");
+  toolchain_dir(fail, "/lib32", "lib32");
+  toolchain_dir(fail, "/lib64", "lib64");
+  toolchain_dir(fail, "/libx32", "libx32");
+  if (access("/etc/alternatives", F_OK) == 0) toolchain_dir(fail, "/etc/alternatives", "etc/alternatives");
+  const char* folder = order == nullptr ? nullptr : order->text(order->folders);
+  for (std::uint64_t i = 0; order != nullptr && i < order->folder_count; ++i, folder += std::strlen(folder) + 1) more_folder(fail, folder);
   if (access("/etc/ld.so.cache", R_OK) == 0) {
-    bind_file(box, "/etc/ld.so.cache", "etc/ld.so.cache", false);
+    bind_file(fail, "/etc/ld.so.cache", "etc/ld.so.cache", false);
     (void)mount(nullptr, "etc/ld.so.cache", nullptr, MS_BIND | MS_REMOUNT | MS_RDONLY | MS_NOSUID | MS_NODEV, nullptr);
   }
-  bind_file(box, "/dev/null", "dev/null", true);
-  bind_file(box, "/dev/zero", "dev/zero", true);
-  bind_file(box, "/dev/full", "dev/full", false);
-  bind_file(box, "/dev/random", "dev/random", false);
-  bind_file(box, "/dev/urandom", "dev/urandom", true);
+  bind_file(fail, "/dev/null", "dev/null", true);
+  bind_file(fail, "/dev/zero", "dev/zero", true);
+  bind_file(fail, "/dev/full", "dev/full", false);
+  bind_file(fail, "/dev/random", "dev/random", false);
+  bind_file(fail, "/dev/urandom", "dev/urandom", true);
   if (symlink("/proc/self/fd", "dev/fd") || symlink("/proc/self/fd/0", "dev/stdin") ||
       symlink("/proc/self/fd/1", "dev/stdout") || symlink("/proc/self/fd/2", "dev/stderr") ||
       symlink("/w/shm", "dev/shm") || symlink("/w/tmp", "tmp"))
-    fail(box, "symlink");
+    fail("symlink");
   // Only processes: no /proc/sys, /proc/kcore and the like. Kernels before 5.8 do not know the option.
   constexpr unsigned long kProc = MS_NOSUID | MS_NODEV | MS_NOEXEC;
   if (mount("proc", "proc", "proc", kProc, "subset=pid") != 0 && mount("proc", "proc", "proc", kProc, nullptr) != 0)
-    fail(box, "proc");
-  // One tmpfs holds every file the program can make, so its size is the limit of them all together.
-  if (mount("tmpfs", "w", "tmpfs", MS_NOSUID | MS_NODEV, box.order.text(box.order.tmpfs_options)) != 0) fail(box, "work tmpfs");
-  for (const char* dir : {"w/box", "w/tmp", "w/shm"})
-    if (mkdir(dir, 0755) != 0) fail(box, "mkdir");
-  if (syscall(SYS_pivot_root, ".", ".") != 0) fail(box, "pivot_root");
-  if (umount2(".", MNT_DETACH) != 0) fail(box, "detach host root");
+    fail("proc");
+  if (syscall(SYS_pivot_root, ".", ".") != 0) fail("pivot_root");
+  if (umount2(".", MNT_DETACH) != 0 || chdir("/") != 0) fail("detach host root");
   if (mount(nullptr, "/", nullptr, MS_BIND | MS_REMOUNT | MS_RDONLY | MS_NOSUID | MS_NODEV, nullptr) != 0)
-    fail(box, "read-only root");
+    fail("read-only root");
+}
+
+void add_work_folder(const Box& box) {
+  // One tmpfs holds every file the program can make, so its size is the limit of them all together.
+  if (mount("tmpfs", "/w", "tmpfs", MS_NOSUID | MS_NODEV, box.order.text(box.order.tmpfs_options)) != 0) fail(box, "work tmpfs");
+  for (const char* dir : {"/w/box", "/w/tmp", "/w/shm"})
+    if (mkdir(dir, 0755) != 0) fail(box, "mkdir");
   if (chdir("/w/box") != 0) fail(box, "chdir");
 }
 
@@ -197,7 +209,7 @@ void become_program(Box& box) {
     box.fds.report = report;
     box.fds.asset = kAssetFd;
   }
-  close_all_but({-1, 0, box.fds.report, 1, 2, -1, -1, box.fds.asset});
+  close_all_but({-1, box.fds.report, 0, 1, 2, -1, box.fds.asset});
   limit(box, RLIMIT_CORE, 0, 0);
   limit(box, RLIMIT_CPU, o.cpu_s, o.cpu_s + 1);
   limit(box, RLIMIT_FSIZE, o.file_bytes, o.file_bytes);
@@ -278,31 +290,68 @@ const BoxOrder& map_order(const BoxFds& fds) {
 
 }  // namespace
 
-const BoxOrder& enter_box(BoxFds& fds, pid_t (*fork_program)(const BoxOrder&)) {
+bool map_ids(pid_t pid) {
+  constexpr unsigned kNobody = 65534;
+  const bool root = geteuid() == 0;
+  const auto write_text = [pid](const char* file, const char* format, unsigned id) {
+    char path[64], text[64];
+    std::snprintf(path, sizeof path, "/proc/%d/%s", static_cast<int>(pid), file);
+    const int size = std::snprintf(text, sizeof text, format, id);
+    const int fd = open(path, O_WRONLY | O_CLOEXEC);
+    const bool ok = fd >= 0 && write(fd, text, static_cast<std::size_t>(size)) == size;
+    const int error = errno;
+    if (fd >= 0) close(fd);
+    errno = error;
+    return ok;
+  };
+  static_assert(kBoxUid == 1000, "as in the texts");  // inside there is no id 0
+  return (root || write_text("setgroups", "deny", 0)) && write_text("uid_map", "1000 %u 1", root ? kNobody : geteuid()) &&
+         write_text("gid_map", "1000 %u 1", root ? kNobody : getegid());
+}
+
+Prepared prepare_box(int go, bool maker_is_root, pid_t (*fork_ahead)(), int (*report)()) {
   // Dies with the thread that made it; that thread waits for it, so it lives as long.
   prctl(PR_SET_PDEATHSIG, SIGKILL);
-  char go = 0;
-  if (read(fds.go, &go, 1) != 1 || go != 1) _exit(1);
-  close_all_but(fds);
-  Box box{map_order(fds), fds};
-  signal(SIGCHLD, SIG_DFL);
-  if (!box.order.warm) default_signals();  // the program starts with no signal of ours ignored
+  char byte = 0;
+  if (read(go, &byte, 1) != 1 || byte != 1) _exit(1);
+  close(go);
+  const Fail fail{-1, report};
   sigset_t none;
   sigemptyset(&none);
   sigprocmask(SIG_SETMASK, &none, nullptr);
   umask(022);
   // From an unmapped id to the box's id without losing the capabilities that making the root needs.
   (void)prctl(PR_SET_SECUREBITS, SECBIT_NO_SETUID_FIXUP, 0, 0, 0);
-  if (box.order.set_groups && syscall(SYS_setgroups, 0, nullptr) != 0) fail(box, "setgroups");
-  if (syscall(SYS_setresgid, kBoxUid, kBoxUid, kBoxUid) != 0) fail(box, "setgid");
-  if (syscall(SYS_setresuid, kBoxUid, kBoxUid, kBoxUid) != 0) fail(box, "setuid");
+  // The maker is root: supplementary groups can and must go.
+  if (maker_is_root && syscall(SYS_setgroups, 0, nullptr) != 0) fail("setgroups");
+  if (syscall(SYS_setresgid, kBoxUid, kBoxUid, kBoxUid) != 0) fail("setgid");
+  if (syscall(SYS_setresuid, kBoxUid, kBoxUid, kBoxUid) != 0) fail("setuid");
   prctl(PR_SET_PDEATHSIG, SIGKILL);  // a change of ids clears it
   (void)syscall(SYS_sethostname, "box", 3);
-  make_root(box);
+  if (fork_ahead == nullptr) return {};
+  make_root(fail, nullptr);
+  int line[2];
+  if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, line) != 0) fail("socketpair");
+  const pid_t program = fork_ahead();
+  if (program < 0) fail("fork");
+  close(line[program == 0 ? 0 : 1]);
+  return {true, program, line[program == 0 ? 1 : 0]};
+}
+
+const BoxOrder& enter_box(const Prepared& prepared, BoxFds& fds, pid_t (*fork_program)()) {
+  close_all_but(fds);
+  Box box{map_order(fds), fds};
+  signal(SIGCHLD, SIG_DFL);
+  if (!box.order.warm) default_signals();  // the program starts with no signal of ours ignored
+  if (prepared.program > 0) be_process_one(box, prepared.program);
+  if (!prepared.whole) make_root({fds.report, nullptr}, &box.order);
+  add_work_folder(box);
   write_files(box);
-  const pid_t program = fork_program(box.order);
-  if (program < 0) fail(box, "fork");
-  if (program > 0) be_process_one(box, program);
+  if (!prepared.whole) {
+    const pid_t program = fork_program();
+    if (program < 0) fail(box, "fork");
+    if (program > 0) be_process_one(box, program);
+  }
   become_program(box);
   fds = box.fds;
   return box.order;

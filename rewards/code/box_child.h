@@ -36,7 +36,6 @@ struct BoxOrder {
   std::uint64_t filter, filter_count;
   std::int64_t cpu_s, file_bytes, processes;
   std::int32_t landlock_abi;
-  std::int32_t set_groups;      // the maker is root: supplementary groups can and must go
   std::int32_t warm;            // the program is a Python file that the cloned interpreter runs: no execve
 
   const char* text(std::uint64_t at) const { return reinterpret_cast<const char*>(this) + at; }
@@ -45,19 +44,31 @@ struct BoxOrder {
 // The descriptors of a box, in the order in which they travel to a warm interpreter.
 struct BoxFds {
   int order = -1;   // the memfd with the BoxOrder
-  int go = -1;      // one byte 1: ids are mapped, begin
   int report = -1;  // BoxReports
   int in = -1, out = -1, err = -1;
   int fetch = -1;   // a memfd for the fetched file, or -1
   int asset = -1;   // Job::asset_fd, or -1
 };
-constexpr int kBoxFds = 8;
+constexpr int kBoxFds = 7;
 constexpr int kAssetFd = 9;
 constexpr std::uint32_t kBoxUid = 1000;
 
-// Runs as the box's process 1, and returns only in the program's process, behind every wall, with stdin, stdout and
-// stderr in place; what is left is to run the program. fork_program() is like fork(). fds.report may have moved.
-const BoxOrder& enter_box(BoxFds& fds, pid_t (*fork_program)(const BoxOrder&));
+// The process that cloned `pid` gives it its ids: inside one, outside `nobody` if we are root, else ourselves. False: errno.
+bool map_ids(pid_t pid);
+
+// The box's process 1 in two halves. The first needs no order, so that it can be done before there is one: waits for one byte 1 on
+// `go` (ids are mapped), takes the box's ids and, unless fork_ahead is null, makes the file system up to what an order adds, for orders
+// without folders alone, and the program's process: then it returns in both. `report`: where a failure is told; it is asked for only then.
+struct Prepared {
+  bool whole = false;
+  pid_t program = 0;  // process 1 has its number, itself has 0
+  int line = -1;      // between the two
+};
+Prepared prepare_box(int go, bool maker_is_root, pid_t (*fork_ahead)(), int (*report)());
+// The second, in each of the processes that there are, returns only in the program's, behind every wall, with stdin, stdout and stderr
+// in place; what is left is to run the program. fork_program() is like fork(), for boxes that have no such process yet. fds.report may
+// have moved.
+const BoxOrder& enter_box(const Prepared& prepared, BoxFds& fds, pid_t (*fork_program)());
 
 // The last step of a program that is executed: argv of the order. Reports failure.
 [[noreturn]] void execute(const BoxOrder& order, const BoxFds& fds);

@@ -111,9 +111,11 @@ bool BoxGroup::limit(const Limits& limits) {
   const std::int64_t now = std::strtoll(read_text(memory_ / (v2_ ? "memory.current" : "memory.usage_in_bytes")).c_str(), nullptr, 10);
   const std::string bytes = std::to_string(now + (limits.memory_mb << 20));
   if (v2_) (void)write_text(memory_ / "memory.swap.max", "0");
-  // The interpreter, the box's process 1 and perhaps the last box's, on its way out, count beside the program's own.
+  // Beside the program's own: the interpreter, the box's process 1, the next box's two processes, and those of earlier boxes that are still
+  // on their way out. RLIMIT_NPROC holds the program to its number.
+  constexpr int kOurs = 16;
   return write_text(memory_ / (v2_ ? "memory.max" : "memory.limit_in_bytes"), bytes) &&
-         write_text(pids_ / "pids.max", std::to_string(limits.processes + 3));
+         write_text(pids_ / "pids.max", std::to_string(limits.processes + kOurs));
 }
 
 bool BoxGroup::hit_memory() const { return kills() > kills_before_; }

@@ -7,6 +7,7 @@
 #include <fstream>
 
 #include "rewards/code/box_test_support.h"
+#include "rewards/code/isolation.h"
 #include "rewards/code/warm_pool.h"
 
 namespace r1::code {
@@ -29,7 +30,7 @@ TEST_CASE("without a delegated group the reason is told and nothing is left behi
 
 TEST_CASE("the kernel stops a burst of memory at the limit, and the next box is not touched by it") {
   if (test::absent()) return;
-  if (!group_problem().empty()) return r1::test::skip(group_problem().c_str());
+  if (!group_problem(host_guarantees().landlock_abi).empty()) return r1::test::skip(group_problem(host_guarantees().landlock_abi).c_str());
   Limits limits;
   limits.memory_mb = 64;
   const Outcome o = test::run_python("x = b'x' * (700 << 20)\nprint(len(x))\n", "", limits);

@@ -6,6 +6,6 @@
 
 int main() {
   using namespace r1::code;
-  serve_boxes(3, 4, [](const BoxOrder&) { return fork(); });
+  serve_boxes(3, 4, false, [] { return fork(); });
   return 1;  // not reached: it gets no order for a Python file
 }

@@ -79,7 +79,6 @@ Fd write_order(const Job& job, int landlock_abi, bool warm) {
   order.file_bytes = job.limits.file_mb << 20;
   order.processes = job.limits.processes;
   order.landlock_abi = landlock_abi;
-  order.set_groups = geteuid() == 0;
   order.warm = warm;
 
   const std::string& bytes = block.with_header(order);

@@ -1,5 +1,6 @@
 #include "rewards/code/box_server.h"
 
+#include <fcntl.h>
 #include <poll.h>
 #include <sched.h>
 #include <sys/socket.h>
@@ -8,40 +9,18 @@
 
 #include <cerrno>
 #include <csignal>
+#include <cstdio>
 #include <cstring>
 #include <initializer_list>
 
+#include "rewards/code/order_line.h"
 #include "rewards/code/warm_protocol.h"
 
 namespace r1::code {
 namespace {
 
-bool receive_order(int control, std::uint8_t& flags, BoxFds& fds) {
-  iovec data{&flags, 1};
-  alignas(cmsghdr) char space[CMSG_SPACE(kBoxFds * sizeof(int))];
-  msghdr m{};
-  m.msg_iov = &data;
-  m.msg_iovlen = 1;
-  m.msg_control = space;
-  m.msg_controllen = sizeof space;
-  ssize_t n;
-  while ((n = recvmsg(control, &m, MSG_CMSG_CLOEXEC)) < 0 && errno == EINTR) {
-  }
-  const cmsghdr* c = n == 1 ? CMSG_FIRSTHDR(&m) : nullptr;
-  if (!c || c->cmsg_type != SCM_RIGHTS || (m.msg_flags & MSG_CTRUNC)) return false;
-  const std::size_t count = (c->cmsg_len - CMSG_LEN(0)) / sizeof(int);
-  if (count > kBoxFds) return false;
-  int got[kBoxFds];
-  std::memcpy(got, CMSG_DATA(c), count * sizeof(int));
-  std::size_t used = kBoxFds - 2;
-  fds = {got[0], got[1], got[2], got[3], got[4], got[5], -1, -1};
-  if (flags & kWithFetch) fds.fetch = got[used++];
-  if (flags & kWithAsset) fds.asset = got[used++];
-  return count == used;
-}
-
 void close_order(const BoxFds& fds) {
-  for (const int fd : {fds.order, fds.go, fds.report, fds.in, fds.out, fds.err, fds.fetch, fds.asset})
+  for (const int fd : {fds.order, fds.report, fds.in, fds.out, fds.err, fds.fetch, fds.asset})
     if (fd >= 0) close(fd);
 }
 
@@ -66,32 +45,92 @@ bool reply(int control, pid_t pid, int error, int pidfd) {
   return sendmsg(control, &m, MSG_NOSIGNAL) == sizeof answer;
 }
 
-int serve_boxes(int control, int maker, pid_t (*fork_program)(const BoxOrder&)) {
+namespace {
+
+// Of a spare box: the line to the maker, and the pipe on which it says that it has taken an order.
+int control_line = -1, taken_line = -1;
+
+BoxFds take_order(std::uint8_t& flags) {
+  BoxFds fds;
+  // In this order: told before, the next spare could take what is still on the line. One that dies in between ends what it came out of
+  // and so its maker's wait.
+  if (!receive_order(control_line, flags, fds) || write(taken_line, "", 1) != 1) _exit(0);
+  return fds;
+}
+int report_of_next_order() {
+  std::uint8_t flags = 0;
+  return take_order(flags).report;
+}
+
+// Process 1 takes the order and passes it on to the program's process, where there is one.
+BoxFds order_for(const Prepared& prepared) {
+  std::uint8_t flags = 0;
+  BoxFds fds;
+  if (prepared.whole && prepared.program == 0) {
+    if (!receive_order(prepared.line, flags, fds)) _exit(0);
+    return fds;
+  }
+  fds = take_order(flags);
+  if (prepared.program > 0 && !send_order(prepared.line, flags, fds)) _exit(0);
+  return fds;
+}
+
+// Until somebody takes an order (true), or the maker has closed the line or died, or the spare is dead (false).
+bool order_comes(int taken, int maker) {
+  pollfd wait[] = {{taken, POLLIN, 0}, {maker, POLLIN, 0}};
+  while (poll(wait, 2, -1) < 0 && errno == EINTR) {
+  }
+  char byte;
+  return wait[1].revents == 0 && read(taken, &byte, 1) == 1;
+}
+
+}  // namespace
+
+int serve_boxes(int control, int maker, bool whole, pid_t (*fork_program)()) {
   signal(SIGCHLD, SIG_IGN);  // the kernel reaps; each box's end is told by its own pipe
-  if (!reply(control, 0, 0)) _exit(1);
-  bool own_net = false;
+  const bool is_root = geteuid() == 0;
+  std::uint8_t settings = 0;
+  if (!reply(control, 0, 0) || read(control, &settings, 1) != 1) _exit(1);
+  const bool own_net = (settings & kShareNet) && unshare(CLONE_NEWNET) == 0;
+  const unsigned long kinds = own_net ? kBoxClone & ~static_cast<unsigned long>(CLONE_NEWNET) : kBoxClone;
   for (;;) {
-    pollfd wait[] = {{control, POLLIN, 0}, {maker, POLLIN, 0}};
-    if (poll(wait, 2, -1) < 0 && errno != EINTR) _exit(1);
-    if (wait[1].revents) _exit(0);
-    if (!wait[0].revents) continue;
-    BoxFds fds;
-    std::uint8_t flags = 0;
-    int pidfd = -1;
-    if (!receive_order(control, flags, fds)) _exit(0);
-    own_net = own_net || ((flags & kShareNet) && unshare(CLONE_NEWNET) == 0);
-    const unsigned long kinds =
-        own_net && (flags & kShareNet) ? kBoxClone & ~static_cast<unsigned long>(CLONE_NEWNET) : kBoxClone;
+    // The next box's namespaces, ids and root are made while nobody waits for them.
+    int go[2], taken[2], pidfd = -1;
+    if (pipe2(go, O_CLOEXEC) != 0 || pipe2(taken, O_CLOEXEC) != 0) _exit(1);
     const pid_t pid = static_cast<pid_t>(syscall(SYS_clone, kinds, nullptr, &pidfd, nullptr, nullptr));
     if (pid == 0) {
-      const BoxOrder& order = enter_box(fds, fork_program);
+      close(go[1]), close(taken[0]);
+      control_line = control, taken_line = taken[1];
+      const Prepared prepared = prepare_box(go[0], is_root, whole ? fork_program : nullptr, report_of_next_order);
+      BoxFds fds = order_for(prepared);
+      const BoxOrder& order = enter_box(prepared, fds, fork_program);
       if (!order.warm) execute(order, fds);
       return fds.report;
     }
     const int error = errno;
-    close_order(fds);
-    if (!reply(control, pid, pid < 0 ? error : 0, pidfd)) _exit(1);
-    if (pidfd >= 0) close(pidfd);
+    close(go[0]), close(taken[1]);
+    if (pid < 0) {  // the order that this one would have taken is answered with the reason
+      pollfd wait[] = {{control, POLLIN, 0}, {maker, POLLIN, 0}};
+      while (poll(wait, 2, -1) < 0 && errno == EINTR) {
+      }
+      BoxFds fds;
+      std::uint8_t flags = 0;
+      if (wait[1].revents || !receive_order(control, flags, fds)) _exit(0);
+      close_order(fds);
+      if (!reply(control, -1, error)) _exit(1);
+    } else {
+      const bool mapped = map_ids(pid);
+      const int map_error = errno;
+      if (mapped) (void)!write(go[1], "\1", 1);
+      if (!mapped) {
+        std::fprintf(stderr, "id map: %s\n", std::strerror(map_error));
+        _exit(1);
+      }
+      // What ends here ends its spare too, and the maker starts another.
+      if (!order_comes(taken[0], maker) || !reply(control, pid, 0, pidfd)) _exit(0);
+      close(pidfd);
+    }
+    close(go[1]), close(taken[0]);
   }
 }
 

@@ -74,8 +74,8 @@ const Guarantees& host_guarantees() {
     const Outcome o = run_unchecked(job, g.landlock_abi);
     g.namespaces = o.end == End::kExited && o.status == 0;
     if (!g.namespaces) g.problem = o.detail.empty() ? "a trial box failed" : o.detail;
-    g.cgroup = g.namespaces ? group_problem() : "no namespaces";
-    g.cold = g.namespaces ? warm_problem() : "no namespaces";
+    g.cgroup = g.namespaces ? group_problem(g.landlock_abi) : "no namespaces";
+    g.cold = g.namespaces ? warm_problem(g.landlock_abi) : "no namespaces";
     return g;
   }();
   return found;

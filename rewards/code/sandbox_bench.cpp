@@ -9,6 +9,7 @@
 #include <atomic>
 #include <cerrno>
 #include <chrono>
+#include <cstdio>
 #include <cstdlib>
 #include <filesystem>
 #include <functional>
@@ -72,7 +73,9 @@ Job job(bool python, bool warm) {
 
 bool boxed(const Job& j) {
   const Outcome o = run_in_box(j);
-  return o.end == End::kExited && o.status == 0;
+  if (o.end == End::kExited && o.status == 0) return true;
+  std::fprintf(stderr, "a box ended by %d, %d: %s %s\n", static_cast<int>(o.end), o.status, o.detail.c_str(), o.errors.c_str());
+  return false;
 }
 
 struct Case {

@@ -49,8 +49,7 @@ bool find_python() {
 }
 
 // What os.fork() does. Process 1, the parent here, never runs Python again.
-pid_t fork_python(const BoxOrder& order) {
-  if (!order.warm) return fork();
+pid_t fork_python() {
   python.before_fork();
   const pid_t pid = fork();
   if (pid == 0) python.after_fork_in_child();
@@ -70,7 +69,7 @@ extern "C" __attribute__((visibility("default"))) void r1_serve(int control, int
     (void)reply(control, -1, ENOSYS);
     _exit(1);
   }
-  report_fd = serve_boxes(control, maker, fork_python);
+  report_fd = serve_boxes(control, maker, true, fork_python);
 }
 
 // The program's file, as `python3 FILE` would run it; finish(SystemExit or None) -> the exit status. Never returns.

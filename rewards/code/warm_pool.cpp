@@ -22,6 +22,7 @@
 #include "core/error.h"
 #include "rewards/code/box_group.h"
 #include "rewards/code/box_internal.h"
+#include "rewards/code/order_line.h"
 #include "rewards/code/warm_image.h"
 #include "rewards/code/warm_protocol.h"
 
@@ -36,7 +37,7 @@ constexpr const char* kPython = "/usr/bin/python3";
 
 class Interpreter {
  public:
-  explicit Interpreter(bool python) : python_(python) { start(); }
+  Interpreter(bool python, bool share_net) : python_(python), share_net_(share_net) { start(); }
   ~Interpreter() {
     // It may not see the line close: whatever this process forked meanwhile holds a copy of its end.
     if (pid_ > 0 && owner_ == getpid()) {
@@ -50,17 +51,19 @@ class Interpreter {
 
   bool lost() const { return lost_; }
   bool python() const { return python_; }
+  bool share_net() const { return share_net_; }
   const std::string& problem() const { return problem_; }
 
   std::string group_problem() const { return group_.problem(); }
   bool hit_memory() const { return group_.problem().empty() && group_.hit_memory(); }
 
-  Process order(const BoxFds& fds, const Limits& limits, std::uint8_t flags) {
+  Process order(const BoxFds& fds, const Limits& limits) {
     Process box;
     WarmReply answer;
     if (group_.problem().empty() && !group_.limit(limits)) {
       problem_ = message("control group: ", std::strerror(errno));
-    } else if (!send(fds, flags) || !receive(answer, kStartMs, &box.pidfd)) {
+    } else if (!send_order(control_.get(), static_cast<std::uint8_t>((fds.fetch >= 0 ? kWithFetch : 0) | (fds.asset >= 0 ? kWithAsset : 0)), fds) ||
+               !receive(answer, kStartMs, &box.pidfd)) {
       problem_ = "it went away";
       lost_ = true;
     } else if (answer.pid > 0 && box.pidfd) {
@@ -93,7 +96,8 @@ class Interpreter {
     if (group_.problem().empty() && !group_.add(pid_)) return failed("control group");
     theirs.reset();  // else the line would not end with the interpreter
     WarmReply hello;
-    if (receive(hello, kStartMs) && hello.pid == 0) return;
+    const std::uint8_t settings = share_net_ ? kShareNet : 0;
+    if (receive(hello, kStartMs) && hello.pid == 0 && ::send(control_.get(), &settings, 1, MSG_NOSIGNAL) == 1) return;
     char said[400];
     const ssize_t n = pread(words.get(), said, sizeof said, 0);
     problem_ = message(python_ ? kPython : "the launcher", " did not come up", n > 0 ? ": " + std::string(said, static_cast<std::size_t>(n)) : "");
@@ -137,26 +141,6 @@ class Interpreter {
     pid_ = pid;
   }
 
-  bool send(const BoxFds& fds, std::uint8_t flags) {
-    std::vector<int> list = {fds.order, fds.go, fds.report, fds.in, fds.out, fds.err};
-    if (fds.fetch >= 0) list.push_back(fds.fetch), flags |= kWithFetch;
-    if (fds.asset >= 0) list.push_back(fds.asset), flags |= kWithAsset;
-    const std::size_t bytes = list.size() * sizeof(int);
-    iovec data{&flags, 1};
-    alignas(cmsghdr) char space[CMSG_SPACE(kBoxFds * sizeof(int))] = {};
-    msghdr m{};
-    m.msg_iov = &data;
-    m.msg_iovlen = 1;
-    m.msg_control = space;
-    m.msg_controllen = CMSG_SPACE(bytes);
-    cmsghdr* c = CMSG_FIRSTHDR(&m);
-    c->cmsg_level = SOL_SOCKET;
-    c->cmsg_type = SCM_RIGHTS;
-    c->cmsg_len = CMSG_LEN(bytes);
-    std::memcpy(CMSG_DATA(c), list.data(), bytes);
-    return sendmsg(control_.get(), &m, MSG_NOSIGNAL) == 1;
-  }
-
   bool receive(WarmReply& answer, int wait_ms, Fd* pidfd = nullptr) {
     pollfd p{control_.get(), POLLIN, 0};
     int n;
@@ -179,7 +163,7 @@ class Interpreter {
     return true;
   }
 
-  const bool python_;
+  const bool python_, share_net_;
   BoxGroup group_;  // outlives the process in it
   Fd control_;
   pid_t pid_ = -1;
@@ -192,7 +176,7 @@ namespace {
 
 class Pool {
  public:
-  explicit Pool(bool python) : python_(python) {}
+  Pool(bool python, bool share_net) : python_(python), share_net_(share_net) {}
   const pid_t owner = getpid();
 
   std::shared_ptr<Interpreter> take() {
@@ -205,7 +189,7 @@ class Pool {
       }
       if (Clock::now() < not_before_) return nullptr;
     }
-    auto one = std::make_shared<Interpreter>(python_);
+    auto one = std::make_shared<Interpreter>(python_, share_net_);
     const std::scoped_lock lock(mutex_);
     problem_ = one->problem();
     group_problem_ = one->group_problem();
@@ -225,7 +209,7 @@ class Pool {
   }
 
  private:
-  const bool python_;
+  const bool python_, share_net_;
   std::mutex mutex_;
   std::vector<std::shared_ptr<Interpreter>> free_;
   const std::size_t most_idle_ = std::clamp(2 * std::thread::hardware_concurrency(), 4u, 128u);
@@ -233,24 +217,28 @@ class Pool {
   Clock::time_point not_before_;
 };
 
-Pool& pool(bool python) {
+Pool& pool(bool python, bool share_net) {
   static std::mutex making;
-  static std::unique_ptr<Pool> pools[2];
+  static std::unique_ptr<Pool> pools[2][2];
   const std::scoped_lock lock(making);
-  std::unique_ptr<Pool>& one = pools[python];
+  std::unique_ptr<Pool>& one = pools[python][share_net];
   if (one && one->owner != getpid()) (void)one.release();  // a fork's copy: its locks may be held, its lines are not ours
-  if (!one) one = std::make_unique<Pool>(python);
+  if (!one) one = std::make_unique<Pool>(python, share_net);
   return *one;
 }
 
+// From ABI 6 on Landlock keeps abstract sockets of other boxes away, even of those that were there before.
+bool shares_net(int landlock_abi) { return geteuid() == 0 && landlock_abi >= 6; }
+
 }  // namespace
 
-Process start_warm(const BoxFds& fds, const Limits& limits, bool python, bool share_net) {
+Process start_warm(const BoxFds& fds, const Limits& limits, bool python, int landlock_abi) {
+  const bool share_net = shares_net(landlock_abi);
   // Idle interpreters may have been killed, for example for memory, all of them; then a new one comes up.
   for (int attempt = 0; attempt < 200; ++attempt) {
-    std::shared_ptr<Interpreter> one = pool(python).take();
+    std::shared_ptr<Interpreter> one = pool(python, share_net).take();
     if (!one) break;
-    Process box = one->order(fds, limits, share_net ? kShareNet : 0);
+    Process box = one->order(fds, limits);
     if (box.pid < 0 && one->lost()) continue;
     if (box.pid < 0) break;
     box.from = std::move(one);
@@ -262,17 +250,18 @@ Process start_warm(const BoxFds& fds, const Limits& limits, bool python, bool sh
 bool hit_memory(const Process& box) { return box.from && box.from->hit_memory(); }
 
 void end_warm(Process& box) {
-  if (box.from) pool(box.from->python()).give(std::move(box.from));
+  if (box.from) pool(box.from->python(), box.from->share_net()).give(std::move(box.from));
 }
 
-std::string warm_problem() {
-  if (std::shared_ptr<Interpreter> one = pool(true).take()) pool(true).give(std::move(one));
-  return pool(true).problem(false);
+std::string warm_problem(int landlock_abi) {
+  Pool& python = pool(true, shares_net(landlock_abi));
+  if (std::shared_ptr<Interpreter> one = python.take()) python.give(std::move(one));
+  return python.problem(false);
 }
 
-std::string group_problem() {
-  if (const std::string problem = warm_problem(); !problem.empty()) return "no interpreter: " + problem;
-  return pool(true).problem(true);
+std::string group_problem(int landlock_abi) {
+  if (const std::string problem = warm_problem(landlock_abi); !problem.empty()) return "no interpreter: " + problem;
+  return pool(true, shares_net(landlock_abi)).problem(true);
 }
 
 }  // namespace r1::code

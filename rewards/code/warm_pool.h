@@ -22,10 +22,10 @@ struct Process {
   std::shared_ptr<Interpreter> from;  // nullptr: a copy of this very process
 };
 
-// A box's process 1, which waits for its `go`. pid < 0 if no interpreter can be had; then warm_problem() says why, and
+// A box's process 1, with its ids. pid < 0 if no interpreter can be had; then warm_problem() says why, and
 // the box must be made another way. python: for a Python file; otherwise out of a launcher, a small process without an
-// interpreter. share_net: see WarmOrder.
-Process start_warm(const BoxFds& fds, const Limits& limits, bool python, bool share_net);
+// interpreter.
+Process start_warm(const BoxFds& fds, const Limits& limits, bool python, int landlock_abi);
 
 // The kernel has killed something in the box for want of memory.
 bool hit_memory(const Process& box);
@@ -35,7 +35,7 @@ void end_warm(Process& box);
 
 // Empty if an interpreter stands ready (it is made for the question), else why there is none; and whether the kernel
 // limits what comes out of it by a control group.
-std::string warm_problem();
-std::string group_problem();
+std::string warm_problem(int landlock_abi);
+std::string group_problem(int landlock_abi);
 
 }  // namespace r1::code

@@ -1,5 +1,6 @@
-// Between the maker of boxes (warm_pool.cpp) and the interpreter that it keeps warm (warm_module.cpp). Each order is one
-// byte of WarmOrder flags with the descriptors of a BoxFds, each answer a WarmReply with the pidfd of the box's process 1.
+// Between the maker of boxes (warm_pool.cpp) and the interpreter that it keeps warm (warm_module.cpp). After the first answer the maker
+// sends one byte of WarmOrder flags: kShareNet or nothing. Then each order is one byte of the other flags with the descriptors of a
+// BoxFds; a box that was made ahead takes it, and the interpreter answers with a WarmReply and the pidfd of that box's process 1.
 #pragma once
 
 #include <sched.h>
@@ -11,7 +12,7 @@
 namespace r1::code {
 
 enum WarmOrder : std::uint8_t {
-  kWithFetch = 1,  // BoxFds::fetch is there, behind the first six
+  kWithFetch = 1,  // BoxFds::fetch is there, behind the first five
   kWithAsset = 4,  // BoxFds::asset is there, last
   // The box lives in the interpreter's own network namespace, which is empty: making one costs as much as the rest of a
   // box. Boxes have it one after another, and without an interface it keeps nothing of them.

@@ -14,6 +14,7 @@
 #include <vector>
 
 #include "rewards/code/box_test_support.h"
+#include "rewards/code/isolation.h"
 #include "rewards/code/warm_pool.h"
 
 namespace r1::code {
@@ -33,8 +34,8 @@ Outcome python(const std::string& program, bool warm, const std::string& input =
 
 bool no_warm() {
   if (test::absent()) return true;
-  if (warm_problem().empty()) return false;
-  r1::test::skip(warm_problem().c_str());
+  if (warm_problem(host_guarantees().landlock_abi).empty()) return false;
+  r1::test::skip(warm_problem(host_guarantees().landlock_abi).c_str());
   return true;
 }
 

@@ -54,6 +54,7 @@ expect "missing model" 1 "not found" $t model.path="$dir/no_model"
 expect "torn safetensors" 1 "model.safetensors" $t model.path="$dir/torn"
 expect "unknown architecture" 1 "mamba9" $t model.path="$dir/arch"
 expect "prompt longer than the context" 2 "max_new_tokens|context" $t rollout.max_new_tokens=9000
+expect "unknown kind" 2 "kind.*grpo" $t kind=ppo
 expect "unknown reward" 2 "maths" "$r1" eval -m "$model" -d "$dir/train.jsonl" --rewards maths
 expect "unknown command" 2 "subcommand|Usage|required|bench" "$r1" nonsense
 expect "no such task" 2 "additionn" "$r1" data additionn

@@ -1,0 +1,59 @@
+// Direct preference optimisation: the policy against frozen log-probabilities of the reference, computed once.
+#pragma once
+
+#include <filesystem>
+#include <string>
+#include <vector>
+
+#include "preference/preference_loss.h"
+#include "preference/preference_set.h"
+#include "sft/example_trainer.h"
+#include "rl/policy.h"
+
+namespace r1 {
+
+// Sum of the log-probabilities of each sample's marked tokens, nats [samples]; the same bits for any budget.
+std::vector<double> answer_logprobs(ScoringModel& model, std::span<const TrainSample> samples, std::int64_t tokens_per_micro_batch);
+
+// The same of a reference, kept in a file for later starts: read if it is of these samples and this model, else computed and written.
+// `reference_digest`: of the model's weights. Throws IoError.
+std::vector<double> cached_answer_logprobs(const std::filesystem::path& file, ScoringModel& reference, const WeightDigest& reference_digest,
+                                           std::span<const TrainSample> samples, std::int64_t tokens_per_micro_batch);
+
+class DpoObjective : public ExampleObjective {
+ public:
+  struct Data {
+    PreferenceSet set;                // pairs, marked on their answers' tokens
+    std::vector<double> ref_logprobs; // [2 pairs]
+  };
+  // held_out may be empty. The policy outlives the objective. Throws ConfigError for options that contradict each other.
+  DpoObjective(PolicyModel& policy, Data train, Data held_out, const DpoOptions& options);
+
+  std::int64_t size() const override { return train_.set.size(); }
+  TrainedModel& model() override { return policy_; }
+  WeightSnapshot weights_to_save(WeightVersion version) const override { return policy_.host_weights(version); }
+  std::vector<std::int64_t> begin_update(std::int64_t update, std::span<const std::int64_t> examples) override;
+  void train(std::int64_t first, std::int64_t last) override;
+  // loss and TRL's names: rewards/chosen, rewards/rejected, rewards/accuracies, rewards/margins, logps/chosen, logps/rejected.
+  Metrics report() override;
+  std::string name(std::int64_t example) const override { return train_.set.samples[static_cast<std::size_t>(2 * example)].name; }
+  bool has_evaluation() const override { return held_out_.set.size() > 0; }
+  Metrics evaluate(std::int64_t tokens_per_micro_batch) override;  // the same under eval/
+
+ private:
+  struct Sums {
+    double loss = 0, chosen = 0, rejected = 0, right = 0, logp_chosen = 0, logp_rejected = 0;
+    std::int64_t pairs = 0;
+  };
+  // Of a micro-batch: gradients of its log-probabilities.
+  std::vector<float> judge(const Data& data, const MicroBatch& batch, std::span<const float> logprobs, std::int64_t update_size, Sums& sums) const;
+  static Metrics metrics_of(const Sums& sums, const std::string& prefix);
+
+  PolicyModel& policy_;
+  Data train_, held_out_;
+  DpoOptions options_;
+  std::vector<std::int64_t> examples_;  // of the update
+  Sums sums_;
+};
+
+}  // namespace r1

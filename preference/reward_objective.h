@@ -1,0 +1,67 @@
+// Training of a reward model: Bradley-Terry on pairs, cross-entropy on labelled answers, on the score of the last token.
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "preference/preference_set.h"
+#include "sft/example_trainer.h"
+#include "rl/value_model.h"
+
+namespace r1 {
+
+struct RewardOptions {
+  double centring = 0;  // pairs: coefficient of (s+ + s-)^2; 0.01 in arXiv:2312.09244
+};
+
+// What a held-out example got.
+struct ScoredExample {
+  std::string name;
+  std::vector<double> scores;  // pairs: chosen, rejected; else one
+  double label = 1;            // of a labelled answer
+};
+
+class RewardObjective : public ExampleObjective {
+ public:
+  // Both sets of one kind and already marked for scores; held_out may be empty. The model outlives the objective.
+  RewardObjective(ValueModel& model, PreferenceSet train, PreferenceSet held_out, const RewardOptions& options);
+
+  std::int64_t size() const override { return train_.size(); }
+  TrainedModel& model() override { return model_; }
+  WeightSnapshot weights_to_save(WeightVersion version) const override { return model_.weights(version); }
+  std::vector<std::int64_t> begin_update(std::int64_t update, std::span<const std::int64_t> examples) override;
+  void train(std::int64_t first, std::int64_t last) override;
+  // loss and TRL's names: accuracy, margin (pairs), min_reward, mean_reward, max_reward.
+  Metrics report() override;
+  std::string name(std::int64_t example) const override {
+    return train_.samples[static_cast<std::size_t>(train_.pairs ? 2 * example : example)].name;
+  }
+  bool has_evaluation() const override { return held_out_.size() > 0; }
+  // eval/ with the same names; eval/accuracy with a 95 % Wilson interval (eval/accuracy_low, _high); for pairs eval/margin_std, and
+  // eval/prompt_accuracy, the mean over prompts of each one's pairs, with a bootstrap interval over prompts (_low, _high).
+  Metrics evaluate(std::int64_t tokens_per_micro_batch) override;
+  const std::vector<ScoredExample>& scored() const { return scored_; }  // by the last evaluate()
+
+ private:
+  struct Sums {
+    double loss = 0, right = 0, margin = 0, score = 0, least = 0, most = 0;
+    std::int64_t examples = 0, scores = 0;
+  };
+  // Scores of a micro-batch -> their gradient of the mean over update_size examples.
+  std::vector<float> judge(const PreferenceSet& set, const MicroBatch& batch, std::span<const float> scores, std::int64_t update_size,
+                           Sums& sums) const;
+  static Metrics metrics_of(const Sums& sums, bool pairs, const std::string& prefix);
+
+  ValueModel& model_;
+  PreferenceSet train_, held_out_;
+  RewardOptions options_;
+  std::vector<std::int64_t> examples_;  // of the update
+  Sums sums_;
+  std::vector<ScoredExample> scored_;
+};
+
+// Scores of the marked rows of `samples`, in their order, by evaluate(batch, rows) of a scorer; micro-batches of at most so many rows.
+using EvaluateRows = FunctionRef<std::vector<float>(const PackedBatch&, std::span<const std::int32_t>)>;
+std::vector<float> score_samples(EvaluateRows evaluate, std::span<const TrainSample> samples, std::int64_t tokens_per_micro_batch);
+
+}  // namespace r1

@@ -1,0 +1,20 @@
+#include "rl/policy.h"
+
+#include "core/error.h"
+
+namespace r1 {
+namespace {
+
+[[noreturn]] void refuse() {
+  throw ConfigError("losses over the whole vocabulary are computed on the CPU only: set model.device: cpu, or distill by mode sft or on_policy");
+}
+
+}  // namespace
+
+void ScoringModel::prepare_logits(const PackedBatch&) { refuse(); }
+const float* ScoringModel::logit_rows(std::int64_t, std::int64_t) { refuse(); }
+std::int64_t ScoringModel::logit_stride() const { refuse(); }
+std::int64_t ScoringModel::logit_ids() const { refuse(); }
+void PolicyModel::train_logits(const PackedBatch&, Transformer::LogitLoss) { refuse(); }
+
+}  // namespace r1

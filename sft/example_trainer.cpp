@@ -1,0 +1,135 @@
+#include "sft/example_trainer.h"
+
+#include <algorithm>
+#include <chrono>
+#include <cmath>
+#include <numeric>
+#include <utility>
+
+#include "core/error.h"
+#include "rl/memory_retry.h"
+
+namespace r1 {
+namespace {
+
+double seconds_since(std::chrono::steady_clock::time_point start) {
+  return std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+}
+
+}  // namespace
+
+std::vector<std::pair<std::int64_t, std::int64_t>> split_by_rows(std::span<const std::int64_t> rows, std::int64_t budget) {
+  R1_CHECK(budget > 0, "tokens_per_micro_batch is ", budget);
+  std::vector<std::pair<std::int64_t, std::int64_t>> parts;
+  std::int64_t used = 0;
+  for (std::int64_t i = 0; i < static_cast<std::int64_t>(rows.size()); ++i) {
+    const std::int64_t own = rows[static_cast<std::size_t>(i)];
+    if (parts.empty() || used + own > budget) parts.emplace_back(i, i), used = 0;
+    parts.back().second = i + 1;
+    used += own;
+  }
+  return parts;
+}
+
+ExampleTrainer::ExampleTrainer(std::string stage, Parts parts, const ExampleTrainerOptions& options)
+    : TrainLoop(std::move(stage), options.loop, parts.checkpoints, parts.observers),
+      parts_(std::move(parts)),
+      options_(options),
+      optimizer_(options.optimizer),
+      order_(options.parts.empty() ? std::vector<MixturePart>{{parts_.objective->size(), 1}} : options.parts, options.loop.seed, options.shuffle),
+      total_(std::max<std::int64_t>(1, std::llround(options.epochs * static_cast<double>(order_.epoch_size())))) {
+  R1_CHECK(options.examples_per_update > 0 && parts_.objective->size() > 0, "updates of ", options.examples_per_update, " of ",
+           parts_.objective->size(), " examples");
+}
+
+std::size_t ExampleTrainer::gradient_of(std::span<const std::int64_t> examples) {
+  ExampleObjective& objective = *parts_.objective;
+  std::vector<std::pair<std::int64_t, std::int64_t>> plan;
+  const auto alone = [&] { return plan.size() >= examples.size(); };
+  const std::int64_t before = options_.tokens_per_micro_batch;
+  halving_micro_batches(options_.tokens_per_micro_batch, step_ + 1, alone, "set train.recompute: true or leave out the longest examples", [&] {
+    objective.model().zero_gradient();
+    const std::vector<std::int64_t> rows = objective.begin_update(step_, examples);
+    rows_ = std::accumulate(rows.begin(), rows.end(), std::int64_t{0});
+    plan = split_by_rows(rows, options_.tokens_per_micro_batch);
+    for (const auto& [first, last] : plan) objective.train(first, last);
+  });
+  if (options_.tokens_per_micro_batch != before)
+    tell(message("step ", step_ + 1, ": the GPU's memory did not hold a micro-batch; from now on they have ", options_.tokens_per_micro_batch,
+                 " tokens"));
+  return plan.size();
+}
+
+void ExampleTrainer::blame(std::span<const std::int64_t> examples) {
+  // The sum is spoilt: run the examples again, one by one.
+  ExampleObjective& objective = *parts_.objective;
+  objective.begin_update(step_, examples);
+  for (std::int64_t i = 0; i < static_cast<std::int64_t>(examples.size()); ++i) {
+    objective.model().zero_gradient();
+    objective.train(i, i + 1);
+    if (const auto bad = objective.model().find_non_finite(ParameterPart::kGradient))
+      throw NumericError(message("the gradient of ", bad->tensor, " is ", bad->value, " at element ", bad->element, " in update ", step_ + 1,
+                                 ", example ", objective.name(examples[static_cast<std::size_t>(i)]), "; the weights are still those before it"));
+  }
+  throw NumericError(
+      message("the gradient of update ", step_ + 1, " overflows when its ", examples.size(), " examples are summed; lower the learning rate"));
+}
+
+void ExampleTrainer::advance() {
+  const auto start = std::chrono::steady_clock::now();
+  std::vector<std::int64_t> examples;
+  for (std::int64_t i = cursor_; i < std::min(cursor_ + options_.examples_per_update, total_); ++i)
+    examples.push_back(static_cast<std::int64_t>(order_.at(static_cast<std::uint64_t>(i))));
+  R1_CHECK(!examples.empty(), "update ", step_ + 1, " of a run that is over");
+  const std::size_t micro_batches = gradient_of(examples);
+  StepRecord record;
+  record.metrics = parts_.objective->report();
+  if (const double loss = record.metrics.at("loss"); !std::isfinite(loss))
+    throw NumericError(message("the loss of update ", step_ + 1, " is ", loss));
+  UpdateStats stats;
+  try {
+    stats = optimizer_.step(parts_.objective->model());
+  } catch (const BadGradient&) {
+    blame(examples);
+  }
+  ++step_;
+  cursor_ += static_cast<std::int64_t>(examples.size());
+  num_tokens_ += rows_;
+  record.step = step_;
+  record.metrics["grad_norm"] = stats.grad_norm;
+  record.metrics["grad_clip_scale"] = stats.clip_scale;
+  record.metrics["learning_rate"] = stats.learning_rate;
+  record.metrics["epoch"] = static_cast<double>(cursor_) / static_cast<double>(order_.epoch_size());
+  record.metrics["num_tokens"] = static_cast<double>(num_tokens_);
+  record.metrics["train/rows"] = static_cast<double>(rows_);
+  record.metrics["train/micro_batches"] = static_cast<double>(micro_batches);
+  const double seconds = seconds_since(start);
+  record.metrics["step_time"] = record.metrics["timing_s/step"] = seconds;
+  record.metrics["perf/throughput"] = seconds > 0 ? static_cast<double>(rows_) / seconds : 0;
+  if (parts_.peak_gb) record.metrics["memory/peak_gb"] = parts_.peak_gb();
+  for (TrainObserver* o : observers_) o->add_metrics(record);
+  for (TrainObserver* o : observers_) o->on_step(record);
+}
+
+void ExampleTrainer::evaluate() {
+  const Metrics metrics = parts_.objective->evaluate(options_.tokens_per_micro_batch);
+  for (TrainObserver* o : observers_) o->on_validation(step_, metrics);
+}
+
+WeightSnapshot ExampleTrainer::save_state(CheckpointState& state) {
+  state.version = static_cast<WeightVersion>(optimizer_.updates());
+  state.data_cursor = static_cast<std::uint64_t>(cursor_);
+  state.plan = message("tokens_per_micro_batch=", options_.tokens_per_micro_batch);
+  state.extra["tokens_per_micro_batch"] = std::to_string(options_.tokens_per_micro_batch);
+  return parts_.objective->model().optimizer_state();
+}
+
+void ExampleTrainer::restore_state(const SavedRun& saved) {
+  cursor_ = static_cast<std::int64_t>(saved.state.data_cursor);
+  // The plan decides the order of sums: the bits follow the run that was begun, whatever this start would choose.
+  options_.tokens_per_micro_batch = number(saved.state, "tokens_per_micro_batch");
+  parts_.objective->model().restore_optimizer_state(saved.optimizer);
+  optimizer_.set_updates(static_cast<std::int64_t>(saved.state.version));
+}
+
+}  // namespace r1

@@ -1,0 +1,87 @@
+// Training on examples that are there before the run (pairs of answers, a teacher's texts): shuffled epochs, updates of so many examples,
+// micro-batches, metrics, held-out numbers, checkpoints and exact resume. What an example is and what its loss is, an objective says.
+//
+// What resume promises: a run that was killed and started again ends with the weights, bit for bit, of a run that was not.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <map>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "rl/optimizer.h"
+#include "rl/train_loop.h"
+#include "sft/example_stream.h"
+
+namespace r1 {
+
+using Metrics = std::map<std::string, double>;
+
+// A loss over examples and the model that it trains. Not thread-safe.
+class ExampleObjective {
+ public:
+  virtual ~ExampleObjective() = default;
+  virtual std::int64_t size() const = 0;  // examples
+  virtual TrainedModel& model() = 0;
+  virtual WeightSnapshot weights_to_save(WeightVersion version) const = 0;  // on the host
+
+  // One update: begin, then train() for parts of it that cover it in order, then report(). begin_update() gives the rows that each
+  // example takes in a micro-batch [n]; `update` counts from 0. It may be called again with the same values: then anew.
+  virtual std::vector<std::int64_t> begin_update(std::int64_t update, std::span<const std::int64_t> examples) = 0;
+  // Forward and backward of the update's examples [first, last): adds to the gradient. Throws NumericError naming the example.
+  virtual void train(std::int64_t first, std::int64_t last) = 0;
+  virtual Metrics report() = 0;  // of the update since begin_update(): loss and the objective's own
+  virtual std::string name(std::int64_t example) const = 0;  // for errors
+
+  // Held-out numbers, eval/...; empty where there is nothing held out.
+  virtual bool has_evaluation() const = 0;
+  virtual Metrics evaluate(std::int64_t tokens_per_micro_batch) = 0;
+};
+
+struct ExampleTrainerOptions {
+  LoopOptions loop;                  // steps: from updates_for() of sft/sft_trainer.h
+  OptimizerOptions optimizer;
+  std::int64_t examples_per_update = 1;
+  double epochs = 1;                 // the last update may have fewer examples
+  bool shuffle = true;
+  std::vector<MixturePart> parts;    // of the objective's examples; empty = one part
+  std::int64_t tokens_per_micro_batch = 8192;  // rows; memory and the order of sums
+};
+
+// Parts [first, last) of a list of rows, each of at most `budget` in sum, unless it is one entry alone.
+std::vector<std::pair<std::int64_t, std::int64_t>> split_by_rows(std::span<const std::int64_t> rows, std::int64_t budget);
+
+class ExampleTrainer : public TrainLoop {
+ public:
+  struct Parts {
+    ExampleObjective* objective = nullptr;
+    CheckpointStore* checkpoints = nullptr;  // may be null
+    std::vector<TrainObserver*> observers;
+    std::function<double()> peak_gb;         // metric memory/peak_gb; empty = none
+  };
+  // All outlive the trainer. `stage` names the kind in checkpoints.
+  ExampleTrainer(std::string stage, Parts parts, const ExampleTrainerOptions& options);
+
+ private:
+  bool has_evaluation() const override { return parts_.objective->has_evaluation(); }
+  void evaluate() override;
+  void advance() override;
+  WeightSnapshot save_state(CheckpointState& state) override;
+  WeightSnapshot weights_to_save() const override { return parts_.objective->weights_to_save(static_cast<WeightVersion>(optimizer_.updates())); }
+  WeightDigest weights_digest() const override { return parts_.objective->model().digest(); }
+  void restore_state(const SavedRun& saved) override;
+  std::size_t gradient_of(std::span<const std::int64_t> examples);  // the number of micro-batches
+  [[noreturn]] void blame(std::span<const std::int64_t> examples);
+
+  Parts parts_;
+  ExampleTrainerOptions options_;
+  Optimizer optimizer_;
+  ExampleStream order_;
+  std::int64_t total_;         // examples of the run
+  std::int64_t cursor_ = 0;    // examples shown
+  std::int64_t rows_ = 0;      // of the update in progress
+};
+
+}  // namespace r1
