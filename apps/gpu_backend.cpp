@@ -44,7 +44,7 @@ class GpuBackend : public Backend {
     const GpuTraining counting(model_, region_);
     if (needs.trains) {
       w.optimizer = GpuPolicy::optimizer_bytes(elements, needs.arena_parts);
-      w.training = [&](std::int64_t rows, bool recompute) { return counting.bytes_needed(rows, rows, recompute); };
+      w.training = [&](std::int64_t rows, bool recompute) { return counting.bytes_needed(rows, rows, {GpuTraining::HeadKind::kLogprobs, true, recompute}); };
     }
     w.tokens_per_micro_batch = needs.tokens_per_micro_batch, w.recompute = needs.recompute, w.longest_sample = needs.longest_sample;
     w.max_kv_bytes = needs.engine.kv_cache_bytes;

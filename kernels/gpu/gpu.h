@@ -98,6 +98,13 @@ void add_row_groups(Stream s, float* to, const float* from, std::int64_t d, cons
 void scale_rows(Stream s, const bf16* x, const float* c, std::int64_t n, std::int64_t d, bf16* out);
 void scale_rows(Stream s, float* x, const float* c, std::int64_t n, std::int64_t d);
 
+// ---- a scalar for a row (value and reward models) ----------------------------------------------------------------------
+// out[i] = w . x[i] + bias, x [n][D] bf16, w [D] float32; the sum in float64.
+void scalar_head(Stream s, const bf16* x, const float* w, float bias, std::int64_t n, std::int64_t d, float* out);
+// d_x[i][j] = bf16(c[i] w[j]); adds the sum of c[i] x[i] over the rows to dw [D] float32. scratch: row_sum_scratch_bytes(D).
+void scalar_head_backward(Stream s, const bf16* x, const float* w, const float* c, std::int64_t n, std::int64_t d, bf16* d_x, float* dw,
+                          void* scratch);
+
 // ---- distribution over the vocabulary ---------------------------------------------------------------------------------
 // logits [n][ld] float32, ld a multiple of 4; the first v entries take part. One block of threads a row; a row's segments, lanes and
 // merges are the same in all three calls and for every n, so that sampler and learner give the same bits. Arguments out of range
