@@ -6,6 +6,7 @@
 #include <string>
 
 #include "model/transformer.h"
+#include "rl/optimizer_format.h"
 
 namespace r1 {
 
@@ -16,7 +17,8 @@ struct TrainBenchCase {
 struct TrainBenchOptions {
   int repeats = 3;
   std::int64_t tokens_per_micro_batch = 0;  // 0 = 4096 on the CPU, 16384 on the GPU
-  bool recompute = false;
+  bool recompute = false;                   // false: on the GPU, where nothing else fits
+  OptimizerWishes optimizer;                // of the GPU
   bool share_prompts = true;  // false: every sample computes its prompt, as peers do
 };
 

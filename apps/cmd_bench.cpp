@@ -7,6 +7,7 @@
 #include "apps/runtime.h"
 #include "core/error.h"
 #include "core/suggest.h"
+#include "kernels/gpu/device.h"
 #include "model/model_shapes.h"
 #include "rollout/rollout_bench.h"
 
@@ -21,6 +22,8 @@ void add_bench(CLI::App& app, const Globals& globals, int&) {
     TrainBenchCase train;
     TrainBenchOptions options;
     bool repeat_prompts = false;
+    std::string master = "auto", moments = "auto", gradients = "auto";
+    double memory_gb = 0;
   };
   auto args = std::make_shared<Args>();
   CLI::App* bench = app.add_subcommand("bench", "measure rollout, training, a whole step, rewards or the sandbox; prints one JSON line a case");
@@ -30,6 +33,7 @@ void add_bench(CLI::App& app, const Globals& globals, int&) {
     cmd->add_option("--shape", args->shape, "random weights of a known shape instead: " + join_names(model_shape_names()));
     cmd->add_option("--device", args->device, "auto (default: the GPU if there is one), cpu or cuda");
     cmd->add_option("--dtype", args->dtype, "bfloat16 (default) or float32");
+    cmd->add_option("--memory-gb", args->memory_gb, "GiB that the GPU is treated as having (default: all)")->check(CLI::PositiveNumber);
     cmd->add_option("--prompt-tokens", args->prompt_tokens, "default 64")->check(CLI::PositiveNumber);
     cmd->add_option("--new-tokens", args->new_tokens, "default 64")->check(CLI::PositiveNumber);
     cmd->add_option("--repeats", args->repeats, "timed runs after one warm-up; the median counts (default 3)")->check(CLI::PositiveNumber);
@@ -39,11 +43,15 @@ void add_bench(CLI::App& app, const Globals& globals, int&) {
     cmd->add_option("--samples", args->train.samples, "completions a prompt (default 8)")->check(CLI::PositiveNumber);
     cmd->add_option("--tokens-per-micro-batch", args->options.tokens_per_micro_batch, "default 4096 on the CPU, 16384 on the GPU")->check(CLI::PositiveNumber);
     cmd->add_flag("--recompute", args->options.recompute, "gradient checkpointing");
+    cmd->add_option("--master", args->master, "of the GPU: auto (default: by memory), float32 or split");
+    cmd->add_option("--moments", args->moments, "of the GPU: auto, float32 or 8bit");
+    cmd->add_option("--gradients", args->gradients, "of the GPU: auto, float32 or bfloat16");
     cmd->add_flag("--repeat-prompts", args->repeat_prompts, "every sample computes its prompt, as peers do");
   };
   const auto open = [args, &globals] {
     if (args->model.empty() == args->shape.empty()) throw ConfigError("r1 bench needs either --model or --shape");
     const DType dtype = parse_dtype(args->dtype);
+    if (args->memory_gb > 0) gpu::limit_memory(static_cast<std::size_t>(args->memory_gb * 1073741824.0));
     return args->shape.empty() ? open_model(args->model, dtype, globals.threads, args->device) : open_shape(args->shape, dtype, globals.threads, args->device);
   };
   CLI::App* rollout = bench->add_subcommand("rollout", "generation: tokens/s by batch");
@@ -61,6 +69,7 @@ void add_bench(CLI::App& app, const Globals& globals, int&) {
     run.backend->bench_rollout(run.path.filename().string(), cases, args->repeats, std::cout);
   });
   const auto run_steps = [args, open](auto what) {
+    args->options.optimizer = {parse_master_format(args->master), parse_moment_format(args->moments), parse_gradient_format(args->gradients)};
     const Runtime run = open();
     args->train.prompt_tokens = args->prompt_tokens;
     args->train.new_tokens = args->new_tokens;

@@ -24,6 +24,35 @@ std::string cpu_name() {
   return "CPU";
 }
 
+void refuse_packed(const OptimizerWishes& wishes) {
+  if (wishes.asks_for_packed())
+    throw ConfigError("master: split, moments: 8bit and gradients: bfloat16 (train.) save memory of a GPU, and this runs on the CPU, where all of it is "
+                      "float32: leave them out, or use device: cuda");
+}
+
+struct OwnTransformer {
+  Transformer own;
+};
+class CpuTeacher : OwnTransformer, public TransformerReference {  // the transformer is made first
+ public:
+  CpuTeacher(const BackendModel& model, ComputePool& pool) : OwnTransformer{{model.config, model.dtype, pool}}, TransformerReference(own) {
+    model.load(own.weights());
+    own.weights_changed();
+    if (model.vocab_limit > 0) own.set_vocab_limit(model.vocab_limit);
+  }
+};
+
+class LiveHostPass : public KdPass {
+ public:
+  LiveHostPass(PolicyModel& student, ScoringModel& teacher, ComputePool& pool) : rows_(teacher), pass_(student, rows_, pool) {}
+  std::vector<double> train(const MicroBatch& batch, const KdOptions& options, double weight) override { return pass_.train(batch, options, weight); }
+  std::vector<double> evaluate(const MicroBatch& batch, std::span<const KdOptions> kinds) override { return pass_.evaluate(batch, kinds); }
+
+ private:
+  LiveTeacher rows_;
+  HostKdPass pass_;
+};
+
 class CpuBackend : public Backend {
  public:
   CpuBackend(const BackendModel& model, ComputePool& pool) : pool_(pool), model_(model.config, model.dtype, pool) {
@@ -42,6 +71,7 @@ class CpuBackend : public Backend {
   BackendParts make(const BackendNeeds& needs, std::shared_ptr<const Tokenizer> tokenizer) override {
     BackendParts parts;
     if (needs.trains || needs.value) {
+      refuse_packed(needs.optimizer);
       parts.tokens_per_micro_batch = needs.tokens_per_micro_batch.value_or(kMicroBatch);
       const ActivationPlan activations = plan_activations(model_, parts.tokens_per_micro_batch, needs.recompute, -1, needs.arena_parts);
       parts.memory.push_back(activations.line);
@@ -60,6 +90,17 @@ class CpuBackend : public Backend {
       reference_->set_vocab_limit(model_.vocab_limit());
       parts.reference = std::make_unique<TransformerReference>(*reference_);
     }
+    if (needs.teacher) parts.teacher = make_teacher(*needs.teacher, 0);
+    if (needs.critic) {
+      critic_ = std::make_unique<Transformer>(model_.config(), model_.weights().dtype(), pool_);
+      critic_->weights().load(model_.weights().snapshot(0));
+      critic_->weights_changed();
+      const ActivationPlan activations = plan_activations(*critic_, parts.tokens_per_micro_batch, needs.recompute);
+      parts.memory.push_back("critic: " + activations.line);
+      TransformerValue::Options options;
+      options.recompute = activations.recompute, options.master_start = needs.master_start;
+      parts.critic = std::make_unique<TransformerValue>(*critic_, options);
+    }
     const LocalEngineOptions usual;
     LocalEngineOptions engine = needs.engine;
     if (engine.max_rows == 0) engine.max_rows = usual.max_rows;
@@ -68,6 +109,10 @@ class CpuBackend : public Backend {
     parts.engine = std::make_unique<LocalEngine>(model_, std::move(tokenizer), engine);
     return parts;
   }
+
+  std::unique_ptr<ScoringModel> make_teacher(const BackendModel& model, std::int64_t) override { return std::make_unique<CpuTeacher>(model, pool_); }
+  std::unique_ptr<KdPass> kd_pass(PolicyModel& student, ScoringModel& teacher) override { return std::make_unique<LiveHostPass>(student, teacher, pool_); }
+  std::unique_ptr<KdPass> kd_pass(PolicyModel& student, TeacherStore& store) override { return std::make_unique<HostKdPass>(student, store, pool_); }
 
   double peak_gb() const override {
     rusage usage{};
@@ -81,16 +126,18 @@ class CpuBackend : public Backend {
     run_rollout_bench(model_, nullptr, cases, options, out);
   }
   void bench_train(const std::string& name, const TrainBenchCase& c, const TrainBenchOptions& options, std::ostream& out) override {
+    refuse_packed(options.optimizer);
     run_train_bench(model_, name, c, options, out);
   }
   void bench_grpo(const std::string& name, const TrainBenchCase& c, const TrainBenchOptions& options, std::ostream& out) override {
+    refuse_packed(options.optimizer);
     run_grpo_bench(model_, name, c, options, out);
   }
 
  private:
   ComputePool& pool_;
   Transformer model_;
-  std::unique_ptr<Transformer> reference_;
+  std::unique_ptr<Transformer> reference_, critic_;
 };
 
 }  // namespace

@@ -9,8 +9,10 @@
 #include <nlohmann/json.hpp>
 
 #include "core/error.h"
+#include "core/format.h"
 #include "core/rng.h"
 #include "kernels/gpu/device.h"
+#include "rl/gpu_memory_plan.h"
 #include "rl/gpu_policy.h"
 #include "rl/learner.h"
 #include "rollout/gpu_step_device.h"
@@ -93,10 +95,21 @@ void run_gpu_bench(GpuTransformer& model, const GpuBenchCase& c, std::ostream& o
   const ModelConfig& m = model.config();
   const double flops = measured_flops(model);
   const bool trains = c.what != "rollout";
-  const std::size_t optimizer = trains ? GpuPolicy::optimizer_bytes(model.weights().elements()) : 0;
   const gpu::DeviceInfo info = gpu::device_info();
   const std::size_t reserve = std::size_t{2} << 30;
-  R1_CHECK(info.memory_free > optimizer + reserve, "not enough memory: ", info.memory_free, " bytes free, the optimizer takes ", optimizer);
+  OptimizerFormat format;
+  std::size_t optimizer = 0;
+  if (trains) {
+    GpuRegion none;
+    const std::int64_t rows = std::min(c.micro_batch, kFewRows);
+    const std::size_t others = reserve + GpuTraining(model, none).bytes_needed(rows, rows, c.recompute.value_or(true));
+    format = choose_optimizer_format(c.optimizer, model.weights().elements(), static_cast<std::int64_t>(model.weights().parameters().size()),
+                                     info.memory_free > others ? info.memory_free - others : 0);
+    optimizer = GpuPolicy::optimizer_bytes(model.weights(), format);
+  }
+  if (info.memory_free < optimizer + reserve + (reserve >> 2))
+    throw ConfigError(message("not enough GPU memory: ", human_bytes(info.memory_free), " free, ", to_string(format), " take ", human_bytes(optimizer),
+                              " and ", human_bytes(reserve), " are left alone; use other formats, a smaller model or a larger GPU"));
   const gpu::DeviceMemory memory(info.memory_free - optimizer - reserve);
   GpuRegion region(memory);
   GpuStepOptions step_options;
@@ -132,7 +145,9 @@ void run_gpu_bench(GpuTransformer& model, const GpuBenchCase& c, std::ostream& o
     out << row.dump() << std::endl;
     return;
   }
-  GpuPolicy policy(model, region, {c.recompute, MasterStart::kExact});
+  const bool recompute = c.recompute.value_or(GpuTraining(model, region).bytes_needed(c.micro_batch, c.micro_batch, false) > memory.bytes());
+  GpuPolicy policy(model, region, {recompute, MasterStart::kExact, format});
+  row["optimizer"] = to_string(format), row["optimizer_gb"] = double(optimizer) / (1 << 30), row["recompute"] = recompute;
   GrpoOptions options;
   options.optimizer.learning_rate.peak = 1e-6;
   options.tokens_per_micro_batch = c.micro_batch;
@@ -186,7 +201,8 @@ void run_gpu_bench(GpuTransformer& model, const GpuBenchCase& c, std::ostream& o
     policy.find_non_finite(ParameterPart::kMaster);
     adam_times.push_back(now() - start);
   }
-  row["optimizer_ms"] = 1e3 * median(adam_times), row["optimizer_floor_ms"] = 1e3 * 28.0 * double(m.num_parameters()) / bandwidth;
+  row["optimizer_ms"] = 1e3 * median(adam_times), row["optimizer_floor_ms"] = 1e3 * format.step_bytes(m.num_parameters()) / bandwidth;
+  row["memory_peak_gb"] = double(gpu::peak_bytes()) / (1 << 30), row["memory_total_gb"] = double(info.memory_total) / (1 << 30);
   out << row.dump() << std::endl;
 }
 

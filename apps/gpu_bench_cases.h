@@ -3,9 +3,11 @@
 
 #include <cstdint>
 #include <iosfwd>
+#include <optional>
 #include <string>
 
 #include "model/gpu/gpu_transformer.h"
+#include "rl/optimizer_format.h"
 
 namespace r1 {
 
@@ -14,7 +16,8 @@ struct GpuBenchCase {
   int sequences = 256, prompt = 128, new_tokens = 512, samples = 8;
   std::int64_t micro_batch = 16384;  // rows
   int repeats = 3;                   // after one that warms up; the median counts
-  bool recompute = false;
+  std::optional<bool> recompute;     // none = where the micro-batch does not fit otherwise
+  OptimizerWishes optimizer;         // none = the first format that leaves room for a small micro-batch
   bool share_prompts = true;         // false: every sample computes its prompt in training, as peers do
 };
 

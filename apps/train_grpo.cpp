@@ -9,7 +9,8 @@
 #include "core/error.h"
 #include "core/log.h"
 #include "core/signals.h"
-#include "distill/on_policy.h"
+#include "kd/on_policy.h"
+#include "kernels/gpu/device.h"
 #include "recipes/data_section.h"
 #include "recipes/recipe_distill.h"
 #include "rl/audit_recorder.h"
@@ -40,8 +41,9 @@ int train_grpo(const TrainRequest& request) {
   const bool distill = request.config.peek("kind") == "distill";
   const Recipe recipe = distill ? make_on_policy_recipe(request.config, reward_context()) : make_recipe(request.config, reward_context());
   TrainRun::Setup setup{recipe.model, recipe.output, recipe.train.threads, recipe.trainer.seed, &*recipe.resolved, {}, recipe.warnings};
-  setup.may_change = {"audit", "train.reward_threads", "train.numerics", "rollout.gpu_memory_share"};
+  setup.may_change = {"audit", "train.reward_threads", "train.numerics", "rollout.gpu_memory_share", "rollout.gpu_memory_gb"};
   if (recipe.learner.optimizer.learning_rate.schedule == LrSchedule::kConstant) setup.may_change.emplace_back("rl.steps");
+  if (recipe.gpu_memory_gb > 0) gpu::limit_memory(static_cast<std::size_t>(recipe.gpu_memory_gb * 1073741824.0));
   TrainRun run(request, std::move(setup));
   Terminal& terminal = run.terminal();
   Backend& backend = run.backend();
@@ -63,19 +65,18 @@ int train_grpo(const TrainRequest& request) {
   BackendNeeds needs;
   needs.engine = recipe.engine;
   needs.trains = true, needs.reference = recipe.learner.needs_reference();
-  needs.tokens_per_micro_batch = recipe.train.tokens_per_micro_batch, needs.recompute = recipe.train.recompute;
+  needs.critic = recipe.learner.critic.has_value();
+  needs.tokens_per_micro_batch = recipe.train.tokens_per_micro_batch, needs.recompute = recipe.train.recompute, needs.optimizer = recipe.train.optimizer;
   needs.master_start = recipe.policy.master_start;
   needs.gpu_memory_share = recipe.gpu_memory_share, needs.longest_sample = longest;
   if (recipe.lora) needs.arena_parts = ArenaParts::kGradient;
+  if (distill) needs.teacher = open_teacher(recipe.teacher, recipe.model.dtype, recipe.model.path, *tokenizer);
   BackendParts made = backend.make(needs, tokenizer);
   for (const std::string& line : made.memory) terminal.print("  memory    " + line);
   const std::unique_ptr<PolicyModel> policy = run.trained(std::move(made.policy), recipe.lora);
   GrpoOptions learner_options = recipe.learner;
   learner_options.tokens_per_micro_batch = made.tokens_per_micro_batch;
-  GrpoLearner learner(*policy, made.reference.get(), learner_options);
-
-  std::unique_ptr<TeacherModel> teacher;
-  if (distill) teacher = open_teacher(recipe.teacher, recipe.model.dtype, recipe.model.path, *tokenizer, *run.runtime().pool);
+  GrpoLearner learner(*policy, made.reference.get(), learner_options, made.critic.get());
 
   ModelCheckpointStore checkpoints = run.checkpoints();
   const ShuffledPrompts source(std::move(prompts), recipe.trainer.seed, recipe.data.shuffle);
@@ -89,7 +90,7 @@ int train_grpo(const TrainRequest& request) {
     if (recipe.audit.auditor) recipe.audit.auditor->audit(group, scores);
     return scores;
   };
-  if (teacher) parts.token_advantages = teacher_advantages(teacher->scoring, recipe.learner.temperature, made.tokens_per_micro_batch);
+  if (distill) parts.token_advantages = teacher_advantages(*made.teacher, recipe.learner.temperature, made.tokens_per_micro_batch);
   parts.eval_prompts = std::move(eval_prompts);
   parts.checkpoints = &checkpoints;
   parts.journal = folder.journal();
@@ -127,7 +128,7 @@ int train_grpo(const TrainRequest& request) {
     trainer.add_observer(&*audit);
   }
   ReverseKlObserver reverse_kl;
-  if (teacher) trainer.add_observer(&reverse_kl);
+  if (distill) trainer.add_observer(&reverse_kl);
   TrainScreen screen(terminal, recipe, trainer.step());
   trainer.add_observer(&recorder);
   trainer.add_observer(&screen);

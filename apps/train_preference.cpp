@@ -100,7 +100,7 @@ int train_preference(const TrainRequest& request, bool reward_model) {
   BackendNeeds needs = device_default();
   needs.trains = !reward_model;
   if (reward_model) needs.value = TransformerValue::Options{true, MasterStart::kExact, recipe.head_std, recipe.seed, false};
-  needs.tokens_per_micro_batch = recipe.train.tokens_per_micro_batch, needs.recompute = recipe.train.recompute;
+  needs.tokens_per_micro_batch = recipe.train.tokens_per_micro_batch, needs.recompute = recipe.train.recompute, needs.optimizer = recipe.train.optimizer;
   needs.gpu_memory_share = recipe.gpu_memory_share, needs.longest_sample = data.longest;
   const BackendParts made = backend.make(needs, run.runtime().tokenizer);
   for (const std::string& line : made.memory) terminal.print("  memory    " + line);

@@ -25,7 +25,7 @@ TrainRun::TrainRun(const TrainRequest& request, Setup setup)
     throw ConfigError(message("--resume: ", setup_.output.dir.string(), " holds no run; leave --resume out to start one"));
   for (const std::string& warning : setup_.warnings) terminal_.print("warning: " + warning, true);
   const int threads = request.globals.threads > 0 ? request.globals.threads : setup_.threads;
-  runtime_ = setup_.scorer ? open_scorer(setup_.model.path, setup_.model.dtype, threads)
+  runtime_ = setup_.scorer ? open_scorer(setup_.model.path, setup_.model.dtype, threads, setup_.model.device)
                            : open_model(setup_.model.path, setup_.model.dtype, threads, setup_.model.device);
 }
 
@@ -47,9 +47,10 @@ RunFolder& TrainRun::open_folder() {
 
 std::unique_ptr<PolicyModel> TrainRun::trained(std::unique_ptr<PolicyModel> made, const std::optional<LoraSection>& lora) {
   if (!lora) return made;
-  LoraAdapter adapter = lora->init_from.empty() ? LoraAdapter(backend().config(), lora->options) : LoraAdapter::load(lora->init_from, backend().config());
-  terminal_.print(message("  lora      rank ", adapter.options().rank, ", scale ", adapter.options().scale(), ", ", adapter.pairs().size(), " matrices, ",
-                          human_count(static_cast<double>(adapter.values().size())), " trained parameters"));
+  LoraAdapter adapter =
+      lora->init_from.empty() ? LoraAdapter(backend().config(), lora->options) : LoraAdapter::load(lora->init_from, backend().config());
+  terminal_.print(message("  lora      rank ", adapter.options().rank, ", scale ", adapter.options().scale(), ", ", adapter.pairs().size(),
+                          " matrices, ", human_count(static_cast<double>(adapter.values().size())), " trained parameters"));
   auto policy = std::make_unique<LoraPolicy>(std::move(made), std::move(adapter), *runtime_.pool);
   lora_ = policy.get();
   return policy;

@@ -99,7 +99,8 @@ SftData load_sft_data(SftRecipe& recipe, const ModelConfig& model, const std::sh
   if (cut + left_out > 0)
     terminal.print(message("warning: data.max_length: ", cut, " examples cut, ", left_out, " left out (data.overlong)"), true);
   if (split > 0)
-    terminal.print(message("note: ", split, " conversations became one example a turn: the template writes earlier turns differently once others follow"));
+    terminal.print(
+        message("note: ", split, " conversations became one example a turn: the template writes earlier turns differently once others follow"));
   if (recipe.validation && recipe.validation->source) data.validation = load(*recipe.validation->source, "validation");
   if (!data.validation.empty()) data.line += message("; validation on ", data.validation.size());
   for (const auto* list : {&data.examples, &data.validation})
@@ -151,7 +152,8 @@ int train_sft(const TrainRequest& request) {
   SftRecipe recipe = distill ? make_distill_sft_recipe(request.config, reward_context()) : make_sft_recipe(request.config, reward_context());
   TrainRun::Setup setup{recipe.model, recipe.output, recipe.train.threads, recipe.seed, &*recipe.resolved, {}, recipe.warnings};
   setup.may_change = {"rewards", "validation.every", "validation.at_start", "train.gpu_memory_share"};
-  if (recipe.learner.optimizer.learning_rate.schedule == LrSchedule::kConstant) setup.may_change.insert(setup.may_change.end(), {"sft.steps", "sft.epochs"});
+  if (recipe.learner.optimizer.learning_rate.schedule == LrSchedule::kConstant)
+    setup.may_change.insert(setup.may_change.end(), {"sft.steps", "sft.epochs"});
   TrainRun run(request, std::move(setup));
   Terminal& terminal = run.terminal();
   Backend& backend = run.backend();
@@ -166,8 +168,8 @@ int train_sft(const TrainRequest& request) {
   for (const Prompt& p : eval_prompts)
     data.longest = std::max(data.longest, static_cast<std::int64_t>(p.tokens.size()) + recipe.trainer.eval.sampling.max_new_tokens);
   if (data.longest > backend.config().max_position_embeddings)
-    throw ConfigError(message("eval: a prompt with eval.max_new_tokens ", recipe.trainer.eval.sampling.max_new_tokens, " needs a context of ", data.longest, ", the model has ",
-                              backend.config().max_position_embeddings, "; lower eval.max_new_tokens"));
+    throw ConfigError(message("eval: a prompt with eval.max_new_tokens ", recipe.trainer.eval.sampling.max_new_tokens, " needs a context of ",
+                              data.longest, ", the model has ", backend.config().max_position_embeddings, "; lower eval.max_new_tokens"));
 
   RunFolder& folder = run.open_folder();
   terminal.print(start_block(recipe, backend.config(), backend.line(), data, eval_prompts.size()));
@@ -175,7 +177,7 @@ int train_sft(const TrainRequest& request) {
 
   BackendNeeds needs = device_default();
   needs.trains = true;
-  needs.tokens_per_micro_batch = recipe.train.tokens_per_micro_batch, needs.recompute = recipe.train.recompute;
+  needs.tokens_per_micro_batch = recipe.train.tokens_per_micro_batch, needs.recompute = recipe.train.recompute, needs.optimizer = recipe.train.optimizer;
   needs.gpu_memory_share = recipe.gpu_memory_share, needs.longest_sample = data.longest;
   if (recipe.lora) needs.arena_parts = ArenaParts::kGradient;
   BackendParts made = backend.make(needs, tokenizer);
@@ -200,7 +202,9 @@ int train_sft(const TrainRequest& request) {
   const std::optional<std::int64_t> resumed = trainer.resume();
   if (resumed) terminal.print(message("  resuming  at step ", *resumed));
   if (folder.state() == RunFolder::State::kFinished && trainer.step() >= recipe.trainer.loop.steps) {
-    terminal.print(message("this run is finished (", trainer.step(), " of ", recipe.trainer.loop.steps, " updates); use --overwrite or another output.dir"), true);
+    terminal.print(
+        message("this run is finished (", trainer.step(), " of ", recipe.trainer.loop.steps, " updates); use --overwrite or another output.dir"),
+        true);
     return 0;
   }
   MetricsWriter metrics = run.metrics(resumed);

@@ -45,9 +45,21 @@ ScoredGroup example() {
     score.verdict = static_cast<Verdict>(g);
     score.detail = "no_box";
     score.columns = {{"gold_parsed", "82"}};
+    if (g == 1) score.steps = {{2, 0.5f}, {0, -1.f}};
     scored.scores.push_back(score);
   }
   return scored;
+}
+
+TEST_CASE("scored groups of before step rewards are still read") {
+  ScoredGroup one = example();
+  one.group.completions.resize(1);
+  one.scores.resize(1);
+  std::string bytes = to_bytes(one);
+  bytes.resize(bytes.size() - 8);  // the count of steps, last of all
+  bytes[0] = 0x01;
+  const ScoredGroup old = scored_group_from_bytes(bytes);
+  CHECK(to_bytes(old) == to_bytes(one));
 }
 
 TEST_CASE("groups come back bit for bit") {
@@ -56,6 +68,8 @@ TEST_CASE("groups come back bit for bit") {
   const ScoredGroup after = scored_group_from_bytes(bytes);
   CHECK(to_bytes(after) == bytes);
   CHECK(after.group.prompt.id == "train/17");
+  REQUIRE(after.scores[1].steps.size() == 2);
+  CHECK(after.scores[1].steps[1].value == -1.f);
   CHECK(after.group.prompt.tokens == before.group.prompt.tokens);
   CHECK(after.group.prompt.reference == before.group.prompt.reference);
   CHECK(after.group.prompt.messages[1].content == "é");

@@ -6,7 +6,8 @@ namespace r1 {
 namespace {
 
 // First bytes of a record. A change of the layout takes a new number.
-constexpr std::uint32_t kSampleGroup = 0x52314701, kScoredGroup = 0x52315301;
+constexpr std::uint32_t kSampleGroup = 0x52314701, kScoredGroup = 0x52315302;
+constexpr std::uint32_t kWithoutSteps = 0x52315301;  // scored groups of before step rewards: still read
 
 // A declared enum value, or DataError.
 template <class Enum>
@@ -105,15 +106,20 @@ void put(ByteWriter& out, const Score& score) {
   out.put(score.verdict);
   out.put(std::string_view(score.detail));
   put_map(out, score.columns);
+  out.put(static_cast<std::uint64_t>(score.steps.size()));
+  for (const StepReward& s : score.steps) out.put(s.token), out.put(s.value);
 }
 
-Score get_score(ByteReader& in) {
+Score get_score(ByteReader& in, bool steps) {
   Score score;
   score.value = in.get<float>();
   score.parts = get_map<float>(in);
   score.verdict = get_enum(in, Verdict::kAbstain);
   score.detail = in.get_text();
   score.columns = get_map<std::string>(in);
+  if (!steps) return score;
+  score.steps.resize(in.get_count(8));
+  for (StepReward& s : score.steps) s.token = in.get<std::int32_t>(), s.value = in.get<float>();
   return score;
 }
 
@@ -131,8 +137,8 @@ SampleGroup get_group(ByteReader& in) {
   return group;
 }
 
-void expect_kind(ByteReader& in, std::uint32_t kind) {
-  if (const auto found = in.get<std::uint32_t>(); found != kind) {
+void expect_kind(std::uint32_t found, std::uint32_t kind) {
+  if (found != kind) {
     throw DataError(message("a binary record of another kind or version: ", found, " where ", kind, " is expected"));
   }
 }
@@ -157,7 +163,7 @@ std::string to_bytes(const ScoredGroup& scored) {
 
 SampleGroup sample_group_from_bytes(std::string_view bytes) {
   ByteReader in(bytes);
-  expect_kind(in, kSampleGroup);
+  expect_kind(in.get<std::uint32_t>(), kSampleGroup);
   SampleGroup group = get_group(in);
   in.expect_end();
   return group;
@@ -165,11 +171,12 @@ SampleGroup sample_group_from_bytes(std::string_view bytes) {
 
 ScoredGroup scored_group_from_bytes(std::string_view bytes) {
   ByteReader in(bytes);
-  expect_kind(in, kScoredGroup);
+  const auto kind = in.get<std::uint32_t>();
+  if (kind != kWithoutSteps) expect_kind(kind, kScoredGroup);
   ScoredGroup scored;
   scored.group = get_group(in);
   const std::size_t count = in.get_count(29);
-  for (std::size_t i = 0; i < count; ++i) scored.scores.push_back(get_score(in));
+  for (std::size_t i = 0; i < count; ++i) scored.scores.push_back(get_score(in, kind == kScoredGroup));
   in.expect_end();
   return scored;
 }

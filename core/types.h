@@ -64,12 +64,19 @@ struct SampleGroup {
   std::vector<Completion> completions;  // [G]
 };
 
+// A reward for one step of a completion (process supervision).
+struct StepReward {
+  std::int32_t token = 0;  // the completion's token that ends the step, from 0
+  float value = 0.f;
+};
+
 struct Score {
   float value = 0.f;                   // what the advantage sees: the weighted sum
   std::map<std::string, float> parts;  // each reward's unweighted value by name; absent = abstained
   Verdict verdict = Verdict::kAbstain;  // dynamic sampling filters on it, never on the value
   std::string detail;                  // a word or sentence behind the verdict
   std::map<std::string, std::string> columns;  // gold_parsed, answer_parsed, ...: for tables and the audit
+  std::vector<StepReward> steps = {};  // weighted, of every reward that judges steps; in no order
 };
 
 struct ScoredGroup {

@@ -63,6 +63,7 @@ TEST_CASE("a group goes to the service and its results come back") {
     out[2].verdict = Verdict::kCorrect;
     out[2].detail = "fine";
     out[0].columns = {{"who", "first"}, {"metric/longest", "4.5"}};
+    out[2].steps = {{3, 0.25f}};
   }, true);
   const RewardServer server(any_port(), {{"scripted", "", &reward}});
   const Rubric r = rubric(entry(server));
@@ -76,6 +77,9 @@ TEST_CASE("a group goes to the service and its results come back") {
   CHECK(scores[2].value == 6.f);  // the bad byte arrives as three of U+FFFD
   CHECK(scores[2].verdict == Verdict::kCorrect);
   CHECK(scores[2].detail == "fine");
+  REQUIRE(scores[2].steps.size() == 1);
+  CHECK(scores[2].steps[0].token == 3);
+  CHECK(scores[2].steps[0].value == 0.25f);
   CHECK(scores[0].columns.at("who") == "first");
   CHECK(scores[0].columns.at("metric/longest") == "4.5");
   CHECK_FALSE(scores[1].columns.contains("metric/longest"));

@@ -77,6 +77,11 @@ void to_wire(std::span<const RewardResult> results, wire::ScoreReply& out) {
     if (r.value) result.set_value(*r.value);
     result.set_verdict(static_cast<wire::Verdict>(static_cast<int>(r.verdict) + 1));
     result.set_detail(valid_utf8(r.detail));
+    for (const StepReward& s : r.steps) {
+      wire::Step& step = *result.add_steps();
+      step.set_token(s.token);
+      step.set_value(s.value);
+    }
     for (const auto& [name, text] : r.columns) {
       if (name.starts_with(kMetricColumn)) (*out.mutable_metrics())[valid_utf8(name.substr(kMetricColumn.size()))] = std::strtod(text.c_str(), nullptr);
       else (*result.mutable_columns())[valid_utf8(name)] = valid_utf8(text);
@@ -97,6 +102,8 @@ UserReply from_wire(const wire::ScoreReply& reply, const std::string& request_id
     out.verdicts.emplace_back(verdict == 0 ? "" : to_string(static_cast<Verdict>(verdict - 1)));
     out.details.push_back(r.detail());
     details = details || !r.detail().empty();
+    std::vector<StepReward>& steps = out.steps.emplace_back();
+    for (const wire::Step& s : r.steps()) steps.push_back({s.token(), s.value()});
   }
   if (!details) out.details.clear();
   // Columns of some results only: the others have none.

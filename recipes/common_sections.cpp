@@ -22,6 +22,10 @@ TrainSection read_train(ConfigReader& reader) {
     out.tokens_per_micro_batch = rows;
   const std::string recompute = reader.get_choice("recompute", "auto", std::array<std::string, 3>{"auto", "true", "false"});
   if (recompute != "auto") out.recompute = recompute == "true";
+  const auto format = [&](const char* key, const char* packed) { return reader.get_choice(key, "auto", std::array<std::string, 3>{"auto", "float32", packed}); };
+  out.optimizer.master = parse_master_format(format("master", "split"));
+  out.optimizer.moments = parse_moment_format(format("moments", "8bit"));
+  out.optimizer.gradients = parse_gradient_format(format("gradients", "bfloat16"));
   out.threads = reader.get_in<int>("threads", 0, 0, 4096);
   return out;
 }
@@ -33,7 +37,8 @@ std::optional<LoraSection> read_lora(ConfigReader& root, std::uint64_t seed) {
   out.init_from = reader.get<std::filesystem::path>("init_from", "");
   if (!out.init_from.empty()) {
     for (const char* key : {"rank", "alpha", "targets", "rslora"}) reader.reject(key, "lora.init_from is set; its adapter_config.json says that");
-    if (!LoraAdapter::is_adapter(out.init_from)) reader.fail("init_from", message("names ", out.init_from.string(), ", which holds no adapter_config.json"));
+    if (!LoraAdapter::is_adapter(out.init_from))
+      reader.fail("init_from", message("names ", out.init_from.string(), ", which holds no adapter_config.json"));
   } else {
     out.options.rank = reader.get_in<int>("rank", 16, 1, 4096);
     out.options.alpha = reader.get_in<double>("alpha", 2.0 * out.options.rank, 1e-6, 1e6);
@@ -42,7 +47,8 @@ std::optional<LoraSection> read_lora(ConfigReader& root, std::uint64_t seed) {
     out.options.rslora = reader.get<bool>("rslora", false);
     out.options.seed = seed;
   }
-  if (reader.get_in<double>("dropout", 0.0, 0.0, 1.0) != 0) reader.fail("dropout", "must be 0: the weights of a LoRA run are the merged ones, which have no place for dropout");
+  if (reader.get_in<double>("dropout", 0.0, 0.0, 1.0) != 0)
+    reader.fail("dropout", "must be 0: the weights of a LoRA run are the merged ones, which have no place for dropout");
   return out;
 }
 

@@ -11,6 +11,7 @@
 #include "core/weights.h"
 #include "rl/lora_adapter.h"
 #include "rl/optimizer.h"
+#include "rl/optimizer_format.h"
 
 namespace r1 {
 
@@ -35,6 +36,7 @@ struct OutputSection {
 struct TrainSection {
   std::optional<std::int64_t> tokens_per_micro_batch;  // 0 or none = what suits the device: 8192 on the CPU, by memory on the GPU
   std::optional<bool> recompute;                       // gradient checkpointing; none = auto, by the memory that is free
+  OptimizerWishes optimizer;                           // master, moments, gradients; none = auto, by the memory of the GPU
   int threads = 0;                                     // 0 = all usable cores
 };
 

@@ -1,5 +1,5 @@
 // A recipe: one YAML file with overrides and a preset -> the option structs of every part of a GRPO run, checked as a
-// whole before any work. The sections and their keys are described at the structs; docs: ux.md "Recipe (YAML)".
+// whole before any work. The sections and their keys are described at the structs; those of rl: in docs/algorithms.md.
 #pragma once
 
 #include <cstdint>
@@ -19,6 +19,7 @@
 #include "rewards/rubric.h"
 #include "rl/audit_watch.h"
 #include "rl/learner.h"
+#include "rl/optimizer_format.h"
 #include "rl/trainer.h"
 #include "rl/transformer_policy.h"
 #include "rollout/local_engine.h"
@@ -42,6 +43,7 @@ struct Recipe {
   std::optional<DataSection> eval_data;  // none = no evaluation
   LocalEngineOptions engine;             // rollout: max_rows, kv_cache_gb, prefill_tokens_per_step; 0 = what suits the device
   double gpu_memory_share = 0.9;         // rollout: of what is free on the GPU at the start
+  double gpu_memory_gb = 0;              // rollout: GiB that the GPU is treated as having; 0 = all of its own
   TrainerOptions trainer;                // rollout:, rl:, eval:, output.save_every, seed
   GrpoOptions learner;                   // rl:, train.numerics; the budget of a micro-batch is not set there yet
   std::optional<LoraSection> lora;       // none = all parameters are trained

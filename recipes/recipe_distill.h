@@ -9,7 +9,7 @@
 #include <string>
 
 #include "core/config.h"
-#include "distill/distill_objective.h"
+#include "kd/distill_objective.h"
 #include "recipes/recipe.h"
 #include "recipes/recipe_sft.h"
 

@@ -1,5 +1,7 @@
 // The sections rollout: and rl:.
 #include <array>
+#include <map>
+#include <vector>
 
 #include "core/error.h"
 #include "core/suggest.h"
@@ -25,27 +27,61 @@ void read_updates(ConfigReader& rl, Recipe& recipe) {
   }
 }
 
-void read_loss(ConfigReader& rl, Recipe& recipe) {
-  PolicyLossOptions& l = recipe.learner.loss;
-  l.surrogate = read_name(rl, "surrogate", "clip", parse_surrogate);
-  l.ratio_level = read_name(rl, "ratio_level", "token", parse_ratio_level);
-  if (l.surrogate == Surrogate::kClip) {
-    l.clip_low = rl.get_in<double>("clip_low", 0.2, 0.0, 1e6);
-    l.clip_high = rl.get_in<double>("clip_high", 0.28, 0.0, 1e6);
-    l.dual_clip = rl.get_in<double>("dual_clip", 0.0, 0.0, 1e6);
-    if (l.dual_clip != 0 && l.dual_clip <= 1) rl.fail("dual_clip", "must be above 1, or 0 for none");
-  } else {
-    for (const char* key : {"clip_low", "clip_high", "dual_clip"}) rl.reject(key, "it belongs to surrogate: clip");
-  }
-  if (l.surrogate == Surrogate::kCispo) l.cispo_ratio_cap = rl.get_in<double>("cispo_ratio_cap", 5.0, 1e-6, 1e6);
-  else rl.reject("cispo_ratio_cap", "it belongs to surrogate: cispo");
-  l.aggregation = read_name(rl, "aggregation", "token_mean", parse_aggregation);
-  l.entropy_coefficient = rl.get_in<double>("entropy_coefficient", 0.0, -10.0, 10.0);
-  recipe.learner.want_entropy = l.entropy_coefficient != 0;
+// The surrogate's own options stand under `rl:`; those of the others have no effect there.
+void read_surrogate(ConfigReader& rl, PolicyLossOptions& l) {
+  const auto choose = [](const std::string& name) { return SurrogateChoice(name); };
+  l.surrogate = read_name(rl, "surrogate", "clip", choose);
+  const Surrogate& chosen = l.surrogate.entry();
+  for (const SurrogateOption& o : chosen.options) l.surrogate.set(o.key, rl.get_in<double>(o.key, o.fallback, o.low, o.high));
+  if (chosen.check)
+    if (const auto wrong = chosen.check(l.surrogate.values())) rl.fail(wrong->first, wrong->second);
+  std::map<std::string_view, std::vector<std::string>> owners;
+  for (const Surrogate* s : surrogates())
+    for (const SurrogateOption& o : s->options) owners[o.key].emplace_back(s->name);
+  for (const SurrogateOption& o : chosen.options) owners.erase(o.key);
+  for (const auto& [key, names] : owners) rl.reject(key, "it belongs to surrogate: " + join_names(names));
+  if (chosen.token) l.ratio_level = read_name(rl, "ratio_level", "token", parse_ratio_level);
+  else rl.reject("ratio_level", message("surrogate ", chosen.name, " has a ratio of its own"));
+}
 
-  ConfigReader kl = rl.section("kl");
+void read_entropy(ConfigReader& rl, Recipe& recipe) {
+  GrpoOptions& g = recipe.learner;
+  ConfigReader adaptive = rl.section("adaptive_entropy");
+  g.adaptive_entropy.enabled = adaptive.get<bool>("enabled", false);
+  if (g.adaptive_entropy.enabled) {
+    g.adaptive_entropy.target = adaptive.get_in<double>("target", 0.2, 0.0, 100.0);
+    g.adaptive_entropy.step = adaptive.get_in<double>("step", 0.005, 0.0, 10.0);
+    g.loss.entropy_coefficient = adaptive.get_in<double>("start", 0.01, 0.0, 10.0);
+    rl.reject("entropy_coefficient", "adaptive_entropy is enabled: its start and step decide");
+  } else {
+    for (const char* key : {"target", "step", "start"}) adaptive.reject(key, "adaptive_entropy.enabled is false");
+    g.loss.entropy_coefficient = rl.get_in<double>("entropy_coefficient", 0.0, -10.0, 10.0);
+  }
+  g.want_entropy = g.adaptive_entropy.enabled || g.loss.entropy_coefficient != 0;
+
+  TokenSelectionOptions& s = g.selection;
+  s.top_entropy_quantile = rl.get_in<double>("top_entropy_quantile", 1.0, 0.0, 1.0);
+  if (s.top_entropy_quantile == 0) rl.fail("top_entropy_quantile", "is 0: no token would be trained; 0.2 trains the fifth of highest entropy");
+  ConfigReader cov = rl.section("covariance");
+  s.covariance = read_name(cov, "method", "none", parse_covariance_control);
+  if (s.covariance == CovarianceControl::kNone) cov.reject("share", "covariance.method is none");
+  else s.covariance_share = cov.get_in<double>("share", 2e-4, 0.0, 1.0);
+  if (s.covariance == CovarianceControl::kClipCov) {
+    s.covariance_low = cov.get_in<double>("low", 1.0, -1e6, 1e6);
+    s.covariance_high = cov.get_in<double>("high", 5.0, -1e6, 1e6);
+    if (s.covariance_low >= s.covariance_high) cov.fail("low", message("must be below high (", s.covariance_high, ")"));
+  } else {
+    for (const char* key : {"low", "high"}) cov.reject(key, "it belongs to covariance.method: clip_cov");
+  }
+  if (s.covariance == CovarianceControl::kKlCov) s.covariance_penalty = cov.get_in<double>("penalty", 1.0, 0.0, 1e6);
+  else cov.reject("penalty", "it belongs to covariance.method: kl_cov");
+}
+
+void read_kl(ConfigReader kl, Recipe& recipe) {
+  GrpoOptions& g = recipe.learner;
+  PolicyLossOptions& l = g.loss;
   l.kl_coefficient = kl.get_in<double>("coefficient", 0.0, 0.0, 1e3);
-  recipe.learner.kl_in_reward = kl.get_in<double>("in_reward", 0.0, 0.0, 1e3);
+  g.kl_in_reward = kl.get_in<double>("in_reward", 0.0, 0.0, 1e3);
   if (l.kl_coefficient != 0) {
     l.kl_estimator = read_name(kl, "estimator", "k3", parse_kl_estimator);
     l.kl_off_policy = kl.get<bool>("off_policy", false);
@@ -57,28 +93,65 @@ void read_loss(ConfigReader& rl, Recipe& recipe) {
     kl.reject("estimator", "kl.coefficient is 0 (kl.in_reward always uses k1)");
     kl.reject("off_policy", "kl.coefficient is 0");
   }
-  if (recipe.learner.needs_reference())
-    recipe.learner.reference_refresh = kl.get_in<std::int64_t>("reference_refresh", 0, 0, kMaxSteps);
+  if (g.kl_in_reward != 0) g.adaptive_kl.target = kl.get_in<double>("target", 0.0, 0.0, 1e3);
+  else kl.reject("target", "kl.in_reward is 0; the adaptive coefficient is that of kl.in_reward");
+  if (g.adaptive_kl.target > 0) g.adaptive_kl.horizon = kl.get_in<double>("horizon", 10000.0, 1.0, 1e12);
+  else kl.reject("horizon", "kl.target is 0: the coefficient does not change");
+  if (g.needs_reference()) g.reference_refresh = kl.get_in<std::int64_t>("reference_refresh", 0, 0, kMaxSteps);
   else kl.reject("reference_refresh", "kl.coefficient and kl.in_reward are 0, so there is no reference model");
+}
 
-  ConfigReader mismatch = rl.section("mismatch");
+void read_mismatch(ConfigReader mismatch, Recipe& recipe) {
+  PolicyLossOptions& l = recipe.learner.loss;
   recipe.learner.old_policy = read_name(mismatch, "old_policy", "recompute", parse_old_policy);
   if (recipe.learner.old_policy == OldPolicy::kBehavior) {
-    for (const char* key : {"correction", "cap", "floor"})
+    for (const char* key : {"correction", "cap", "floor", "normalize"})
       mismatch.reject(key, "with old_policy: behavior the ratio holds the mismatch already");
-    l.mismatch = MismatchCorrection::kNone;
-  } else {
-    l.mismatch = read_name(mismatch, "correction", "token_tis", parse_mismatch_correction);
-    if (l.mismatch != MismatchCorrection::kNone) {
-      l.mismatch_cap = mismatch.get_in<double>("cap", 2.0, 1e-6, 1e6);
-      l.mismatch_floor = mismatch.get_in<double>("floor", 0.0, 0.0, 1e6);
-      if (l.mismatch_floor > l.mismatch_cap)
-        mismatch.fail("floor", message("must not be above cap (", l.mismatch_cap, ")"));
-    } else {
-      mismatch.reject("cap", "correction is none");
-      mismatch.reject("floor", "correction is none");
-    }
+    l.mismatch = MismatchOptions("none");
+    return;
   }
+  const auto choose = [](const std::string& name) { return MismatchOptions(name); };
+  MismatchOptions& m = l.mismatch = read_name(mismatch, "correction", "token_tis", choose);
+  if (!m.method->weigh) {
+    for (const char* key : {"cap", "floor", "normalize"}) mismatch.reject(key, "correction is none");
+    return;
+  }
+  m.cap = mismatch.get_in<double>("cap", m.cap, 1e-6, 1e6);
+  if (m.method->has_floor) m.floor = mismatch.get_in<double>("floor", m.floor, 0.0, 1e6);
+  else mismatch.reject("floor", message("correction ", m.method->name, " has a cap alone"));
+  if (m.floor > m.cap) mismatch.fail("floor", message("must not be above cap (", m.cap, ")"));
+  m.normalize = mismatch.get<bool>("normalize", false);
+}
+
+void read_loss(ConfigReader& rl, Recipe& recipe) {
+  PolicyLossOptions& l = recipe.learner.loss;
+  read_surrogate(rl, l);
+  l.aggregation = read_name(rl, "aggregation", "token_mean", parse_aggregation);
+  l.off_policy_mask_threshold = rl.get_in<double>("off_policy_mask_threshold", 0.0, 0.0, 1e6);
+  read_entropy(rl, recipe);
+  read_kl(rl.section("kl"), recipe);
+  read_mismatch(rl.section("mismatch"), recipe);
+}
+
+// advantage.kind gae: PPO's critic, and its own section.
+void read_critic(ConfigReader& rl, ConfigReader& advantage, Recipe& recipe) {
+  ConfigReader reader = rl.section("critic");
+  if (recipe.trainer.train_samples.advantage.kind != AdvantageKind::kGae) {
+    for (const char* key : {"gamma", "lambda"}) advantage.reject(key, "it belongs to advantage.kind: gae");
+    for (const char* key : {"learning_rate", "value_clip", "warmup_updates"})
+      reader.reject(key, "only advantage.kind: gae has a critic");
+    return;
+  }
+  CriticOptions& c = recipe.learner.critic.emplace();
+  c.gamma = advantage.get_in<double>("gamma", 1.0, 0.0, 1.0);
+  c.lambda = advantage.get_in<double>("lambda", 1.0, 0.0, 1.0);
+  c.optimizer = recipe.learner.optimizer;  // betas, decay, schedule, clipping: the policy's
+  c.optimizer.learning_rate.peak = reader.get_in<double>("learning_rate", 10 * c.optimizer.learning_rate.peak, 0.0, 10.0);
+  if (c.optimizer.learning_rate.peak == 0) reader.fail("learning_rate", "is 0: the critic would not learn");
+  c.value_clip = reader.get_in<double>("value_clip", 0.2, 0.0, 1e6);
+  c.warmup = reader.get_in<std::int64_t>("warmup_updates", 0, 0, kMaxSteps);
+  if (c.warmup >= recipe.trainer.steps)
+    reader.fail("warmup_updates", message("= ", c.warmup, " is not below rl.steps = ", recipe.trainer.steps, ": the policy would never learn"));
 }
 
 void read_advantage(ConfigReader& rl, Recipe& recipe) {
@@ -86,7 +159,7 @@ void read_advantage(ConfigReader& rl, Recipe& recipe) {
   ConfigReader a = rl.section("advantage");
   t.train_samples.advantage.kind = read_name(a, "kind", "group_zscore", parse_advantage_kind);
   const AdvantageKind kind = t.train_samples.advantage.kind;
-  if (kind == AdvantageKind::kGroupZscore || kind == AdvantageKind::kBatchStd) {
+  if (divides_by_std(kind)) {
     t.train_samples.advantage.epsilon = a.get_in<double>("epsilon", 1e-6, 0.0, 1.0);
   } else {
     a.reject("epsilon", message("advantage.kind ", to_string(kind), " divides by no standard deviation"));
@@ -96,7 +169,15 @@ void read_advantage(ConfigReader& rl, Recipe& recipe) {
     recipe.learner.whiten_epsilon = a.get_in<double>("whiten_epsilon", 1e-6, 0.0, 1.0);
   else a.reject("whiten_epsilon", "advantage.whiten is off");
 
-  const bool baseline = kind != AdvantageKind::kNone;
+  if (kind == AdvantageKind::kGdpo) {
+    t.train_samples.advantage.batch_normalize = a.get<bool>("batch_normalize", true);
+    for (const Rubric::Entry& e : recipe.rubric->entries()) t.train_samples.advantage.weights[e.label] = e.weight;
+  } else {
+    a.reject("batch_normalize", "it belongs to advantage.kind: gdpo");
+  }
+  read_critic(rl, a, recipe);
+
+  const bool baseline = kind != AdvantageKind::kNone && kind != AdvantageKind::kGae;
   if (baseline && t.samples_per_prompt < 2) {
     rl.fail("advantage",
             message("= ", to_string(kind), " compares the samples of a prompt, but rollout.samples_per_prompt is ",
@@ -139,7 +220,10 @@ void read_rollout(ConfigReader reader, Recipe& recipe) {
   e.kv_cache_bytes = static_cast<std::int64_t>(gib * 1073741824.0);
   e.prefill_tokens_per_step = reader.get_in<int>("prefill_tokens_per_step", 0, 0, 1 << 24);
   recipe.gpu_memory_share = reader.get_in<double>("gpu_memory_share", 0.9, 0.05, 1.0);
-  if (recipe.model.device == "cpu") reader.reject("gpu_memory_share", "model.device is cpu");
+  recipe.gpu_memory_gb = reader.get_in<double>("gpu_memory_gb", 0.0, 0.0, 1e6);
+  if (recipe.gpu_memory_gb > 0 && recipe.gpu_memory_gb < 0.5) reader.fail("gpu_memory_gb", "is below 0.5; leave it out for all that the GPU has");
+  if (recipe.model.device == "cpu")
+    for (const char* key : {"gpu_memory_share", "gpu_memory_gb"}) reader.reject(key, "model.device is cpu");
   e.prefix_cache = reader.get<bool>("prefix_cache", true);
 }
 
@@ -173,7 +257,7 @@ void read_rl(ConfigReader rl, Recipe& recipe) {
   }
   g.temperature = t.sampling.temperature;
   g.length_budget = t.sampling.max_new_tokens;
-  if (g.updates_per_rollout * g.passes_per_rollout == 1 && g.loss.surrogate == Surrogate::kClip &&
+  if (g.updates_per_rollout * g.passes_per_rollout == 1 && g.loss.surrogate.entry().name == "clip" &&
       (rl.set_by("clip_low") == Origin::Kind::kRecipe || rl.set_by("clip_high") == Origin::Kind::kRecipe) &&
       g.old_policy == OldPolicy::kRecompute) {
     recipe.warnings.push_back(

@@ -93,7 +93,8 @@ void read_validation(ConfigReader reader, bool has_eval, const SftRowOptions& ba
   }
   SftValidationSection out;
   if (share) {
-    for (const char* key : {"path", "generate", "messages", "prompt", "completion", "limit"}) reader.reject(key, "validation.share takes training examples");
+    for (const char* key : {"path", "generate", "messages", "prompt", "completion", "limit"})
+      reader.reject(key, "validation.share takes training examples");
     out.share = reader.get_in<double>("share", 0.0, 0.0, 0.9);
     if (out.share == 0) reader.fail("share", "is 0; leave validation out");
   } else {
@@ -165,8 +166,8 @@ void plan_updates(SftRecipe& recipe, std::int64_t epoch_size) {
   lr.total = t.loop.steps;
   if (recipe.warmup_ratio > 0) lr.warmup = static_cast<std::int64_t>(std::ceil(recipe.warmup_ratio * static_cast<double>(t.loop.steps)));
   if (lr.schedule != LrSchedule::kConstant && lr.warmup >= t.loop.steps && lr.warmup > 0)
-    throw ConfigError(message("sft.warmup_steps = ", lr.warmup, " is not below the ", t.loop.steps, " updates of the run (", epoch_size, " examples an epoch, ",
-                              t.examples_per_update, " an update)"));
+    throw ConfigError(message("sft.warmup_steps = ", lr.warmup, " is not below the ", t.loop.steps, " updates of the run (", epoch_size,
+                              " examples an epoch, ", t.examples_per_update, " an update)"));
 }
 
 SftRows load_sft_source(const SftSource& source, const std::string& key, std::shared_ptr<const Tokenizer> tokenizer,
@@ -180,7 +181,8 @@ SftRows load_sft_source(const SftSource& source, const std::string& key, std::sh
 std::vector<SftExample> take_validation(std::vector<SftExample>& examples, double share, std::uint64_t seed) {
   const auto n = static_cast<std::size_t>(std::llround(share * static_cast<double>(examples.size())));
   if (n == 0 || n == examples.size())
-    throw ConfigError(message("validation.share = ", share, " of ", examples.size(), " examples leaves no example for ", n == 0 ? "validation" : "training"));
+    throw ConfigError(
+        message("validation.share = ", share, " of ", examples.size(), " examples leaves no example for ", n == 0 ? "validation" : "training"));
   constexpr std::uint64_t kStream = 0x76616c6964617465ull;  // apart from every other use of the seed
   std::vector<std::size_t> order(examples.size());
   for (std::size_t i = 0; i < order.size(); ++i) order[i] = i;

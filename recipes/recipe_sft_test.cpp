@@ -83,9 +83,10 @@ TEST_CASE("sources, mixtures, validation") {
   const test::TempDir dir;
   const std::string file = (dir / "a.jsonl").string();
   write_file_atomic(file, "{}\n");
-  const SftRecipe r = make_sft_recipe(Config::parse(
-      "kind: sft\nmodel: {path: m}\ndata: {mixture: [{path: " + file + ", weight: 0.5, prompt: q, completion: a}, {path: [" + file + "]}], max_length: 99, overlong: truncate}\n"
-      "validation: {path: " + file + ", limit: 5, every: 7}\n", "m.yaml"));
+  const std::string parts = "[{path: " + file + ", weight: 0.5, prompt: q, completion: a}, {path: [" + file + "]}]";
+  const std::string yaml = "kind: sft\nmodel: {path: m}\ndata: {mixture: " + parts + ", max_length: 99, overlong: truncate}\n"
+                           "validation: {path: " + file + ", limit: 5, every: 7}\n";
+  const SftRecipe r = make_sft_recipe(Config::parse(yaml, "m.yaml"));
   REQUIRE(r.data.sources.size() == 2);
   CHECK(r.data.sources[0].weight == 0.5);
   CHECK(r.data.sources[1].weight == 1);
@@ -145,7 +146,8 @@ TEST_CASE("what may change between starts of a run") {
   CHECK(good({"output.save_every=3", "train.threads=2"}).trainer.loop.config_digest == digest);
   CHECK(good({"sft.learning_rate=1e-5"}).trainer.loop.config_digest != digest);
   CHECK(good({"sft.epochs=2"}).trainer.loop.config_digest != digest);  // a cosine ends elsewhere
-  CHECK(good({"sft.epochs=2", "sft.lr_schedule=constant"}).trainer.loop.config_digest == good({"sft.lr_schedule=constant"}).trainer.loop.config_digest);
+  CHECK(good({"sft.epochs=2", "sft.lr_schedule=constant"}).trainer.loop.config_digest ==
+        good({"sft.lr_schedule=constant"}).trainer.loop.config_digest);
 }
 
 TEST_CASE("the recipes of this folder") {

@@ -53,8 +53,8 @@ TEST_CASE("defaults") {
   CHECK(r.trainer.prompts_per_rollout == 32);
   CHECK(r.trainer.sampling.temperature == 1.f);
   CHECK(r.learner.loss.aggregation == Aggregation::kTokenMean);
-  CHECK(r.learner.loss.clip_low == 0.2);
-  CHECK(r.learner.loss.clip_high == 0.28);
+  CHECK(r.learner.loss.surrogate.get("clip_low") == 0.2);
+  CHECK(r.learner.loss.surrogate.get("clip_high") == 0.28);
   CHECK_FALSE(r.learner.needs_reference());
   CHECK(r.learner.length_budget == 40);
   CHECK(r.learner.optimizer.learning_rate.peak == 1e-6);
@@ -102,7 +102,7 @@ TEST_CASE("the recipes of this folder") {
   CHECK(zero.data.format == "r1_zero");
   CHECK(zero.learner.loss.kl_coefficient == 0.001);
   CHECK(zero.learner.reference_refresh == 400);
-  CHECK(zero.learner.loss.clip_high == 10);
+  CHECK(zero.learner.loss.surrogate.get("clip_high") == 10);
   CHECK(zero.learner.loss.aggregation == Aggregation::kSeqMeanTokenMean);
   CHECK(zero.trainer.prompts_per_rollout == 64);
   CHECK(zero.learner.optimizer.weight_decay == 0.1);
@@ -128,7 +128,7 @@ TEST_CASE("presets: published values, below the recipe's own") {
         0);  // the preset's rest of kl falls silent
   CHECK(preset("deepseekmath").learner.loss.kl_coefficient == 0.04);
   const Recipe dapo = preset("dapo");
-  CHECK(dapo.learner.loss.clip_high == 0.28);
+  CHECK(dapo.learner.loss.surrogate.get("clip_high") == 0.28);
   CHECK(dapo.trainer.dynamic.enabled);
   CHECK(dapo.trainer.dynamic.oversample == 3.0);
   CHECK(dapo.rubric->entries().size() == 1);  // the recipe's rewards replace the preset's
@@ -139,6 +139,33 @@ TEST_CASE("presets: published values, below the recipe's own") {
   const Recipe dr = preset("dr_grpo");
   CHECK(dr.learner.loss.aggregation == Aggregation::kSeqMeanTokenSumNorm);
   CHECK(dr.trainer.train_samples.advantage.kind == AdvantageKind::kGroupMean);
+  const Recipe ppo = preset("ppo");
+  REQUIRE(ppo.learner.critic);
+  CHECK(ppo.learner.critic->gamma == 1);
+  CHECK(ppo.learner.critic->lambda == 1);
+  CHECK(ppo.learner.critic->value_clip == 0.2);
+  CHECK(ppo.learner.critic->optimizer.learning_rate.peak == 1e-5);
+  CHECK(ppo.learner.kl_in_reward == 0.001);
+  CHECK(ppo.learner.whiten_advantages);
+  CHECK(ppo.trainer.train_samples.advantage.kind == AdvantageKind::kGae);
+  CHECK(good({"rl.advantage.kind=gae", "rl.learning_rate=3e-6"}).learner.critic->optimizer.learning_rate.peak == doctest::Approx(3e-5));
+  CHECK(preset("gmpo").learner.loss.surrogate.get("clip_low") == 0.4);
+  CHECK(preset("sapo").learner.loss.surrogate.get("sapo_tau_neg") == 1.05);
+  CHECK(preset("intellect2").learner.loss.surrogate.get("dual_clip") == 4);
+  CHECK(preset("lite_ppo").trainer.train_samples.advantage.kind == AdvantageKind::kBatchStd);
+  CHECK(preset("gdpo", {"rewards=[{name: math, weight: 2}, {name: format}]"}).trainer.train_samples.advantage.weights ==
+        std::map<std::string, double>{{"math", 2.0}, {"format", 1.0}});
+  CHECK(preset("reinforce_pp_baseline").learner.loss.kl_estimator == KlEstimator::kK2);
+  CHECK(preset("reinforce_pp_baseline").trainer.train_samples.advantage.kind == AdvantageKind::kGroupMean);
+  CHECK(preset("skywork_or1").learner.adaptive_entropy.step == 0.005);
+  CHECK(preset("skywork_or1").learner.loss.entropy_coefficient == 0.01);
+  CHECK(preset("high_entropy").learner.selection.top_entropy_quantile == 0.2);
+  CHECK(preset("clip_cov").learner.selection.covariance_share == 2e-4);
+  CHECK(preset("kl_cov").learner.selection.covariance == CovarianceControl::kKlCov);
+  CHECK(preset("icepop").learner.loss.mismatch.cap == 5);
+  CHECK(preset("deepseek_v32").learner.loss.off_policy_mask_threshold == 0.5);
+  CHECK(good({"rl.mismatch.correction=geometric_mask"}).learner.loss.mismatch.floor == 0.999);
+  CHECK(good({"rl.mismatch.correction=token_mis"}).learner.loss.mismatch.floor == 0.5);
   for (const Preset& p : presets()) {
     CAPTURE(p.name);
     const Recipe r = preset(std::string(p.name));
@@ -176,6 +203,13 @@ TEST_CASE("one clear error for each mistake") {
       {{"train.numerics=fast_enough"}, {"train.numerics", "exact"}},
       {{"train.numerics=exact", "rollout.top_k=5"}, {"train.numerics", "rollout.top_k"}},
       {{"model.device=cpu", "rollout.gpu_memory_share=0.5"}, {"rollout.gpu_memory_share", "model.device is cpu"}},
+      {{"model.device=cpu", "rollout.gpu_memory_gb=80"}, {"rollout.gpu_memory_gb", "model.device is cpu"}},
+      {{"rollout.gpu_memory_gb=0.1"}, {"rollout.gpu_memory_gb", "0.5"}},
+      {{"model.device=cpu", "train.moments=8bit"}, {"train.moments", "model.device is cpu"}},
+      {{"lora.rank=4", "train.moments=8bit"}, {"train.moments", "lora is set"}},
+      {{"train.moments=4bit"}, {"train.moments", "8bit"}},
+      {{"train.master=half"}, {"train.master", "split"}},
+      {{"train.gradients=float16"}, {"train.gradients", "bfloat16"}},
       {{"model.dtype=int8"}, {"model.dtype", "bfloat16"}},
       {{"kind=ppo"}, {"kind", "grpo"}},
       {{"rollout.engine=vllm"}, {"rollout.engine", "local"}},
@@ -195,6 +229,14 @@ TEST_CASE("one clear error for each mistake") {
       {{"rl.dynamic_sampling.enabled=true", "rollout.samples_per_prompt=1", "rl.advantage.kind=none"},
        {"dynamic_sampling", "at least 2"}},
       {{"rl.mismatch.floor=3"}, {"floor", "cap"}},
+      {{"rl.mismatch.correction=tis"}, {"it can be none, token_tis", "k3_mask"}},
+      {{"rl.surrogate=ppo"}, {"it can be cispo, clip, gmpo, ratio, sapo"}},
+      {{"rl.dual_clip=0.5"}, {"rl.dual_clip", "above 1"}},
+      {{"rl.top_entropy_quantile=0"}, {"no token would be trained"}},
+      {{"rl.covariance.method=cov"}, {"clip_cov"}},
+      {{"rl.covariance.method=clip_cov", "rl.covariance.low=9"}, {"low", "high"}},
+      {{"rl.advantage.kind=gae", "rl.critic.learning_rate=0"}, {"critic would not learn"}},
+      {{"rl.advantage.kind=gae", "rl.critic.warmup_updates=10"}, {"warmup_updates", "never learn"}},
       {{"eval.generate={task: add, n: 10}", "eval.pass_k=[8]"}, {"pass_k", "samples"}},
       {{"eval.generate={task: add, n: 10}", "eval.greedy=false", "eval.samples=0"}, {"nothing would be evaluated"}},
       {{"eval.generate={task: add, n: 10}", "eval.temperature=0"}, {"temperature", "greedy"}},
@@ -205,6 +247,23 @@ TEST_CASE("one clear error for each mistake") {
       {{"rl.min_lr_ratio=0.1"}, {"no effect", "cosine_with_min_lr"}},
       {{"rl.surrogate=ratio", "rl.clip_low=0.1"}, {"no effect", "surrogate: clip"}},
       {{"rl.cispo_ratio_cap=3"}, {"no effect", "cispo"}},
+      {{"rl.surrogate=ratio", "rl.clip_high=0.1"}, {"no effect", "surrogate: clip and gmpo"}},
+      {{"rl.sapo_tau_neg=2"}, {"no effect", "surrogate: sapo"}},
+      {{"rl.surrogate=gmpo", "rl.dual_clip=3"}, {"no effect", "surrogate: clip"}},
+      {{"rl.surrogate=gmpo", "rl.ratio_level=sequence"}, {"no effect", "ratio of its own"}},
+      {{"rl.advantage.lambda=0.9"}, {"no effect", "advantage.kind: gae"}},
+      {{"rl.critic.learning_rate=1e-5"}, {"no effect", "gae has a critic"}},
+      {{"rl.advantage.batch_normalize=false"}, {"no effect", "gdpo"}},
+      {{"rl.advantage.kind=gae", "rl.advantage.epsilon=1e-4"}, {"no effect"}},
+      {{"rl.kl.target=0.1"}, {"no effect", "kl.in_reward is 0"}},
+      {{"rl.kl.in_reward=0.1", "rl.kl.horizon=9"}, {"no effect", "kl.target is 0"}},
+      {{"rl.adaptive_entropy.target=1"}, {"no effect", "enabled is false"}},
+      {{"rl.adaptive_entropy.enabled=true", "rl.entropy_coefficient=0.1"}, {"no effect", "adaptive_entropy"}},
+      {{"rl.covariance.share=0.1"}, {"no effect", "method is none"}},
+      {{"rl.covariance.method=kl_cov", "rl.covariance.low=1"}, {"no effect", "clip_cov"}},
+      {{"rl.covariance.method=clip_cov", "rl.covariance.penalty=1"}, {"no effect", "kl_cov"}},
+      {{"rl.mismatch.correction=k3_mask", "rl.mismatch.floor=0.1"}, {"no effect", "cap alone"}},
+      {{"rl.mismatch.correction=none", "rl.mismatch.normalize=true"}, {"no effect", "correction is none"}},
       {{"rl.dynamic_sampling.max_rounds=3"}, {"no effect"}},
       {{"rl.advantage.kind=group_mean", "rl.advantage.epsilon=1e-4"}, {"no effect"}},
       {{"rl.mismatch.old_policy=behavior", "rl.mismatch.cap=3"}, {"no effect"}},

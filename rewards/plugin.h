@@ -87,6 +87,7 @@ constexpr std::uint64_t plugin_layout() {
   std::uint64_t h = 14695981039346656037ull;
   for (const std::size_t v :
        {sizeof(RewardResult), offsetof(RewardResult, verdict), offsetof(RewardResult, detail), offsetof(RewardResult, columns),
+        offsetof(RewardResult, steps), sizeof(StepReward),
         sizeof(KnownAnswer), offsetof(KnownAnswer, completion), offsetof(KnownAnswer, value), sizeof(SampleGroup),
         offsetof(SampleGroup, completions), sizeof(Prompt), offsetof(Prompt, task), offsetof(Prompt, tokens), offsetof(Prompt, text),
         offsetof(Prompt, reference), offsetof(Prompt, messages), offsetof(Prompt, columns), sizeof(Message), sizeof(Completion),

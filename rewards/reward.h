@@ -17,6 +17,9 @@ struct RewardResult {
   Verdict verdict = Verdict::kAbstain;  // rewards that only measure (length, overlap) leave it
   std::string detail;                   // the word behind the verdict: "no_answer", "not_closed", ...
   std::map<std::string, std::string> columns;
+  // Process supervision: what single steps are worth, for advantage.kind: process. Beside `value`, which other kinds and the logs
+  // see; without one they do not count.
+  std::vector<StepReward> steps = {};
 };
 
 // A completion made up from a prompt, and what the reward must say of it. For self-tests (`r1 doctor`).

@@ -81,6 +81,12 @@ std::vector<Score> Rubric::score(const SampleGroup& group) const {
         }
         scores[i].parts[e->label] = *r.value;
         sums[i] += static_cast<double>(e->weight) * static_cast<double>(*r.value);
+        for (const StepReward& s : r.steps) {
+          if (!std::isfinite(s.value) || s.token < 0)
+            throw NumericError(message("reward ", e->label, " gave ", s.value, " for the step that ends at token ", s.token, " of prompt ",
+                                       group.prompt.id, ", sample ", i, "; a step needs a finite number and a token of the completion"));
+          scores[i].steps.push_back({s.token, e->weight * s.value});
+        }
       }
       if (e == deciding) {
         scores[i].verdict = r.verdict;

@@ -43,7 +43,7 @@ class Rubric {
   // abstain. Verdict and detail are those of the first applicable entry with verdict = true, else of the first one that
   // judges_answer(), else kAbstain. columns: those of the verdict's reward under their names, of others under their
   // names where free, else "label/name"; also "label/verdict" for each that has one and "label/detail" for the others'
-  // details. Throws NumericError naming reward, prompt and sample for a value that is NaN or infinite; what a reward
+  // details. steps: those of all entries, times their weights. Throws NumericError naming reward, prompt and sample for a value that is NaN or infinite; what a reward
   // throws passes with its label and the prompt's id in front.
   std::vector<Score> score(const SampleGroup& group) const;
 

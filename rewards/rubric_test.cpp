@@ -35,6 +35,20 @@ class Fixed : public RewardFunction {
   bool judges_;
 };
 
+// Pays 1 and judges steps.
+class Stepwise : public RewardFunction {
+ public:
+  explicit Stepwise(std::vector<StepReward> steps, std::optional<float> value = 1.f) : steps_(std::move(steps)), value_(value) {}
+  std::string_view name() const override { return "stepwise"; }
+  void score(const SampleGroup&, std::span<RewardResult> out) const override {
+    for (RewardResult& r : out) r.value = value_, r.steps = steps_;
+  }
+
+ private:
+  std::vector<StepReward> steps_;
+  std::optional<float> value_;
+};
+
 class Throwing : public RewardFunction {
  public:
   std::string_view name() const override { return "broken"; }
@@ -68,6 +82,24 @@ std::string error_of(F&& action) {
     return e.what();
   }
   return "no error";
+}
+
+TEST_CASE("step rewards: weighted, of every reward that gives a value; a bad one names reward, prompt and sample") {
+  const auto both = rubric(entry(std::make_unique<Stepwise>(std::vector<StepReward>{{0, 1.f}, {3, -2.f}}), 0.5f),
+                           entry(std::make_unique<Fixed>("plain", 1.f)));
+  const Score s = both.score(group())[1];
+  REQUIRE(s.steps.size() == 2);
+  CHECK(s.steps[0].token == 0);
+  CHECK(s.steps[0].value == 0.5f);
+  CHECK(s.steps[1].token == 3);
+  CHECK(s.steps[1].value == -1.f);
+  CHECK(s.value == 1.5f);  // outcome kinds see the values alone
+  CHECK(rubric(entry(std::make_unique<Stepwise>(std::vector<StepReward>{{0, 1.f}}, std::nullopt))).score(group())[0].steps.empty());
+  for (const StepReward bad : {StepReward{0, INFINITY}, StepReward{-1, 1.f}}) {
+    const auto broken = rubric(entry(std::make_unique<Stepwise>(std::vector<StepReward>{bad})));
+    CHECK_THROWS_WITH_AS(broken.score(group()), doctest::Contains("stepwise"), NumericError);
+    CHECK_THROWS_WITH_AS(broken.score(group()), doctest::Contains("prompt row-3, sample 0"), NumericError);
+  }
 }
 
 TEST_CASE("the value is the weighted sum of rewards that did not abstain") {

@@ -109,8 +109,45 @@ TEST_CASE("dynamic sampling keeps mixed verdicts with a spread of rewards") {
   CHECK_FALSE(keeps_group(aborted));
 }
 
+TEST_CASE("GDPO of a single reward is its z-score times the weight; a reward that is equal in its group adds nothing") {
+  ScoredGroup g = scored({1.f, 0.f, 0.f, 1.f}, std::vector<Verdict>(4, Verdict::kWrong)), h = g;
+  for (Score& s : h.scores) s.parts["form"] = 7.f;
+  AdvantageOptions o{AdvantageKind::kGdpo};
+  o.weights = {{"math", 3.0}, {"form", 5.0}};
+  o.batch_normalize = false;
+  const auto z = run(groups({{1.f, 0.f, 0.f, 1.f}}), AdvantageKind::kGroupZscore);
+  for (const ScoredGroup* one : {&g, &h}) {
+    const std::vector<const ScoredGroup*> list = {one};
+    const Advantages a = gdpo_advantages(list, o);
+    for (int i = 0; i < 4; ++i) CHECK(a.values[0][i] == doctest::Approx(3 * z.values[0][i]));
+  }
+  // Two rewards that cancel in the sum are told apart: GRPO sees equal totals here.
+  h.scores[0].parts = {{"math", 1.f}, {"form", 0.f}}, h.scores[1].parts = {{"math", 0.f}, {"form", 1.f}};
+  h.scores[2].parts = h.scores[0].parts, h.scores[3].parts = h.scores[1].parts;
+  for (Score& s : h.scores) s.value = 1.f;
+  const std::vector<const ScoredGroup*> list = {&h};
+  CHECK(gdpo_advantages(list, o).values[0][1] > 1);
+  CHECK(gdpo_advantages(list, o).values[0][0] < -1);
+}
+
+TEST_CASE("process advantages: one step at the end of each answer is the outcome's z-score on each token") {
+  const std::vector<std::vector<StepReward>> steps = {{{2, 1.f}}, {{1, 0.f}}, {{0, 0.f}}};
+  const std::vector<std::size_t> lengths = {3, 2, 1};
+  const auto a = process_advantages(steps, lengths, 1e-6);
+  const auto z = run(groups({{1.f, 0.f, 0.f}}), AdvantageKind::kGroupZscore);
+  for (std::size_t i = 0; i < 3; ++i) CHECK(a[i] == std::vector<float>(lengths[i], z.values[0][i]));
+  // A token after the last step gets nothing; equal steps, or a single one, teach nothing.
+  CHECK(process_advantages(std::vector<std::vector<StepReward>>{{{0, 1.f}}, {{0, 0.f}}}, std::vector<std::size_t>{2, 2}, 0)[0][1] == 0);
+  CHECK(process_advantages(std::vector<std::vector<StepReward>>{{{0, 1.f}}, {}}, std::vector<std::size_t>{2, 2}, 0)[0][0] == 0);
+  CHECK(process_advantages(std::vector<std::vector<StepReward>>{{{0, 1.f}, {1, 1.f}}, {}}, std::vector<std::size_t>{2, 2}, 0)[0][0] == 0);
+  CHECK_THROWS_WITH_AS(process_advantages(std::vector<std::vector<StepReward>>{{{2, 1.f}}}, std::vector<std::size_t>{2}, 0),
+                       doctest::Contains("token 2 of sample 0, which has 2 tokens"), DataError);
+  const std::vector<std::vector<StepReward>> infinite = {{{0, std::numeric_limits<float>::infinity()}}};
+  CHECK_THROWS_AS(process_advantages(infinite, std::vector<std::size_t>{2}, 0), NumericError);
+}
+
 TEST_CASE("names") {
-  for (auto name : {"group_zscore", "group_mean", "batch_std", "rloo", "none"})
+  for (auto name : {"group_zscore", "group_mean", "batch_std", "rloo", "none", "gdpo", "process", "gae"})
     CHECK(std::string_view(to_string(parse_advantage_kind(name))) == name);
   CHECK_THROWS_AS(parse_advantage_kind("zscore"), ConfigError);
 }

@@ -1,10 +1,9 @@
-// PolicyModel and ScoringModel over GpuTransformer: live weights, float32 master, gradient and both moments on the device.
+// PolicyModel and ScoringModel over GpuTransformer: live weights, master, gradient and both moments on the device.
 #pragma once
 
-#include "kernels/gpu/device.h"
 #include "model/gpu/gpu_training.h"
 #include "model/gpu/gpu_transformer.h"
-#include "rl/parameter_arena.h"
+#include "rl/gpu_optimizer.h"
 #include "rl/policy.h"
 
 namespace r1 {
@@ -15,7 +14,7 @@ class GpuPolicy : public PolicyModel {
   struct Options {
     bool recompute = false;  // gradient checkpointing: keep each layer's input only
     MasterStart master_start = MasterStart::kExact;
-    ArenaParts parts = ArenaParts::kAll;
+    OptimizerFormat optimizer = {};  // gradient_only: the weights are changed by load() alone (LoRA)
   };
   // `region`: for activations; shared with whoever needs it between the learner's calls.
   GpuPolicy(GpuTransformer& model, GpuRegion& region, Options options);
@@ -23,32 +22,33 @@ class GpuPolicy : public PolicyModel {
   LogprobRows evaluate(const PackedBatch& batch, float temperature, bool want_entropies) override;
   LogprobRows forward(const PackedBatch& batch, float temperature, bool want_entropies) override;
   void backward(std::span<const float> d_logprobs, std::span<const float> d_entropies) override;
-  void zero_gradient() override;
-  double gradient_sum_of_squares() override;
-  std::vector<float> gradient() const override;
-  void adamw(const AdamWStep& step) override;
-  std::optional<NonFinite> find_non_finite(ParameterPart part) override;
-  WeightSnapshot optimizer_state() const override;  // host copies
-  void restore_optimizer_state(const WeightSnapshot& state) override;
+  void zero_gradient() override { optimizer_.zero_gradient(); }
+  double gradient_sum_of_squares() override { return optimizer_.gradient_sum_of_squares(); }
+  std::vector<float> gradient() const override { return optimizer_.host_gradient(); }
+  void adamw(const AdamWStep& step) override { optimizer_.step(step); }
+  std::optional<NonFinite> find_non_finite(ParameterPart part) override { return optimizer_.find_non_finite(part); }
+  WeightSnapshot optimizer_state() const override { return optimizer_.state(); }
+  void restore_optimizer_state(const WeightSnapshot& state) override { optimizer_.restore(state); }
   WeightSnapshot weights(WeightVersion version) const override { return model_.weights().snapshot(version); }  // device views
   WeightSnapshot host_weights(WeightVersion version) const override { return model_.weights().host_snapshot(version); }
   void load(const WeightSnapshot& weights) override;
   WeightDigest digest() const override { return model_.weights().digest(); }
 
+  // Losses of whole distributions, on the device; the gradient goes to this policy's arena.
+  void train_device_logits(const PackedBatch& batch, GpuTraining::LogitLoss loss) {
+    training_.train_logits(batch, recompute_, loss, optimizer_.gradient());
+  }
+  GpuTransformer& model() { return model_; }
   GpuTraining& training() { return training_; }
-  static std::size_t optimizer_bytes(std::int64_t elements, ArenaParts parts = ArenaParts::kAll) {
-    return static_cast<std::size_t>(elements) * (parts == ArenaParts::kAll ? 16 : 4);
+  static std::size_t optimizer_bytes(const GpuWeights& weights, const OptimizerFormat& format) {
+    return format.bytes(weights.elements(), static_cast<std::int64_t>(weights.parameters().size()));
   }
 
  private:
-  float* part(int index) const { return optimizer_.as<float>() + index * elements_; }  // gradient, master, exp_avg, exp_avg_sq
-  bool trains() const { return options_.parts == ArenaParts::kAll; }
-
   GpuTransformer& model_;
-  Options options_;
+  bool recompute_;
   GpuTraining training_;
-  std::int64_t elements_;
-  gpu::DeviceMemory optimizer_, scratch_, result_;
+  GpuOptimizer optimizer_;
 };
 
 // A frozen model with weights of its own: the reference of the KL term.

@@ -14,15 +14,6 @@
 namespace r1 {
 namespace {
 
-// "a/0, a/1, b/3 and 5 more"
-std::string names_of(std::span<const TrainSample> samples, std::span<const std::int32_t> chosen) {
-  constexpr std::size_t kShown = 8;
-  std::string out;
-  for (std::size_t i = 0; i < chosen.size() && i < kShown; ++i) out += (i ? ", " : "") + samples[chosen[i]].name;
-  if (chosen.size() > kShown) out += message(" and ", chosen.size() - kShown, " more");
-  return out;
-}
-
 LossDenominator denominator_of(std::span<const TrainSample> samples, std::span<const std::int32_t> chosen,
                                std::int64_t budget) {
   LossDenominator d{0, 0, budget};
@@ -43,18 +34,11 @@ double mean_kl(std::span<const TrainSample> samples, const std::vector<std::vect
   return n > 0 ? sum / n : 0;
 }
 
-std::vector<float> at_tokens(const std::vector<std::vector<float>>& per_sample, std::span<const TokenRef> tokens) {
-  std::vector<float> out;
-  out.reserve(tokens.size());
-  for (const TokenRef& t : tokens) out.push_back(per_sample[t.sample][t.position]);
-  return out;
-}
-
 }  // namespace
 
 // One micro-batch's numbers for the metrics.
 struct GrpoLearner::Pass {
-  std::vector<float> logprobs, entropies, old, behavior, ref, advantages;
+  std::vector<float> logprobs, entropies, old, behavior, ref, advantages, policy_weights, drift_penalties;
   std::vector<std::int64_t> answer, answer_tokens;
   LossInput input;
   LossOutput output;
@@ -66,8 +50,12 @@ OldPolicy parse_old_policy(std::string_view name) {
   throw ConfigError(message("rl.mismatch.old_policy is \"", name, "\"; it can be recompute or behavior"));
 }
 
-GrpoLearner::GrpoLearner(PolicyModel& policy, ScoringModel* reference, const GrpoOptions& options)
-    : policy_(policy), reference_(reference), options_(options), optimizer_(options.optimizer) {
+GrpoLearner::GrpoLearner(PolicyModel& policy, ScoringModel* reference, const GrpoOptions& options, ValueModel* critic)
+    : policy_(policy), reference_(reference), options_(options), optimizer_(options.optimizer), loss_(options.loss),
+      kl_in_reward_(options.kl_in_reward) {
+  entropy_.coefficient = options.loss.entropy_coefficient;
+  if (options.critic && !critic) throw ConfigError("advantages by GAE need a critic: a value model beside the policy");
+  if (options.critic) critic_.emplace(*critic, *options.critic);
   if (options.needs_reference() && !reference)
     throw ConfigError(
         "the KL term needs a reference model; set rl.kl.coefficient and rl.kl.in_reward to 0 to train without one");
@@ -81,8 +69,7 @@ GrpoLearner::GrpoLearner(PolicyModel& policy, ScoringModel* reference, const Grp
 GrpoLearner::~GrpoLearner() = default;
 
 std::vector<std::int32_t> GrpoLearner::trainable(std::span<const std::int32_t> chosen) const {
-  const bool skip =
-      options_.skip_zero_advantages && !options_.needs_reference() && options_.loss.entropy_coefficient == 0;
+  const bool skip = options_.skip_zero_advantages && !options_.needs_every_sample();
   std::vector<std::int32_t> out;
   for (std::int32_t i : chosen) {
     const auto& a = samples_[i].advantages;
@@ -101,15 +88,18 @@ auto GrpoLearner::retried(std::span<const std::int32_t> chosen, Work&& work) -> 
                                "set train.recompute: true or lower rollout.max_new_tokens", work);
 }
 
-void GrpoLearner::evaluate_into(ScoringModel& model, std::span<const std::int32_t> chosen, PerSample& out) {
-  retried(chosen, [&] { evaluate_once(model, chosen, out); });
+void GrpoLearner::evaluate_into(ScoringModel& model, std::span<const std::int32_t> chosen, PerSample& logprobs, PerSample* entropies) {
+  retried(chosen, [&] { evaluate_once(model, chosen, logprobs, entropies); });
 }
 
-void GrpoLearner::evaluate_once(ScoringModel& model, std::span<const std::int32_t> chosen, PerSample& out) {
+void GrpoLearner::evaluate_once(ScoringModel& model, std::span<const std::int32_t> chosen, PerSample& out, PerSample* entropies) {
   for (const auto& part : plan_micro_batches(samples_, chosen, options_.tokens_per_micro_batch)) {
     const MicroBatch mb = build_micro_batch(samples_, part);
-    const LogprobRows rows = model.evaluate(mb.batch, options_.temperature, false);
-    for (std::int32_t i : part) out[i].assign(samples_[i].tokens.size(), 0.f);
+    const LogprobRows rows = model.evaluate(mb.batch, options_.temperature, entropies != nullptr);
+    for (std::int32_t i : part) {
+      out[i].assign(samples_[i].tokens.size(), 0.f);
+      if (entropies) (*entropies)[i] = out[i];
+    }
     for (std::size_t k = 0; k < mb.tokens.size(); ++k) {
       const auto [sample, position] = mb.tokens[k];
       if (!std::isfinite(rows.logprobs[k]))
@@ -117,6 +107,7 @@ void GrpoLearner::evaluate_once(ScoringModel& model, std::span<const std::int32_
             message("log-probability ", rows.logprobs[k], " of token ", position, " of sample ", samples_[sample].name,
                     &model == reference_ ? " under the reference model" : " under the policy before its update"));
       out[sample][position] = rows.logprobs[k];
+      if (entropies) (*entropies)[sample][position] = rows.entropies[k];
     }
   }
 }
@@ -126,11 +117,15 @@ void GrpoLearner::prepare(std::vector<TrainSample> samples, std::uint64_t rollou
   minibatches_ = split_minibatches(samples_, options_.updates_per_rollout, options_.seed, rollout);
   old_.assign(samples_.size(), {});
   ref_.assign(samples_.size(), {});
+  policy_weights_.clear();
+  drift_penalties_.clear();
   next_update_ = 0;
 }
 
 void GrpoLearner::finish_advantages() {
-  if (options_.kl_in_reward != 0) add_kl_to_advantages(samples_, ref_, options_.kl_in_reward);
+  if (options_.kl_in_reward != 0) mean_kl_ = mean_kl(samples_, ref_);
+  if (critic_) critic_->set_advantages(samples_, ref_, kl_in_reward_);
+  else if (options_.kl_in_reward != 0) add_kl_to_advantages(samples_, ref_, kl_in_reward_);
   if (options_.whiten_advantages) whiten_advantages(samples_, options_.whiten_epsilon);
 }
 
@@ -142,11 +137,12 @@ void GrpoLearner::begin_rollout(std::vector<TrainSample> samples, std::uint64_t 
   for (std::size_t i = 0; i < samples_.size(); ++i)
     if (options_.needs_reference() && ref_[i].empty())
       ref_[i].assign(samples_[i].tokens.size(), 0.f);  // trains nothing
-  if (options_.kl_in_reward != 0) kl_in_reward_ = mean_kl(samples_, ref_);
+  if (critic_) critic_->begin_rollout(samples_, options_.tokens_per_micro_batch);
   finish_advantages();
-  // The first update gets them from its own forward pass, which has the same bits.
-  if (options_.old_policy == OldPolicy::kRecompute)
-    for (std::size_t m = 1; m < minibatches_.size(); ++m) evaluate_into(policy_, trainable(minibatches_[m]), old_);
+  if (!decoupled()) return;
+  // The first update gets them from its own forward pass, which has the same bits; if there is one, and nothing asks for them before.
+  const bool needed_before = options_.loss.mismatch.normalize || (critic_ && critic_->warming_up());
+  for (std::size_t m = needed_before ? 0 : 1; m < minibatches_.size(); ++m) evaluate_into(policy_, trainable(minibatches_[m]), old_);
 }
 
 bool GrpoLearner::rollout_done() const {
@@ -154,8 +150,8 @@ bool GrpoLearner::rollout_done() const {
 }
 
 GrpoLearner::Pass GrpoLearner::forward_backward(const MicroBatch& mb, const LossDenominator& denominator) {
-  const bool fresh = next_update_ == 0, decoupled = options_.old_policy == OldPolicy::kRecompute;
-  const bool want_entropies = options_.want_entropy || options_.loss.entropy_coefficient != 0;
+  const bool fresh = next_update_ == 0;
+  const bool want_entropies = options_.want_entropy || loss_.entropy_coefficient != 0 || options_.adaptive_entropy.enabled;
   Pass p;
   LogprobRows rows = policy_.forward(mb.batch, options_.temperature, want_entropies);
   p.logprobs = std::move(rows.logprobs);
@@ -173,16 +169,18 @@ GrpoLearner::Pass GrpoLearner::forward_backward(const MicroBatch& mb, const Loss
     p.behavior.push_back(s.behavior_logprobs[position]);
     p.advantages.push_back(s.advantages[position]);
   }
-  if (decoupled && fresh) {
+  if (decoupled() && fresh) {
     for (std::int32_t i : mb.samples) old_[i].assign(samples_[i].tokens.size(), 0.f);
     for (std::size_t i = 0; i < mb.tokens.size(); ++i) old_[mb.tokens[i].sample][mb.tokens[i].position] = p.logprobs[i];
   }
-  if (decoupled && !fresh) p.old = at_tokens(old_, mb.tokens);
+  if (decoupled() && !fresh) p.old = at_tokens(old_, mb.tokens);
+  if (!policy_weights_.empty()) p.policy_weights = at_tokens(policy_weights_, mb.tokens);
+  if (!drift_penalties_.empty()) p.drift_penalties = at_tokens(drift_penalties_, mb.tokens);
   if (options_.loss.kl_coefficient != 0) p.ref = at_tokens(ref_, mb.tokens);
-  p.input = {p.logprobs,   p.entropies, decoupled ? std::span<const float>(p.old) : p.behavior,
-             decoupled ? std::span<const float>(p.behavior) : std::span<const float>{},
-             p.ref,        p.advantages, p.answer, p.answer_tokens};
-  p.output = policy_loss(p.input, denominator, options_.loss);
+  p.input = {p.logprobs,   p.entropies, decoupled() ? std::span<const float>(p.old) : p.behavior,
+             decoupled() ? std::span<const float>(p.behavior) : std::span<const float>{},
+             p.ref,        p.advantages, p.answer, p.answer_tokens, p.policy_weights, p.drift_penalties};
+  p.output = policy_loss(p.input, denominator, loss_);
   if (!std::isfinite(p.output.loss))
     throw NumericError(message("the loss of update ", version() + 1, " is ", p.output.loss,
                                " in the micro-batch of samples ", names_of(samples_, mb.samples)));
@@ -205,16 +203,34 @@ void GrpoLearner::check_exact(const Pass& pass, const MicroBatch& mb) const {
 
 StepReport GrpoLearner::update() {
   R1_CHECK(!rollout_done(), "update ", next_update_, " of a rollout that is done");
-  const auto& chosen = minibatches_[static_cast<std::size_t>(next_update_) % minibatches_.size()];
+  const bool first = next_update_ == 0, alone = critic_ && critic_->warming_up();
   const std::int64_t before = options_.tokens_per_micro_batch;
-  StepReport report = retried(trainable(chosen), [&] { return update_once(); });
-  if (options_.tokens_per_micro_batch != before) report.metrics["train/out_of_memory"] = 1;
+  std::map<std::string, double> beside;
+  if (critic_) critic_->update(samples_, minibatch(), options_.tokens_per_micro_batch, beside);
+  StepReport report;
+  if (alone) {
+    report.updated = beside.contains("critic/loss");  // else nothing was trained
+    beside["critic/warmup"] = 1;
+    ++next_update_;
+  } else {
+    if (options_.selection.active()) select(minibatch(), beside);
+    report = retried(trainable(minibatch()), [&] { return update_once(); });
+  }
+  if (options_.tokens_per_micro_batch != before) beside["train/out_of_memory"] = 1;
+  if (first && options_.kl_in_reward != 0) {
+    beside["kl_in_reward"] = mean_kl_;
+    if (options_.adaptive_kl.target > 0) beside["kl_in_reward_coefficient"] = kl_in_reward_;
+  }
+  report.metrics.merge(beside);
+  if (rollout_done()) end_rollout();
   return report;
 }
 
 StepReport GrpoLearner::update_once() {
-  const auto& chosen = minibatches_[static_cast<std::size_t>(next_update_) % minibatches_.size()];
-  const LossDenominator denominator = denominator_of(samples_, chosen, options_.length_budget);
+  const std::span<const std::int32_t> chosen = minibatch();
+  LossDenominator denominator = denominator_of(samples_, chosen, options_.length_budget);
+  if (options_.loss.mismatch.normalize) denominator.mismatch_mean = mismatch_mean(chosen);
+  if (options_.adaptive_entropy.enabled) loss_.entropy_coefficient = options_.adaptive_entropy.applied(entropy_);
   StepReport report;
   report.metrics["train/samples"] = static_cast<double>(denominator.sequences);
   report.metrics["train/trained_tokens"] = static_cast<double>(denominator.tokens);
@@ -249,12 +265,15 @@ StepReport GrpoLearner::update_once() {
   if (options_.needs_reference() && options_.reference_refresh > 0 &&
       optimizer_.updates() % options_.reference_refresh == 0) {
     reference_->load(policy_.weights(version()));
-    reference_refreshed_ = true;
+    reference_refreshed_ = report.reference_refreshed = true;
     report.metrics["reference_refreshed"] = 1;
   }
   report.updated = true;
   metrics.report(report.metrics);
-  if (next_update_ == 1 && options_.kl_in_reward != 0) report.metrics["kl_in_reward"] = kl_in_reward_;
+  if (options_.adaptive_entropy.enabled) {
+    report.metrics["entropy_coefficient"] = loss_.entropy_coefficient;
+    options_.adaptive_entropy.observe(entropy_, report.metrics.at("entropy"));
+  }
   report.metrics["grad_norm"] = stats.grad_norm;
   report.metrics["grad_clip_scale"] = stats.clip_scale;
   report.metrics["learning_rate"] = stats.learning_rate;

@@ -1,17 +1,23 @@
-// The GRPO learner: training samples of a rollout -> policy updates. Knows nothing of prompts, text or rewards.
+// The learner: training samples of a rollout -> policy updates, by GRPO and its relatives, PPO included. Knows nothing of prompts,
+// text or rewards.
 #pragma once
 
 #include <cstdint>
 #include <map>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
 #include "core/types.h"
+#include "rl/coefficients.h"
+#include "rl/critic.h"
 #include "rl/optimizer.h"
 #include "rl/packing.h"
+#include "rl/per_sample.h"
 #include "rl/policy.h"
 #include "rl/policy_loss.h"
+#include "rl/token_selection.h"
 
 namespace r1 {
 
@@ -33,6 +39,10 @@ struct GrpoOptions {
   OldPolicy old_policy = OldPolicy::kRecompute;
   std::int64_t reference_refresh = 0;   // reference <- policy every so many updates; 0 = never
   double kl_in_reward = 0;              // beta of a k1 penalty inside the token rewards; 0 = none
+  AdaptiveKl adaptive_kl;               // of kl_in_reward, its start
+  AdaptiveEntropy adaptive_entropy;     // of loss.entropy_coefficient, its start
+  TokenSelectionOptions selection;      // costs one more forward pass an update
+  std::optional<CriticOptions> critic;  // advantages by GAE: PPO
   bool whiten_advantages = false;       // over all trained tokens of the rollout
   double whiten_epsilon = 1e-6;
   bool want_entropy = false;            // metric `entropy` from the trained forward pass
@@ -44,18 +54,26 @@ struct GrpoOptions {
   std::uint64_t seed = 0;               // of the minibatch draw
 
   bool needs_reference() const { return loss.kl_coefficient != 0 || kl_in_reward != 0; }
+  // Coefficients change, or there is a critic: a checkpoint holds numbers of them.
+  bool has_numbers() const { return critic.has_value() || adaptive_entropy.enabled || adaptive_kl.target > 0; }
+  // Something in the loss, or a statistic of the update, reads tokens with advantage 0 too.
+  bool needs_every_sample() const {
+    return needs_reference() || loss.entropy_coefficient != 0 || adaptive_entropy.enabled || selection.active() || loss.mismatch.normalize;
+  }
 };
 
 struct StepReport {
   bool updated = false;                   // false: no sample had a trained token; nothing changed
+  bool reference_refreshed = false;
   std::map<std::string, double> metrics;  // loss, grad_norm, learning_rate, kl, clip_ratio/..., mismatch/..., train/...
 };
 
-// Not thread-safe. Policy and reference outlive it.
+// Not thread-safe. The models outlive it.
 class GrpoLearner {
  public:
-  // `reference` is needed iff options.needs_reference(); it holds its weights already. Throws ConfigError.
-  GrpoLearner(PolicyModel& policy, ScoringModel* reference, const GrpoOptions& options);
+  // `reference` is needed iff options.needs_reference(), `critic` iff options.critic; they hold their weights already. Throws
+  // ConfigError.
+  GrpoLearner(PolicyModel& policy, ScoringModel* reference, const GrpoOptions& options, ValueModel* critic = nullptr);
   ~GrpoLearner();
 
   // Takes a rollout's samples (groups adjacent), computes what is fixed for the rollout: reference and old
@@ -77,8 +95,9 @@ class GrpoLearner {
   const std::vector<TrainSample>& samples() const { return samples_; }
 
   // ---- exact resume ----------------------------------------------------------------------------------------------
-  // Views of master, moments, the reference if it was ever refreshed (reference.NAME), and, inside a rollout, the
-  // log-probabilities that were fixed at its start (rollout.NAME). Valid until the next call that changes the learner.
+  // Views of master, moments, the reference if it was ever refreshed (reference.NAME), the critic (critic.NAME), coefficients that
+  // follow measurements, and, inside a rollout, what was fixed at its start (rollout.NAME). Valid until the next call that changes
+  // the learner.
   WeightSnapshot state() const;
   int next_update() const { return next_update_; }  // in the rollout
   // Bit for bit. If next_update > 0 the rollout goes on with `samples` as they were given to begin_rollout().
@@ -87,15 +106,22 @@ class GrpoLearner {
 
  private:
   struct Pass;
-  using PerSample = std::vector<std::vector<float>>;  // [sample][token]
   StepReport update_once();
   template <class Work> auto retried(std::span<const std::int32_t> chosen, Work&& work) -> decltype(work());  // with smaller micro-batches
   void check_exact(const Pass& pass, const MicroBatch& micro_batch) const;
   void prepare(std::vector<TrainSample> samples, std::uint64_t rollout);
   void finish_advantages();
   std::vector<std::int32_t> trainable(std::span<const std::int32_t> chosen) const;
-  void evaluate_into(ScoringModel& model, std::span<const std::int32_t> chosen, PerSample& out);
-  void evaluate_once(ScoringModel& model, std::span<const std::int32_t> chosen, PerSample& out);
+  std::span<const std::int32_t> minibatch() const { return minibatches_[static_cast<std::size_t>(next_update_) % minibatches_.size()]; }
+  bool decoupled() const { return options_.old_policy == OldPolicy::kRecompute; }
+  // `entropies` may be null.
+  void evaluate_into(ScoringModel& model, std::span<const std::int32_t> chosen, PerSample& logprobs, PerSample* entropies = nullptr);
+  void evaluate_once(ScoringModel& model, std::span<const std::int32_t> chosen, PerSample& logprobs, PerSample* entropies);
+  double mismatch_mean(std::span<const std::int32_t> chosen) const;
+  void select(std::span<const std::int32_t> chosen, std::map<std::string, double>& metrics);
+  std::vector<std::uint8_t> clipped_tokens(std::span<const std::int32_t> chosen, std::span<const float> logprobs,
+                                           std::span<const float> advantages) const;
+  void end_rollout();
   Pass forward_backward(const MicroBatch& micro_batch, const LossDenominator& denominator);
   [[noreturn]] void blame_gradient(const MicroBatchPlan& plan, const LossDenominator& denominator);
 
@@ -109,8 +135,14 @@ class GrpoLearner {
   std::vector<std::vector<std::int32_t>> minibatches_;
   int next_update_ = 0;
   PerSample old_, ref_;  // empty vectors where not computed
-  double kl_in_reward_ = 0;  // mean k1 of the rollout, for its first update's metrics
+  PerSample policy_weights_, drift_penalties_;  // of the update, empty without a selection
+  PolicyLossOptions loss_;   // options_.loss with the entropy coefficient of the update
+  double mean_kl_ = 0;       // mean k1 of the rollout, with kl_in_reward
+  std::optional<Critic> critic_;
+  double kl_in_reward_ = 0;  // beta of the rollout
+  AdaptiveEntropy::State entropy_;
   mutable std::vector<float> packed_old_, packed_ref_;  // what state() views
+  mutable std::vector<double> packed_numbers_;
 };
 
 }  // namespace r1

@@ -10,43 +10,9 @@ namespace r1 {
 namespace {
 
 constexpr const char *kReference = "reference.", *kOld = "rollout.old_logprobs", *kRef = "rollout.ref_logprobs";
-
-// One value a token of every sample; NaN where a sample's were not computed.
-std::vector<float> pack(const std::vector<std::vector<float>>& values, std::span<const TrainSample> samples) {
-  std::vector<float> out;
-  for (std::size_t i = 0; i < samples.size(); ++i) {
-    if (values[i].empty())
-      out.insert(out.end(), samples[i].tokens.size(), std::numeric_limits<float>::quiet_NaN());
-    else
-      out.insert(out.end(), values[i].begin(), values[i].end());
-  }
-  return out;
-}
-
-void unpack(const TensorView& from, std::span<const TrainSample> samples, std::vector<std::vector<float>>& out) {
-  std::size_t tokens = 0;
-  for (const TrainSample& s : samples) tokens += s.tokens.size();
-  if (from.dtype != DType::kF32 || static_cast<std::size_t>(from.elements()) != tokens)
-    throw CheckpointError(message(from.name, " holds ", from.elements(), " values, the rollout has ", tokens,
-                                  " tokens: checkpoint and journal are not of one run"));
-  const auto* data = reinterpret_cast<const float*>(from.data);
-  for (std::size_t i = 0; i < samples.size(); ++i) {
-    const std::size_t n = samples[i].tokens.size();
-    std::vector<float> values(n);
-    std::memcpy(values.data(), data, n * sizeof(float));
-    data += n;
-    if (n > 0 && std::isnan(values[0])) values.clear();
-    out[i] = std::move(values);
-  }
-}
-
-TensorView view(const char* name, const std::vector<float>& values) {
-  return {name,
-          DType::kF32,
-          {static_cast<std::int64_t>(values.size())},
-          reinterpret_cast<const std::byte*>(values.data()),
-          -1};
-}
+// float64: the KL coefficient in the reward, the entropy coefficient, the entropy last measured, the critic's updates.
+constexpr const char* kNumbers = "learner.numbers";
+constexpr std::int64_t kNumNumbers = 4;
 
 }  // namespace
 
@@ -61,11 +27,17 @@ WeightSnapshot GrpoLearner::state() const {
     }
     out.owner = std::make_shared<std::pair<std::shared_ptr<const void>, std::shared_ptr<const void>>>(out.owner, reference.owner);
   }
-  if (next_update_ > 0 && !rollout_done()) {
+  const bool inside = next_update_ > 0 && !rollout_done();
+  if (critic_) critic_->append_state(out, samples_, inside);
+  if (inside) {
     packed_old_ = pack(old_, samples_);
     packed_ref_ = pack(ref_, samples_);
-    out.tensors.push_back(view(kOld, packed_old_));
-    out.tensors.push_back(view(kRef, packed_ref_));
+    out.tensors.push_back(float_view(kOld, packed_old_));
+    out.tensors.push_back(float_view(kRef, packed_ref_));
+  }
+  if (options_.has_numbers()) {
+    packed_numbers_ = {kl_in_reward_, entropy_.coefficient, entropy_.last_entropy, critic_ ? static_cast<double>(critic_->updates()) : 0};
+    out.tensors.push_back({kNumbers, DType::kF64, {kNumNumbers}, reinterpret_cast<const std::byte*>(packed_numbers_.data()), -1});
   }
   return out;
 }
@@ -73,10 +45,11 @@ WeightSnapshot GrpoLearner::state() const {
 void GrpoLearner::restore(const WeightSnapshot& state, std::int64_t updates, std::uint64_t rollout, int next_update,
                           std::vector<TrainSample> samples) {
   WeightSnapshot reference;
-  const TensorView *old = nullptr, *ref = nullptr;
+  const TensorView *old = nullptr, *ref = nullptr, *numbers = nullptr;
   for (const TensorView& t : state.tensors) {
     if (t.name == kOld) old = &t;
     if (t.name == kRef) ref = &t;
+    if (t.name == kNumbers && t.dtype == DType::kF64 && t.elements() == kNumNumbers) numbers = &t;
     if (t.name.starts_with(kReference)) {
       reference.tensors.push_back(t);
       reference.tensors.back().name = t.name.substr(std::strlen(kReference));
@@ -90,12 +63,20 @@ void GrpoLearner::restore(const WeightSnapshot& state, std::int64_t updates, std
     reference_->load(reference);
   }
   prepare(std::move(samples), rollout);
+  if (options_.has_numbers()) {
+    if (!numbers) throw CheckpointError(message("the checkpoint lacks ", kNumbers, ": it is of a run without these coefficients"));
+    double values[kNumNumbers];
+    std::memcpy(values, numbers->data, sizeof values);
+    kl_in_reward_ = values[0];
+    entropy_ = {values[1], values[2]};
+    if (critic_) critic_->restore(state, static_cast<std::int64_t>(values[3]), samples_, next_update > 0);
+  }
   if (next_update == 0) return;
   if (!old || !ref)
     throw CheckpointError(
         message("update ", next_update, " of a rollout was next, but the state lacks ", old ? kRef : kOld));
-  unpack(*old, samples_, old_);
-  unpack(*ref, samples_, ref_);
+  old_ = unpack(*old, samples_);
+  ref_ = unpack(*ref, samples_);
   finish_advantages();
   next_update_ = next_update;
 }

@@ -143,11 +143,11 @@ TEST_CASE("bypass: the ratio is to the sampler and holds the mismatch, no weight
   const auto samples = test::make_samples(3, 4, kVocab);
   GrpoOptions o = options();
   o.old_policy = OldPolicy::kBehavior;
-  o.loss.surrogate = Surrogate::kRatio;
+  o.loss.surrogate = SurrogateChoice("ratio");
   const auto bypass = gradient_after(o, samples);
   // Decoupled without truncation weights A grad ln pi by w = pi / mu: the same first step.
   o.old_policy = OldPolicy::kRecompute;
-  o.loss.mismatch_cap = 1e9;
+  o.loss.mismatch.cap = 1e9;
   CHECK(distance(bypass, gradient_after(o, samples)) < 1e-6);
 }
 

@@ -26,7 +26,8 @@ std::string projection_of(const std::string& weight) {
 std::vector<Parameter> linear_weights(const ModelConfig& config) {
   std::vector<Parameter> out;
   for (const Parameter& p : parameter_layout(config))
-    if (p.shape.size() == 2 && p.name.ends_with(kWeight) && projection_of(p.name) != "embed_tokens" && projection_of(p.name) != "lm_head") out.push_back(p);
+    if (p.shape.size() == 2 && p.name.ends_with(kWeight) && projection_of(p.name) != "embed_tokens" && projection_of(p.name) != "lm_head")
+      out.push_back(p);
   return out;
 }
 
@@ -80,7 +81,8 @@ LoraAdapter::LoraAdapter(const ModelConfig& config, const LoraOptions& options) 
     constexpr std::uint64_t kStream = 0x6c6f7261ull;  // "lora": apart from every other use of the seed
     StreamRng rng(options.seed, mix64(kStream ^ (k << 32)));
     const double bound = 1 / std::sqrt(static_cast<double>(pairs_[k].in));
-    for (std::int64_t i = 0; i < options.rank * pairs_[k].in; ++i) values_[static_cast<std::size_t>(pairs_[k].a + i)] = static_cast<float>((2 * rng.uniform() - 1) * bound);
+    for (std::int64_t i = 0; i < options.rank * pairs_[k].in; ++i)
+      values_[static_cast<std::size_t>(pairs_[k].a + i)] = static_cast<float>((2 * rng.uniform() - 1) * bound);
   }
 }
 

@@ -43,9 +43,12 @@ bool is_set(const Json& config, const char* key) {
 void refuse_unknown(const Json& config, const std::string& name) {
   if (config.value("peft_type", "") != "LORA")
     throw CheckpointError(message(name, ": peft_type is ", config.value("peft_type", "missing"), "; only LORA is known"));
-  for (const char* key : {"use_dora", "use_qalora", "use_bdlora", "lora_bias", "fan_in_fan_out", "modules_to_save", "rank_pattern", "alpha_pattern", "layer_replication",
-                          "target_parameters", "trainable_token_indices", "alora_invocation_tokens", "arrow_config", "monteclora_config", "kasa_config", "velora_config"})
-    if (is_set(config, key)) throw CheckpointError(message(name, ": ", key, " is set to ", config[key].dump(), ", which is not known here; merge the adapter with PEFT and use the merged model"));
+  for (const char* key : {"use_dora", "use_qalora", "use_bdlora", "lora_bias", "fan_in_fan_out", "modules_to_save", "rank_pattern", "alpha_pattern",
+                          "layer_replication", "target_parameters", "trainable_token_indices", "alora_invocation_tokens", "arrow_config",
+                          "monteclora_config", "kasa_config", "velora_config"})
+    if (is_set(config, key))
+      throw CheckpointError(message(name, ": ", key, " is set to ", config[key].dump(),
+                                    ", which is not known here; merge the adapter with PEFT and use the merged model"));
   if (config.value("bias", "none") != "none") throw CheckpointError(message(name, ": bias is ", config["bias"].dump(), "; only none is known"));
 }
 
@@ -79,7 +82,8 @@ LoraAdapter LoraAdapter::load(const fs::path& dir, const ModelConfig& model) {
   std::map<std::string, bool> targets;
   for (const Parameter& p : parameter_layout(model)) {
     const std::string module = p.name.ends_with(".weight") ? p.name.substr(0, p.name.size() - 7) : p.name;
-    const bool a = given.contains(std::string(kPrefix) + module + std::string(kA)), b = given.contains(std::string(kPrefix) + module + std::string(kB));
+    const bool a = given.contains(std::string(kPrefix) + module + std::string(kA)),
+               b = given.contains(std::string(kPrefix) + module + std::string(kB));
     if (!a && !b) continue;
     if (a != b) throw CheckpointError(message((dir / kWeights).string(), ": ", module, " has lora_", a ? "A but no lora_B" : "B but no lora_A"));
     if (p.shape.size() != 2 || module.ends_with("embed_tokens") || module.ends_with("lm_head"))
@@ -98,7 +102,8 @@ LoraAdapter LoraAdapter::load(const fs::path& dir, const ModelConfig& model) {
   for (const Parameter& p : out.parameters_) {
     const TensorView& t = *given.at(p.name);
     if (t.shape != p.shape)
-      throw CheckpointError(message((dir / kWeights).string(), ": tensor ", p.name, " has ", t.elements(), " elements, r = ", out.options_.rank, " and the model ask for ", p.elements));
+      throw CheckpointError(message((dir / kWeights).string(), ": tensor ", p.name, " has ", t.elements(), " elements, r = ", out.options_.rank,
+                                    " and the model ask for ", p.elements));
     convert_elements(t.dtype, t.data, DType::kF32, reinterpret_cast<std::byte*>(out.values_.data() + p.offset), static_cast<std::size_t>(p.elements));
   }
   return out;

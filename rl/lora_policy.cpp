@@ -10,7 +10,8 @@ namespace r1 {
 namespace {
 
 LiveWeights live(LoraAdapter& adapter) {
-  return {adapter.parameters(), reinterpret_cast<std::byte*>(adapter.values().data()), DType::kF32, static_cast<std::int64_t>(adapter.values().size())};
+  return {adapter.parameters(), reinterpret_cast<std::byte*>(adapter.values().data()), DType::kF32,
+          static_cast<std::int64_t>(adapter.values().size())};
 }
 
 }  // namespace

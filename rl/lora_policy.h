@@ -17,8 +17,12 @@ class LoraPolicy : public PolicyModel {
   // adapter is merged at once. The pool outlives the policy.
   LoraPolicy(std::unique_ptr<PolicyModel> inner, LoraAdapter adapter, ComputePool& pool);
 
-  LogprobRows evaluate(const PackedBatch& batch, float temperature, bool want_entropies) override { return inner_->evaluate(batch, temperature, want_entropies); }
-  LogprobRows forward(const PackedBatch& batch, float temperature, bool want_entropies) override { return inner_->forward(batch, temperature, want_entropies); }
+  LogprobRows evaluate(const PackedBatch& batch, float temperature, bool want_entropies) override {
+    return inner_->evaluate(batch, temperature, want_entropies);
+  }
+  LogprobRows forward(const PackedBatch& batch, float temperature, bool want_entropies) override {
+    return inner_->forward(batch, temperature, want_entropies);
+  }
   void backward(std::span<const float> d_logprobs, std::span<const float> d_entropies) override;
   void zero_gradient() override;
   double gradient_sum_of_squares() override;

@@ -122,6 +122,8 @@ void ParameterArena::restore(const WeightSnapshot& state) {
       const auto found = by_name.find(name);
       if (found == by_name.end()) throw CheckpointError(message("the optimizer state lacks ", name));
       const TensorView& t = *found->second;
+      if (t.dtype == DType::kU8)
+        throw CheckpointError(message("optimizer state ", name, " is in 8 bits, which only a GPU goes on with: use device: cuda"));
       if (t.dtype != DType::kF32 || t.elements() != p.elements)
         throw CheckpointError(message("optimizer state ", name, " has ", t.elements(), " elements of ",
                                       safetensors_name(t.dtype), ", wanted ", p.elements,

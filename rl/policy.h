@@ -46,7 +46,7 @@ struct NonFinite {
   float value = 0;
 };
 
-// What an optimizer needs of a model. Holds, besides the live weights, a float32 master, a gradient and both moments.
+// What an optimizer needs of a model. Holds, besides the live weights, a master of float32 precision, a gradient and both moments.
 // Not thread-safe.
 class TrainedModel {
  public:
@@ -58,7 +58,8 @@ class TrainedModel {
   virtual void adamw(const AdamWStep& step) = 0;
   // The first element that is NaN or Inf.
   virtual std::optional<NonFinite> find_non_finite(ParameterPart part) = 0;
-  // master.NAME, exp_avg.NAME, exp_avg_sq.NAME in float32: with the live weights all that a resumed run needs.
+  // master.NAME in float32, exp_avg.NAME, exp_avg_sq.NAME in float32 or as the policy packs them: with the live weights all that a
+  // resumed run needs.
   virtual WeightSnapshot optimizer_state() const = 0;
   // Restores them bit for bit and publishes. Throws CheckpointError naming the tensor that is missing or misshapen.
   virtual void restore_optimizer_state(const WeightSnapshot& state) = 0;

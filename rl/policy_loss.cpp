@@ -1,14 +1,8 @@
 #include "rl/policy_loss.h"
 
-#include <ATen/TensorOperators.h>
-#include <ATen/core/Tensor.h>
-#include <ATen/ops/empty.h>
-#include <ATen/ops/from_blob.h>
-#include <ATen/ops/maximum.h>
-#include <ATen/ops/minimum.h>
-#include <ATen/ops/where.h>
-#include <ATen/ops/zeros.h>
-#include <ATen/ops/zeros_like.h>
+#include <algorithm>
+#include <cmath>
+#include <numeric>
 
 #include "core/error.h"
 
@@ -17,79 +11,62 @@ namespace {
 
 constexpr double kMaxLogRatio = 20, kMaxK3 = 10;
 
-at::Tensor to_double(std::span<const float> values) {
-  return at::from_blob(const_cast<float*>(values.data()), {static_cast<std::int64_t>(values.size())}, at::kFloat)
-      .to(at::kDouble);
-}
-at::Tensor to_index(std::span<const std::int64_t> values) {
-  return at::from_blob(const_cast<std::int64_t*>(values.data()), {static_cast<std::int64_t>(values.size())}, at::kLong);
-}
-at::Tensor clamped_exp(const at::Tensor& x) { return x.clamp(-kMaxLogRatio, kMaxLogRatio).exp(); }
+// A clamp that has no slope outside.
+double clamped(double x) { return std::clamp(x, -kMaxLogRatio, kMaxLogRatio); }
+bool within(double x) { return std::abs(x) <= kMaxLogRatio; }
+double mean(const std::vector<double>& x) { return std::accumulate(x.begin(), x.end(), 0.0) / static_cast<double>(x.size()); }
 
-// Sums over the tokens of an answer, in token order.
-class Answers {
- public:
-  explicit Answers(const LossInput& in)
-      : index_(to_index(in.answer)), lengths_(to_index(in.answer_tokens).to(at::kDouble)) {}
-  at::Tensor sums(const at::Tensor& x) const { return at::zeros_like(lengths_).index_add(0, index_, x); }
-  at::Tensor means(const at::Tensor& x) const { return sums(x) / lengths_; }
-  at::Tensor spread(const at::Tensor& per_answer) const { return per_answer.index_select(0, index_); }
+struct Kl { double value, slope; };
 
- private:
-  at::Tensor index_, lengths_;
-};
-
-at::Tensor ratio(const at::Tensor& log_ratio, const Answers& answers, RatioLevel level) {
-  if (level == RatioLevel::kToken) return clamped_exp(log_ratio);
-  if (level == RatioLevel::kSequence) return answers.spread(clamped_exp(answers.means(log_ratio)));
-  const at::Tensor sequence = answers.spread(clamped_exp(answers.means(log_ratio))).detach();
-  return sequence * (log_ratio - log_ratio.detach()).exp();
-}
-
-at::Tensor mismatch_weight(const at::Tensor& log_w, const Answers& answers, const PolicyLossOptions& o) {
-  const bool sequence =
-      o.mismatch == MismatchCorrection::kSequenceTis || o.mismatch == MismatchCorrection::kSequenceMis;
-  const at::Tensor w = sequence ? answers.spread(clamped_exp(answers.sums(log_w))) : clamped_exp(log_w);
-  if (o.mismatch == MismatchCorrection::kTokenTis || o.mismatch == MismatchCorrection::kSequenceTis)
-    return w.clamp(o.mismatch_floor, o.mismatch_cap);
-  return at::where(w.ge(o.mismatch_floor).logical_and(w.le(o.mismatch_cap)), w, at::zeros_like(w));
-}
-
-// The term to maximise.
-at::Tensor surrogate(const at::Tensor& logprobs, const at::Tensor& rho, const at::Tensor& advantages,
-                     const PolicyLossOptions& o) {
-  if (o.surrogate == Surrogate::kRatio) return rho * advantages;
-  if (o.surrogate == Surrogate::kCispo) return rho.clamp_max(o.cispo_ratio_cap).detach() * advantages * logprobs;
-  const at::Tensor clipped = rho.clamp(1 - o.clip_low, 1 + o.clip_high) * advantages;
-  const at::Tensor term = at::minimum(rho * advantages, clipped);
-  if (o.dual_clip <= 0) return term;
-  return at::where(advantages.lt(0), at::maximum(term, advantages * o.dual_clip), term);
-}
-
-at::Tensor kl_term(const at::Tensor& d, KlEstimator estimator) {
-  const auto k3 = [&] {
-    const at::Tensor minus = (-d).clamp(-kMaxLogRatio, kMaxLogRatio);
-    return (minus.exp() - minus - 1).clamp(-kMaxK3, kMaxK3);
-  };
+Kl kl_term(double d, KlEstimator estimator) {
+  const double k3 = std::exp(clamped(-d)) - clamped(-d) - 1;
   switch (estimator) {
-    case KlEstimator::kK1: return d;
-    case KlEstimator::kK2: return d * d / 2;
-    case KlEstimator::kK3: return k3();
-    case KlEstimator::kK3Plus: {
-      const at::Tensor k2 = d * d / 2;
-      return k2 + (k3() - k2).detach();
-    }
+    case KlEstimator::kK1: return {d, 1};
+    case KlEstimator::kK2: return {d * d / 2, d};
+    case KlEstimator::kK3: return {std::min(k3, kMaxK3), within(d) && k3 <= kMaxK3 ? 1 - std::exp(-d) : 0};
+    case KlEstimator::kK3Plus: return {std::min(k3, kMaxK3), d};
   }
   return {};
 }
 
-std::vector<float> to_floats(const at::Tensor& x) {
-  const at::Tensor f = x.detach().to(at::kFloat).contiguous();
-  return {f.data_ptr<float>(), f.data_ptr<float>() + f.numel()};
+// One answer's numbers in float64; the vectors are [T].
+struct Answer {
+  std::vector<double> logprobs, log_ratio, advantages, weights, value, gradient;
+  std::vector<std::uint8_t> clipped_low, clipped_high;
+};
+
+std::vector<double> part(std::span<const float> all, std::size_t begin, std::size_t n) {
+  const auto piece = all.subspan(begin, n);
+  return {piece.begin(), piece.end()};
 }
-std::vector<std::uint8_t> to_flags(const at::Tensor& x) {
-  const at::Tensor f = x.to(at::kByte).contiguous();
-  return {f.data_ptr<std::uint8_t>(), f.data_ptr<std::uint8_t>() + f.numel()};
+
+// Fills value, gradient and flags: the surrogate, and for a function of a token the chain rule through its ratio.
+void apply_surrogate(const PolicyLossOptions& o, Answer& a) {
+  const Surrogate& s = o.surrogate.entry();
+  const std::size_t n = a.logprobs.size();
+  a.value.assign(n, 0), a.gradient.assign(n, 0), a.clipped_low.assign(n, 0), a.clipped_high.assign(n, 0);
+  if (s.answer) {
+    AnswerTerms terms{a.value, a.gradient, a.clipped_low, a.clipped_high};
+    s.answer({a.logprobs, a.log_ratio, a.advantages, a.weights}, o.surrogate.values(), terms);
+    return;
+  }
+  const double log_mean = o.ratio_level == RatioLevel::kToken ? 0 : mean(a.log_ratio);
+  double d_mean = 0;  // of the answer's one ratio
+  for (std::size_t t = 0; t < n; ++t) {
+    const double log_rho = o.ratio_level == RatioLevel::kToken ? a.log_ratio[t] : log_mean;
+    const double rho = std::exp(clamped(log_rho));
+    const SurrogateTerm term = s.token(rho, a.advantages[t], a.logprobs[t], o.surrogate.values());
+    a.value[t] = term.value;
+    a.clipped_low[t] = term.clipped_low;
+    a.clipped_high[t] = term.clipped_high;
+    const double through_ratio = a.weights[t] * term.d_ratio * rho;
+    a.gradient[t] = a.weights[t] * term.d_logprob;
+    // sequence_token: the ratio's level is a constant, its slope that of pi / sg[pi].
+    if (o.ratio_level == RatioLevel::kSequence) d_mean += within(log_rho) ? through_ratio : 0;
+    else if (o.ratio_level == RatioLevel::kSequenceToken || within(log_rho)) a.gradient[t] += through_ratio;
+  }
+  if (o.ratio_level == RatioLevel::kSequence)
+    for (double& g : a.gradient) g += d_mean / static_cast<double>(n);
 }
 
 void check(const LossInput& in, const PolicyLossOptions& o) {
@@ -97,8 +74,24 @@ void check(const LossInput& in, const PolicyLossOptions& o) {
   const auto fits = [&](std::size_t size, bool may_be_empty) { return size == n || (may_be_empty && size == 0); };
   R1_CHECK(fits(in.advantages.size(), false) && fits(in.answer.size(), false) && fits(in.old_logprobs.size(), true) &&
                fits(in.behavior_logprobs.size(), true) && fits(in.ref_logprobs.size(), o.kl_coefficient == 0) &&
-               fits(in.entropies.size(), o.entropy_coefficient == 0),
+               fits(in.entropies.size(), o.entropy_coefficient == 0) && fits(in.policy_weights.size(), true) &&
+               fits(in.drift_penalties.size(), true),
            "the loss of ", n, " tokens got vectors of other lengths");
+  std::size_t at = 0;
+  for (std::size_t a = 0; a < in.answer_tokens.size(); ++a)
+    for (std::int64_t t = 0; t < in.answer_tokens[a]; ++t, ++at)
+      R1_CHECK(at < n && in.answer[at] == static_cast<std::int64_t>(a), "token ", at, " of the loss is not of answer ", a);
+  R1_CHECK(at == n, "the loss got ", n, " tokens, its answers have ", at);
+}
+
+// sg[...]: true if the mask of DeepSeek-V3.2 drops the answer's tokens with a negative advantage.
+bool is_off_policy(const LossInput& in, std::size_t begin, std::size_t n, double threshold) {
+  if (threshold <= 0) return false;
+  const std::span<const float> from = in.behavior_logprobs.empty() ? in.old_logprobs : in.behavior_logprobs;
+  if (from.empty()) return false;
+  double sum = 0;
+  for (std::size_t i = begin; i < begin + n; ++i) sum += double{from[i]} - in.logprobs[i];
+  return sum / static_cast<double>(n) > threshold;
 }
 
 }  // namespace
@@ -119,46 +112,68 @@ double aggregation_weight(Aggregation aggregation, const LossDenominator& d, std
 LossOutput policy_loss(const LossInput& in, const LossDenominator& denominator, const PolicyLossOptions& o) {
   check(in, o);
   LossOutput out;
-  if (in.logprobs.empty()) return out;
-  const Answers answers(in);
-  at::Tensor logprobs = to_double(in.logprobs).requires_grad_(true);
-  const at::Tensor advantages = to_double(in.advantages);
-  const at::Tensor old = in.old_logprobs.empty() ? logprobs.detach() : to_double(in.old_logprobs);
-  const at::Tensor log_ratio = logprobs - old;
-  const at::Tensor rho = ratio(log_ratio, answers, o.ratio_level);
+  const std::size_t tokens = in.logprobs.size();
+  out.d_logprobs.resize(tokens);
+  out.clipped_low.resize(tokens);
+  out.clipped_high.resize(tokens);
+  if (o.kl_coefficient != 0) out.kl.resize(tokens);
+  std::size_t begin = 0;
+  for (const std::int64_t length : in.answer_tokens) {
+    const auto n = static_cast<std::size_t>(length);
+    if (n == 0) continue;
+    const double share = aggregation_weight(o.aggregation, denominator, length);
+    Answer a;
+    a.logprobs = part(in.logprobs, begin, n);
+    a.advantages = part(in.advantages, begin, n);
+    const std::vector<double> old = in.old_logprobs.empty() ? a.logprobs : part(in.old_logprobs, begin, n);
+    a.log_ratio.resize(n);
+    for (std::size_t t = 0; t < n; ++t) a.log_ratio[t] = a.logprobs[t] - old[t];
 
-  at::Tensor loss_per_token = -surrogate(logprobs, rho, advantages, o);
-  if (o.mismatch != MismatchCorrection::kNone && !in.behavior_logprobs.empty())
-    loss_per_token = loss_per_token * mismatch_weight(old - to_double(in.behavior_logprobs), answers, o);
-  if (o.kl_coefficient != 0) {
-    at::Tensor kl = kl_term(logprobs - to_double(in.ref_logprobs), o.kl_estimator);
-    if (o.kl_off_policy) kl = kl * clamped_exp(log_ratio);
-    loss_per_token = loss_per_token + o.kl_coefficient * kl;
-    out.kl = to_floats(kl);
+    a.weights.assign(n, share);
+    if (o.mismatch.method->weigh && !in.behavior_logprobs.empty()) {
+      std::vector<double> log_w(n), w(n);
+      for (std::size_t t = 0; t < n; ++t) log_w[t] = old[t] - in.behavior_logprobs[begin + t];
+      o.mismatch.method->weigh(log_w, o.mismatch.floor, o.mismatch.cap, w);
+      for (std::size_t t = 0; t < n; ++t) a.weights[t] *= w[t] / denominator.mismatch_mean;
+    }
+    bool masked = false;
+    if (is_off_policy(in, begin, n, o.off_policy_mask_threshold))
+      for (std::size_t t = 0; t < n; ++t)
+        if (a.advantages[t] < 0) a.weights[t] = 0, masked = true;
+    out.masked_answers += masked;
+    if (!in.policy_weights.empty())
+      for (std::size_t t = 0; t < n; ++t) a.weights[t] *= in.policy_weights[begin + t];
+    apply_surrogate(o, a);
+
+    for (std::size_t t = 0; t < n; ++t) {
+      const std::size_t i = begin + t;
+      double slope = -a.gradient[t];
+      out.loss -= a.weights[t] * a.value[t];
+      if (!in.drift_penalties.empty()) {
+        const double c = a.weights[t] * in.drift_penalties[i], x = a.log_ratio[t];
+        out.loss += c * std::abs(x);
+        slope += c * (x > 0 ? 1 : x < 0 ? -1 : 0);
+      }
+      if (o.kl_coefficient != 0) {
+        Kl kl = kl_term(a.logprobs[t] - in.ref_logprobs[i], o.kl_estimator);
+        if (o.kl_off_policy) {
+          const double rho = std::exp(clamped(a.log_ratio[t]));
+          kl = {rho * kl.value, rho * (kl.slope + (within(a.log_ratio[t]) ? kl.value : 0))};
+        }
+        out.kl[i] = static_cast<float>(kl.value);
+        out.loss += share * o.kl_coefficient * kl.value;
+        slope += share * o.kl_coefficient * kl.slope;
+      }
+      out.d_logprobs[i] = static_cast<float>(slope);
+      out.clipped_low[i] = a.clipped_low[t];
+      out.clipped_high[i] = a.clipped_high[t];
+    }
+    begin += n;
   }
-
-  at::Tensor weights = at::empty({static_cast<std::int64_t>(in.logprobs.size())}, at::kDouble);
-  for (std::size_t i = 0; i < in.answer.size(); ++i)
-    weights.data_ptr<double>()[i] = aggregation_weight(o.aggregation, denominator, in.answer_tokens[in.answer[i]]);
-  at::Tensor loss = (loss_per_token * weights).sum();
-  at::Tensor entropies;
   if (o.entropy_coefficient != 0) {
-    entropies = to_double(in.entropies).requires_grad_(true);
-    loss = loss - entropies.sum() * (o.entropy_coefficient / static_cast<double>(denominator.tokens));
-  }
-  loss.backward();
-
-  out.loss = loss.item<double>();
-  out.d_logprobs = to_floats(logprobs.grad());
-  if (entropies.defined()) out.d_entropies = to_floats(entropies.grad());
-  if (o.surrogate == Surrogate::kClip) {
-    out.clipped_low = to_flags(rho.lt(1 - o.clip_low).logical_and(advantages.lt(0)));
-    out.clipped_high = to_flags(rho.gt(1 + o.clip_high).logical_and(advantages.gt(0)));
-  } else {
-    out.clipped_low.assign(in.logprobs.size(), 0);
-    out.clipped_high = o.surrogate == Surrogate::kCispo
-                           ? to_flags(rho.gt(o.cispo_ratio_cap).logical_and(advantages.gt(0)))
-                           : out.clipped_low;
+    const double c = o.entropy_coefficient / static_cast<double>(denominator.tokens);
+    for (float h : in.entropies) out.loss -= c * h;
+    out.d_entropies.assign(tokens, static_cast<float>(-c));
   }
   return out;
 }

@@ -24,12 +24,6 @@ using Names = std::pair<std::string_view, E>;
 
 }  // namespace
 
-Surrogate parse_surrogate(std::string_view text) {
-  return parse("rl.loss.surrogate", text,
-               std::array<Names<Surrogate>, 3>{
-                   {{"clip", Surrogate::kClip}, {"cispo", Surrogate::kCispo}, {"ratio", Surrogate::kRatio}}});
-}
-
 RatioLevel parse_ratio_level(std::string_view text) {
   return parse("rl.loss.ratio_level", text,
                std::array<Names<RatioLevel>, 3>{{{"token", RatioLevel::kToken},
@@ -51,15 +45,6 @@ Aggregation parse_aggregation(std::string_view text) {
                                                   {"token_mean", Aggregation::kTokenMean},
                                                   {"seq_mean_token_sum_norm", Aggregation::kSeqMeanTokenSumNorm},
                                                   {"seq_mean_token_sum", Aggregation::kSeqMeanTokenSum}}});
-}
-
-MismatchCorrection parse_mismatch_correction(std::string_view text) {
-  return parse("rl.mismatch.correction", text,
-               std::array<Names<MismatchCorrection>, 5>{{{"none", MismatchCorrection::kNone},
-                                                         {"token_tis", MismatchCorrection::kTokenTis},
-                                                         {"sequence_tis", MismatchCorrection::kSequenceTis},
-                                                         {"token_mis", MismatchCorrection::kTokenMis},
-                                                         {"sequence_mis", MismatchCorrection::kSequenceMis}}});
 }
 
 }  // namespace r1

@@ -9,82 +9,35 @@
 #include <vector>
 
 #include "core/error.h"
-#include "core/rng.h"
+#include "rl/loss_test_support.h"
 
 namespace r1 {
 namespace {
 
 using nlohmann::json;
 
-// Owns what a LossInput points to.
-struct Tokens {
-  std::vector<float> logprobs, entropies, old, behavior, ref, advantages;
-  std::vector<std::int64_t> answer, answer_tokens;
-
-  LossInput input() const { return {logprobs, entropies, old, behavior, ref, advantages, answer, answer_tokens}; }
-  LossDenominator denominator(std::int64_t budget = 0) const {
-    return {static_cast<std::int64_t>(answer_tokens.size()), static_cast<std::int64_t>(logprobs.size()), budget};
-  }
-};
-
-// Random answers of the given lengths; `drift` is the size of |ln rho| and of the distance to reference and sampler.
-Tokens make_tokens(const std::vector<std::int64_t>& lengths, double drift, std::uint64_t seed = 1) {
-  StreamRng rng(seed, 0);
-  Tokens t;
-  t.answer_tokens = lengths;
-  for (std::size_t i = 0; i < lengths.size(); ++i) {
-    const float a = static_cast<float>(2 * rng.uniform() - 1);
-    for (std::int64_t k = 0; k < lengths[i]; ++k) {
-      const double lp = -0.1 - 2 * rng.uniform();
-      const auto near = [&] { return static_cast<float>(lp + drift * (2 * rng.uniform() - 1)); };
-      t.logprobs.push_back(static_cast<float>(lp));
-      t.old.push_back(near());
-      t.behavior.push_back(near());
-      t.ref.push_back(near());
-      t.entropies.push_back(static_cast<float>(rng.uniform()));
-      t.advantages.push_back(a);
-      t.answer.push_back(static_cast<std::int64_t>(i));
-    }
-  }
-  return t;
-}
-
-PolicyLossOptions plain(Aggregation aggregation = Aggregation::kTokenMean) {
-  PolicyLossOptions o;
-  o.aggregation = aggregation;
-  o.mismatch = MismatchCorrection::kNone;
-  return o;
-}
-
-// Central differences of the loss in logprob i, in float64 through a shifted copy. The old policy is given, so the
-// difference sees the true function.
-double slope(Tokens t, const PolicyLossOptions& o, std::size_t i, const LossDenominator& d) {
-  const float h = 1.f / 512;
-  const float x = t.logprobs[i];
-  t.logprobs[i] = x + h;
-  const double up = policy_loss(t.input(), d, o).loss;
-  t.logprobs[i] = x - h;
-  return (up - policy_loss(t.input(), d, o).loss) / ((x + h) - static_cast<double>(x - h));
-}
+using test::Tokens, test::make_tokens, test::plain, test::slope;
 
 constexpr Aggregation kAll[] = {Aggregation::kSeqMeanTokenMean, Aggregation::kTokenMean,
                                 Aggregation::kSeqMeanTokenSumNorm, Aggregation::kSeqMeanTokenSum};
 
 PolicyLossOptions trl_options(const json& c) {
   PolicyLossOptions o;
-  o.mismatch = MismatchCorrection::kNone;
+  o.mismatch = MismatchOptions("none");
   const std::string type = c["loss_type"];
   o.aggregation = type == "grpo"      ? Aggregation::kSeqMeanTokenMean
                   : type == "dr_grpo" ? Aggregation::kSeqMeanTokenSumNorm
                                       : Aggregation::kTokenMean;
   o.kl_coefficient = c["beta"];
   const json& more = c["options"];
-  o.clip_low = more.value("epsilon", 0.2);
-  o.clip_high = more.value("epsilon_high", o.clip_low);
-  o.dual_clip = more.value("delta", 0.0);
+  if (type == "cispo") {
+    o.surrogate = SurrogateChoice("cispo").set("cispo_ratio_cap", more["epsilon_high"]);
+  } else {
+    const double low = more.value("epsilon", 0.2);
+    o.surrogate.set("clip_low", low).set("clip_high", more.value("epsilon_high", low)).set("dual_clip", more.value("delta", 0.0));
+  }
   o.kl_off_policy = more.value("use_bias_correction_kl", false);
   if (more.value("importance_sampling_level", "token") == "sequence") o.ratio_level = RatioLevel::kSequence;
-  if (type == "cispo") o.surrogate = Surrogate::kCispo, o.cispo_ratio_cap = more["epsilon_high"];
   return o;
 }
 
@@ -126,7 +79,7 @@ TEST_CASE("loss and gradients equal TRL's") {
     CHECK(worst <= 1e-6);
     const double n = static_cast<double>(place.size());
     if (o.kl_coefficient != 0) CHECK(kl / n == doctest::Approx(c["metrics"]["kl"].get<double>()).epsilon(1e-6));
-    if (o.surrogate == Surrogate::kClip && o.ratio_level == RatioLevel::kToken) {
+    if (o.surrogate.entry().name == "clip" && o.ratio_level == RatioLevel::kToken) {
       CHECK(low / n == doctest::Approx(c["metrics"]["clip_ratio/low_mean"].get<double>()).epsilon(1e-6));
       CHECK(high / n == doctest::Approx(c["metrics"]["clip_ratio/high_mean"].get<double>()).epsilon(1e-6));
     }
@@ -137,14 +90,15 @@ TEST_CASE("on policy every objective has the gradient sum of A grad ln pi under 
   Tokens t = make_tokens({3, 1, 5}, 0.3);
   t.old = t.behavior = t.logprobs;
   for (Aggregation a : kAll) {
-    for (Surrogate s : {Surrogate::kClip, Surrogate::kCispo, Surrogate::kRatio}) {
+    for (const Surrogate* s : surrogates()) {
       for (RatioLevel level : {RatioLevel::kToken, RatioLevel::kSequence, RatioLevel::kSequenceToken}) {
         // CISPO is a token objective; a sequence ratio's derivative spreads evenly, equal for a constant advantage.
         PolicyLossOptions o = plain(a);
-        o.surrogate = s;
+        CAPTURE(s->name);
+        o.surrogate = SurrogateChoice(s->name);
         o.ratio_level = level;
-        o.dual_clip = 3;
-        o.mismatch = MismatchCorrection::kTokenTis;
+        if (o.surrogate.entry().name == "clip") o.surrogate.set("dual_clip", 3);
+        o.mismatch = MismatchOptions("token_tis");
         const LossOutput out = policy_loss(t.input(), t.denominator(8), o);
         for (std::size_t i = 0; i < t.logprobs.size(); ++i) {
           const double w = aggregation_weight(a, t.denominator(8), t.answer_tokens[t.answer[i]]);
@@ -172,16 +126,15 @@ TEST_CASE("gradients are the slopes of the loss") {
       variants.back().kl_off_policy = off_policy;
     }
   }
-  for (MismatchCorrection m : {MismatchCorrection::kTokenTis, MismatchCorrection::kSequenceTis,
-                               MismatchCorrection::kTokenMis, MismatchCorrection::kSequenceMis}) {
+  for (const MismatchMethod& m : mismatch_methods()) {
     variants.push_back(plain());
-    variants.back().mismatch = m;
-    variants.back().mismatch_floor = 0.5;
+    variants.back().mismatch = MismatchOptions(m.name);
+    if (m.has_floor) variants.back().mismatch.floor = 0.5;
   }
   variants.push_back(plain());
   variants.back().ratio_level = RatioLevel::kSequence;
   variants.push_back(plain());
-  variants.back().dual_clip = 1.3;
+  variants.back().surrogate.set("dual_clip", 1.3);
   for (const PolicyLossOptions& o : variants) {
     const LossOutput out = policy_loss(t.input(), t.denominator(10), o);
     for (std::size_t i = 0; i < t.logprobs.size(); ++i)
@@ -208,7 +161,7 @@ TEST_CASE("one denominator from outside: the split into micro-batches changes no
   const Tokens all = make_tokens({3, 5, 2, 4}, 0.4, 9);
   PolicyLossOptions o = plain(Aggregation::kTokenMean);
   o.kl_coefficient = 0.1;
-  o.mismatch = MismatchCorrection::kSequenceTis;
+  o.mismatch = MismatchOptions("sequence_tis");
   o.entropy_coefficient = 0.01;
   for (Aggregation a : kAll) {
     o.aggregation = a;
@@ -298,7 +251,7 @@ TEST_CASE("clamps: extreme log-ratios give finite numbers") {
   t.behavior = {-500.f, -0.1f};
   PolicyLossOptions o = plain();
   o.kl_coefficient = 1;
-  o.mismatch = MismatchCorrection::kTokenTis;
+  o.mismatch = MismatchOptions("token_tis");
   const LossOutput out = policy_loss(t.input(), t.denominator(), o);
   CHECK(std::isfinite(out.loss));
   for (float g : out.d_logprobs) CHECK(std::isfinite(g));
@@ -317,7 +270,7 @@ TEST_CASE("clipping, dual clip and mismatch weights at chosen points") {
     return policy_loss(t.input(), t.denominator(), o);
   };
   PolicyLossOptions o = plain();
-  o.clip_low = 0.2, o.clip_high = 0.28;
+  o.surrogate.set("clip_low", 0.2).set("clip_high", 0.28);
   CHECK(at(1.25, 1, o).d_logprobs[0] == doctest::Approx(-1.25));  // inside clip-higher
   CHECK(at(1.30, 1, o).d_logprobs[0] == 0.f);
   CHECK(at(1.30, 1, o).clipped_high[0] == 1);
@@ -325,22 +278,21 @@ TEST_CASE("clipping, dual clip and mismatch weights at chosen points") {
   CHECK(at(0.75, -1, o).clipped_low[0] == 1);
   CHECK(at(0.75, 1, o).d_logprobs[0] == doctest::Approx(-0.75));  // the pessimistic side keeps its gradient
   CHECK(at(6, -1, o).d_logprobs[0] == doctest::Approx(6));
-  o.dual_clip = 3;
+  o.surrogate.set("dual_clip", 3);
   CHECK(at(6, -1, o).d_logprobs[0] == 0.f);
   CHECK(at(6, -1, o).loss == doctest::Approx(3));
   CHECK(at(2, -1, o).d_logprobs[0] == doctest::Approx(2));
   PolicyLossOptions r1 = plain();
-  r1.clip_low = r1.clip_high = 10;  // the ratio is clipped to [-9, 11]
+  r1.surrogate.set("clip_low", 10).set("clip_high", 10);  // the ratio is clipped to [-9, 11]
   CHECK(at(0.01, -1, r1).d_logprobs[0] == doctest::Approx(0.01));
   CHECK(at(10.9, 1, r1).d_logprobs[0] == doctest::Approx(-10.9));
   CHECK(at(11.1, 1, r1).d_logprobs[0] == 0.f);
 
   PolicyLossOptions m = plain();
-  m.mismatch = MismatchCorrection::kTokenTis;
+  m.mismatch = MismatchOptions("token_tis");
   CHECK(at(1, 1, m, 5).d_logprobs[0] == doctest::Approx(-2));
   CHECK(at(1, 1, m, 0.3).d_logprobs[0] == doctest::Approx(-0.3));
-  m.mismatch = MismatchCorrection::kTokenMis;
-  m.mismatch_floor = 0.5;
+  m.mismatch = MismatchOptions("token_mis");  // [0.5, 2]
   CHECK(at(1, 1, m, 5).d_logprobs[0] == 0.f);
   CHECK(at(1, 1, m, 0.3).d_logprobs[0] == 0.f);
   CHECK(at(1, 1, m, 1.5).d_logprobs[0] == doctest::Approx(-1.5));
@@ -351,13 +303,13 @@ TEST_CASE("sequence weights multiply over the answer") {
   t.old = t.logprobs;
   for (std::size_t i = 0; i < 3; ++i) t.behavior[i] = static_cast<float>(t.old[i] - std::log(1.3)), t.advantages[i] = 1;
   PolicyLossOptions o = plain();
-  o.mismatch = MismatchCorrection::kSequenceTis;
-  o.mismatch_cap = 10;
+  o.mismatch = MismatchOptions("sequence_tis");
+  o.mismatch.cap = 10;
   const LossOutput tis = policy_loss(t.input(), t.denominator(), o);
   CHECK(tis.d_logprobs[0] == doctest::Approx(-1.69 / 3));
   CHECK(tis.d_logprobs[2] == doctest::Approx(-1.3 / 3));
-  o.mismatch = MismatchCorrection::kSequenceMis;
-  o.mismatch_cap = 1.5;
+  o.mismatch = MismatchOptions("sequence_mis");
+  o.mismatch.cap = 1.5;
   const LossOutput mis = policy_loss(t.input(), t.denominator(), o);
   CHECK(mis.d_logprobs[0] == 0.f);
   CHECK(mis.d_logprobs[2] == doctest::Approx(-1.3 / 3));
@@ -375,8 +327,8 @@ TEST_CASE("the entropy bonus is a token mean whatever the aggregation") {
 TEST_CASE("unknown names list what is known") {
   CHECK_THROWS_WITH_AS(parse_aggregation("mean"), doctest::Contains("token_mean"), ConfigError);
   CHECK(parse_kl_estimator("k3+") == KlEstimator::kK3Plus);
-  CHECK(parse_mismatch_correction("token_mis") == MismatchCorrection::kTokenMis);
-  CHECK(parse_surrogate("cispo") == Surrogate::kCispo);
+  CHECK_THROWS_WITH_AS(find_mismatch_method("tis"), doctest::Contains("token_tis"), ConfigError);
+  CHECK_THROWS_WITH_AS(find_surrogate("ppo"), doctest::Contains("cispo, clip, gmpo, ratio, sapo"), ConfigError);
   CHECK(parse_ratio_level("sequence_token") == RatioLevel::kSequenceToken);
 }
 

@@ -20,6 +20,20 @@ struct Log : TrainObserver {
   void on_step(const StepRecord& r) override { steps.push_back(r.metrics); }
 };
 
+// PPO on the tiny model: GAE, critic with warm-up, KL in the reward with an adaptive coefficient.
+test::TransformerRunOptions tiny_ppo() {
+  test::TransformerRunOptions o = test::tiny_options();
+  o.grpo.kl_in_reward = 0.05;
+  o.grpo.adaptive_kl = {0.01, 50};
+  o.grpo.whiten_advantages = true;
+  o.grpo.critic.emplace();
+  o.grpo.critic->optimizer.learning_rate.peak = 5e-3;
+  o.grpo.critic->lambda = 0.95;
+  o.grpo.critic->warmup = 1;
+  o.trainer.train_samples.advantage.kind = AdvantageKind::kGae;
+  return o;
+}
+
 WeightDigest whole_run(const test::TransformerRunOptions& o) {
   TransformerRun run(o, {});
   run.trainer->run();
@@ -97,6 +111,42 @@ TEST_CASE("four steps = two + restore + two, bitwise; and any other cut") {
     run.trainer->run();
     CHECK(run.policy->digest() == want);
   }
+}
+
+TEST_CASE("PPO with a critic on a transformer: cut anywhere, or killed, policy and critic end with the same bits") {
+  const test::TransformerRunOptions o = tiny_ppo();
+  Log log;
+  TransformerRun whole(o, {}, {&log});
+  whole.trainer->run();
+  const WeightDigest policy = whole.policy->digest(), critic = whole.critic->digest();
+  REQUIRE(log.steps.size() == 6);
+  CHECK(log.steps[0].at("critic/warmup") == 1);
+  CHECK_FALSE(log.steps[1].contains("critic/warmup"));
+  CHECK(log.steps[1].at("mismatch/max_abs_logp") == 0);
+  for (const auto& m : log.steps) CHECK(m.at("critic/grad_norm") > 0);
+  CHECK(log.steps[2].at("kl_in_reward_coefficient") != log.steps[0].at("kl_in_reward_coefficient"));
+  const auto ends_alike = [&](const std::filesystem::path& folder) {
+    TransformerRun run(o, folder);
+    run.trainer->resume();
+    run.trainer->run();
+    CHECK(run.policy->digest() == policy);
+    CHECK(run.critic->digest() == critic);
+  };
+  for (std::int64_t cut : {1, 2, 3, 5}) {
+    CAPTURE(cut);
+    const test::TempDir dir;
+    test::TransformerRunOptions first = o;
+    first.trainer.steps = cut;
+    {
+      TransformerRun run(first, dir.path());
+      run.trainer->run();
+    }
+    ends_alike(dir.path());
+  }
+  const test::TempDir dir;
+  run_until_killed(o, dir.path(), 21, 0);
+  run_until_killed(o, dir.path(), 0, 3);
+  ends_alike(dir.path());
 }
 
 TEST_CASE("SIGKILL in rollouts and between updates: the final weights are those of the uninterrupted run") {

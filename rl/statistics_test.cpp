@@ -63,6 +63,7 @@ TEST_CASE("an evaluation counts greedy and sampled answers, and their intervals"
                      {{"math", 1.f}},
                      c.text == "yes" ? Verdict::kCorrect : Verdict::kWrong,
                      "",
+                     {},
                      {}});
     return out;
   };

@@ -10,6 +10,7 @@
 
 #include "core/files.h"
 #include "model/safetensors.h"
+#include "rl/table_value.h"
 #include "rl/test_support.h"
 #include "rl/trainer.h"
 
@@ -54,6 +55,7 @@ inline std::vector<Score> score_bandit(const SampleGroup& g, std::int32_t vocab)
     Score s;
     s.value = c.tokens.empty() ? 0.f : c.tokens[0] == want ? 1.f : c.tokens[0] == (want + 1) % vocab ? 0.1f : 0.f;
     s.parts["bandit"] = s.value;
+    if (!c.tokens.empty()) s.steps = {{0, s.value}};
     s.verdict = s.value == 1.f ? Verdict::kCorrect : Verdict::kWrong;
     s.columns["bandit/verdict"] = to_string(s.verdict);
     out.push_back(std::move(s));
@@ -70,6 +72,7 @@ struct TableRun {
   static constexpr std::int32_t kVocab = 6;
   std::unique_ptr<ComputePool> pool = std::make_unique<ComputePool>(1);
   std::unique_ptr<TablePolicy> policy, reference;
+  std::unique_ptr<TableValue> critic;  // with options.grpo.critic
   std::unique_ptr<TableEngine> engine;
   std::unique_ptr<ShuffledPrompts> prompts;
   std::unique_ptr<GrpoLearner> learner;
@@ -87,8 +90,9 @@ struct TableRun {
     std::vector<Prompt> list;
     for (TokenId t = 0; t < 3; ++t) list.push_back(make_prompt("p" + std::to_string(t), {5, t}));
     prompts = std::make_unique<ShuffledPrompts>(list, options.trainer.seed);
+    if (options.grpo.critic) critic = std::make_unique<TableValue>(kVocab, *pool);
     learner = std::make_unique<GrpoLearner>(*policy, options.grpo.needs_reference() ? reference.get() : nullptr,
-                                            options.grpo);
+                                            options.grpo, critic.get());
     Trainer::Parts parts;
     parts.learner = learner.get();
     parts.engine = engine.get();

@@ -33,6 +33,9 @@ class TrainObserver {
   virtual void on_rollout_progress(const RolloutProgress&) {}
   virtual void add_metrics(StepRecord&) {}  // before any on_step: numbers of the observer's own for record.metrics
   virtual void on_step(const StepRecord&) {}
+  // The reference became the policy: an outer pass of iterative GRPO (arXiv:2402.03300 section 4.1.4) is over, a reward model may be
+  // trained on. After on_step; the learner's weights are those of this step.
+  virtual void on_reference_refreshed(std::int64_t step) {}
   virtual void on_evaluation(std::int64_t step, const EvalReport&) {}
   // Numbers of held-out data that no generation is behind: eval/loss, ...
   virtual void on_validation(std::int64_t step, const std::map<std::string, double>& metrics) {}

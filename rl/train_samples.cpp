@@ -19,7 +19,7 @@ WeightVersion oldest_version(const Completion& c) {
 }
 
 TrainSample make_sample(const Prompt& prompt, const Completion& c, std::size_t index, std::uint64_t group,
-                        float advantage, bool masked) {
+                        std::span<const float> advantages, bool masked) {
   const std::size_t p = prompt.tokens.size(), n = c.tokens.size();
   TrainSample s;
   s.name = message(prompt.id, "/", index);
@@ -41,9 +41,25 @@ TrainSample make_sample(const Prompt& prompt, const Completion& c, std::size_t i
                                  "; it must be finite and at most 0"));
     s.loss_mask[p + t] = 1;
     s.behavior_logprobs[p + t] = c.logprobs[t];
-    s.advantages[p + t] = advantage;
+    s.advantages[p + t] = advantages[t];
   }
   return s;
+}
+
+// By token, of every completion of the group; samples without a score have no steps.
+std::vector<std::vector<float>> step_advantages(const ScoredGroup& g, double epsilon) {
+  std::vector<std::vector<StepReward>> steps;
+  std::vector<std::size_t> lengths;
+  for (std::size_t i = 0; i < g.scores.size(); ++i) {
+    const Completion& c = g.group.completions[i];
+    steps.push_back(is_abstained(c, g.scores[i]) ? std::vector<StepReward>{} : g.scores[i].steps);
+    lengths.push_back(c.tokens.size());
+  }
+  try {
+    return process_advantages(steps, lengths, epsilon);
+  } catch (const Error& e) {
+    throw DataError(message("prompt ", g.group.prompt.id, ": ", e.what()));
+  }
 }
 
 }  // namespace
@@ -51,26 +67,32 @@ TrainSample make_sample(const Prompt& prompt, const Completion& c, std::size_t i
 TrainSet make_train_samples(std::span<const ScoredGroup> groups, const TrainSampleOptions& options,
                             std::span<const std::uint8_t> kept) {
   R1_CHECK(kept.empty() || kept.size() == groups.size(), kept.size(), " flags for ", groups.size(), " groups");
-  std::vector<const SampleGroup*> used;
+  std::vector<const ScoredGroup*> used;
   std::vector<GroupRewards> rewards;
   for (std::size_t g = 0; g < groups.size(); ++g) {
     if (!kept.empty() && !kept[g]) continue;
-    used.push_back(&groups[g].group);
+    used.push_back(&groups[g]);
     rewards.push_back(rewards_of(groups[g]));
   }
-  const Advantages advantages = compute_advantages(rewards, options.advantage);
+  const AdvantageOptions& o = options.advantage;
+  const Advantages advantages = o.kind == AdvantageKind::kGdpo      ? gdpo_advantages(used, o)
+                                : o.kind == AdvantageKind::kProcess ? compute_advantages(rewards, {AdvantageKind::kNone})
+                                                                    : compute_advantages(rewards, o);
   TrainSet out;
   out.zero_std_groups = advantages.zero_std_groups;
   out.abstained_samples = advantages.abstained_samples;
   out.abstained_groups = advantages.abstained_groups;
   for (std::size_t g = 0; g < used.size(); ++g) {
-    const SampleGroup& group = *used[g];
+    const SampleGroup& group = used[g]->group;
+    std::vector<std::vector<float>> tokens;
+    if (o.kind == AdvantageKind::kProcess) tokens = step_advantages(*used[g], o.epsilon);
     for (std::size_t i = 0; i < group.completions.size(); ++i) {
       if (!rewards[g][i]) continue;
       const bool masked = options.overlong_filter && group.completions[i].stop == StopReason::kLength;
       out.overlong_filtered += masked;
-      out.samples.push_back(
-          make_sample(group.prompt, group.completions[i], i, g, advantages.values[g][i], masked));
+      const std::vector<float> own = tokens.empty() ? std::vector<float>(group.completions[i].tokens.size(), advantages.values[g][i])
+                                                    : std::move(tokens[i]);
+      out.samples.push_back(make_sample(group.prompt, group.completions[i], i, g, own, masked));
     }
   }
   return out;
@@ -78,6 +100,14 @@ TrainSet make_train_samples(std::span<const ScoredGroup> groups, const TrainSamp
 
 std::int64_t trained_tokens(const TrainSample& sample) {
   return std::count_if(sample.loss_mask.begin(), sample.loss_mask.end(), [](std::uint8_t m) { return m != 0; });
+}
+
+std::string names_of(std::span<const TrainSample> samples, std::span<const std::int32_t> chosen) {
+  constexpr std::size_t kShown = 8;
+  std::string out;
+  for (std::size_t i = 0; i < chosen.size() && i < kShown; ++i) out += (i ? ", " : "") + samples[chosen[i]].name;
+  if (chosen.size() > kShown) out += message(" and ", chosen.size() - kShown, " more");
+  return out;
 }
 
 Digest digest_of(std::span<const TrainSample> samples) {

@@ -3,6 +3,7 @@
 
 #include <cstdint>
 #include <span>
+#include <string>
 #include <vector>
 
 #include "core/digest.h"
@@ -30,6 +31,9 @@ TrainSet make_train_samples(std::span<const ScoredGroup> groups, const TrainSamp
 
 // Trained tokens of a sample.
 std::int64_t trained_tokens(const TrainSample& sample);
+
+// "a/0, a/1, b/3 and 5 more": for messages.
+std::string names_of(std::span<const TrainSample> samples, std::span<const std::int32_t> chosen);
 
 // Of the tokens and of which are trained: what a reference or a teacher said of them belongs to these samples.
 Digest digest_of(std::span<const TrainSample> samples);

@@ -2,6 +2,7 @@
 
 #include <doctest/doctest.h>
 
+#include <cmath>
 #include <limits>
 
 #include "core/error.h"
@@ -47,6 +48,23 @@ TrainSampleOptions mean_only() {
 }
 
 }  // namespace
+
+TEST_CASE("step rewards become advantages of the tokens up to them; a step outside its completion names the prompt") {
+  std::vector<ScoredGroup> groups = {group("a")};
+  groups[0].scores[0].steps = {{0, 1.f}, {1, 0.f}};
+  groups[0].scores[1].steps = {{1, 1.f}};
+  TrainSampleOptions o;
+  o.advantage.kind = AdvantageKind::kProcess;
+  const TrainSet set = make_train_samples(groups, o);
+  const double std = std::sqrt(2.0 / 9 * 3 / 2), high = (1 - 2.0 / 3) / (std + 1e-6), low = (0 - 2.0 / 3) / (std + 1e-6);
+  const auto& first = set.samples[0].advantages;
+  CHECK(first[2] == doctest::Approx(high + low));
+  CHECK(first[3] == doctest::Approx(low));
+  CHECK(set.samples[1].advantages == std::vector<float>{0, 0, static_cast<float>(high), static_cast<float>(high), 0});
+  CHECK(set.samples[2].advantages == std::vector<float>(3, 0.f));  // judged, but no step of it
+  groups[0].scores[2].steps = {{1, 1.f}};
+  CHECK_THROWS_WITH_AS(make_train_samples(groups, o), doctest::Contains("prompt a: a step reward ends at token 1 of sample 2"), DataError);
+}
 
 TEST_CASE("a group becomes samples: prompt once, mask and advantage on the drawn tokens") {
   const std::vector<ScoredGroup> groups = {group("a"), group("b")};

@@ -161,6 +161,8 @@ void Trainer::one_update() {
   }
   for (TrainObserver* o : observers_) o->add_metrics(record);
   for (TrainObserver* o : observers_) o->on_step(record);
+  if (report.reference_refreshed)
+    for (TrainObserver* o : observers_) o->on_reference_refreshed(step_);
   if (!state_.in_rollout) groups_.clear();
 }
 

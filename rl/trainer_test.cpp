@@ -93,6 +93,19 @@ TEST_CASE("steps, rollouts, evaluations and metrics of a run") {
   CHECK(w.steps[0].metrics.at("entropy") == doctest::Approx(std::log(6.0)));
 }
 
+TEST_CASE("the end of an outer pass is told after its step: the place to train a reward model on") {
+  struct Hook : Witness {
+    std::vector<std::int64_t> refreshed;
+    void on_reference_refreshed(std::int64_t step) override {
+      CHECK(steps.back().step == step);
+      refreshed.push_back(step);
+    }
+  } hook;
+  TableRun run(small(), {}, {&hook});
+  run.trainer->run();
+  CHECK(hook.refreshed == std::vector<std::int64_t>{4, 8, 12});
+}
+
 TEST_CASE("killed anywhere and started again: the same weights, no completion sampled twice") {
   const test::TempDir whole_dir;
   Witness whole_w;
@@ -214,7 +227,7 @@ TEST_CASE("dynamic sampling: only mixed groups train, more prompts are drawn, ro
   // Nothing is ever mixed: no update, the run says so and ends.
   Witness w;
   TableRun hopeless(options, {}, {&w}, [](const SampleGroup& g) {
-    return std::vector<Score>(g.completions.size(), Score{1.f, {{"all", 1.f}}, Verdict::kCorrect, "", {}});
+    return std::vector<Score>(g.completions.size(), Score{1.f, {{"all", 1.f}}, Verdict::kCorrect, "", {}, {}});
   });
   hopeless.trainer->run();
   CHECK(hopeless.learner->version() == 0);

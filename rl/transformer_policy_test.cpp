@@ -81,7 +81,8 @@ TEST_CASE("a tiny Llama: loss and parameter gradients equal TRL's") {
     FixtureReference reference(ref);
     GrpoOptions o;
     o.old_policy = OldPolicy::kBehavior;  // the fixture's old log-probabilities are the ratio's denominator
-    o.loss.mismatch = MismatchCorrection::kNone;
+    o.loss.surrogate.set("clip_high", 0.2);
+    o.loss.mismatch = MismatchOptions("none");
     o.loss.kl_coefficient = c["beta"];
     o.length_budget = batch["max_completion_length"];
     o.optimizer.max_grad_norm = 0;
@@ -175,6 +176,9 @@ TEST_CASE("bf16 master and live weights: rounded after each update, master kept,
   test::TransformerRun other(test::tiny_options(), {});
   other.policy->restore_optimizer_state(state);
   CHECK(other.policy->digest() == run.policy->digest());
+  WeightSnapshot packed = state;
+  packed.tensors.back().dtype = DType::kU8;
+  CHECK_THROWS_WITH_AS(other.policy->restore_optimizer_state(packed), doctest::Contains("use device: cuda"), CheckpointError);
 }
 
 }  // namespace r1

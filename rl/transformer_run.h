@@ -12,6 +12,7 @@
 #include "rl/test_support.h"
 #include "rl/trainer.h"
 #include "rl/transformer_policy.h"
+#include "rl/value_model.h"
 #include "rollout/local_engine.h"
 
 namespace r1::test {
@@ -80,7 +81,13 @@ struct TransformerRun {
     reference_model->weights_changed();
     reference = std::make_unique<TransformerReference>(*reference_model);
     engine = std::make_unique<LocalEngine>(*model, nullptr, o.engine);
-    learner = std::make_unique<GrpoLearner>(*policy, reference.get(), o.grpo);
+    if (o.grpo.critic) {
+      critic_model = std::make_unique<Transformer>(config, o.dtype, pool);
+      init_random(critic_model->weights(), 5, 0.2f);
+      critic_model->weights_changed();
+      critic = std::make_unique<TransformerValue>(*critic_model, TransformerValue::Options{});
+    }
+    learner = std::make_unique<GrpoLearner>(*policy, reference.get(), o.grpo, critic.get());
     std::vector<Prompt> list;
     StreamRng rng(17, 0);
     for (int i = 0; i < 6; ++i) {
@@ -108,9 +115,10 @@ struct TransformerRun {
   }
 
   ComputePool pool;
-  std::unique_ptr<Transformer> model, reference_model;
+  std::unique_ptr<Transformer> model, reference_model, critic_model;
   std::unique_ptr<PolicyModel> policy;
   std::unique_ptr<TransformerReference> reference;
+  std::unique_ptr<TransformerValue> critic;  // with options.grpo.critic
   std::unique_ptr<LocalEngine> engine;
   std::unique_ptr<GrpoLearner> learner;
   std::unique_ptr<ShuffledPrompts> prompts;

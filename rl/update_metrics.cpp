@@ -43,6 +43,8 @@ void MismatchStats::report(std::map<std::string, double>& m) const {
 
 void UpdateMetrics::add(const LossInput& in, const LossOutput& out) {
   loss_ += out.loss;
+  answers_ += static_cast<std::int64_t>(in.answer_tokens.size());
+  masked_answers_ += out.masked_answers;
   tokens_ += static_cast<std::int64_t>(in.logprobs.size());
   for (std::size_t i = 0; i < in.logprobs.size(); ++i) {
     clipped_low_ += out.clipped_low[i];
@@ -73,6 +75,7 @@ void UpdateMetrics::report(std::map<std::string, double>& m) const {
     m["ratio/max"] = max_ratio_;
     m["policy_drift"] = drift_ / n;
   }
+  if (masked_answers_ > 0) m["off_policy_masked"] = static_cast<double>(masked_answers_) / static_cast<double>(answers_);
   if (kl_tokens_ > 0) m["kl"] = kl_ / static_cast<double>(kl_tokens_);
   if (entropy_tokens_ > 0) m["entropy"] = entropy_ / static_cast<double>(entropy_tokens_);
   mismatch_.report(m);

@@ -32,10 +32,11 @@ class UpdateMetrics {
   void add_entropies(std::span<const float> entropies);
   MismatchStats& mismatch() { return mismatch_; }
   // loss, kl, entropy, clip_ratio/{low_mean,high_mean,region_mean}, ratio/{mean,max}, policy_drift (k3 of old to
-  // new), mismatch/...: means over the trained tokens that were run.
+  // new), mismatch/...: means over the trained tokens that were run; off_policy_masked: the share of answers so masked, if any.
   void report(std::map<std::string, double>& metrics) const;
 
  private:
+  std::int64_t answers_ = 0, masked_answers_ = 0;
   std::int64_t tokens_ = 0, kl_tokens_ = 0, entropy_tokens_ = 0, clipped_low_ = 0, clipped_high_ = 0;
   double loss_ = 0, kl_ = 0, entropy_ = 0, ratio_ = 0, max_ratio_ = 0, drift_ = 0;
   MismatchStats mismatch_;

@@ -21,7 +21,8 @@ template <std::size_t N>
 Json column(const Row& row, const std::string& named, const char* key, const char* const (&usual)[N]) {
   if (!named.empty()) {
     Json value = find_column(row, named);
-    if (value.is_discarded()) throw DataError(message(where(row), ": there is no column \"", named, "\" (", key, "); the columns are: ", column_names(row)));
+    if (value.is_discarded())
+      throw DataError(message(where(row), ": there is no column \"", named, "\" (", key, "); the columns are: ", column_names(row)));
     return value;
   }
   for (const char* name : usual)
@@ -35,7 +36,8 @@ bool blank(const std::string& text) { return text.find_first_not_of(" \t\r\n") =
 Json turns_of(const Json& value, const char* role, const std::string& at) {
   if (value.is_array() && !value.empty()) return value;
   if (!value.is_string()) throw DataError(message(at, ": expected a text or a list of {role, content}, not ", value.dump().substr(0, 80)));
-  if (blank(value.get_ref<const std::string&>())) throw DataError(message(at, ": the ", role == std::string("user") ? "prompt" : "completion", " is empty"));
+  if (blank(value.get_ref<const std::string&>()))
+    throw DataError(message(at, ": the ", role == std::string("user") ? "prompt" : "completion", " is empty"));
   return Json::array({Json{{"role", role}, {"content", value}}});
 }
 
@@ -69,8 +71,8 @@ std::vector<TrainingText> SftExampleMaker::texts(const Row& row) const {
     if (text.is_string()) return {maker_.make_text(text.get<std::string>(), at)};
   }
   if (prompt.is_discarded() || completion.is_discarded())
-    throw DataError(message(at, ": no ", prompt.is_discarded() ? "prompt" : "completion", " column was found; set data.messages, or data.prompt and data.completion; the columns are: ",
-                            column_names(row)));
+    throw DataError(message(at, ": no ", prompt.is_discarded() ? "prompt" : "completion",
+                            " column was found; set data.messages, or data.prompt and data.completion; the columns are: ", column_names(row)));
   if (maker_.has_chat_template()) {
     Json messages = turns_of(prompt, "user", at);
     const std::size_t first = messages.size();
@@ -124,8 +126,8 @@ SftRows checked_rows(const std::vector<Row>& rows, const SftRowOptions& options,
     }
   }
   if (out.examples.empty())
-    throw DataError(message("no usable example in the data: ", out.rows, " rows read, ", out.skipped.size(), " bad, ", out.too_long, " above max_length",
-                            out.skipped.empty() ? "" : message("; the first bad one: ", out.skipped.front())));
+    throw DataError(message("no usable example in the data: ", out.rows, " rows read, ", out.skipped.size(), " bad, ", out.too_long,
+                            " above max_length", out.skipped.empty() ? "" : message("; the first bad one: ", out.skipped.front())));
   return out;
 }
 

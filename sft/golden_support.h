@@ -29,7 +29,8 @@ struct SftGolden {
   explicit SftGolden(const std::string& family) : gradients(golden_sft() / (family + ".safetensors")) {
     const auto json = nlohmann::json::parse(read_file(golden_sft() / (family + ".json")));
     for (const auto& e : json.at("examples"))
-      examples.push_back({"e" + std::to_string(examples.size()), e.at("tokens").get<std::vector<TokenId>>(), e.at("mask").get<std::vector<std::uint8_t>>()});
+      examples.push_back(
+          {"e" + std::to_string(examples.size()), e.at("tokens").get<std::vector<TokenId>>(), e.at("mask").get<std::vector<std::uint8_t>>()});
     loss = json.at("loss");
     trl = json.at("trl");
   }

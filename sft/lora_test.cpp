@@ -71,7 +71,8 @@ TEST_CASE("forward and gradients equal PEFT's") {
       CHECK(m.policy->adapter().parameters().size() == expected.tensors().size() - 2);
       for (const Parameter& p : m.policy->adapter().parameters()) {
         CAPTURE(p.name);
-        CHECK(test::relative_error(gradient.data() + p.offset, static_cast<std::size_t>(p.elements), test::floats_of(expected, "grad." + p.name)) < 2e-5);
+        CHECK(test::relative_error(gradient.data() + p.offset, static_cast<std::size_t>(p.elements), test::floats_of(expected, "grad." + p.name)) <
+              2e-5);
       }
     }
   }

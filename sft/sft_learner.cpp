@@ -155,7 +155,8 @@ void SftLearner::blame_gradient(std::span<const SftExample* const> batch, const 
                                  ", micro-batch ", i + 1, " of ", parts.size(), " (examples ", names_of(batch, parts[i]),
                                  "); the weights are still those before it"));
   }
-  throw NumericError(message("the gradient of update ", version() + 1, " overflows when its ", parts.size(), " micro-batches are summed; lower sft.learning_rate"));
+  throw NumericError(
+      message("the gradient of update ", version() + 1, " overflows when its ", parts.size(), " micro-batches are summed; lower sft.learning_rate"));
 }
 
 WeightSnapshot SftLearner::state() const {

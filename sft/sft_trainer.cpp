@@ -38,8 +38,8 @@ void SftTrainer::advance() {
   ++step_;
   num_tokens_ += tokens;
   if (report.metrics.contains("train/out_of_memory"))
-    tell(message("step ", step_, ": the GPU's memory did not hold a micro-batch; from now on they have ", parts_.learner->options().tokens_per_micro_batch,
-                 " tokens"));
+    tell(message("step ", step_, ": the GPU's memory did not hold a micro-batch; from now on they have ",
+                 parts_.learner->options().tokens_per_micro_batch, " tokens"));
   StepRecord record;
   record.step = step_;
   record.metrics = std::move(report.metrics);

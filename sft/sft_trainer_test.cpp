@@ -52,7 +52,8 @@ struct Run {
       frozen.parts = ArenaParts::kGradient;
       LoraOptions pairs;
       pairs.rank = 4;
-      with_pairs = std::make_unique<LoraPolicy>(std::make_unique<TransformerPolicy>(golden.model, frozen), LoraAdapter(golden.model.config(), pairs), golden.pool);
+      with_pairs = std::make_unique<LoraPolicy>(std::make_unique<TransformerPolicy>(golden.model, frozen), LoraAdapter(golden.model.config(), pairs),
+                                                golden.pool);
       policy = with_pairs.get();
     }
     learner = std::make_unique<SftLearner>(*policy, options);

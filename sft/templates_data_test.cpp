@@ -26,7 +26,8 @@ std::vector<std::string> trained_pieces(const TrainingText& t, const Tokenizer& 
   for (std::size_t begin = 0, end = 0; begin < t.tokens.size(); begin = end) {
     while (end < t.tokens.size() && t.loss_mask[end] == t.loss_mask[begin]) ++end;
     if (t.loss_mask[begin])
-      out.push_back(tokenizer.decode({t.tokens.begin() + static_cast<std::ptrdiff_t>(begin), t.tokens.begin() + static_cast<std::ptrdiff_t>(end)}, false));
+      out.push_back(
+          tokenizer.decode({t.tokens.begin() + static_cast<std::ptrdiff_t>(begin), t.tokens.begin() + static_cast<std::ptrdiff_t>(end)}, false));
   }
   return out;
 }

@@ -62,7 +62,8 @@ TrainingTextMaker::TrainingTextMaker(DatasetOptions options, std::shared_ptr<con
   impl->layout = load_prompt_template(options, *tokenizer);
   if (stop_tokens.empty() && tokenizer->eos()) stop_tokens.push_back(*tokenizer->eos());
   if (stop_tokens.empty())
-    throw ConfigError("the model names no end-of-sequence token (eos_token_id in generation_config.json or config.json), so no text can end; add it there");
+    throw ConfigError(
+        "the model names no end-of-sequence token (eos_token_id in generation_config.json or config.json), so no text can end; add it there");
   impl->options = std::move(options);
   impl->tokenizer = std::move(tokenizer);
   impl->stop_tokens = std::move(stop_tokens);
@@ -84,23 +85,26 @@ std::string TrainingTextMaker::Impl::render(const Json& messages, std::size_t n,
 }
 
 // Renders up to and with turn i, and gives what of it the turn wrote.
-Span TrainingTextMaker::Impl::turn(const Json& messages, std::size_t i, const ChatTemplate::Options& base, std::string& text, const std::string& at) const {
+Span TrainingTextMaker::Impl::turn(const Json& messages, std::size_t i, const ChatTemplate::Options& base, std::string& text,
+                                   const std::string& at) const {
   text = render(messages, i + 1, false, base, at);
   const std::string prompt = render(messages, i, true, base, at);
   if (text.starts_with(prompt)) return {prompt.size(), text.size()};
   // The beginning of an answer that the template prompts with is not what it writes for a finished one (an opened thinking block).
   const std::size_t common = common_prefix(prompt, text);
   if (common < render(messages, i, false, base, at).size())
-    throw DataError(message(at, ": the chat template writes the turns before message ", i + 1, " differently once it is there, so what the assistant wrote "
-                                "cannot be told apart; use a template with {% generation %} blocks (data.template: file)"));
+    throw DataError(message(at, ": the chat template writes the turns before message ", i + 1,
+                            " differently once it is there, so what the assistant wrote "
+                            "cannot be told apart; use a template with {% generation %} blocks (data.template: file)"));
   return {common, text.size()};
 }
 
 void TrainingTextMaker::Impl::check_content(const Json& turn, std::size_t i, std::string_view written, const std::string& at) const {
   const std::string content = without_blanks(content_of(turn, at));
   if (without_blanks(written).find(content) == std::string::npos)
-    throw DataError(message(at, ": the chat template drops a part of assistant message ", i + 1, " (thinking, as a rule): it would not be learnt. Use a template "
-                                "that keeps it (data.template: file, data.template_file)"));
+    throw DataError(message(at, ": the chat template drops a part of assistant message ", i + 1,
+                            " (thinking, as a rule): it would not be learnt. Use a template "
+                            "that keeps it (data.template: file, data.template_file)"));
 }
 
 // Pieces are encoded one by one, as a rollout has its prompt's tokens before it draws the first of its own.
@@ -129,7 +133,8 @@ TrainingText TrainingTextMaker::Impl::tokens_of(const std::string& text, const s
         std::string names;
         for (TokenId id : stop_tokens) names += (names.empty() ? "" : ", ") + tokenizer->token_bytes(id);
         throw DataError(message(at, ": an assistant turn does not end with a stop token of the generation config (", names, ") but with \"",
-                                tail(std::string_view(text).substr(begin, end - begin)), "\": a model trained on it would not stop; correct the chat template or eos_token_id"));
+                                tail(std::string_view(text).substr(begin, end - begin)),
+                                "\": a model trained on it would not stop; correct the chat template or eos_token_id"));
       }
     }
     out.tokens.insert(out.tokens.end(), piece.begin(), piece.end());
@@ -170,11 +175,14 @@ std::vector<TrainingText> TrainingTextMaker::make(std::string_view messages_json
   const Impl& m = *impl_;
   if (!m.layout.chat) throw DataError(message(at, ": a conversation needs a chat template, but data.template is ", m.options.prompt_template));
   Json messages = Json::parse(messages_json);
-  if (!messages.is_array() || messages.empty()) throw DataError(message(at, ": messages must be a list of {role, content}, not ", std::string(messages_json.substr(0, 80))));
+  if (!messages.is_array() || messages.empty())
+    throw DataError(message(at, ": messages must be a list of {role, content}, not ", std::string(messages_json.substr(0, 80))));
   for (const Json& t : messages)
-    if (!t.is_object() || !t.contains("role") || !t["role"].is_string()) throw DataError(message(at, ": a message is no {role, content}: ", t.dump().substr(0, 80)));
+    if (!t.is_object() || !t.contains("role") || !t["role"].is_string())
+      throw DataError(message(at, ": a message is no {role, content}: ", t.dump().substr(0, 80)));
   if (messages.back()["role"] != "assistant")
-    throw DataError(message(at, ": the last message is the ", messages.back()["role"].get<std::string>(), "'s; to train on it, it must be the assistant's"));
+    throw DataError(
+        message(at, ": the last message is the ", messages.back()["role"].get<std::string>(), "'s; to train on it, it must be the assistant's"));
   messages = m.complete(std::move(messages), first_trained);
   std::vector<std::size_t> turns;
   for (std::size_t i = 0; i < messages.size(); ++i)

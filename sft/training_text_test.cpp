@@ -60,9 +60,11 @@ TEST_CASE("each assistant turn is trained with its stop token, and nothing else"
                 "\n<|im_start|>user\n2+2?<|im_end|>\n<|im_start|>assistant\n[4<|im_end|>]"});
   const auto llama = std::make_shared<test::SpecialBytes>(
       kLlama3, Strings{"<|begin_of_text|>", "<|start_header_id|>", "<|end_header_id|>", "<|eot_id|>"}, "<|eot_id|>");
-  CHECK(shown(maker(llama).make(kTwoTurns, 0, "", "f:1"), *llama) ==
-        Strings{"<|begin_of_text|><|start_header_id|>user<|end_header_id|>\n\n1+1?<|eot_id|><|start_header_id|>assistant<|end_header_id|>\n\n[2<|eot_id|>]"
-                "<|start_header_id|>user<|end_header_id|>\n\n2+2?<|eot_id|><|start_header_id|>assistant<|end_header_id|>\n\n[4<|eot_id|>]"});
+  CHECK(
+      shown(maker(llama).make(kTwoTurns, 0, "", "f:1"), *llama) ==
+      Strings{
+          "<|begin_of_text|><|start_header_id|>user<|end_header_id|>\n\n1+1?<|eot_id|><|start_header_id|>assistant<|end_header_id|>\n\n[2<|eot_id|>]"
+          "<|start_header_id|>user<|end_header_id|>\n\n2+2?<|eot_id|><|start_header_id|>assistant<|end_header_id|>\n\n[4<|eot_id|>]"});
 }
 
 TEST_CASE("tokens before a turn are those of the prompt that a rollout would have") {
@@ -72,7 +74,8 @@ TEST_CASE("tokens before a turn are those of the prompt that a rollout would hav
   options.prompt_suffix = " Think.";
   const PromptMaker prompts(options, tokenizer);
   const Prompt prompt = prompts.make_prompt("1+1?");
-  const TrainingText text = maker(tokenizer, options).make(R"([{"role": "user", "content": "1+1?"}, {"role": "assistant", "content": "2"}])", 1, "", "f:1").at(0);
+  const TrainingText text =
+      maker(tokenizer, options).make(R"([{"role": "user", "content": "1+1?"}, {"role": "assistant", "content": "2"}])", 1, "", "f:1").at(0);
   REQUIRE(text.tokens.size() == prompt.tokens.size() + 2);
   CHECK(std::vector<TokenId>(text.tokens.begin(), text.tokens.end() - 2) == prompt.tokens);
 }
@@ -83,15 +86,18 @@ TEST_CASE("a template that drops earlier thinking: one example a turn, each as t
                              {"role": "user", "content": "c"}, {"role": "assistant", "content": "<think>y</think>d"}])";
   CHECK(shown(maker(tokenizer).make(messages, 0, "", "f:1"), *tokenizer) ==
         Strings{"<|im_start|>user\na<|im_end|>\n<|im_start|>assistant\n[<think>x</think>b<|im_end|>]",
-                "<|im_start|>user\na<|im_end|>\n<|im_start|>assistant\nb<|im_end|>\n<|im_start|>user\nc<|im_end|>\n<|im_start|>assistant\n[<think>y</think>d<|im_end|>]"});
+                "<|im_start|>user\na<|im_end|>\n<|im_start|>assistant\nb<|im_end|>\n<|im_start|>user\nc<|im_end|>\n<|im_start|>assistant\n[<think>y</"
+                "think>d<|im_end|>]"});
 }
 
 TEST_CASE("generation blocks win over prefix differences") {
   const auto tokenizer = test::chat_ml(
-      "{% for m in messages %}<|im_start|>{{ m.role }}\n{% if m.role == 'assistant' %}think:{% generation %}{{ m.content }}<|im_end|>{% endgeneration %}"
+      "{% for m in messages %}<|im_start|>{{ m.role }}\n{% if m.role == 'assistant' %}think:{% generation %}{{ m.content }}<|im_end|>{% "
+      "endgeneration %}"
       "{% else %}{{ m.content }}<|im_end|>{% endif %}{% endfor %}{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}");
   CHECK(shown(maker(tokenizer).make(kTwoTurns, 0, "", "f:1"), *tokenizer) ==
-        Strings{"<|im_start|>user\n1+1?<|im_end|><|im_start|>assistant\nthink:[2<|im_end|>]<|im_start|>user\n2+2?<|im_end|><|im_start|>assistant\nthink:[4<|im_end|>]"});
+        Strings{"<|im_start|>user\n1+1?<|im_end|><|im_start|>assistant\nthink:[2<|im_end|>]<|im_start|>user\n2+2?<|im_end|><|im_start|>"
+                "assistant\nthink:[4<|im_end|>]"});
 }
 
 TEST_CASE("a prompt that opens what the answer does not begin with") {
@@ -118,7 +124,8 @@ TEST_CASE("a turn must end with a stop token of the generation config") {
   CHECK(error.find("would not stop") != std::string::npos);
   CHECK(maker(tokenizer, {}, {258, 257}).make(kTwoTurns, 0, "", "f:3").size() == 1);
   // The stop token in the middle of a turn does not count.
-  const auto odd = test::chat_ml("{% for m in messages %}{{ m.role }}:{{ m.content }}<|im_end|>!{% endfor %}{% if add_generation_prompt %}assistant:{% endif %}");
+  const auto odd =
+      test::chat_ml("{% for m in messages %}{{ m.role }}:{{ m.content }}<|im_end|>!{% endfor %}{% if add_generation_prompt %}assistant:{% endif %}");
   CHECK(error_of([&] { maker(odd).make(kTwoTurns, 0, "", "f:3"); }).find("2<|im_end|>!") != std::string::npos);
 }
 

@@ -2,6 +2,10 @@
 
 #include <cuda_runtime_api.h>
 
+#include <algorithm>
+#include <atomic>
+#include <cstdint>
+
 #include "core/error.h"
 
 namespace r1::gpu {
@@ -9,6 +13,17 @@ namespace r1::gpu {
 bool runs_on_current_device();  // rows.cu
 
 namespace {
+
+std::atomic<std::size_t> memory_limit{SIZE_MAX}, peak{0};
+
+struct Memory { std::size_t total = 0, free = 0; };
+// Under the limit, if there is one.
+Memory memory() {
+  std::size_t free = 0, total = 0;
+  check(cudaMemGetInfo(&free, &total), "cudaMemGetInfo");
+  const std::size_t limit = std::min(memory_limit.load(), total), used = total - free;
+  return {limit, limit > used ? limit - used : 0};
+}
 
 std::string find_reason() {
   int count = 0;
@@ -55,7 +70,8 @@ DeviceInfo device_info() {
   info.compute_capability = prop.major * 10 + prop.minor;
   info.multiprocessors = prop.multiProcessorCount;
   info.l2_bytes = static_cast<std::size_t>(prop.l2CacheSize);
-  check(cudaMemGetInfo(&info.memory_free, &info.memory_total), "cudaMemGetInfo");
+  const Memory m = memory();
+  info.memory_total = m.total, info.memory_free = m.free;
   return info;
 }
 
@@ -65,6 +81,10 @@ std::size_t used_bytes() {
   check(cudaMemGetInfo(&free, &total), "cudaMemGetInfo");
   return total - free;
 }
+
+std::size_t peak_bytes() { return std::max(peak.load(), used_bytes()); }
+
+void limit_memory(std::size_t bytes) { memory_limit = bytes; }
 
 double measured_bandwidth() {
   constexpr std::size_t kBytes = std::size_t{512} << 20;
@@ -88,15 +108,17 @@ double measured_bandwidth() {
 
 DeviceMemory::DeviceMemory(std::size_t bytes) : bytes_(bytes) {
   if (bytes == 0) return;
-  const cudaError_t error = cudaMalloc(&data_, bytes);
+  const Memory before = memory();
+  const cudaError_t error = bytes <= before.free ? cudaMalloc(&data_, bytes) : cudaErrorMemoryAllocation;
   if (error == cudaErrorMemoryAllocation) {
     cudaGetLastError();
-    std::size_t free = 0, total = 0;
-    cudaMemGetInfo(&free, &total);
-    throw DeviceError(message("GPU memory is short: ", bytes >> 20, " MiB asked for, ", free >> 20, " MiB of ", total >> 20,
+    throw DeviceError(message("GPU memory is short: ", bytes >> 20, " MiB asked for, ", before.free >> 20, " MiB of ", before.total >> 20,
                               " MiB free; lower the batch sizes or the KV cache, or stop other programs on this GPU"));
   }
   check(error, "cudaMalloc");
+  const std::size_t used = used_bytes();
+  for (std::size_t most = peak; used > most && !peak.compare_exchange_weak(most, used);) {
+  }
 }
 DeviceMemory::~DeviceMemory() {
   if (data_ != nullptr) cudaFree(data_);

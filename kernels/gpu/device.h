@@ -31,8 +31,13 @@ struct DeviceInfo {
   std::size_t memory_total = 0, memory_free = 0, l2_bytes = 0;
 };
 DeviceInfo device_info();
-// Of device 0, by all processes and the driver.
+// Of device 0, by all processes and the driver: now, and the most that it was after an allocation of this process.
 std::size_t used_bytes();
+std::size_t peak_bytes();
+// From here on the device is treated as if it had `bytes` of memory, or all of its own if that is less: device_info() says so, and
+// DeviceMemory throws beyond it. To see on a large GPU how a program does on a smaller one. Before anything is taken; no effect without
+// a GPU.
+void limit_memory(std::size_t bytes);
 
 // Bytes per second that a large copy within device memory moves, reads and writes both counted: the ceiling to hold
 // benchmarks against. Takes 1 GiB of memory for about 20 ms; waits.

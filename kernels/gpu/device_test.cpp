@@ -37,6 +37,26 @@ TEST_CASE("memory, pinned memory, events: copies arrive, owners move, too much m
   CHECK(after.data() != nullptr);
 }
 
+TEST_CASE("a limit makes the device a smaller one, and the peak stays after memory was given back") {
+  R1_NEEDS_GPU();
+  constexpr std::size_t kPiece = std::size_t{256} << 20;
+  const DeviceInfo whole = device_info();
+  const std::size_t used = used_bytes(), limit = used + 2 * kPiece;
+  if (whole.memory_free < 4 * kPiece) return ::r1::test::skip("another program has nearly all of the GPU's memory");
+  limit_memory(limit);
+  {
+    const DeviceMemory one(kPiece);
+    CHECK(device_info().memory_total == limit);
+    CHECK(device_info().memory_free <= kPiece);
+    CHECK_THROWS_WITH_AS(DeviceMemory(kPiece + (std::size_t{8} << 20)), doctest::Contains("GPU memory is short"), DeviceError);
+  }
+  limit_memory(SIZE_MAX);
+  CHECK(device_info().memory_total == whole.memory_total);
+  CHECK(peak_bytes() >= used + kPiece);
+  const DeviceMemory more(3 * kPiece);
+  CHECK(peak_bytes() >= used + 3 * kPiece);
+}
+
 TEST_CASE("a copy of device memory runs at a plausible speed") {
   R1_NEEDS_GPU();
   const double bandwidth = measured_bandwidth();

@@ -105,9 +105,10 @@ struct Blas::Impl {
     check_blas(cublasLtMatmulPreferenceCreate(&preference), "cublasLtMatmulPreferenceCreate");
     const std::size_t bytes = p.forward ? 0 : kWorkspaceBytes;
     cublasLtMatmulPreferenceSetAttribute(preference, CUBLASLT_MATMUL_PREF_MAX_WORKSPACE_BYTES, &bytes, sizeof bytes);
-    if (p.forward) {
-      const std::uint32_t none = CUBLASLT_REDUCTION_SCHEME_NONE;
-      cublasLtMatmulPreferenceSetAttribute(preference, CUBLASLT_MATMUL_PREF_REDUCTION_SCHEME_MASK, &none, sizeof none);
+    if (p.forward || (p.accumulate && p.out == CUDA_R_16BF)) {
+      // Parts of a split sum may meet in float32, not in bfloat16.
+      const std::uint32_t schemes = p.forward ? CUBLASLT_REDUCTION_SCHEME_NONE : CUBLASLT_REDUCTION_SCHEME_COMPUTE_TYPE;
+      cublasLtMatmulPreferenceSetAttribute(preference, CUBLASLT_MATMUL_PREF_REDUCTION_SCHEME_MASK, &schemes, sizeof schemes);
     }
     std::vector<cublasLtMatmulHeuristicResult_t> found(static_cast<std::size_t>(most));
     int count = 0;
@@ -253,9 +254,9 @@ void Blas::input_gradient(Stream s, Matrix dy, Matrix w, std::int64_t m, std::in
   impl_->run(s, {CUBLAS_OP_N, CUBLAS_OP_N, k, m, n, w.ld, dy.ld, ld_dx, CUDA_R_16BF, false, false, false}, w.data, dy.data, nullptr, dx, nullptr);
 }
 
-void Blas::weight_gradient(Stream s, Matrix dy, Matrix x, std::int64_t m, std::int64_t n, std::int64_t k, float* dw) {
+void Blas::weight_gradient(Stream s, Matrix dy, Matrix x, std::int64_t m, std::int64_t n, std::int64_t k, void* dw, Out out) {
   if (m == 0) return;
-  impl_->run(s, {CUBLAS_OP_N, CUBLAS_OP_T, k, n, m, x.ld, dy.ld, k, CUDA_R_32F, false, true, false}, x.data, dy.data, dw, dw, nullptr);
+  impl_->run(s, {CUBLAS_OP_N, CUBLAS_OP_T, k, n, m, x.ld, dy.ld, k, out == Out::kBf16 ? CUDA_R_16BF : CUDA_R_32F, false, true, false}, x.data, dy.data, dw, dw, nullptr);
 }
 
 }  // namespace r1::gpu

@@ -31,8 +31,8 @@ class Blas {
   void forward_swiglu(Stream s, Matrix x, Matrix w, std::int64_t m, std::int64_t f, std::int64_t k, bf16* gate_up, bf16* y);
   // dx [m][ld_dx] = dy [m][n] w [n][k], bf16.
   void input_gradient(Stream s, Matrix dy, Matrix w, std::int64_t m, std::int64_t n, std::int64_t k, bf16* dx, std::int64_t ld_dx);
-  // dw [n][k] += dy [m][n]^T x [m][k], float32.
-  void weight_gradient(Stream s, Matrix dy, Matrix x, std::int64_t m, std::int64_t n, std::int64_t k, float* dw);
+  // dw [n][k] += dy [m][n]^T x [m][k]; sums are float32. Into a bfloat16 dw the sum with what was there is rounded once a call.
+  void weight_gradient(Stream s, Matrix dy, Matrix x, std::int64_t m, std::int64_t n, std::int64_t k, void* dw, Out out = Out::kF32);
 
  private:
   struct Impl;

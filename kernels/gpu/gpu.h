@@ -93,17 +93,13 @@ void bias_gradient(Stream s, const bf16* dy, std::int64_t n, std::int64_t ld, st
 // For embedding gradients (target = token) and rows that several predictors share.
 void add_row_groups(Stream s, float* to, const float* from, std::int64_t d, const std::int32_t* target, const std::int32_t* first,
                     const std::int32_t* order, std::int64_t groups);
+// The same into bfloat16 rows: a group's sum is float32, and what it is added to is rounded once.
+void add_row_groups(Stream s, bf16* to, const float* from, std::int64_t d, const std::int32_t* target, const std::int32_t* first,
+                    const std::int32_t* order, std::int64_t groups);
 
 // out[i][j] = bf16(x[i][j] * c[i]); float32 in place: x[i][j] *= c[i].
 void scale_rows(Stream s, const bf16* x, const float* c, std::int64_t n, std::int64_t d, bf16* out);
 void scale_rows(Stream s, float* x, const float* c, std::int64_t n, std::int64_t d);
-
-// ---- a scalar for a row (value and reward models) ----------------------------------------------------------------------
-// out[i] = w . x[i] + bias, x [n][D] bf16, w [D] float32; the sum in float64.
-void scalar_head(Stream s, const bf16* x, const float* w, float bias, std::int64_t n, std::int64_t d, float* out);
-// d_x[i][j] = bf16(c[i] w[j]); adds the sum of c[i] x[i] over the rows to dw [D] float32. scratch: row_sum_scratch_bytes(D).
-void scalar_head_backward(Stream s, const bf16* x, const float* w, const float* c, std::int64_t n, std::int64_t d, bf16* d_x, float* dw,
-                          void* scratch);
 
 // ---- distribution over the vocabulary ---------------------------------------------------------------------------------
 // logits [n][ld] float32, ld a multiple of 4; the first v entries take part. One block of threads a row; a row's segments, lanes and
@@ -147,6 +143,8 @@ struct AdamWArgs { float lr, beta1, beta2, eps, weight_decay, bias1, bias2, grad
 void adamw(Stream s, float* p, float* m, float* v, const float* g, bf16* live, std::int64_t n, const AdamWArgs& args);
 std::size_t reduce_scratch_bytes();  // of the two below
 void sum_of_squares(Stream s, const float* x, std::int64_t n, double* out, void* scratch);           // out: one double on the device
+void sum_of_squares(Stream s, const bf16* x, std::int64_t n, double* out, void* scratch);
 void first_non_finite(Stream s, const float* x, std::int64_t n, std::int64_t* out, void* scratch);   // -1 = none
+void first_non_finite(Stream s, const bf16* x, std::int64_t n, std::int64_t* out, void* scratch);
 
 }  // namespace r1::gpu

@@ -17,6 +17,8 @@ namespace {
 void check(int, const char*) { refuse(); }
 DeviceInfo device_info() { refuse(); }
 std::size_t used_bytes() { refuse(); }
+std::size_t peak_bytes() { refuse(); }
+void limit_memory(std::size_t) {}
 double measured_bandwidth() { refuse(); }
 DeviceMemory::DeviceMemory(std::size_t) { refuse(); }
 DeviceMemory::~DeviceMemory() = default;

@@ -1,7 +1,7 @@
 // AdamW in one pass, and reductions over long arrays in two stages. Their order is a function of n alone.
-#include <cmath>
-
-#include "kernels/gpu/common.cuh"
+#include "core/split_float.h"
+#include "kernels/gpu/adamw.cuh"
+#include "kernels/gpu/packed_adamw.h"
 
 namespace r1::gpu {
 namespace {
@@ -9,21 +9,8 @@ namespace {
 constexpr int kThreads = 256;
 constexpr i64 kMaxBlocks = 1024;
 
-struct Step {
-  float scale, b1, nb1, b2, nb2, decay, step, root, eps;
-};
-
-// The sequence of cpu::adamw().
-__device__ __forceinline__ void adamw_one(const Step& a, float& p, float& m, float& v, float g) {
-  const float grad = __fmul_rn(g, a.scale);
-  m = __fmaf_rn(m, a.b1, __fmul_rn(grad, a.nb1));
-  v = __fmaf_rn(v, a.b2, __fmul_rn(__fmul_rn(grad, grad), a.nb2));
-  const float divisor = __fadd_rn(__fmul_rn(__fsqrt_rn(v), a.root), a.eps);
-  p = __fsub_rn(__fmul_rn(p, a.decay), __fdiv_rn(__fmul_rn(a.step, m), divisor));
-}
-
 __global__ void __launch_bounds__(kThreads) adamw_kernel(float* __restrict__ p, float* __restrict__ m, float* __restrict__ v,
-                                                         const float* __restrict__ g, bf16* __restrict__ live, i64 n, Step a) {
+                                                         const float* __restrict__ g, bf16* __restrict__ live, i64 n, AdamWScalars a) {
   const i64 i = (static_cast<i64>(blockIdx.x) * kThreads + threadIdx.x) * 4;
   if (i + 4 <= n) {
     float4 pv = load4(p + i), mv = load4(m + i), vv = load4(v + i);
@@ -41,6 +28,30 @@ __global__ void __launch_bounds__(kThreads) adamw_kernel(float* __restrict__ p, 
     if (live != nullptr) live[j] = static_cast<bf16>(pack(p[j], 0.f));
   }
 }
+
+// What is reduced: float32, bfloat16, or a master in halves.
+struct Floats {
+  const float* x;
+  __device__ float4 four(i64 i) const { return load4(x + i); }
+  __device__ float one(i64 i) const { return x[i]; }
+};
+struct Bf16s {
+  const bf16* x;
+  __device__ float4 four(i64 i) const { return load4(x + i); }
+  __device__ float one(i64 i) const { return low(x[i]); }
+};
+struct Masters {
+  const bf16* live;
+  const std::int16_t* rest;
+  __device__ float one(i64 i) const { return __uint_as_float(join_float({live[i], rest[i]})); }
+  __device__ float4 four(i64 i) const {
+    const uint2 h = *reinterpret_cast<const uint2*>(live + i), r = *reinterpret_cast<const uint2*>(rest + i);
+    const auto joined = [](u32 two_live, u32 two_rests, int shift) {
+      return __uint_as_float(join_float({static_cast<std::uint16_t>(two_live >> shift), static_cast<std::int16_t>(two_rests >> shift)}));
+    };
+    return make_float4(joined(h.x, r.x, 0), joined(h.x, r.x, 16), joined(h.y, r.y, 0), joined(h.y, r.y, 16));
+  }
+};
 
 struct SquareSum {
   using Value = double;
@@ -68,16 +79,16 @@ template <class Op> __device__ typename Op::Value block_merge(typename Op::Value
 }
 
 // Block b takes the elements [b, b + 1) * piece, piece a multiple of 4 * kThreads.
-template <class Op> __global__ void __launch_bounds__(kThreads) reduce_kernel(const float* __restrict__ x, i64 n, i64 piece, typename Op::Value* partial) {
+template <class Op, class Source> __global__ void __launch_bounds__(kThreads) reduce_kernel(Source x, i64 n, i64 piece, typename Op::Value* partial) {
   const i64 begin = blockIdx.x * piece, end = begin + piece < n ? begin + piece : n;
   typename Op::Value v = Op::none();
   i64 i = begin + threadIdx.x * 4;
 #pragma unroll 4
   for (; i + 4 <= end; i += kThreads * 4) {
-    const float4 a = load4(x + i);
+    const float4 a = x.four(i);
     v = Op::take(v, a.x, i), v = Op::take(v, a.y, i + 1), v = Op::take(v, a.z, i + 2), v = Op::take(v, a.w, i + 3);
   }
-  for (; i < end; ++i) v = Op::take(v, x[i], i);  // at most one thread has a rest
+  for (; i < end; ++i) v = Op::take(v, x.one(i), i);  // at most one thread has a rest
   v = block_merge<Op>(v);
   if (threadIdx.x == 0) partial[blockIdx.x] = v;
 }
@@ -89,12 +100,12 @@ template <class Op> __global__ void __launch_bounds__(kThreads) reduce_partials_
   if (threadIdx.x == 0) *out = Op::result(v);
 }
 
-template <class Op> void reduce(Stream s, const float* x, i64 n, typename Op::Value* out, void* scratch, const char* name) {
+template <class Op, class Source> void reduce(Stream s, Source x, i64 n, typename Op::Value* out, void* scratch, const char* name) {
   constexpr i64 kUnit = 4 * kThreads;
   const i64 units = (n + kUnit - 1) / kUnit, piece = std::max<i64>(1, (units + kMaxBlocks - 1) / kMaxBlocks) * kUnit;
   const i64 blocks = (n + piece - 1) / piece;
   auto* partial = static_cast<typename Op::Value*>(scratch);
-  if (blocks > 0) reduce_kernel<Op><<<static_cast<unsigned>(blocks), kThreads, 0, s>>>(x, n, piece, partial);
+  if (blocks > 0) reduce_kernel<Op, Source><<<static_cast<unsigned>(blocks), kThreads, 0, s>>>(x, n, piece, partial);
   check_launch(name);
   reduce_partials_kernel<Op><<<1, kThreads, 0, s>>>(partial, static_cast<int>(blocks), out);
   check_launch(name);
@@ -104,17 +115,22 @@ template <class Op> void reduce(Stream s, const float* x, i64 n, typename Op::Va
 
 void adamw(Stream s, float* p, float* m, float* v, const float* g, bf16* live, i64 n, const AdamWArgs& a) {
   if (n == 0) return;
-  const Step step{a.grad_scale, a.beta1, 1.f - a.beta1, a.beta2, 1.f - a.beta2, 1.f - a.lr * a.weight_decay, a.lr / a.bias1,
-                  1.f / std::sqrt(a.bias2), a.eps};
-  adamw_kernel<<<blocks_for((n + 3) / 4, kThreads, "adamw"), kThreads, 0, s>>>(p, m, v, g, live, n, step);
+  adamw_kernel<<<blocks_for((n + 3) / 4, kThreads, "adamw"), kThreads, 0, s>>>(p, m, v, g, live, n, adamw_scalars(a));
   check_launch("adamw");
 }
 
 std::size_t reduce_scratch_bytes() { return kMaxBlocks * sizeof(double); }
 
-void sum_of_squares(Stream s, const float* x, i64 n, double* out, void* scratch) { reduce<SquareSum>(s, x, n, out, scratch, "sum_of_squares"); }
+void sum_of_squares(Stream s, const float* x, i64 n, double* out, void* scratch) { reduce<SquareSum>(s, Floats{x}, n, out, scratch, "sum_of_squares"); }
+void sum_of_squares(Stream s, const bf16* x, i64 n, double* out, void* scratch) { reduce<SquareSum>(s, Bf16s{x}, n, out, scratch, "sum_of_squares"); }
 void first_non_finite(Stream s, const float* x, i64 n, i64* out, void* scratch) {
-  reduce<FirstNonFinite>(s, x, n, out, scratch, "first_non_finite");
+  reduce<FirstNonFinite>(s, Floats{x}, n, out, scratch, "first_non_finite");
+}
+void first_non_finite(Stream s, const bf16* x, i64 n, i64* out, void* scratch) {
+  reduce<FirstNonFinite>(s, Bf16s{x}, n, out, scratch, "first_non_finite");
+}
+void first_non_finite_split(Stream s, const bf16* live, const std::int16_t* rest, i64 n, i64* out, void* scratch) {
+  reduce<FirstNonFinite>(s, Masters{live, rest}, n, out, scratch, "first_non_finite");
 }
 
 }  // namespace r1::gpu

@@ -27,7 +27,8 @@ __global__ void __launch_bounds__(kThreads) swiglu_backward_kernel(const bf16* _
 }
 
 // A block a group and tile of 4 * blockDim columns; rows are read some ahead, summed in their order.
-__global__ void add_row_groups_kernel(float* __restrict__ to, const float* __restrict__ from, u32 d,
+template <class T>
+__global__ void add_row_groups_kernel(T* __restrict__ to, const float* __restrict__ from, u32 d,
                                       const std::int32_t* __restrict__ target, const std::int32_t* __restrict__ first,
                                       const std::int32_t* __restrict__ order) {
   const u32 column = (blockIdx.y * blockDim.x + threadIdx.x) * 4;
@@ -45,7 +46,7 @@ __global__ void add_row_groups_kernel(float* __restrict__ to, const float* __res
     for (const float4& e : v) sum = plus(sum, e);
   }
   for (; i < end; ++i) sum = plus(sum, load4(from + static_cast<i64>(order[i]) * d + column));
-  float* at = to + static_cast<i64>(target[blockIdx.x]) * d + column;
+  T* at = to + static_cast<i64>(target[blockIdx.x]) * d + column;
   store4(at, plus(load4(at), sum));
 }
 
@@ -72,6 +73,17 @@ __global__ void __launch_bounds__(kThreads) scale_rows_kernel(float* x, const fl
 
 constexpr i64 kWidthLimit = i64{1} << 20;
 
+template <class T>
+void row_groups(Stream s, T* to, const float* from, i64 d, const std::int32_t* target, const std::int32_t* first,
+                    const std::int32_t* order, i64 groups) {
+  if (groups == 0) return;
+  check_width(d, 8, kWidthLimit, "add_row_groups");
+  const i64 pieces = d / 4, tiles = (pieces + 255) / 256, threads = ((pieces + tiles - 1) / tiles + 31) / 32 * 32;
+  const dim3 grid(blocks_for(groups, 1, "add_row_groups"), static_cast<unsigned>(tiles));
+  add_row_groups_kernel<<<grid, static_cast<unsigned>(threads), 0, s>>>(to, from, static_cast<u32>(d), target, first, order);
+  check_launch("add_row_groups");
+}
+
 }  // namespace
 
 void swiglu_backward(Stream s, const bf16* d_out, const bf16* gate_up, i64 n, i64 f, bf16* d_gate_up, bf16* out) {
@@ -84,12 +96,11 @@ void swiglu_backward(Stream s, const bf16* d_out, const bf16* gate_up, i64 n, i6
 
 void add_row_groups(Stream s, float* to, const float* from, i64 d, const std::int32_t* target, const std::int32_t* first,
                     const std::int32_t* order, i64 groups) {
-  if (groups == 0) return;
-  check_width(d, 8, kWidthLimit, "add_row_groups");
-  const i64 pieces = d / 4, tiles = (pieces + 255) / 256, threads = ((pieces + tiles - 1) / tiles + 31) / 32 * 32;
-  const dim3 grid(blocks_for(groups, 1, "add_row_groups"), static_cast<unsigned>(tiles));
-  add_row_groups_kernel<<<grid, static_cast<unsigned>(threads), 0, s>>>(to, from, static_cast<u32>(d), target, first, order);
-  check_launch("add_row_groups");
+  row_groups(s, to, from, d, target, first, order, groups);
+}
+void add_row_groups(Stream s, bf16* to, const float* from, i64 d, const std::int32_t* target, const std::int32_t* first,
+                    const std::int32_t* order, i64 groups) {
+  row_groups(s, to, from, d, target, first, order, groups);
 }
 
 void scale_rows(Stream s, const bf16* x, const float* c, i64 n, i64 d, bf16* out) {

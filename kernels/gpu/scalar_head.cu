@@ -1,4 +1,6 @@
 // A scalar for a row: its product with a head, and the gradients of both.
+#include "kernels/gpu/scalar_head.h"
+
 #include "kernels/gpu/common.cuh"
 
 namespace r1::gpu {

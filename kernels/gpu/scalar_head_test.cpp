@@ -1,4 +1,5 @@
 // The scalar head against float64 sums.
+#include "kernels/gpu/scalar_head.h"
 #include "kernels/gpu/test_support.h"
 
 namespace r1::gpu::test {

@@ -100,6 +100,7 @@ GpuTraining::Buffers GpuTraining::lay_out(GpuBump& bump, const TrainPlan& plan, 
   b.attention.delta = bump.take<float>(n * s.heads);
   b.attention.partials = bump.take<float>(plan.partial_rows * 2 * s.kv_width);
   b.sums = bump.take<std::byte>(static_cast<std::int64_t>(gpu::row_sum_scratch_bytes(std::max({s.d, s.qkv_width, s.hd}))));
+  b.vector_sums = bump.take<float>(2 * s.d + s.qkv_width + 2 * s.hd);
   if (keep_head) b.head_gradient = bump.take<gpu::bf16>(m * s.ld_v);
   else if (kind != HeadKind::kScores) b.d_logits = bump.take<gpu::bf16>(b.head_rows * s.ld_v);
   return b;
@@ -133,6 +134,7 @@ void GpuTraining::run_layer(std::int64_t l, const Buffers& b, const float* h_in,
 
 GpuTraining::Buffers GpuTraining::run_layers(const PackedBatch& batch, Pass pass) {
   pending_.reset();
+  R1_CHECK(region_.data != nullptr, "a pass of the GPU before it was given memory");
   const bool keep = pass.keep;
   const GpuShape& s = model_.shape();
   const TrainPlan plan = plan_training(batch, s.v, model_.vocab_limit(), keep);
@@ -231,17 +233,17 @@ LogprobRows GpuTraining::forward(const PackedBatch& batch, float temperature, bo
 // ---- backward ---------------------------------------------------------------------------------------------------------
 
 // -> b.d_x [m][d], the gradient of the normed rows.
-void GpuTraining::logprobs_backward(const Buffers& b, const float* c1, const float* c2, float* grad) {
+void GpuTraining::logprobs_backward(const Buffers& b, const float* c1, const float* c2, GpuGradient grad) {
   const GpuShape& s = model_.shape();
   const gpu::Stream stream = model_.stream();
-  float* d_head = grad + model_.at_head();
+  void* d_head = grad.at(model_.at_head());
   const gpu::Blas::Matrix head{model_.head(), s.d};
   gpu::bf16* d_x = b.d_x;
   if (b.head_gradient && c2 == nullptr) {
     // c1 is a factor of a whole row, so it meets the narrow side of each product.
     const gpu::Blas::Matrix g{b.head_gradient, s.ld_v};
     gpu::scale_rows(stream, b.x_head, c1, b.predictors, s.d, b.x_scaled);
-    model_.blas().weight_gradient(stream, g, {b.x_scaled, s.d}, b.predictors, s.v, s.d, d_head);
+    model_.blas().weight_gradient(stream, g, {b.x_scaled, s.d}, b.predictors, s.v, s.d, d_head, grad.out());
     model_.blas().input_gradient(stream, g, head, b.predictors, s.v, s.d, b.d_h16, s.d);
     gpu::scale_rows(stream, b.d_h16, c1, b.predictors, s.d, d_x);
   } else {
@@ -252,19 +254,21 @@ void GpuTraining::logprobs_backward(const Buffers& b, const float* c1, const flo
       model_.logits(b.x_head + i * s.d, c, b.logits);
       const gpu::LogprobArgs args{b.logits, s.ld_v, model_.vocab_limit(), pending_->temperature};
       gpu::logprob_rows_backward(stream, args, b.targets + i, c, b.lse + i, b.entropies + i, c1 + i, c2 ? c2 + i : nullptr, d_logits, s.ld_v);
-      model_.blas().weight_gradient(stream, {d_logits, s.ld_v}, {b.x_head + i * s.d, s.d}, c, s.v, s.d, d_head);
+      model_.blas().weight_gradient(stream, {d_logits, s.ld_v}, {b.x_head + i * s.d, s.d}, c, s.v, s.d, d_head, grad.out());
       model_.blas().input_gradient(stream, {d_logits, s.ld_v}, head, c, s.v, s.d, d_x + i * s.d, s.d);
     }
   }
 }
 
 // From b.d_x to the embeddings; the pass is done then.
-void GpuTraining::layers_backward(const Buffers& b, float* grad) {
+void GpuTraining::layers_backward(const Buffers& b, GpuGradient grad) {
   const GpuShape& s = model_.shape();
   const gpu::Stream stream = model_.stream();
+  VectorSums vectors(stream, grad, b.vector_sums);
   gpu::fill_bytes(stream, b.d_h, 0, static_cast<std::size_t>(b.rows * s.d) * sizeof(float));
   gpu::rms_norm_backward(stream, b.d_x, b.layers.back().h_out, b.predictor_rows, b.rstd_head, model_.final_norm(), b.predictors, s.d, b.d_gathered, true,
-                         grad + model_.at_final_norm(), b.sums);
+                         vectors.take(model_.at_final_norm(), s.d), b.sums);
+  vectors.finish();
   gpu::add_row_groups(stream, b.d_h, b.d_gathered, s.d, b.by_predictor.target, b.by_predictor.first, b.by_predictor.order, b.by_predictor.groups);
   for (std::int64_t l = s.layers - 1; l >= 0; --l) {
     const Kept& k = b.layers[static_cast<std::size_t>(l)];
@@ -273,42 +277,48 @@ void GpuTraining::layers_backward(const Buffers& b, float* grad) {
     if (pending_->pass.recompute) run_layer(l, b, h_in, k.h_mid, k.h_out, k.b);
     layer_backward(l, b, h_in, k.h_mid, k.b, grad);
   }
-  gpu::add_row_groups(stream, grad + model_.at_embed(), b.d_h, s.d, b.by_token.target, b.by_token.first, b.by_token.order, b.by_token.groups);
+  const auto add_embedding = [&](auto* table) {
+    gpu::add_row_groups(stream, table + model_.at_embed(), b.d_h, s.d, b.by_token.target, b.by_token.first, b.by_token.order, b.by_token.groups);
+  };
+  if (grad.is_bf16()) add_embedding(grad.bf16());
+  else add_embedding(grad.f32());
   pending_.reset();
 }
 
-void GpuTraining::layer_backward(std::int64_t index, const Buffers& b, const float* h_in, const float* h_mid, const GpuLayerBuffers& k, float* grad) {
+void GpuTraining::layer_backward(std::int64_t index, const Buffers& b, const float* h_in, const float* h_mid, const GpuLayerBuffers& k, GpuGradient grad) {
   const GpuShape& s = model_.shape();
   const gpu::Stream stream = model_.stream();
   const GpuTransformer::Layer& l = model_.layer(index);
   gpu::Blas& blas = model_.blas();
   const std::int64_t n = b.rows;
+  VectorSums vectors(stream, grad, b.vector_sums);
   // MLP
   gpu::to_bf16(stream, b.d_h, b.d_h16, n * s.d);
   blas.input_gradient(stream, {b.d_h16, s.d}, {l.down, s.f}, n, s.d, s.f, b.d_act, s.f);
   gpu::swiglu_backward(stream, b.d_act, k.gate_up, n, s.f, b.d_gate_up, k.act);
-  blas.weight_gradient(stream, {b.d_h16, s.d}, {k.act, s.f}, n, s.d, s.f, grad + l.at_down);
+  blas.weight_gradient(stream, {b.d_h16, s.d}, {k.act, s.f}, n, s.d, s.f, grad.at(l.at_down), grad.out());
   gpu::rms_norm(stream, h_mid, nullptr, n, s.d, l.post_norm, s.eps, k.x, nullptr);
-  blas.weight_gradient(stream, {b.d_gate_up, 2 * s.f}, {k.x, s.d}, n, 2 * s.f, s.d, grad + l.at_gate_up);
+  blas.weight_gradient(stream, {b.d_gate_up, 2 * s.f}, {k.x, s.d}, n, 2 * s.f, s.d, grad.at(l.at_gate_up), grad.out());
   blas.input_gradient(stream, {b.d_gate_up, 2 * s.f}, {l.gate_up, s.d}, n, 2 * s.f, s.d, b.d_x, s.d);
-  gpu::rms_norm_backward(stream, b.d_x, h_mid, nullptr, k.rstd_mid, l.post_norm, n, s.d, b.d_h, false, grad + l.at_post_norm, b.sums);
+  gpu::rms_norm_backward(stream, b.d_x, h_mid, nullptr, k.rstd_mid, l.post_norm, n, s.d, b.d_h, false, vectors.take(l.at_post_norm, s.d), b.sums);
   // attention
   gpu::to_bf16(stream, b.d_h, b.d_h16, n * s.d);
   blas.input_gradient(stream, {b.d_h16, s.d}, {l.o, s.q_width}, n, s.d, s.q_width, b.d_attn, s.q_width);
-  blas.weight_gradient(stream, {b.d_h16, s.d}, {k.attn, s.q_width}, n, s.d, s.q_width, grad + l.at_o);
+  blas.weight_gradient(stream, {b.d_h16, s.d}, {k.attn, s.q_width}, n, s.d, s.q_width, grad.at(l.at_o), grad.out());
   gpu::AttentionBackwardArgs a = b.attention;
   a.qkv = k.qkv, a.out = k.attn, a.d_out = b.d_attn, a.lse = k.lse, a.d_qkv = b.d_qkv;
   gpu::attention_backward(stream, a);
   gpu::qk_norm_rope_backward(stream, model_.qk_args(l, b.positions), b.d_qkv, n, k.qk_raw, k.rstd_qk,
-                             l.q_norm ? grad + l.at_q_norm : nullptr, l.k_norm ? grad + l.at_k_norm : nullptr, b.sums);
-  if (l.qkv_bias) gpu::bias_gradient(stream, b.d_qkv, n, s.qkv_width, s.qkv_width, grad + l.at_qkv_bias, b.sums);
+                             l.q_norm ? vectors.take(l.at_q_norm, s.hd) : nullptr, l.k_norm ? vectors.take(l.at_k_norm, s.hd) : nullptr, b.sums);
+  if (l.qkv_bias) gpu::bias_gradient(stream, b.d_qkv, n, s.qkv_width, s.qkv_width, vectors.take(l.at_qkv_bias, s.qkv_width), b.sums);
   gpu::rms_norm(stream, h_in, nullptr, n, s.d, l.input_norm, s.eps, k.x, nullptr);
-  blas.weight_gradient(stream, {b.d_qkv, s.qkv_width}, {k.x, s.d}, n, s.qkv_width, s.d, grad + l.at_qkv);
+  blas.weight_gradient(stream, {b.d_qkv, s.qkv_width}, {k.x, s.d}, n, s.qkv_width, s.d, grad.at(l.at_qkv), grad.out());
   blas.input_gradient(stream, {b.d_qkv, s.qkv_width}, {l.qkv, s.d}, n, s.qkv_width, s.d, b.d_x, s.d);
-  gpu::rms_norm_backward(stream, b.d_x, h_in, nullptr, k.rstd_in, l.input_norm, n, s.d, b.d_h, false, grad + l.at_input_norm, b.sums);
+  gpu::rms_norm_backward(stream, b.d_x, h_in, nullptr, k.rstd_in, l.input_norm, n, s.d, b.d_h, false, vectors.take(l.at_input_norm, s.d), b.sums);
+  vectors.finish();
 }
 
-void GpuTraining::backward(std::span<const float> d_logprobs, std::span<const float> d_entropies, float* grad) {
+void GpuTraining::backward(std::span<const float> d_logprobs, std::span<const float> d_entropies, GpuGradient grad) {
   const Buffers& b = kept(HeadKind::kLogprobs);
   const auto m = static_cast<std::size_t>(b.predictors);
   R1_CHECK(d_logprobs.size() == m && (d_entropies.empty() || d_entropies.size() == m), d_logprobs.size(), " and ", d_entropies.size(), " gradients of ", m);

@@ -2,6 +2,7 @@
 #include <algorithm>
 
 #include "core/error.h"
+#include "kernels/gpu/scalar_head.h"
 #include "model/gpu/gpu_training_impl.h"
 
 namespace r1 {
@@ -34,7 +35,7 @@ std::vector<float> GpuTraining::forward_scores(const PackedBatch& batch, std::sp
   return run_scores(batch, rows, head, bias, {HeadKind::kScores, true, recompute});
 }
 
-void GpuTraining::backward_scores(std::span<const float> d_scores, const float* head, float* grad, float* d_head) {
+void GpuTraining::backward_scores(std::span<const float> d_scores, const float* head, GpuGradient grad, float* d_head) {
   const Buffers& b = kept(HeadKind::kScores);
   R1_CHECK(static_cast<std::int64_t>(d_scores.size()) == b.predictors, d_scores.size(), " gradients of ", b.predictors, " scores");
   gpu::copy_to_device(model_.stream(), b.c1, d_scores.data(), d_scores.size() * sizeof(float));
@@ -44,7 +45,7 @@ void GpuTraining::backward_scores(std::span<const float> d_scores, const float* 
 
 // ---- distributions ----------------------------------------------------------------------------------------------------
 
-void GpuTraining::train_logits(const PackedBatch& batch, bool recompute, LogitLoss loss, float* grad) {
+void GpuTraining::train_logits(const PackedBatch& batch, bool recompute, LogitLoss loss, GpuGradient grad) {
   R1_CHECK(!batch.predictors.empty(), "a training batch without a trained token");
   const Pass pass{HeadKind::kDistributions, true, recompute};
   keep(pass, run_layers(batch, pass), 1.f);
@@ -56,7 +57,7 @@ void GpuTraining::train_logits(const PackedBatch& batch, bool recompute, LogitLo
     const std::int64_t c = std::min(b.head_rows, b.predictors - i);
     model_.logits(b.x_head + i * s.d, c, b.logits);
     loss(i, c, b.logits, b.d_logits);
-    model_.blas().weight_gradient(stream, {b.d_logits, s.ld_v}, {b.x_head + i * s.d, s.d}, c, s.v, s.d, grad + model_.at_head());
+    model_.blas().weight_gradient(stream, {b.d_logits, s.ld_v}, {b.x_head + i * s.d, s.d}, c, s.v, s.d, grad.at(model_.at_head()), grad.out());
     model_.blas().input_gradient(stream, {b.d_logits, s.ld_v}, head, c, s.v, s.d, b.d_x + i * s.d, s.d);
   }
   layers_backward(b, grad);

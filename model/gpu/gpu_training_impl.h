@@ -38,6 +38,7 @@ struct GpuTraining::Buffers {
   gpu::bf16 *d_h16 = nullptr, *d_act = nullptr, *d_gate_up = nullptr, *d_x = nullptr, *d_attn = nullptr, *d_qkv = nullptr,
             *d_logits = nullptr, *x_scaled = nullptr;
   void* sums = nullptr;  // scratch of sums over rows
+  float* vector_sums = nullptr;  // of one layer's norms and biases
 };
 
 struct GpuTraining::Pending {

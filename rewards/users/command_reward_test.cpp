@@ -38,6 +38,7 @@ TEST_CASE("a command scores whole groups") {
   reply['verdicts'] = ['ok' if len(t) > 2 else None for t in texts]
   reply['details'] = ['long' if len(t) > 2 else None for t in texts]
   reply['metrics'] = {'longest': max(map(len, texts), default=0)}
+  reply['steps'] = [[[0, 0.5], [2, len(t)]] if t == 'bb' else None for t in texts] if not hello else []
   if not hello: reply['rewards'][1] = None
 )"), ", verdict: true"));
   const auto scores = rubric.score(group_of({"a", "bb", "cc\n\"c\xff"}));
@@ -51,8 +52,22 @@ TEST_CASE("a command scores whole groups") {
   CHECK(scores[0].verdict == Verdict::kAbstain);
   CHECK(scores[0].columns.at("seen") == R"(["a",3,"2"])");
   CHECK(scores[1].columns.at("word") == "bb");
+  CHECK(scores[1].steps.empty());  // it abstained: its steps do not count
   CHECK(scores[0].columns.at("metric/longest") == "6");
   CHECK_FALSE(scores[1].columns.contains("metric/longest"));
+}
+
+TEST_CASE("a command's step rewards travel with the score, times the entry's weight") {
+  const TempDir dir;
+  const Rubric rubric = test::user_rubric(entry(command(dir, "  reply['steps'] = [[[0, 0.5], [2, len(t)]] if t == 'bb' else None for t in texts]"),
+                                                ", weight: 2"));
+  const auto scores = rubric.score(group_of({"a", "bb"}));
+  CHECK(scores[0].steps.empty());
+  REQUIRE(scores[1].steps.size() == 2);
+  CHECK(scores[1].steps[0].token == 0);
+  CHECK(scores[1].steps[0].value == 1.f);
+  CHECK(scores[1].steps[1].token == 2);
+  CHECK(scores[1].steps[1].value == 4.f);
 }
 
 TEST_CASE("what a command must not answer") {
@@ -77,6 +92,8 @@ TEST_CASE("what a command must not answer") {
   CHECK(contains(fails("reply = [1]"), "must be a JSON object"));
   CHECK(contains(fails("print('debug')"), "no JSON: 'debug'"));
   CHECK(contains(fails("reply['verdicts'] = ['good', 'ok']"), "sample 0: 'good' is no verdict"));
+  CHECK(contains(fails("reply['steps'] = [[[0, 1]]]"), "steps"));
+  CHECK(contains(fails("reply['steps'] = [[[0.5, 1]], None]"), "sample 0: steps hold [0.5,1]"));
   CHECK(contains(fails("reply['columns'] = {'x': [1]}"), "column 'x' has 1 entries for 2"));
   CHECK(contains(fails("reply['columns'] = {'x': []}"), "column 'x' has 0 entries for 2"));
   CHECK(contains(fails("reply['metrics'] = {'x': 'y'}"), "metric 'x' is \"y\""));

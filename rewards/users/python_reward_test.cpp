@@ -40,6 +40,9 @@ def logs(completions, log_extra, log_metric, **kwargs):
     log_extra('odd', [{1, 2}.__class__.__name__, 'two', None][:len(completions)])
     log_metric('depth', 2); log_metric('depth', Number(5))
     return [0.0] * len(completions)
+def steps(completions, completion_ids, log_steps):  # each token a step
+    log_steps([None if c == '2' else [(i, i / 2) for i in range(len(ids))] for c, ids in zip(completions, completion_ids)])
+    return [1.0] * len(completions)
 def group(completions, **kwargs):  # relative to the others of the group
     mean = sum(map(len, completions)) / len(completions)
     return [len(c) - mean for c in completions]
@@ -81,6 +84,8 @@ def nothing(completions, **kwargs): pass
 def mapping(completions, **kwargs): return {'score': 1}
 def huge(completions, **kwargs): return [0.0, 1e300]
 def bad_extra(completions, log_extra, **kwargs): log_extra('x', [1]); return [0.0, 0.0]
+def bad_steps(completions, log_steps): log_steps([[(0, 1)]] if completions else []); return [0.0] * len(completions)
+def odd_steps(completions, log_steps): log_steps([[(0, float('nan'))], None] if completions else []); return [0.0] * len(completions)
 def bad_metric(completions, log_metric, **kwargs): log_metric('m', float('inf')); return [0.0, 0.0]
 def yields(completions, **kwargs): yield 1
 def state(completions, trainer_state): return [0.0]
@@ -134,6 +139,11 @@ TEST_CASE("a Python function sees what TRL passes") {
   CHECK(logged[1].columns.at("length") == "4");
   CHECK(logged[1].columns.at("odd") == "two");
   CHECK(logged[0].columns.at("metric/depth") == "3.5");
+  const auto stepwise = rubric_of(file, "steps").score(g);
+  REQUIRE(stepwise[0].steps.size() == 3);
+  CHECK(stepwise[0].steps[2].token == 2);
+  CHECK(stepwise[0].steps[2].value == 1.f);
+  CHECK(stepwise[2].steps.empty());
 }
 
 TEST_CASE("a function that fails at work: its traceback, never a 0") {
@@ -165,6 +175,9 @@ TEST_CASE("a function that fails at work: its traceback, never a 0") {
   CHECK(contains(fails("scalar"), "returned 0.5 (float); it must return a list"));
   CHECK(contains(fails("nothing"), "returned None (NoneType)"));
   CHECK(contains(fails("mapping"), "returned {'score': 1} (dict)"));
+  const auto steps_fail = [&](const std::string& function) { return error_of([&] { rubric_of(file, function).score(group_of({"a", "bb"})); }); };
+  CHECK(contains(steps_fail("bad_steps"), "log_steps(...) got 1 lists for 2 completions"));
+  CHECK(contains(steps_fail("odd_steps"), "sample 0: a step reward is nan"));
   CHECK(contains(fails("bad_extra"), "log_extra('x', ...) got 1 values for 2 completions"));
   CHECK(contains(fails("bad_metric"), "metric 'm' is inf"));
   const auto abstained = rubric_of(file, "raises", ", on_error: abstain, verdict: true").score(group_of({"a", "bb"}));

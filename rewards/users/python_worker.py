@@ -79,7 +79,7 @@ def find_function(module, source, name, arguments):
 # What TRL does not pass as columns, and what only functions get that ask for it by name.
 DROPPED = ("prompt", "completion", "completion_ids")
 TAKEN = ("prompts", "completions", "completion_ids", "log_extra", "log_metric", "trainer_state")
-OURS = ("prompt_id", "task", "reference", "stop", "messages")
+OURS = ("prompt_id", "task", "reference", "stop", "messages", "log_steps")
 
 
 class Reward:
@@ -113,7 +113,7 @@ class Reward:
             return prompt, [[{"role": "assistant", "content": t}] for t in texts]
         return own if isinstance(own, str) else request["prompt"], texts
 
-    def keywords(self, request, log_extra, log_metric):
+    def keywords(self, request, log_extra, log_metric, log_steps):
         columns, count = request["columns"], len(request["completions"])
         for name in TAKEN:
             if name in columns and name not in DROPPED:
@@ -125,7 +125,7 @@ class Reward:
                        log_extra=log_extra, log_metric=log_metric)
         ours = dict(prompt_id=[request["prompt_id"]] * count, task=[request["task"]] * count,
                     reference=[request["reference"]] * count, stop=[c["stop"] for c in request["completions"]],
-                    messages=[request["messages"]] * count)
+                    messages=[request["messages"]] * count, log_steps=log_steps)
         for name, value in ours.items():
             if name in self.named:
                 offered.setdefault(name, value)
@@ -159,7 +159,7 @@ class Reward:
 
     def answer(self, request):
         count = len(request["completions"])
-        columns, metrics = {}, {}
+        columns, metrics, steps = {}, {}, []
 
         def log_extra(column, values):
             columns.setdefault(column, []).extend(values)
@@ -167,8 +167,17 @@ class Reward:
         def log_metric(name, value):
             metrics.setdefault(name, []).append(number(value, f"metric '{name}' is", "", none=False))
 
-        result = self.call(self.keywords(request, log_extra, log_metric))
+        def log_steps(values):
+            for one in values:
+                what = f"sample {len(steps)}: a step reward is"
+                steps.append(None if one is None else [[int(token), number(value, what, "", none=False)] for token, value in one])
+
+        result = self.call(self.keywords(request, log_extra, log_metric, log_steps))
         reply = {"rewards": self.rewards(result, count)}
+        if steps:
+            if len(steps) != count:
+                raise Refused(f"log_steps(...) got {len(steps)} lists for {count} completions")
+            reply["steps"] = steps
         for name, values in columns.items():
             if len(values) != count:
                 raise Refused(f"log_extra('{name}', ...) got {len(values)} values for {count} completions")

@@ -74,6 +74,21 @@ std::vector<std::string> texts(const Json& json, const std::string& what) {
   return out;
 }
 
+// [[token, value], ...] or null.
+std::vector<StepReward> steps_of(const Json& json, std::size_t sample) {
+  std::vector<StepReward> out;
+  if (json.is_null()) return out;
+  const auto wrong = [&](const Json& v) {
+    return Error(message("sample ", sample, ": steps hold ", shown(dump(v), 60), "; each must be [index of the token that ends the step, number]"));
+  };
+  if (!json.is_array()) throw wrong(json);
+  for (const Json& v : json) {
+    if (!v.is_array() || v.size() != 2 || !v[0].is_number_integer() || !v[1].is_number()) throw wrong(v);
+    out.push_back({v[0].get<std::int32_t>(), v[1].get<float>()});
+  }
+  return out;
+}
+
 }  // namespace
 
 std::string write_request(std::uint64_t id, const SampleGroup& group) {
@@ -93,10 +108,12 @@ std::string write_request(std::uint64_t id, const SampleGroup& group) {
 UserReply parse_reply(std::string_view line, std::uint64_t id) {
   const Json reply = parse(line);
   if (!reply.is_object()) throw Error(message("the reply is ", shown(dump(reply)), "; it must be a JSON object"));
-  constexpr auto kKeys = std::to_array<std::string_view>({"id", "rewards", "verdicts", "details", "columns", "metrics", "error", "traceback"});
+  constexpr auto kKeys = std::to_array<std::string_view>(
+      {"id", "rewards", "verdicts", "details", "steps", "columns", "metrics", "error", "traceback"});
   for (const auto& [key, value] : reply.items())
     if (std::find(kKeys.begin(), kKeys.end(), key) == kKeys.end())
-      throw Error(message("the reply has the unknown key '", key, "'; known: id, rewards, verdicts, details, columns, metrics, error, traceback"));
+      throw Error(message("the reply has the unknown key '", key,
+                          "'; known: id, rewards, verdicts, details, steps, columns, metrics, error, traceback"));
   if (!reply.contains("id") || reply["id"] != Json(id))
     throw Error(message("the reply has the id ", reply.contains("id") ? shown(dump(reply["id"]), 60) : "(none)", " where ", id,
                         " was asked for; send each request's id back, one reply a request, in order"));
@@ -114,6 +131,8 @@ UserReply parse_reply(std::string_view line, std::uint64_t id) {
   }
   if (reply.contains("verdicts")) out.verdicts = texts(reply["verdicts"], "verdicts");
   if (reply.contains("details")) out.details = texts(reply["details"], "details");
+  if (reply.contains("steps"))
+    for (const Json& one : list(reply["steps"], "steps")) out.steps.push_back(steps_of(one, out.steps.size()));
   const auto map = [&](const char* key) -> Json {
     const Json value = reply.value(key, Json::object());
     if (!value.is_object()) throw Error(message(key, " is ", shown(dump(value), 60), "; it must be an object of names"));

@@ -26,6 +26,7 @@ void fill_results(UserReply reply, std::span<RewardResult> out) {
   check_length("rewards", "", reply.rewards.size(), out.size());
   if (!reply.verdicts.empty()) check_length("verdicts", "", reply.verdicts.size(), out.size());
   if (!reply.details.empty()) check_length("details", "", reply.details.size(), out.size());
+  if (!reply.steps.empty()) check_length("steps", "", reply.steps.size(), out.size());
   for (const auto& [name, values] : reply.columns) {
     if (name.empty()) throw Error("a column has an empty name");
     check_length("column", name, values.size(), out.size());
@@ -46,6 +47,7 @@ void fill_results(UserReply reply, std::span<RewardResult> out) {
       r.verdict = *verdict;
     }
     if (!reply.details.empty()) r.detail = std::move(reply.details[i]);
+    if (!reply.steps.empty()) r.steps = std::move(reply.steps[i]);
     for (auto& [name, values] : reply.columns) r.columns[name] = std::move(values[i]);
   }
   for (const auto& [name, value] : reply.metrics) {

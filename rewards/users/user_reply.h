@@ -19,6 +19,7 @@ struct UserReply {
   std::vector<std::optional<double>> rewards;               // one a completion; none = abstains
   std::vector<std::string> verdicts, details;               // one a completion; empty list = none, "" = none for this one
   std::map<std::string, std::vector<std::string>> columns;  // one text a completion
+  std::vector<std::vector<StepReward>> steps;               // one list a completion; empty list = none
   std::map<std::string, double> metrics;                    // of the whole group; averaged over the groups of a step
 };
 

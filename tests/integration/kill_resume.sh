@@ -45,8 +45,8 @@ EOF
 else cat >> "$dir/recipe.yaml" <<EOF
 kind: sft
 data: {generate: {task: add, level: 2, n: 20, seed: 0}}
-sft: {steps: 6, examples_per_update: 8, warmup_steps: 1}
-validation: {share: 0.2, every: 2}
+sft: {steps: 6, examples_per_update: 2, warmup_steps: 1}
+validation: {share: 0.1, every: 3}
 EOF
 fi
 [ "$kind" != lora ] || echo 'lora: {rank: 4}' >> "$dir/recipe.yaml"

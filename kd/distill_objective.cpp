@@ -1,0 +1,118 @@
+#include "kd/distill_objective.h"
+
+#include <algorithm>
+#include <cmath>
+#include <numeric>
+#include <utility>
+
+#include "core/error.h"
+#include "core/rng.h"
+#include "rl/train_samples.h"
+
+namespace r1 {
+namespace {
+
+constexpr std::uint64_t kStream = 0x6469737469ull;  // "disti": the draws of student_share
+
+std::int64_t rows_of(const TrainSample& s) {
+  const auto last = std::find(s.loss_mask.rbegin(), s.loss_mask.rend(), std::uint8_t{1});
+  return static_cast<std::int64_t>(s.loss_mask.rend() - last) - 1;
+}
+
+}  // namespace
+
+StudentSampler make_student_sampler(RolloutEngine& engine, PolicyModel& policy, const SamplingOptions& sampling, std::uint64_t seed) {
+  return [&engine, &policy, sampling, seed](std::int64_t update, std::span<const TrainSample> texts) {
+    engine.load_weights(policy.weights(static_cast<WeightVersion>(update)));
+    std::vector<RolloutRequest> requests;
+    for (std::size_t i = 0; i < texts.size(); ++i) {
+      RolloutRequest r;
+      r.prompt.id = texts[i].name;
+      r.prompt.tokens.assign(texts[i].tokens.begin(), texts[i].tokens.begin() + texts[i].prompt_length);
+      r.sampling = sampling;
+      r.key = {seed, static_cast<std::uint64_t>(update), i, 0};
+      requests.push_back(std::move(r));
+    }
+    std::vector<ScoredGroup> groups;
+    for (SampleGroup& g : generate(engine, std::move(requests))) {
+      Score score;
+      score.parts["none"] = 0;
+      groups.push_back({std::move(g), {score}});
+    }
+    TrainSampleOptions options;
+    options.advantage.kind = AdvantageKind::kNone;
+    return make_train_samples(groups, options).samples;
+  };
+}
+
+DistillObjective::DistillObjective(Parts parts, const DistillOptions& options) : parts_(std::move(parts)), options_(options) {
+  R1_CHECK(parts_.pass && parts_.student, "distillation without a teacher or a student");
+  R1_CHECK(options.student_share == 0 || (parts_.live && parts_.sampler), "the student's answers need a live teacher and an engine");
+  R1_CHECK(parts_.held_out.empty() || parts_.held_out_pass, "held-out texts without a teacher");
+}
+
+std::vector<std::int64_t> DistillObjective::begin_update(std::int64_t update, std::span<const std::int64_t> examples) {
+  texts_.clear();
+  index_.clear();
+  loss_ = 0, rows_trained_ = 0;
+  for (const std::int64_t e : examples) {
+    texts_.push_back(parts_.train[static_cast<std::size_t>(e)]);
+    index_.push_back(static_cast<std::int32_t>(e));
+  }
+  on_student_ =
+      options_.student_share > 0 && StreamRng(options_.seed, mix64(static_cast<std::uint64_t>(update) ^ kStream)).uniform() < options_.student_share;
+  if (on_student_) texts_ = parts_.sampler(update, texts_);
+  trained_tokens_ = 0;
+  std::vector<std::int64_t> rows;
+  for (std::size_t i = 0; i < texts_.size(); ++i) {
+    texts_[i].group = i;
+    trained_tokens_ += trained_tokens(texts_[i]);
+    rows.push_back(rows_of(texts_[i]));
+  }
+  R1_CHECK(trained_tokens_ > 0, "an update without a trained token");
+  return rows;
+}
+
+void DistillObjective::train(std::int64_t first, std::int64_t last) {
+  std::vector<std::int32_t> chosen(static_cast<std::size_t>(last - first));
+  std::iota(chosen.begin(), chosen.end(), static_cast<std::int32_t>(first));
+  MicroBatch batch = build_micro_batch(texts_, chosen);
+  const std::vector<TokenRef> own = batch.tokens;  // by place in the update
+  if (!on_student_)
+    for (TokenRef& t : batch.tokens) t.sample = index_[static_cast<std::size_t>(t.sample)];
+  const double weight = 1 / static_cast<double>(trained_tokens_);
+  const std::vector<double> losses = (on_student_ ? parts_.live : parts_.pass)->train(batch, options_.kd, weight);
+  for (std::size_t i = 0; i < losses.size(); ++i) {
+    if (!std::isfinite(losses[i]))
+      throw NumericError(
+          message("the divergence at token ", own[i].position, " of ", texts_[static_cast<std::size_t>(own[i].sample)].name, " is ", losses[i]));
+    loss_ += losses[i] * weight;
+  }
+}
+
+Metrics DistillObjective::report() {
+  return {{"loss", loss_},
+          {"train/trained_tokens", static_cast<double>(trained_tokens_)},
+          {"train/samples", static_cast<double>(texts_.size())},
+          {"distill/on_student", on_student_ ? 1.0 : 0.0},
+          {"completions/mean_length", static_cast<double>(trained_tokens_) / static_cast<double>(texts_.size())}};
+}
+
+Metrics DistillObjective::evaluate(std::int64_t budget) {
+  std::vector<std::int32_t> all(parts_.held_out.size());
+  std::iota(all.begin(), all.end(), 0);
+  KdOptions kinds[3] = {options_.kd, options_.kd, options_.kd};
+  kinds[1].divergence = Divergence::kForward, kinds[2].divergence = Divergence::kReverse;
+  double sums[3] = {0, 0, 0};
+  std::int64_t tokens = 0;
+  for (const auto& part : plan_micro_batches(parts_.held_out, all, budget)) {
+    const MicroBatch batch = build_micro_batch(parts_.held_out, part);
+    const std::vector<double> losses = parts_.held_out_pass->evaluate(batch, kinds);
+    for (std::size_t i = 0; i < losses.size(); ++i) sums[i % 3] += losses[i];
+    tokens += static_cast<std::int64_t>(batch.tokens.size());
+  }
+  const double n = static_cast<double>(tokens), square = options_.kd.temperature * options_.kd.temperature;
+  return {{"eval/loss", sums[0] / n}, {"eval/forward_kl", sums[1] / (n * square)}, {"eval/reverse_kl", sums[2] / (n * square)}};
+}
+
+}  // namespace r1

@@ -1,0 +1,325 @@
+#include "rl/gpu_optimizer.h"
+
+#include <algorithm>
+#include <bit>
+#include <cmath>
+#include <cstring>
+#include <map>
+
+#include "core/error.h"
+#include "core/moment8.h"
+#include "core/split_float.h"
+#include "kernels/gpu/weights.h"
+
+namespace r1 {
+
+namespace {
+
+std::uint32_t bits_of(float x) { return std::bit_cast<std::uint32_t>(x); }
+std::int64_t blocks_of(std::int64_t n) { return (n + kMomentBlock - 1) / kMomentBlock; }
+
+float decode(bool second, std::uint8_t code, std::uint8_t scale) { return second ? decode_exp_avg_sq(code, scale) : decode_exp_avg(code, scale); }
+
+struct Packed { std::vector<std::uint8_t> codes, scales; };
+Packed encode(bool second, const float* values, std::int64_t n) {
+  Packed out;
+  for (std::int64_t b = 0; b < n; b += kMomentBlock) {
+    const std::int64_t end = std::min(n, b + kMomentBlock);
+    std::uint32_t most = 0;
+    for (std::int64_t i = b; i < end; ++i) most = std::max(most, bits_of(values[i]) & 0x7FFFFFFFu);
+    const std::uint8_t scale = moment_scale(most);
+    out.scales.push_back(scale);
+    for (std::int64_t i = b; i < end; ++i)
+      out.codes.push_back(second ? encode_exp_avg_sq(values[i], scale, kNearestDither) : encode_exp_avg(values[i], scale, kNearestDither));
+  }
+  return out;
+}
+
+// Host tensors that a snapshot owns, made one by one.
+struct Owned {
+  std::vector<std::shared_ptr<const void>> parts;
+  WeightSnapshot out;
+  template <class T>
+  void add(std::string name, DType dtype, std::vector<std::int64_t> shape, std::vector<T> values) {
+    auto kept = std::make_shared<std::vector<T>>(std::move(values));
+    out.tensors.push_back({std::move(name), dtype, std::move(shape), reinterpret_cast<const std::byte*>(kept->data()), -1});
+    parts.push_back(kept);
+  }
+};
+
+}  // namespace
+
+GpuOptimizer::GpuOptimizer(GpuTransformer& model, OptimizerFormat format, MasterStart start)
+    : model_(model), format_(format), start_(start), elements_(model.weights().elements()),
+      memory_(format.bytes(elements_, static_cast<std::int64_t>(model.weights().parameters().size()))), scratch_(gpu::reduce_scratch_bytes()), result_(64),
+      moments_{{"exp_avg", false}, {"exp_avg_sq", true}} {
+  gpu::fill_bytes(model_.stream(), memory_.data(), 0, memory_.bytes());
+  std::byte* next = memory_.data();
+  const auto take = [&]<class T>(T*& array, std::int64_t n) {
+    array = reinterpret_cast<T*>(next);
+    next += static_cast<std::size_t>(n) * sizeof(T);
+  };
+  if (trains() && format_.master == MasterFormat::kSplit) take(rest_, elements_);
+  else if (trains()) take(master_, elements_);
+  std::uint16_t* half = nullptr;
+  float* whole = nullptr;
+  if (format_.gradients == GradientFormat::kBFloat16) take(half, elements_), gradient_ = half;
+  else take(whole, elements_), gradient_ = whole;
+  for (Moment& m : moments_) {
+    if (!trains()) continue;
+    if (format_.moments == MomentFormat::k8Bit) take(m.codes, elements_);
+    else take(m.values, elements_);
+  }
+  if (trains() && format_.moments == MomentFormat::k8Bit)
+    for (Moment& m : moments_) take(m.scales, moment_scales(elements_, static_cast<std::int64_t>(model.weights().parameters().size())));
+  R1_CHECK(next == memory_.data() + memory_.bytes(), "arrays of ", next - memory_.data(), " bytes in ", memory_.bytes());
+  start_master();
+  model_.synchronize();
+}
+
+std::int64_t GpuOptimizer::scale_at(std::size_t tensor) const {
+  return model_.weights().parameters()[tensor].offset / kMomentBlock + static_cast<std::int64_t>(tensor);
+}
+
+void GpuOptimizer::start_master() {
+  if (!trains()) return;
+  const bool spread = start_ == MasterStart::kSpread;
+  if (rest_) gpu::rest_from_live(model_.stream(), model_.weights().data(), rest_, elements_, spread);
+  else gpu::master_from_live(model_.stream(), model_.weights().data(), master_, elements_, spread);
+}
+
+GpuGradient GpuOptimizer::gradient() const {
+  if (format_.gradients == GradientFormat::kBFloat16) return static_cast<gpu::bf16*>(gradient_);
+  return static_cast<float*>(gradient_);
+}
+void GpuOptimizer::zero_gradient() {
+  gpu::fill_bytes(model_.stream(), gradient_, 0, static_cast<std::size_t>(elements_) * (gradient().is_bf16() ? 2 : 4));
+}
+
+double GpuOptimizer::gradient_sum_of_squares() {
+  const GpuGradient g = gradient();
+  const auto run = [&](const auto* x) { gpu::sum_of_squares(model_.stream(), x, elements_, result_.as<double>(), scratch_.data()); };
+  if (g.is_bf16()) run(g.bf16());
+  else run(g.f32());
+  double out = 0;
+  gpu::copy_to_host(model_.stream(), &out, result_.data(), sizeof out);
+  model_.synchronize();
+  return out;
+}
+
+std::vector<float> GpuOptimizer::host_gradient() const {
+  std::vector<float> out(static_cast<std::size_t>(elements_));
+  if (!gradient().is_bf16()) {
+    gpu::copy_to_host(model_.stream(), out.data(), gradient_, out.size() * sizeof(float));
+    model_.synchronize();
+    return out;
+  }
+  std::vector<std::uint16_t> half(out.size());
+  gpu::copy_to_host(model_.stream(), half.data(), gradient_, half.size() * 2);
+  model_.synchronize();
+  for (std::size_t i = 0; i < out.size(); ++i) out[i] = std::bit_cast<float>(std::uint32_t{half[i]} << 16);
+  return out;
+}
+
+void GpuOptimizer::step(const AdamWStep& step) {
+  R1_CHECK(trains(), "an optimizer step of weights that have no master");
+  const auto bias = [&](double beta) { return static_cast<float>(1.0 - std::pow(beta, static_cast<double>(step.update))); };
+  const auto parameters = model_.weights().parameters();
+  const GpuGradient g = gradient();
+  const auto run = [&](std::size_t tensor, std::int64_t end, std::int64_t begin, bool decays) {
+    const gpu::AdamWArgs args{static_cast<float>(step.learning_rate), static_cast<float>(step.beta1), static_cast<float>(step.beta2),
+                              static_cast<float>(step.epsilon), static_cast<float>(decays ? step.weight_decay : 0.0), bias(step.beta1),
+                              bias(step.beta2), static_cast<float>(step.gradient_scale)};
+    gpu::bf16* live = model_.weights().data() + begin;
+    if (format_.is_float32())
+      return gpu::adamw(model_.stream(), master_ + begin, moments_[0].values + begin, moments_[1].values + begin, g.f32() + begin, live, end - begin, args);
+    gpu::PackedAdamW t;
+    t.live = live;
+    if (rest_) t.rest = rest_ + begin;
+    else t.master = master_ + begin;
+    if (format_.moments == MomentFormat::k8Bit) {
+      t.exp_avg8 = moments_[0].codes + begin, t.exp_avg_scale = moments_[0].scales + scale_at(tensor);
+      t.exp_avg_sq8 = moments_[1].codes + begin, t.exp_avg_sq_scale = moments_[1].scales + scale_at(tensor);
+    } else {
+      t.exp_avg = moments_[0].values + begin, t.exp_avg_sq = moments_[1].values + begin;
+    }
+    if (g.is_bf16()) t.gradient16 = g.bf16() + begin;
+    else t.gradient = g.f32() + begin;
+    gpu::adamw_packed(model_.stream(), t, end - begin, args, static_cast<std::uint64_t>(begin), static_cast<std::uint64_t>(step.update));
+  };
+  // One launch a run of parameters that decay alike, or a parameter where it has blocks of its own; padding stays 0.
+  const auto decays = [&](const Parameter& p) { return step.weight_decay != 0 && (step.decay_vectors || p.shape.size() > 1); };
+  std::int64_t begin = 0;
+  for (std::size_t i = 0; i < parameters.size(); ++i) {
+    const bool last = i + 1 == parameters.size();
+    if (format_.moments == MomentFormat::k8Bit) {
+      run(i, parameters[i].offset + parameters[i].elements, parameters[i].offset, decays(parameters[i]));
+      continue;
+    }
+    if (!last && decays(parameters[i + 1]) == decays(parameters[i])) continue;
+    const std::int64_t end = last ? elements_ : parameters[i + 1].offset;
+    run(i, end, begin, decays(parameters[i]));
+    begin = end;
+  }
+}
+
+std::optional<NonFinite> GpuOptimizer::find_non_finite(ParameterPart which) {
+  const gpu::Stream stream = model_.stream();
+  auto* const found = result_.as<std::int64_t>();
+  const GpuGradient g = gradient();
+  const bool of_master = which == ParameterPart::kMaster;
+  if (of_master && !trains()) return std::nullopt;
+  if (of_master && rest_) gpu::first_non_finite_split(stream, model_.weights().data(), rest_, elements_, found, scratch_.data());
+  else if (of_master) gpu::first_non_finite(stream, master_, elements_, found, scratch_.data());
+  else if (g.is_bf16()) gpu::first_non_finite(stream, g.bf16(), elements_, found, scratch_.data());
+  else gpu::first_non_finite(stream, g.f32(), elements_, found, scratch_.data());
+  std::int64_t at = -1;
+  gpu::copy_to_host(stream, &at, result_.data(), sizeof at);
+  model_.synchronize();
+  if (at < 0) return std::nullopt;
+  // A master that is not finite has a live half that says so.
+  std::uint16_t half = 0;
+  float value = 0;
+  if (of_master ? rest_ != nullptr : g.is_bf16()) {
+    gpu::copy_to_host(stream, &half, of_master ? model_.weights().data() + at : g.bf16() + at, sizeof half);
+    model_.synchronize();
+    value = std::bit_cast<float>(std::uint32_t{half} << 16);
+  } else {
+    gpu::copy_to_host(stream, &value, (of_master ? master_ : g.f32()) + at, sizeof value);
+    model_.synchronize();
+  }
+  for (const Parameter& p : model_.weights().parameters())
+    if (at >= p.offset && at < p.offset + p.elements) return NonFinite{p.name, at - p.offset, value};
+  return NonFinite{"padding of the weight arena", at, value};
+}
+
+std::vector<float> GpuOptimizer::host_master(const Parameter& p) const {
+  std::vector<float> out(static_cast<std::size_t>(p.elements));
+  if (master_) {
+    gpu::copy_to_host(model_.stream(), out.data(), master_ + p.offset, out.size() * sizeof(float));
+    model_.synchronize();
+    return out;
+  }
+  std::vector<std::uint16_t> high(out.size());
+  std::vector<std::int16_t> rest(out.size());
+  gpu::copy_to_host(model_.stream(), high.data(), model_.weights().data() + p.offset, high.size() * 2);
+  gpu::copy_to_host(model_.stream(), rest.data(), rest_ + p.offset, rest.size() * 2);
+  model_.synchronize();
+  for (std::size_t i = 0; i < out.size(); ++i) out[i] = std::bit_cast<float>(join_float({high[i], rest[i]}));
+  return out;
+}
+
+void GpuOptimizer::set_master(const Parameter& p, std::vector<float> values) {
+  if (master_) {
+    gpu::copy_to_device(model_.stream(), master_ + p.offset, values.data(), values.size() * sizeof(float));
+    gpu::to_bf16(model_.stream(), master_ + p.offset, model_.weights().data() + p.offset, p.elements);
+    return model_.synchronize();
+  }
+  std::vector<std::uint16_t> high(values.size());
+  std::vector<std::int16_t> rest(values.size());
+  for (std::size_t i = 0; i < values.size(); ++i) {
+    const SplitFloat f = split_float(bits_of(values[i]));
+    high[i] = f.high, rest[i] = f.rest;
+  }
+  gpu::copy_to_device(model_.stream(), model_.weights().data() + p.offset, high.data(), high.size() * 2);
+  gpu::copy_to_device(model_.stream(), rest_ + p.offset, rest.data(), rest.size() * 2);
+  model_.synchronize();
+}
+
+void GpuOptimizer::load_master(const WeightSnapshot& source) {
+  if (!trains()) return;
+  start_master();
+  for (const TensorView& t : source.tensors) {
+    if (t.device >= 0 || t.dtype != DType::kF32) continue;
+    std::vector<float> values(static_cast<std::size_t>(t.elements()));
+    std::memcpy(values.data(), t.data, t.bytes());
+    set_master(model_.weights().find(t.name), std::move(values));
+  }
+  model_.synchronize();
+}
+
+WeightSnapshot GpuOptimizer::state() const {
+  if (!trains()) return {};
+  Owned owned;
+  const auto parameters = model_.weights().parameters();
+  for (const Parameter& p : parameters) owned.add("master." + p.name, DType::kF32, p.shape, host_master(p));
+  for (const Moment& m : moments_) {
+    for (std::size_t i = 0; i < parameters.size(); ++i) {
+      const Parameter& p = parameters[i];
+      const auto fetch = [&]<class T>(const T* from, std::int64_t n) {
+        std::vector<T> out(static_cast<std::size_t>(n));
+        gpu::copy_to_host(model_.stream(), out.data(), from, out.size() * sizeof(T));
+        model_.synchronize();
+        return out;
+      };
+      if (m.values) {
+        owned.add(message(m.name, ".", p.name), DType::kF32, p.shape, fetch(m.values + p.offset, p.elements));
+        continue;
+      }
+      owned.add(message(m.name, ".", p.name), DType::kU8, p.shape, fetch(m.codes + p.offset, p.elements));
+      owned.add(message(m.name, "_scale.", p.name), DType::kU8, {blocks_of(p.elements)}, fetch(m.scales + scale_at(i), blocks_of(p.elements)));
+    }
+  }
+  owned.out.owner = std::make_shared<std::vector<std::shared_ptr<const void>>>(std::move(owned.parts));
+  return std::move(owned.out);
+}
+
+void GpuOptimizer::restore_moment(const Moment& m, std::size_t tensor, const TensorView& values, const TensorView* scales) {
+  const Parameter& p = model_.weights().parameters()[tensor];
+  const auto n = static_cast<std::size_t>(p.elements);
+  if (!scales && m.values) {
+    gpu::copy_to_device(model_.stream(), m.values + p.offset, values.data, values.bytes());
+    return model_.synchronize();
+  }
+  Packed packed;
+  std::vector<float> floats;
+  if (scales) {
+    const auto* codes = reinterpret_cast<const std::uint8_t*>(values.data);
+    const auto* scale = reinterpret_cast<const std::uint8_t*>(scales->data);
+    packed = {{codes, codes + n}, {scale, scale + scales->elements()}};
+    if (m.values)
+      for (std::size_t i = 0; i < n; ++i) floats.push_back(decode(m.second, codes[i], scale[i / kMomentBlock]));
+  } else {
+    floats.resize(n);
+    std::memcpy(floats.data(), values.data, values.bytes());
+    packed = encode(m.second, floats.data(), p.elements);
+  }
+  if (m.values) {
+    gpu::copy_to_device(model_.stream(), m.values + p.offset, floats.data(), n * sizeof(float));
+  } else {
+    gpu::copy_to_device(model_.stream(), m.codes + p.offset, packed.codes.data(), n);
+    gpu::copy_to_device(model_.stream(), m.scales + scale_at(tensor), packed.scales.data(), packed.scales.size());
+  }
+  model_.synchronize();
+}
+
+void GpuOptimizer::restore(const WeightSnapshot& state) {
+  R1_CHECK(trains(), "the state of weights that have no master");
+  std::map<std::string, const TensorView*> by_name;
+  for (const TensorView& t : state.tensors) by_name[t.name] = &t;
+  const auto find = [&](const std::string& name, DType dtype, std::int64_t elements) -> const TensorView& {
+    const auto found = by_name.find(name);
+    if (found == by_name.end()) throw CheckpointError(message("the optimizer state lacks ", name));
+    const TensorView& t = *found->second;
+    if (t.dtype != dtype || t.elements() != elements)
+      throw CheckpointError(message("optimizer state ", t.name, " has ", t.elements(), " elements of ", safetensors_name(t.dtype), ", wanted ", elements,
+                                    " of ", safetensors_name(dtype), ": it belongs to another model"));
+    return t;
+  };
+  const auto parameters = model_.weights().parameters();
+  for (std::size_t i = 0; i < parameters.size(); ++i) {
+    const Parameter& p = parameters[i];
+    const TensorView& master = find("master." + p.name, DType::kF32, p.elements);
+    std::vector<float> values(static_cast<std::size_t>(p.elements));
+    std::memcpy(values.data(), master.data, master.bytes());
+    set_master(p, std::move(values));
+    for (const Moment& m : moments_) {
+      const auto saved = by_name.find(message(m.name, ".", p.name));
+      const bool codes = saved != by_name.end() && saved->second->dtype == DType::kU8;
+      const TensorView& moment = find(message(m.name, ".", p.name), codes ? DType::kU8 : DType::kF32, p.elements);
+      restore_moment(m, i, moment, codes ? &find(message(m.name, "_scale.", p.name), DType::kU8, blocks_of(p.elements)) : nullptr);
+    }
+  }
+}
+
+}  // namespace r1

@@ -1,0 +1,65 @@
+// AdamW's state on the device: master, gradient and both moments of a model's weights, each in its format.
+#pragma once
+
+#include <memory>
+#include <optional>
+#include <vector>
+
+#include "kernels/gpu/device.h"
+#include "model/gpu/gpu_gradient.h"
+#include "model/gpu/gpu_transformer.h"
+#include "rl/optimizer_format.h"
+#include "rl/parameter_arena.h"
+#include "rl/policy.h"
+
+namespace r1 {
+
+// Not thread-safe. The model outlives it. Padding between parameters is 0 in every array. Calls that give something to the host wait.
+class GpuOptimizer {
+ public:
+  // Moments and gradient are 0, the master is the live weights or lies in their cells. Throws DeviceError if the memory is not there.
+  GpuOptimizer(GpuTransformer& model, OptimizerFormat format, MasterStart start);
+
+  const OptimizerFormat& format() const { return format_; }
+  GpuGradient gradient() const;
+  void zero_gradient();
+  double gradient_sum_of_squares();
+  std::vector<float> host_gradient() const;
+  // With gradient_only there is no step and no state; a master is never bad.
+  void step(const AdamWStep& step);  // and rewrites the live weights
+  std::optional<NonFinite> find_non_finite(ParameterPart part);
+
+  // The master anew, after the live weights were loaded: from them, and from tensors of `source` that are float32 on the host.
+  void load_master(const WeightSnapshot& source);
+  // Host copies: master.NAME float32 whatever its format; exp_avg.NAME and exp_avg_sq.NAME float32, or codes as U8 with the scales of
+  // their blocks as exp_avg_scale.NAME and exp_avg_sq_scale.NAME.
+  WeightSnapshot state() const;
+  // Takes either form; the same one comes back bit for bit, 8-bit moments from float32 are rounded to the nearest code.
+  void restore(const WeightSnapshot& state);
+
+ private:
+  struct Moment {
+    const char* name;
+    bool second;
+    float* values = nullptr;  // float32, or
+    std::uint8_t *codes = nullptr, *scales = nullptr;
+  };
+  std::int64_t scale_at(std::size_t tensor) const;  // index of a tensor's first scale
+  std::vector<float> host_master(const Parameter& p) const;
+  void set_master(const Parameter& p, std::vector<float> values);
+  void restore_moment(const Moment& m, std::size_t tensor, const TensorView& values, const TensorView* scales);
+  void start_master();
+  bool trains() const { return !format_.gradient_only; }
+
+  GpuTransformer& model_;
+  OptimizerFormat format_;
+  MasterStart start_;
+  std::int64_t elements_;
+  gpu::DeviceMemory memory_, scratch_, result_;
+  float* master_ = nullptr;        // or
+  std::int16_t* rest_ = nullptr;
+  Moment moments_[2];
+  void* gradient_ = nullptr;
+};
+
+}  // namespace r1
