@@ -109,7 +109,6 @@ PreferenceRecipe make_preference_recipe(const Config& config, bool reward_model)
     if (recipe.data.rows.pairs) recipe.reward.centring = own.get_in<double>("centring", 0.0, 0.0, 1e3);
     else own.reject("centring", "it belongs to loss: pairwise");
     recipe.head_std = own.get_in<double>("head_std", 0.02, 0.0, 10.0);
-    if (recipe.model.device == "cuda") root.section("model").fail("device", "is cuda: reward models train on the CPU only; set cpu");
     read_updates(own, recipe, {6e-6, "constant", 0.999}, 256, 0.0);
   } else {
     recipe.dpo.kind = detail::read_name(own, "loss", "sigmoid", parse_dpo_loss);

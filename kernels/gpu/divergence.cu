@@ -8,7 +8,7 @@ namespace r1::gpu {
 namespace {
 
 constexpr int kThreads = 512;
-// As in distill/kd_loss.cpp: tails that rounded away would make a divergence infinite.
+// As in kd/kd_loss.cpp: tails that rounded away would make a divergence infinite.
 constexpr float kLeastTeacherTail = -27.631021f;  // ln 1e-12
 constexpr float kLeastTail = 1e-30f;
 
@@ -21,20 +21,20 @@ struct Distribution {
 
 __device__ __forceinline__ Distribution distribution(const SoftmaxSums& a, float scale) { return {scale, a.m, logf(a.s), __frcp_rn(a.s)}; }
 
-// One outcome's part of the divergence, and g = d(divergence) / d ln q.
+// One outcome's part of the divergence, and g = d(divergence) / d ln q. What is not a number stays so.
 struct Term {
   float loss, g;
 };
 __device__ __forceinline__ Term term(float log_p, float p, float log_q, float q, float beta) {
-  if (beta == 0.f) return {p > 0.f ? p * (log_p - log_q) : 0.f, -p};
+  if (beta == 0.f) return {p == 0.f ? 0.f : p * (log_p - log_q), -p};
   if (beta == 1.f) {
-    const float loss = q > 0.f ? q * (log_q - log_p) : 0.f;
+    const float loss = q == 0.f ? 0.f : q * (log_q - log_p);
     return {loss, loss + q};
   }
   const float m = fmaf(beta, p, (1.f - beta) * q);
   if (m == 0.f) return {0.f, 0.f};
-  const float log_m = logf(m), q_part = q > 0.f ? (1.f - beta) * q * (log_q - log_m) : 0.f;
-  return {(p > 0.f ? beta * p * (log_p - log_m) : 0.f) + q_part, q_part};
+  const float log_m = logf(m), q_part = q == 0.f ? 0.f : (1.f - beta) * q * (log_q - log_m);
+  return {(p == 0.f ? 0.f : beta * p * (log_p - log_m)) + q_part, q_part};
 }
 
 // f(id, logit) for this thread's ids of a row, ascending.
