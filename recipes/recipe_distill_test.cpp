@@ -50,7 +50,7 @@ TEST_CASE("modes logits and gkd: divergence, temperature, teacher or store") {
   CHECK(logits.options.student_share == 0);
   CHECK(logits.teacher == "t");
   CHECK(logits.store.empty());
-  CHECK(logits.base.model.device == "cpu");
+  CHECK(logits.base.model.device == "auto");
   const DistillRecipe gkd = make_distill_recipe(config("gkd", {"distill.teacher=t", "rollout.max_new_tokens=64"}));
   CHECK(gkd.options.kd.divergence == Divergence::kJsd);
   CHECK(gkd.options.kd.beta == 0.5);

@@ -121,7 +121,7 @@ PreferenceRecipe make_preference_recipe(const Config& config, bool reward_model)
   read_validation(root.section("validation"), recipe);
   ConfigReader train = root.section("train");
   recipe.train = detail::read_train(train);
-  if (reward_model || recipe.model.device == "cpu") train.reject("gpu_memory_share", "this runs on the CPU");
+  if (recipe.model.device == "cpu") train.reject("gpu_memory_share", "this runs on the CPU");
   else recipe.gpu_memory_share = train.get_in<double>("gpu_memory_share", 0.9, 0.05, 1.0);
   recipe.output = detail::read_output(root.section("output"), recipe.name, false);
   root.finish();
