@@ -7,6 +7,10 @@
 #include "core/error.h"
 #include "core/version.h"
 
+namespace r1 {
+void add_pipeline(CLI::App& app, const Globals& globals, int& exit_code);
+}
+
 int main(int argc, char** argv) {
   using namespace r1;
   CLI::App app{"r1: reinforcement-learning post-training of language models (rollout, verifiers, GRPO)"};
@@ -22,6 +26,7 @@ int main(int argc, char** argv) {
   app.fallthrough();
   app.footer("Example: r1 train recipes/quickstart.yaml rl.steps=20\nEvery command has --help with an example.");
   add_train(app, globals, exit_code);
+  add_pipeline(app, globals, exit_code);
   add_generate(app, globals, exit_code);
   add_eval(app, globals, exit_code);
   add_score(app, globals, exit_code);
