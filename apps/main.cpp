@@ -7,10 +7,6 @@
 #include "core/error.h"
 #include "core/version.h"
 
-namespace r1 {
-void add_pipeline(CLI::App& app, const Globals& globals, int& exit_code);
-}
-
 int main(int argc, char** argv) {
   using namespace r1;
   CLI::App app{"r1: reinforcement-learning post-training of language models (rollout, verifiers, GRPO)"};
