@@ -8,6 +8,7 @@
 #include "apps/data_options.h"
 #include "apps/eval_job.h"
 #include "apps/eval_model.h"
+#include "apps/eval_recipe.h"
 #include "core/error.h"
 #include "core/signals.h"
 #include "rl/eval/report.h"
@@ -34,6 +35,7 @@ struct Args {
   EvalModelOptions model;
   EvalJobOptions job;
   std::string compare, compare_served, completions, column, elo, show, api = "chat";
+  std::vector<std::string> words;  // a recipe, key=value
   bool json = false, list = false;
 };
 
@@ -92,11 +94,23 @@ void run(Args& a) {
 
 }  // namespace
 
+void run_eval_recipe(EvalRecipe recipe, int threads, bool quiet, bool json) {
+  recipe.model.threads = threads;
+  recipe.job.quiet = quiet;
+  recipe.job.grading_threads = std::max(1, static_cast<int>(std::thread::hardware_concurrency()));
+  check_eval_job(recipe.job);
+  const auto model = open_eval_model(recipe.model);
+  const std::vector<BenchmarkResult> results = run_eval_job(*model, recipe.job, recipe.job.out);
+  std::printf("%s", json ? (results_json(results) + "\n").c_str() : results_table(results).c_str());
+  std::fflush(stdout);
+}
+
 void add_eval(CLI::App& app, const Globals& globals, int&) {
   auto args = std::make_shared<Args>();
   Args& a = *args;
   CLI::App* cmd =
       app.add_subcommand("eval", "benchmarks with intervals: pass@1, pass@k, cons@k; comparison of two models; completions made elsewhere");
+  cmd->add_option("recipe", a.words, "a recipe of kind: eval, and key=value; in place of the flags that say the same");
   cmd->add_option("--model,-m", a.model.name,
                   "model directory, GGUF file, hub name, OpenAI-compatible URL (http://HOST:PORT/v1), or a folder of results");
   cmd->add_option("--benchmark,-b", a.job.benchmarks, "names (--list) or YAML files, comma-separated; without it --data is a file of problems")
@@ -145,6 +159,13 @@ void add_eval(CLI::App& app, const Globals& globals, int&) {
   cmd->callback([args, cmd, &globals] {
     install_stop_signals();
     Args& a = *args;
+    if (!a.words.empty()) {
+      if (!a.model.name.empty() || !a.job.benchmarks.empty())
+        throw ConfigError("a recipe and --model or --benchmark are both given; write model.path=..., benchmarks=[...] behind the recipe");
+      const std::vector<std::string> overrides(a.words.begin() + 1, a.words.end());
+      run_eval_recipe(load_eval_recipe(Config::load(a.words[0], overrides)), globals.threads, globals.quiet, a.json);
+      return;
+    }
     a.model.threads = globals.threads;
     a.model.completions_api = a.api == "completions";
     a.model.prompt_template = cmd->count("--template") ? a.job.data.section.format : "";

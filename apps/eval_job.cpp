@@ -34,7 +34,8 @@ std::string data_of(const Benchmark& b, const std::vector<std::string>& entries)
 // A file of problems as a benchmark: graded once, by the rewards of the command line.
 Benchmark file_benchmark(const EvalJobOptions& job) {
   Benchmark b;
-  b.name = fs::path(job.data.section.files.at(0)).stem().string();
+  const std::optional<GeneratedData>& made = job.data.section.generate;
+  b.name = made ? message(made->task, "_", made->level) : fs::path(job.data.section.files.at(0)).stem().string();
   b.title = b.name;
   b.sampling = job.sampling.options;
   b.samples = job.samples;
@@ -108,11 +109,12 @@ Prepared prepare(const EvalModel& model, const EvalJobOptions& job, const std::s
     p.grader = std::make_unique<Grader>(b, reward_context());
     grading = Json{{"strict", b.strict}, {"lenient", b.lenient}}.dump();
   } else {
-    if (job.data.section.files.empty()) throw ConfigError("nothing to evaluate on: name a benchmark (-b, --list) or a file of problems (--data)");
+    if (job.data.section.files.empty() && !job.data.section.generate) throw ConfigError("nothing to evaluate on: name a benchmark (-b, --list) or a file of problems (--data)");
     p.run.benchmark = file_benchmark(job);
     apply_flags(job, p.run);
     const DatasetOptions columns = dataset_options(job.data.section);
-    p.run.prompts = model.prompts(read_rows(columns), columns);
+    const std::optional<GeneratedData>& made = job.data.section.generate;
+    p.run.prompts = model.prompts(made ? generate_rows(*made, job.data.section.limit, "data") : read_rows(columns), columns);
     p.grader = std::make_unique<Grader>(job.data.rubric(p.run.sampling.max_new_tokens), job.data.rewards == std::vector<std::string>{"math"});
     grading = Json{{"rewards", job.data.rewards}}.dump();
   }

@@ -167,8 +167,6 @@ class UrlModel : public EvalModel {
 
 }  // namespace
 
-bool is_url(const std::string& name) { return name.starts_with("http://") || name.starts_with("https://"); }
-
 std::unique_ptr<EvalModel> open_eval_model(const EvalModelOptions& o) {
   if (is_url(o.name)) return std::make_unique<UrlModel>(o);
   if (!o.served_model.empty() || o.completions_api || !o.api_key_env.empty() || !o.ca_file.empty() || !o.extra_json.empty())

@@ -41,6 +41,6 @@ class EvalModel {
 
 // Throws ConfigError: also for options that have no effect on this kind of model.
 std::unique_ptr<EvalModel> open_eval_model(const EvalModelOptions& options);
-bool is_url(const std::string& name);
+inline bool is_url(const std::string& name) { return name.starts_with("http://") || name.starts_with("https://"); }
 
 }  // namespace r1

@@ -2,6 +2,7 @@
 
 #include <cmath>
 
+#include "apps/batch_text.h"
 #include "apps/screen_text.h"
 #include "core/error.h"
 #include "core/format.h"
@@ -10,8 +11,6 @@ namespace r1 {
 
 std::string start_block(const Recipe& recipe, const ModelConfig& model, const std::string& device, std::size_t prompts,
                         std::size_t eval_prompts) {
-  const TrainerOptions& t = recipe.trainer;
-  const std::int64_t completions = std::int64_t{t.prompts_per_rollout} * t.samples_per_prompt;
   std::string rewards;
   for (const Rubric::Entry& e : recipe.rubric->entries()) rewards += format("%s%s x%g", rewards.empty() ? "" : ", ", e.label.c_str(), double{e.weight});
   std::string out;
@@ -19,9 +18,8 @@ std::string start_block(const Recipe& recipe, const ModelConfig& model, const st
   row("model", model_text(recipe.model, model));
   row("device", device);
   row("data", message(with_commas(static_cast<std::int64_t>(prompts)), " prompts; evaluation on ", eval_prompts));
-  row("rollout", message(t.prompts_per_rollout, " prompts x ", t.samples_per_prompt, " samples = ", completions, " completions of at most ",
-                         t.sampling.max_new_tokens, " tokens, temperature ", t.sampling.temperature));
-  row("updates", message(t.steps, " updates, ", recipe.learner.updates_per_rollout, " a rollout, learning rate ", recipe.learner.optimizer.learning_rate.peak));
+  row("rollout", rollout_text(recipe));
+  row("updates", updates_text(recipe));
   row("rewards", rewards);
   if (const auto& auditor = recipe.audit.auditor)
     row("audit", format("%g %% of completions by a second check (%s)", 100 * auditor->share(), std::string(auditor->check().name()).c_str()));

@@ -1,0 +1,19 @@
+#include "apps/batch_text.h"
+
+#include "core/error.h"
+
+namespace r1 {
+
+std::string rollout_text(const Recipe& recipe) {
+  const TrainerOptions& t = recipe.trainer;
+  const std::int64_t completions = std::int64_t{t.prompts_per_rollout} * t.samples_per_prompt;
+  return message(t.prompts_per_rollout, " prompts x ", t.samples_per_prompt, " samples = ", completions, " completions of at most ",
+                 t.sampling.max_new_tokens, " tokens, temperature ", t.sampling.temperature);
+}
+
+std::string updates_text(const Recipe& recipe) {
+  return message(recipe.trainer.steps, " updates, ", recipe.learner.updates_per_rollout, " a rollout, learning rate ",
+                 recipe.learner.optimizer.learning_rate.peak);
+}
+
+}  // namespace r1
