@@ -44,12 +44,21 @@ std::string number_with_unit(double value, const std::string& unit) {
   return unit.empty() ? number : number + " " + unit;
 }
 
+std::string tick_label(double tick, double step) {
+  const double size = std::abs(tick);
+  if (tick != 0 && (size >= 1e5 || size < 1e-4)) return number_with_unit(tick, "");
+  char text[40];
+  std::snprintf(text, sizeof text, "%.*f", std::clamp(static_cast<int>(std::ceil(-std::log10(step) - 1e-9)), 0, 9), tick);
+  return text;
+}
+
 std::string axes(const Frame& frame, const std::string& unit) {
   std::string out = "<g class=\"axes\">";
-  for (double tick : nice_ticks(frame.low, frame.high, 5)) {
+  const auto ticks = nice_ticks(frame.low, frame.high, 5);
+  for (double tick : ticks) {
     if (tick < frame.low - 1e-12 || tick > frame.high + 1e-12 * std::abs(frame.high)) continue;
     const std::string y = coordinate(frame.y(tick));
-    std::string label = unit == "%" ? human_number(100 * tick, 3) + " %" : number_with_unit(tick, "");
+    const std::string label = unit == "%" ? human_number(100 * tick, 3) + " %" : tick_label(tick, ticks[1] - ticks[0]);
     out += message("<line x1=\"", kLeft, "\" x2=\"", kWidth - kRight, "\" y1=\"", y, "\" y2=\"", y, "\"/><text x=\"", kLeft - 6, "\" y=\"", y,
                    "\" dy=\"0.32em\" text-anchor=\"end\">", label, "</text>");
   }

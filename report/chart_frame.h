@@ -19,6 +19,8 @@ struct Frame {
 // A frame around the values with nice ticks at both ends; shares ("%") stay within 0 and 1.
 Frame make_frame(double first, double last, double low, double high, const std::string& unit);
 std::string axes(const Frame& frame, const std::string& unit);
+// With the decimals that tell neighbours `step` apart.
+std::string tick_label(double tick, double step);
 std::string number_with_unit(double value, const std::string& unit);
 std::string coordinate(double v);   // one decimal
 std::string open_svg(const std::string& id, const std::string& title, const std::string& description);

@@ -3,6 +3,7 @@
 #include "core/error.h"
 #include "report/assets.h"
 #include "report/html.h"
+#include "report/pipeline_folder.h"
 #include "report/sections.h"
 #include "report/series.h"
 
@@ -33,8 +34,12 @@ std::string head_line(const PageInput& input) {
 void name_apart(std::vector<RunData>& runs) {
   std::map<std::string, int> count;
   for (const RunData& run : runs) ++count[run.name];
-  for (RunData& run : runs)
-    if (count[run.name] > 1) run.name = std::filesystem::absolute(run.path).lexically_normal().parent_path().filename().string() + "/" + run.name;
+  for (RunData& run : runs) {
+    if (count[run.name] < 2) continue;
+    std::filesystem::path above = std::filesystem::absolute(run.path / ".").lexically_normal().parent_path().parent_path();
+    if (run.stage || above.filename() == run.name) above = above.parent_path().parent_path();  // stages/NAME/KEY of two pipelines
+    run.name = above.filename().string() + "/" + run.name;
+  }
 }
 
 }  // namespace
@@ -43,10 +48,11 @@ PageInput load_page(std::span<const std::filesystem::path> folders) {
   PageInput input;
   bool any = false;
   for (const auto& folder : folders) {
-    const auto stages = stage_folders(folder);
-    for (const auto& stage : stages) input.runs.push_back(load_run(stage));
-    if (stages.empty()) input.runs.push_back(load_run(folder));
-    if (!stages.empty() && folders.size() == 1) {
+    auto stages = load_stages(folder);
+    const bool pipeline = !stages.empty();
+    if (!pipeline) input.runs.push_back(load_run(folder));
+    for (RunData& stage : stages) input.runs.push_back(std::move(stage));
+    if (pipeline && folders.size() == 1) {
       input.pipeline = true;
       input.title = std::filesystem::absolute(folder / ".").lexically_normal().parent_path().filename().string();
     }

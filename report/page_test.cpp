@@ -1,4 +1,5 @@
 // The page of the fixture runs: its structure, what it holds, and that it loads nothing.
+#include <chrono>
 #include <filesystem>
 #include <string>
 #include <vector>
@@ -122,7 +123,42 @@ TEST_CASE("report page: a pipeline's stages are rows in the order of their start
   const std::size_t first = page.find("<th scope=\"row\">cold_start</th>"), second = page.find("<th scope=\"row\">zero</th>");
   REQUIRE(first != std::string::npos);
   CHECK(first < second);
-  CHECK(page.find("25.0 % <span class=\"note\">[12.5, 50]</span> → 75.0 % <span class=\"note\">[50, 87.5]</span>") != std::string::npos);
+  CHECK(page.find("25.0 % <span class=\"note\">[12.5, 50.0]</span> → 75.0 % <span class=\"note\">[50.0, 87.5]</span>") != std::string::npos);
+}
+
+TEST_CASE("report page: content-addressed stages, of each the newest, with a table of benchmarks") {
+  const test::TempDir dir;
+  const auto put = [&](const fs::path& file, const std::string& text) {
+    fs::create_directories((dir.path() / "stages" / file).parent_path());
+    write_file_atomic(dir.path() / "stages" / file, text);
+  };
+  const auto age = [&](const fs::path& file, int hours) {
+    fs::last_write_time(dir.path() / "stages" / file, fs::file_time_type::clock::now() - std::chrono::hours(hours));
+  };
+  put("rl/old/run/metrics.jsonl", "{\"step\":1,\"time\":1,\"reward\":0.125}\n");
+  put("rl/old/stage.json", R"({"stage":"rl","key":"old","output":"o","inputs":{},"seconds":3,"score":"reward 0.125"})");
+  put("rl/new/run/config.yaml", "kind: grpo\n");
+  put("rl/new/run/metrics.jsonl", "{\"step\":1,\"time\":1,\"reward\":0.5}\n");
+  put("rl/new/stage.json", R"({"stage":"rl","key":"new","output":"p","inputs":{},"seconds":3,"score":"reward 0.500"})");
+  put("a_score/k/eval/gsm8k.items.jsonl", "{\"id\":\"1\",\"part\":\"greedy\",\"samples\":1,\"strict\":1}\n{\"id\":\"2\",\"part\":\"greedy\",\"samples\":1,\"strict\":0}\n");
+  put("a_score/k/stage.json", R"({"stage":"a_score","key":"k","output":"q","inputs":{"rl":"p"},"seconds":2,"score":"gsm8k 50.0 %"})");
+  put("later/k/recipe.yaml", "kind: sft\n");
+  age("rl/old/stage.json", 9);
+  age("rl/new/stage.json", 5);
+  age("a_score/k/stage.json", 4);
+  const PageInput input = load_page(std::vector<fs::path>{dir.path()});
+  REQUIRE(input.pipeline);
+  REQUIRE(input.runs.size() == 3);
+  CHECK(input.runs[0].name == "rl");
+  CHECK(input.runs[0].stage->key == "new");
+  CHECK(input.runs[1].name == "a_score");
+  CHECK(input.runs[2].name == "later");
+  CHECK_FALSE(input.runs[2].finished);
+  const std::string page = render_page(input);
+  check_self_contained(page);
+  CHECK(page.find("<th scope=\"row\">a_score <span class=\"note\">of rl</span></th><td>50.0 % <span class=\"note\">[9.5, 90.5] of 2</span></td>") != std::string::npos);
+  CHECK(page.find("reward 0.500") != std::string::npos);
+  CHECK(page.find("reward 0.125") == std::string::npos);
 }
 
 }  // namespace

@@ -4,6 +4,7 @@
 #include <doctest/doctest.h>
 
 #include "core/files.h"
+#include "report/chart_frame.h"
 #include "report/cost.h"
 #include "report/html.h"
 #include "report/sections.h"
@@ -55,6 +56,9 @@ TEST_CASE("report: ticks are round and cover the values") {
   const auto ticks = nice_ticks(-3, 12, 5);
   CHECK(ticks.front() == -5);
   CHECK(ticks.back() == 15);
+  CHECK(tick_label(10.48, 0.0002) == "10.4800");
+  CHECK(tick_label(0, 0.5) == "0.0");
+  CHECK(tick_label(20, 5) == "20");
   const auto flat = nice_ticks(7, 7, 5);
   CHECK(flat.size() >= 2);
   CHECK(flat.front() <= 7);

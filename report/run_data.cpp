@@ -162,11 +162,6 @@ void load_checkpoints(RunData& run) {
   std::sort(run.checkpoints.begin(), run.checkpoints.end(), [](const auto& a, const auto& b) { return a.name < b.name; });
 }
 
-bool holds_run(const fs::path& dir) {
-  std::error_code none;
-  return fs::exists(dir / "config.yaml", none) || fs::exists(dir / "metrics.jsonl", none);
-}
-
 }  // namespace
 
 RunData load_run(const fs::path& dir) {
@@ -189,24 +184,6 @@ RunData load_run(const fs::path& dir) {
   for (const auto load : {load_config, load_environment, load_metrics, load_samples, load_checkpoints}) part(load);
   run.finished = fs::exists(dir / "finished", none);
   return run;
-}
-
-std::vector<fs::path> stage_folders(const fs::path& dir) {
-  if (holds_run(dir)) return {};
-  std::vector<std::pair<std::string, fs::path>> stages;  // start, folder
-  std::error_code none;
-  for (const fs::path& parent : {dir, dir / "stages"})
-    for (const auto& entry : fs::directory_iterator(parent, none)) {
-      if (!entry.is_directory() || !holds_run(entry.path())) continue;
-      RunData run;
-      run.path = entry.path();
-      load_environment(run);
-      stages.emplace_back(run.starts.empty() ? "~" : run.starts.front()["time"], entry.path());
-    }
-  std::sort(stages.begin(), stages.end());
-  std::vector<fs::path> folders;
-  for (auto& [time, folder] : stages) folders.push_back(std::move(folder));
-  return folders;
 }
 
 }  // namespace r1::report

@@ -45,6 +45,20 @@ struct CheckpointInfo {
   std::string problem;       // empty: complete
 };
 
+// One part (greedy or sampled) of one benchmark of a `kind: eval` stage.
+struct BenchmarkScore {
+  std::string name, part;
+  std::int64_t items = 0;
+  double accuracy = 0, low = 0, high = 0;  // mean over items of the share right; 95 %: Wilson at one sample an item, else bootstrap
+};
+
+// What a pipeline records of a finished stage (stage.json).
+struct StageFacts {
+  std::string key, output, score;     // output: digest of what the stage made; score: for people
+  std::vector<std::string> needs;
+  double seconds = 0;                 // of the start that finished it
+};
+
 struct RunData {
   std::filesystem::path path;
   std::string name;      // the folder's
@@ -59,15 +73,13 @@ struct RunData {
   std::map<std::int64_t, std::vector<SampleRow>> evaluations;  // held-out completions by step
   std::vector<Disagreement> disagreements;
   std::vector<CheckpointInfo> checkpoints;
+  std::vector<BenchmarkScore> benchmarks;
+  std::optional<StageFacts> stage;
   std::vector<std::string> problems;
 
-  bool empty() const { return metrics.empty() && config.empty() && samples.empty() && evaluations.empty(); }
+  bool empty() const { return metrics.empty() && config.empty() && samples.empty() && evaluations.empty() && benchmarks.empty() && !stage; }
 };
 
 RunData load_run(const std::filesystem::path& dir);
-
-// A folder of a pipeline holds no run itself but the runs of its stages, at its top or in stages/. In the order in which
-// they were started; those without a start come last, by name. Empty if `dir` is a run or holds none.
-std::vector<std::filesystem::path> stage_folders(const std::filesystem::path& dir);
 
 }  // namespace r1::report

@@ -45,6 +45,10 @@ std::string digests(std::span<const RunData> runs) {
   HtmlTable table("Digests (XXH3, 128 bits)", {"run", "what", "digest", "bytes", "state"});
   for (const RunData& run : runs) {
     if (!run.config_digest.empty()) table.add_row({escape(run.name), "configuration", "<code>" + run.config_digest + "</code>", "", ""});
+    if (run.stage) {
+      table.add_row({escape(run.name), "stage key", "<code>" + escape(run.stage->key) + "</code>", "", ""});
+      table.add_row({escape(run.name), "stage output", "<code>" + escape(run.stage->output) + "</code>", "", ""});
+    }
     for (const CheckpointInfo& c : run.checkpoints)
       table.add_row({escape(run.name), escape(c.name), c.digest.empty() ? "" : "<code>" + escape(c.digest) + "</code>", c.bytes ? human_bytes(c.bytes) : "",
                      c.problem.empty() ? "complete by size" : escape("incomplete: " + c.problem)});

@@ -64,6 +64,14 @@ std::vector<Candidate> candidates(const BySteps& steps) {
   return list;
 }
 
+// The user's last words in a chat prompt with <|markers|>, else the prompt.
+std::string question(const std::string& prompt) {
+  const std::size_t user = prompt.rfind("user\n");
+  const std::string from = user == std::string::npos ? prompt : prompt.substr(user + 5);
+  const std::size_t end = from.find("<|", 1);
+  return from.substr(0, end);
+}
+
 std::string prompt_through_time(const BySteps& steps, const std::string& id, bool open) {
   std::vector<std::int64_t> at;
   const SampleRow* any = nullptr;
@@ -82,8 +90,7 @@ std::string prompt_through_time(const BySteps& steps, const std::string& id, boo
     }
     body += message("<div><h4>step ", at[i], all > shown ? message(" <span class=\"note\">", shown, " of ", all, "</span>") : std::string(), "</h4>", texts, "</div>\n");
   }
-  const std::string title = escape(cut_to_width(any->prompt.substr(any->prompt.rfind("user\n") == std::string::npos ? 0 : any->prompt.rfind("user\n") + 5), 90));
-  return fold(message(title, " <span class=\"note\">", at.size(), at.size() == 1 ? " step" : " steps", "</span>"), body + "</div>", open);
+  return fold(message(escape(cut_to_width(question(any->prompt), 90)), " <span class=\"note\">", at.size(), at.size() == 1 ? " step" : " steps", "</span>"), body + "</div>", open);
 }
 
 std::string through_time(const BySteps& steps, std::size_t prompts, bool open) {

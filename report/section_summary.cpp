@@ -12,6 +12,11 @@
 namespace r1::report {
 namespace {
 
+std::string bound(const Point& p) {
+  const std::string text = percent(p.value);
+  return text.substr(0, text.size() - 2);  // without the sign, which the estimate has
+}
+
 std::string shown(const RunData& run, const std::string& metric, std::size_t at_end, bool share) {
   const Line line = line_of(run, metric);
   if (line.empty()) return {};
@@ -19,8 +24,8 @@ std::string shown(const RunData& run, const std::string& metric, std::size_t at_
   const double value = at_end ? line.back().value : line.front().value;
   const Line low = line_of(run, metric + "_low"), high = line_of(run, metric + "_high");
   if (low.size() != line.size() || high.size() != line.size()) return text(value);
-  return message(text(value), " <span class=\"note\">[", human_number(100 * (at_end ? low.back() : low.front()).value, 3), ", ",
-                 human_number(100 * (at_end ? high.back() : high.front()).value, 3), "]</span>");
+  return message(text(value), " <span class=\"note\">[", bound(at_end ? low.back() : low.front()), ", ", bound(at_end ? high.back() : high.front()),
+                 "]</span>");
 }
 
 // "first → last"; one number where there is one step.
@@ -61,7 +66,33 @@ std::string mixed_at_end(const RunData& run) {
 
 std::string state(const RunData& run) {
   if (run.finished) return "finished";
+  if (run.metrics.empty() && run.kind == "eval") return "not finished";
   return run.metrics.empty() ? "no step yet" : "not finished";
+}
+
+// Stage x benchmark, as in Table 3 of the DeepSeek-R1 paper.
+std::string benchmark_table(std::span<const RunData> runs) {
+  std::vector<std::string> header = {"evaluation"}, columns;
+  for (const RunData& run : runs)
+    for (const BenchmarkScore& b : run.benchmarks)
+      if (const std::string column = b.name + ", " + b.part; std::find(columns.begin(), columns.end(), column) == columns.end()) columns.push_back(column);
+  for (const std::string& column : columns) header.push_back(escape(column));
+  HtmlTable table("Benchmarks by stage: accuracy, 95 % intervals, items", header);
+  for (const RunData& run : runs) {
+    if (run.benchmarks.empty()) continue;
+    std::string of;
+    if (run.stage)
+      for (const std::string& name : run.stage->needs) of += (of.empty() ? "" : ", ") + name;
+    std::vector<std::string> row(columns.size() + 1);
+    row[0] = escape(run.name) + (of.empty() ? "" : message(" <span class=\"note\">of ", escape(of), "</span>"));
+    for (const BenchmarkScore& b : run.benchmarks) {
+      const auto at = std::find(columns.begin(), columns.end(), b.name + ", " + b.part) - columns.begin();
+      row[static_cast<std::size_t>(at) + 1] = message(percent(b.accuracy), " <span class=\"note\">[", bound({0, b.low}), ", ", bound({0, b.high}), "] of ",
+                                                      with_commas(b.items), "</span>");
+    }
+    table.add_row(std::move(row));
+  }
+  return table.empty() ? std::string() : table.str();
 }
 
 // Mean and deviation over seeds of the last value.
@@ -94,21 +125,25 @@ std::string problems_section(std::span<const RunData> runs) {
 
 std::string summary_section(const PageInput& input) {
   const std::string one = input.pipeline ? "stage" : "run";
-  std::vector<std::string> header = {one, "kind", "seed", "state", "updates", "accuracy, greedy", "accuracy, T=1 or pairs", "loss", "length", "truncated", "entropy",
-                                     "reflective words a completion", "mixed languages", "time"};
+  std::vector<std::string> header = {one, "kind", "seed", "state", "updates", "accuracy, greedy", "accuracy, T=1 or pairs", "token accuracy", "loss", "length", "truncated", "entropy",
+                                     "reflective words a completion", "mixed languages", "time", "result", "needs"};
   std::vector<std::vector<std::string>> rows;
   for (const RunData& run : input.runs) {
     if (run.empty()) continue;
-    const double seconds = wall_seconds(run);
+    const double seconds = run.metrics.empty() && run.stage ? run.stage->seconds : wall_seconds(run);
+    std::string needs;
+    if (run.stage)
+      for (const std::string& name : run.stage->needs) needs += (needs.empty() ? "" : ", ") + escape(name);
     std::int64_t steps = 0;
     for (const MetricRow& row : run.metrics) steps = std::max(steps, row.step);
-    rows.push_back({escape(run.name), escape(run.kind), escape(run.seed), state(run), with_commas(steps), change(run, "eval/greedy/accuracy", true),
-                    first_of(run, {"eval/sampled/pass@1", "eval/accuracy", "eval/rewards/accuracies", "accuracy", "mean_token_accuracy"}, true),
+    rows.push_back({escape(run.name), escape(run.kind), escape(run.seed), state(run), steps > 0 ? with_commas(steps) : "", change(run, "eval/greedy/accuracy", true),
+                    first_of(run, {"eval/sampled/pass@1", "eval/accuracy", "eval/rewards/accuracies"}, true),
+                    first_of(run, {"eval/mean_token_accuracy", "mean_token_accuracy"}, true),
                     first_of(run, {"eval/loss", "loss"}, false),
                     first_of(run, {"eval/sampled/mean_length", "eval/greedy/mean_length", "completions/mean_length"}, false),
                     first_of(run, {"eval/sampled/clipped_ratio", "eval/greedy/clipped_ratio", "completions/clipped_ratio"}, true),
                     first_of(run, {"entropy", "eval/sampled/entropy"}, false), reflective_at_end(run), mixed_at_end(run),
-                    seconds > 0 ? human_duration(seconds) : ""});
+                    seconds > 0 ? human_duration(seconds) : "", run.stage ? escape(run.stage->score) : "", needs});
   }
   // Columns that no run fills are left out.
   for (std::size_t c = header.size(); c-- > 1;) {
@@ -119,7 +154,7 @@ std::string summary_section(const PageInput& input) {
   HtmlTable table(input.pipeline ? "Stage by stage: first → last value of each, 95 % intervals in brackets" : "Runs: first → last value, 95 % intervals in brackets", header);
   for (auto& row : rows) table.add_row(std::move(row));
   if (table.empty()) return {};
-  std::string out = table.str();
+  std::string out = table.str() + benchmark_table(input.runs);
   if (!input.pipeline)
     for (const RunGroup& group : group_runs(input.runs))
       if (group.runs.size() > 1) out += over_seeds(group);

@@ -70,11 +70,17 @@ std::string description(const Chart& chart) {
 std::string legend(const Chart& chart) {
   if (chart.lines.size() < 2) return {};
   std::string out = "<ul class=\"legend\">";
-  for (const ChartLine& line : chart.lines)
+  bool thin = false;
+  for (const ChartLine& line : chart.lines) {
+    if (line.weight == ChartLine::Weight::kThin) {
+      thin = true;  // a seed: its mean is named, its numbers are in the table
+      continue;
+    }
     out += message("<li><svg viewBox=\"0 0 26 8\" aria-hidden=\"true\"><path class=\"line c", line.colour, " d", line.dash,
-                   line.weight == ChartLine::Weight::kThin ? " thin" : line.weight == ChartLine::Weight::kMean ? " mean" : "", "\" d=\"M1 4H25\"/></svg>",
+                   line.weight == ChartLine::Weight::kMean ? " mean" : "", "\" d=\"M1 4H25\"/></svg>",
                    escape(line.label), "</li>");
-  return out + "</ul>\n";
+  }
+  return out + (thin ? "<li class=\"note\">thin: single seeds</li></ul>\n" : "</ul>\n");
 }
 
 std::string numbers(const Chart& chart) {
