@@ -30,6 +30,29 @@ void refuse_packed(const OptimizerWishes& wishes) {
                       "float32: leave them out, or use device: cuda");
 }
 
+struct OwnTransformer {
+  Transformer own;
+};
+class CpuTeacher : OwnTransformer, public TransformerReference {  // the transformer is made first
+ public:
+  CpuTeacher(const BackendModel& model, ComputePool& pool) : OwnTransformer{{model.config, model.dtype, pool}}, TransformerReference(own) {
+    model.load(own.weights());
+    own.weights_changed();
+    if (model.vocab_limit > 0) own.set_vocab_limit(model.vocab_limit);
+  }
+};
+
+class LiveHostPass : public KdPass {
+ public:
+  LiveHostPass(PolicyModel& student, ScoringModel& teacher, ComputePool& pool) : rows_(teacher), pass_(student, rows_, pool) {}
+  std::vector<double> train(const MicroBatch& batch, const KdOptions& options, double weight) override { return pass_.train(batch, options, weight); }
+  std::vector<double> evaluate(const MicroBatch& batch, std::span<const KdOptions> kinds) override { return pass_.evaluate(batch, kinds); }
+
+ private:
+  LiveTeacher rows_;
+  HostKdPass pass_;
+};
+
 class CpuBackend : public Backend {
  public:
   CpuBackend(const BackendModel& model, ComputePool& pool) : pool_(pool), model_(model.config, model.dtype, pool) {
@@ -67,6 +90,7 @@ class CpuBackend : public Backend {
       reference_->set_vocab_limit(model_.vocab_limit());
       parts.reference = std::make_unique<TransformerReference>(*reference_);
     }
+    if (needs.teacher) parts.teacher = make_teacher(*needs.teacher, 0);
     if (needs.critic) {
       critic_ = std::make_unique<Transformer>(model_.config(), model_.weights().dtype(), pool_);
       critic_->weights().load(model_.weights().snapshot(0));
@@ -85,6 +109,10 @@ class CpuBackend : public Backend {
     parts.engine = std::make_unique<LocalEngine>(model_, std::move(tokenizer), engine);
     return parts;
   }
+
+  std::unique_ptr<ScoringModel> make_teacher(const BackendModel& model, std::int64_t) override { return std::make_unique<CpuTeacher>(model, pool_); }
+  std::unique_ptr<KdPass> kd_pass(PolicyModel& student, ScoringModel& teacher) override { return std::make_unique<LiveHostPass>(student, teacher, pool_); }
+  std::unique_ptr<KdPass> kd_pass(PolicyModel& student, TeacherStore& store) override { return std::make_unique<HostKdPass>(student, store, pool_); }
 
   double peak_gb() const override {
     rusage usage{};

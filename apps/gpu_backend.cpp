@@ -4,9 +4,12 @@
 #include "apps/backend.h"
 #include "apps/gpu_bench_cases.h"
 #include "core/error.h"
+#include "kd/gpu_kd_pass.h"
 #include "kernels/gpu/device.h"
 #include "rl/gpu_memory_plan.h"
 #include "rl/gpu_policy.h"
+#include "rl/gpu_teacher.h"
+#include "rl/gpu_value.h"
 #include "rollout/gpu_step_device.h"
 #include "rollout/pipelined_engine.h"
 
@@ -35,37 +38,63 @@ class GpuBackend : public Backend {
   std::string line() const override { return before_.name; }
 
   BackendParts make(const BackendNeeds& needs, std::shared_ptr<const Tokenizer> tokenizer) override {
-    if (needs.critic) throw ConfigError("rl.advantage.kind gae needs a critic, which the GPU path does not have; set model.device: cpu, or another kind");
-    if (needs.value) throw ConfigError("a model with a scalar head is trained on the CPU only; set model.device: cpu");
     const auto elements = model_.weights().elements();
+    const auto tensors = static_cast<std::int64_t>(model_.weights().parameters().size());
     GpuMemoryWishes w;
     w.total = before_.memory_total, w.free = before_.memory_free, w.share = needs.gpu_memory_share;
     w.weights = static_cast<std::size_t>(elements) * 2;
     if (needs.reference) w.reference = w.weights;
     const GpuTraining counting(model_, region_);
-    if (needs.trains) {
-      w.trained = elements, w.tensors = static_cast<std::int64_t>(model_.weights().parameters().size()), w.formats = needs.optimizer;
+    const auto head = needs.value ? GpuTraining::HeadKind::kScores : GpuTraining::HeadKind::kLogprobs;
+    if (needs.trains || needs.value) {
+      w.trained = elements, w.tensors = tensors, w.formats = needs.optimizer;
       w.formats.gradient_only = needs.arena_parts == ArenaParts::kGradient;
-      w.training = [&](std::int64_t rows, bool recompute) { return counting.bytes_needed(rows, rows, recompute); };
+      w.training = [&](std::int64_t rows, bool recompute) { return counting.bytes_needed(rows, rows, {head, true, recompute}); };
+    }
+    if (needs.critic) {
+      w.critic = w.weights;
+      // Its state is of the policy's format, but for a policy that keeps none.
+      if (w.formats.gradient_only) w.critic += OptimizerFormat{}.bytes(elements, tensors);
+      else w.trained *= 2, w.tensors *= 2;
+    }
+    std::unique_ptr<GpuTeacher> teacher;
+    if (needs.teacher) {
+      teacher = load_teacher(*needs.teacher);
+      w.teacher = static_cast<std::size_t>(teacher->model().weights().elements()) * 2;
+      w.beside = [&](std::int64_t rows) { return teacher->pass_bytes(rows); };
     }
     w.tokens_per_micro_batch = needs.tokens_per_micro_batch, w.recompute = needs.recompute, w.longest_sample = needs.longest_sample;
     w.max_kv_bytes = needs.engine.kv_cache_bytes;
     const GpuShape& s = model_.shape();
-    w.kv_bytes_per_token = static_cast<std::size_t>(4 * s.kv_width * s.layers);
+    w.kv_bytes_per_token = needs.value ? 0 : static_cast<std::size_t>(4 * s.kv_width * s.layers);
     const GpuMemoryPlan plan = plan_gpu_memory(w);
 
     BackendParts parts;
     parts.memory = plan.lines;
     parts.tokens_per_micro_batch = plan.tokens_per_micro_batch;
     if (needs.reference) {
-      reference_ = std::make_unique<GpuTransformer>(model_.config());
-      reference_->weights().load(model_.weights().snapshot(0));
-      reference_->set_vocab_limit(model_.vocab_limit());
+      reference_ = copy_of_model();
       parts.reference = std::make_unique<GpuReference>(*reference_, region_);
     }
     if (needs.trains) parts.policy = std::make_unique<GpuPolicy>(model_, region_, GpuPolicy::Options{plan.recompute, needs.master_start, plan.format});
+    if (needs.critic) {
+      critic_ = copy_of_model();
+      TransformerValue::Options options;
+      options.recompute = plan.recompute, options.master_start = needs.master_start;
+      parts.critic = std::make_unique<GpuValue>(*critic_, region_, options, plan.format.gradient_only ? OptimizerFormat{} : plan.format);
+    }
+    if (teacher) {
+      teacher->reserve(plan.beside_rows);
+      parts.teacher = std::move(teacher);
+    }
+    if (needs.value) {
+      TransformerValue::Options options = *needs.value;
+      options.recompute = plan.recompute;
+      parts.value = std::make_unique<GpuValue>(model_, region_, options, plan.format);
+    }
     memory_ = gpu::DeviceMemory(plan.shared);
     region_ = GpuRegion(memory_);
+    if (needs.value) return parts;
 
     LocalEngineOptions engine = needs.engine;
     if (engine.max_rows == 0) engine.max_rows = kRows;
@@ -77,6 +106,18 @@ class GpuBackend : public Backend {
     device_ = std::make_unique<GpuStepDevice>(model_, region_, step);
     parts.engine = std::make_unique<PipelinedEngine>(*device_, std::move(tokenizer), engine);
     return parts;
+  }
+
+  std::unique_ptr<ScoringModel> make_teacher(const BackendModel& model, std::int64_t rows) override {
+    auto teacher = load_teacher(model);
+    teacher->reserve(rows);
+    return teacher;
+  }
+  std::unique_ptr<KdPass> kd_pass(PolicyModel& student, ScoringModel& teacher) override {
+    return std::make_unique<GpuLiveKdPass>(dynamic_cast<GpuPolicy&>(student), dynamic_cast<GpuTeacher&>(teacher));
+  }
+  std::unique_ptr<KdPass> kd_pass(PolicyModel& student, TeacherStore& store) override {
+    return std::make_unique<GpuStoreKdPass>(dynamic_cast<GpuPolicy&>(student), store);
   }
 
   double peak_gb() const override { return static_cast<double>(gpu::used_bytes()) / (1 << 30); }
@@ -105,6 +146,20 @@ class GpuBackend : public Backend {
                                 " free; use a smaller model, or end other programs on that GPU"));
     return model.config;
   }
+  std::unique_ptr<GpuTransformer> copy_of_model() {
+    auto copy = std::make_unique<GpuTransformer>(model_.config());
+    copy->weights().load(model_.weights().snapshot(0));
+    copy->set_vocab_limit(model_.vocab_limit());
+    return copy;
+  }
+  static std::unique_ptr<GpuTeacher> load_teacher(const BackendModel& model) {
+    WeightStore host(model.config, DType::kBF16);
+    model.load(host);
+    auto teacher = std::make_unique<GpuTeacher>(checked(model, gpu::device_info()));
+    teacher->load(host.snapshot(0));
+    if (model.vocab_limit > 0) teacher->model().set_vocab_limit(model.vocab_limit);
+    return teacher;
+  }
   static GpuBenchCase step_case(const char* what, const std::string& name, const TrainBenchCase& c, const TrainBenchOptions& options) {
     GpuBenchCase one;
     one.what = what, one.model = name, one.repeats = options.repeats;
@@ -118,13 +173,20 @@ class GpuBackend : public Backend {
 
   gpu::DeviceInfo before_;
   GpuTransformer model_;
-  std::unique_ptr<GpuTransformer> reference_;
+  std::unique_ptr<GpuTransformer> reference_, critic_;
   gpu::DeviceMemory memory_;
   GpuRegion region_;
   std::unique_ptr<GpuStepDevice> device_;
 };
 
 }  // namespace
+
+RowScorer make_gpu_scorer(const ModelConfig& config, const WeightStore& weights, std::span<const float> head, std::int64_t rows) {
+  const auto scorer = std::make_shared<GpuScorer>(config, rows);
+  scorer->model().weights().load(weights.snapshot(0));
+  scorer->set_head(head);
+  return [scorer](const PackedBatch& batch, std::span<const std::int32_t> chosen) { return scorer->evaluate(batch, chosen); };
+}
 
 std::unique_ptr<Backend> make_gpu_backend(const BackendModel& model) { return std::make_unique<GpuBackend>(model); }
 

@@ -102,7 +102,7 @@ void run_gpu_bench(GpuTransformer& model, const GpuBenchCase& c, std::ostream& o
   if (trains) {
     GpuRegion none;
     const std::int64_t rows = std::min(c.micro_batch, kFewRows);
-    const std::size_t others = reserve + GpuTraining(model, none).bytes_needed(rows, rows, c.recompute.value_or(true));
+    const std::size_t others = reserve + GpuTraining(model, none).bytes_needed(rows, rows, {GpuTraining::HeadKind::kLogprobs, true, c.recompute.value_or(true)});
     format = choose_optimizer_format(c.optimizer, model.weights().elements(), static_cast<std::int64_t>(model.weights().parameters().size()),
                                      info.memory_free > others ? info.memory_free - others : 0);
     optimizer = GpuPolicy::optimizer_bytes(model.weights(), format);
@@ -145,7 +145,7 @@ void run_gpu_bench(GpuTransformer& model, const GpuBenchCase& c, std::ostream& o
     out << row.dump() << std::endl;
     return;
   }
-  const bool recompute = c.recompute.value_or(GpuTraining(model, region).bytes_needed(c.micro_batch, c.micro_batch, false) > memory.bytes());
+  const bool recompute = c.recompute.value_or(GpuTraining(model, region).bytes_needed(c.micro_batch, c.micro_batch, {GpuTraining::HeadKind::kLogprobs, true, false}) > memory.bytes());
   GpuPolicy policy(model, region, {recompute, MasterStart::kExact, format});
   row["optimizer"] = to_string(format), row["optimizer_gb"] = double(optimizer) / (1 << 30), row["recompute"] = recompute;
   GrpoOptions options;

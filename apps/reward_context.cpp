@@ -1,5 +1,6 @@
 #include "apps/reward_context.h"
 
+#include <algorithm>
 #include <array>
 
 #include "core/error.h"
@@ -49,22 +50,26 @@ ChatClient make_local_chat(ConfigReader& o) {
   }
 }
 
-// A reward model in this process: `model` is its directory, beside it template (of data:, where it was not chat) and threads.
+// A reward model in this process: `model` is its directory, beside it template (of data:, where it was not chat), threads and device.
 AnswerScorer make_local_scorer(ConfigReader& o) {
   struct Parts {
     ComputePool pool;
     FrozenScorer scorer;
-    Parts(const ModelDirectory& directory, int threads) : pool(threads), scorer(directory, DType::kBF16, pool) {}
+    Parts(const ModelDirectory& directory, int threads, const FrozenScorer::Elsewhere& device) : pool(threads), scorer(directory, DType::kBF16, pool, device) {}
   };
   constexpr std::int64_t kMicroBatch = 8192;  // tokens
   const auto name = o.require<std::string>("model");
   DatasetOptions layout;
   layout.prompt_template = o.get_choice("template", "chat", std::array<std::string, 3>{"chat", "r1_zero", "none"});
   const int threads = o.get_in<int>("threads", 0, 0, 4096);
+  // The CPU unless asked: what a scorer takes of a GPU is gone before the memory of the model that is trained is planned.
+  const DeviceKind device = choose_device(o.get_choice("device", "cpu", std::array<std::string, 3>{"cpu", "cuda", "auto"}), DType::kBF16);
   try {
-    // On the CPU: the GPU's memory is planned for the model that is trained.
     const ModelDirectory directory(resolve_model(name));
-    const auto parts = std::make_shared<Parts>(directory, threads);
+    const auto on_gpu = [&](const ModelConfig& config, const WeightStore& weights, std::span<const float> head) {
+      return make_gpu_scorer(config, weights, head, std::max(kMicroBatch, config.max_position_embeddings));  // a text alone may be longer
+    };
+    const auto parts = std::make_shared<Parts>(directory, threads, device == DeviceKind::kGpu ? FrozenScorer::Elsewhere(on_gpu) : FrozenScorer::Elsewhere{});
     auto texts = std::make_shared<const TrainingTextMaker>(layout, load_tokenizer(directory.path()), directory.config().eos_token_ids);
     return make_answer_scorer(std::shared_ptr<FrozenScorer>(parts, &parts->scorer), std::move(texts), kMicroBatch);
   } catch (const Error& e) {

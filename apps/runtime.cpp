@@ -58,7 +58,8 @@ Runtime open_model(const std::string& name, DType dtype, int threads, const std:
   return run;
 }
 
-Runtime open_scorer(const std::string& name, DType dtype, int threads) {
+Runtime open_scorer(const std::string& name, DType dtype, int threads, const std::string& device) {
+  const DeviceKind kind = choose_device(device, dtype);
   Runtime run;
   run.path = resolve_model(name);
   run.pool = std::make_unique<ComputePool>(threads);
@@ -69,7 +70,7 @@ Runtime open_scorer(const std::string& name, DType dtype, int threads) {
     store.load(weights);
   };
   const auto open = [&](const ModelConfig& config, std::function<void(WeightStore&)> load) {
-    run.backend = make_backend(DeviceKind::kCpu, {config.scalar_head ? config : config.as_scorer(), dtype, std::move(load), 0}, *run.pool);
+    run.backend = make_backend(kind, {config.scalar_head ? config : config.as_scorer(), dtype, std::move(load), 0}, *run.pool);
   };
   if (gguf) {
     open(GgufModel(run.path).config(), [&](WeightStore& store) { backbone(load_model(run.path, store.dtype()).weights.snapshot(0), store); });

@@ -29,7 +29,7 @@ DType parse_dtype(const std::string& name);
 // does not know are never sampled. `device`: auto, cpu or cuda. Throws ConfigError for a device that is not there.
 Runtime open_model(const std::string& name, DType dtype, int threads, const std::string& device);
 // The same model as the backbone of a scorer, without its LM head: a language model, or a reward model that was saved. On the CPU.
-Runtime open_scorer(const std::string& name, DType dtype, int threads);
+Runtime open_scorer(const std::string& name, DType dtype, int threads, const std::string& device);
 // Gives a scorer's head what the files at `path` hold of it; nothing for a language model.
 void load_head(const std::filesystem::path& path, ValueModel& value);
 // A model of random weights by one of model_shape_names(), without a tokenizer.

@@ -32,17 +32,7 @@ std::vector<TrainSample> as_samples(std::vector<SftExample> examples) {
   return out;
 }
 
-// The stored rows of `samples`, asked of the teacher if the file is not there. `teacher` is opened when it is needed.
-template <class Open>
-std::unique_ptr<TeacherStore> open_store(const std::filesystem::path& file, const TeacherStore::About& about, const std::vector<TrainSample>& samples,
-                                         std::int64_t budget, ComputePool& pool, Terminal& terminal, Open&& teacher) {
-  if (!std::filesystem::exists(file)) {
-    terminal.print(message("  teacher   its top ", about.top_k, " for ", samples.size(), " texts goes to ", file.string()));
-    if (file.has_parent_path()) make_directories(file.parent_path());
-    TeacherStore(teacher().scoring, about, samples, budget, pool).save(file);
-  }
-  return std::make_unique<TeacherStore>(file, about, samples);
-}
+constexpr std::int64_t kTeacherRows = 8192;  // of a batch that fills a store
 
 int train_logits(const TrainRequest& request) {
   DistillRecipe recipe = make_distill_recipe(request.config);
@@ -69,45 +59,58 @@ int train_logits(const TrainRequest& request) {
 
   RunFolder& folder = run.open_folder();
   terminal.print(example_start_block(base.model, backend, data.line, options, base.output, "examples"));
-  const bool gkd = recipe.options.student_share > 0;
+  const bool gkd = recipe.options.student_share > 0, stored = !recipe.store.empty();
+  std::int64_t longest = 0, longest_prompt = 0;
+  for (const auto* texts : {&train, &held_out})
+    for (const TrainSample& s : *texts) longest = std::max<std::int64_t>(longest, std::ssize(s.tokens));
+  for (const TrainSample& s : train) longest_prompt = std::max<std::int64_t>(longest_prompt, s.prompt_length);
+  if (gkd && longest_prompt + recipe.sampling.max_new_tokens > backend.config().max_position_embeddings)
+    throw ConfigError(message("rollout.max_new_tokens ", recipe.sampling.max_new_tokens, " with a prompt of ", longest_prompt,
+                              " tokens is more than the model's context of ", backend.config().max_position_embeddings));
+  const auto open = [&] { return open_teacher(recipe.teacher, base.model.dtype, base.model.path, *tokenizer); };
+
+  std::unique_ptr<TeacherStore> of_train, of_held_out;
+  if (stored) {
+    std::unique_ptr<ScoringModel> teacher;  // gone before the student's memory is planned
+    const TeacherStore::About about{recipe.teacher, recipe.top_k, recipe.options.kd.temperature};
+    const auto open_store = [&](const std::filesystem::path& file, const std::vector<TrainSample>& samples) {
+      if (!std::filesystem::exists(file)) {
+        terminal.print(message("  teacher   its top ", about.top_k, " for ", samples.size(), " texts goes to ", file.string()));
+        if (file.has_parent_path()) make_directories(file.parent_path());
+        if (!teacher) teacher = backend.make_teacher(open(), std::max(kTeacherRows, longest));
+        TeacherStore(*teacher, about, samples, kTeacherRows, pool).save(file);
+      }
+      return std::make_unique<TeacherStore>(file, about, samples);
+    };
+    of_train = open_store(recipe.store, train);
+    std::filesystem::path beside = recipe.store;
+    beside.replace_filename(recipe.store.stem().string() + "_validation" + recipe.store.extension().string());
+    if (!held_out.empty()) of_held_out = open_store(beside, held_out);
+  }
   BackendNeeds needs = device_default();
   needs.trains = true;
   needs.tokens_per_micro_batch = base.train.tokens_per_micro_batch, needs.recompute = base.train.recompute, needs.optimizer = base.train.optimizer;
+  needs.longest_sample = std::max(longest, gkd ? longest_prompt + recipe.sampling.max_new_tokens : 0);
+  if (!stored) needs.teacher = open();
   const BackendParts made = backend.make(needs, tokenizer);
   for (const std::string& line : made.memory) terminal.print("  memory    " + line);
   options.tokens_per_micro_batch = made.tokens_per_micro_batch;
 
-  std::unique_ptr<TeacherModel> teacher;
-  const auto open = [&]() -> TeacherModel& {
-    if (!teacher) teacher = open_teacher(recipe.teacher, base.model.dtype, base.model.path, *tokenizer, pool);
-    return *teacher;
-  };
-  std::unique_ptr<TeacherRows> of_train, of_held_out;
-  if (recipe.store.empty()) {
-    of_train = std::make_unique<LiveTeacher>(open().scoring);
-    of_held_out = std::make_unique<LiveTeacher>(open().scoring);
+  std::unique_ptr<KdPass> pass, held_out_pass;
+  if (stored) {
+    pass = backend.kd_pass(*made.policy, *of_train);
+    if (of_held_out) held_out_pass = backend.kd_pass(*made.policy, *of_held_out);
   } else {
-    const TeacherStore::About about{recipe.teacher, recipe.top_k, recipe.options.kd.temperature};
-    of_train = open_store(recipe.store, about, train, options.tokens_per_micro_batch, pool, terminal, open);
-    std::filesystem::path beside = recipe.store;
-    beside.replace_filename(recipe.store.stem().string() + "_validation" + recipe.store.extension().string());
-    if (!held_out.empty()) of_held_out = open_store(beside, about, held_out, options.tokens_per_micro_batch, pool, terminal, open);
-    teacher.reset();
+    pass = backend.kd_pass(*made.policy, *made.teacher);
   }
   DistillObjective::Parts parts;
   parts.student = made.policy.get();
   parts.train = train, parts.held_out = held_out;
-  parts.teacher = of_train.get(), parts.held_out_teacher = of_held_out.get();
+  parts.pass = pass.get(), parts.held_out_pass = stored ? held_out_pass.get() : pass.get();
   if (gkd) {
-    std::int64_t longest = 0;
-    for (const TrainSample& s : train) longest = std::max<std::int64_t>(longest, s.prompt_length);
-    if (longest + recipe.sampling.max_new_tokens > backend.config().max_position_embeddings)
-      throw ConfigError(message("rollout.max_new_tokens ", recipe.sampling.max_new_tokens, " with a prompt of ", longest,
-                                " tokens is more than the model's context of ", backend.config().max_position_embeddings));
-    parts.live_teacher = of_train.get();
+    parts.live = pass.get();
     parts.sampler = make_student_sampler(*made.engine, *made.policy, recipe.sampling, base.seed);
   }
-  parts.pool = &pool;
   DistillObjective objective(std::move(parts), recipe.options);
   return run_examples(run, folder, "distill", objective, options, base.output,
                       {{"loss", "loss", "%.4f"},

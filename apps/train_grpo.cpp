@@ -70,15 +70,13 @@ int train_grpo(const TrainRequest& request) {
   needs.master_start = recipe.policy.master_start;
   needs.gpu_memory_share = recipe.gpu_memory_share, needs.longest_sample = longest;
   if (recipe.lora) needs.arena_parts = ArenaParts::kGradient;
+  if (distill) needs.teacher = open_teacher(recipe.teacher, recipe.model.dtype, recipe.model.path, *tokenizer);
   BackendParts made = backend.make(needs, tokenizer);
   for (const std::string& line : made.memory) terminal.print("  memory    " + line);
   const std::unique_ptr<PolicyModel> policy = run.trained(std::move(made.policy), recipe.lora);
   GrpoOptions learner_options = recipe.learner;
   learner_options.tokens_per_micro_batch = made.tokens_per_micro_batch;
   GrpoLearner learner(*policy, made.reference.get(), learner_options, made.critic.get());
-
-  std::unique_ptr<TeacherModel> teacher;
-  if (distill) teacher = open_teacher(recipe.teacher, recipe.model.dtype, recipe.model.path, *tokenizer, *run.runtime().pool);
 
   ModelCheckpointStore checkpoints = run.checkpoints();
   const ShuffledPrompts source(std::move(prompts), recipe.trainer.seed, recipe.data.shuffle);
@@ -92,7 +90,7 @@ int train_grpo(const TrainRequest& request) {
     if (recipe.audit.auditor) recipe.audit.auditor->audit(group, scores);
     return scores;
   };
-  if (teacher) parts.token_advantages = teacher_advantages(teacher->scoring, recipe.learner.temperature, made.tokens_per_micro_batch);
+  if (distill) parts.token_advantages = teacher_advantages(*made.teacher, recipe.learner.temperature, made.tokens_per_micro_batch);
   parts.eval_prompts = std::move(eval_prompts);
   parts.checkpoints = &checkpoints;
   parts.journal = folder.journal();
@@ -130,7 +128,7 @@ int train_grpo(const TrainRequest& request) {
     trainer.add_observer(&*audit);
   }
   ReverseKlObserver reverse_kl;
-  if (teacher) trainer.add_observer(&reverse_kl);
+  if (distill) trainer.add_observer(&reverse_kl);
   TrainScreen screen(terminal, recipe, trainer.step());
   trainer.add_observer(&recorder);
   trainer.add_observer(&screen);

@@ -25,7 +25,7 @@ TrainRun::TrainRun(const TrainRequest& request, Setup setup)
     throw ConfigError(message("--resume: ", setup_.output.dir.string(), " holds no run; leave --resume out to start one"));
   for (const std::string& warning : setup_.warnings) terminal_.print("warning: " + warning, true);
   const int threads = request.globals.threads > 0 ? request.globals.threads : setup_.threads;
-  runtime_ = setup_.scorer ? open_scorer(setup_.model.path, setup_.model.dtype, threads)
+  runtime_ = setup_.scorer ? open_scorer(setup_.model.path, setup_.model.dtype, threads, setup_.model.device)
                            : open_model(setup_.model.path, setup_.model.dtype, threads, setup_.model.device);
 }
 

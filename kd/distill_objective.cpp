@@ -46,9 +46,9 @@ StudentSampler make_student_sampler(RolloutEngine& engine, PolicyModel& policy, 
 }
 
 DistillObjective::DistillObjective(Parts parts, const DistillOptions& options) : parts_(std::move(parts)), options_(options) {
-  R1_CHECK(parts_.teacher && parts_.student && parts_.pool, "distillation without a teacher, a student or threads");
-  R1_CHECK(options.student_share == 0 || (parts_.live_teacher && parts_.sampler), "the student's answers need a live teacher and an engine");
-  R1_CHECK(parts_.held_out.empty() || parts_.held_out_teacher, "held-out texts without a teacher");
+  R1_CHECK(parts_.pass && parts_.student, "distillation without a teacher or a student");
+  R1_CHECK(options.student_share == 0 || (parts_.live && parts_.sampler), "the student's answers need a live teacher and an engine");
+  R1_CHECK(parts_.held_out.empty() || parts_.held_out_pass, "held-out texts without a teacher");
 }
 
 std::vector<std::int64_t> DistillObjective::begin_update(std::int64_t update, std::span<const std::int64_t> examples) {
@@ -77,24 +77,11 @@ void DistillObjective::train(std::int64_t first, std::int64_t last) {
   std::vector<std::int32_t> chosen(static_cast<std::size_t>(last - first));
   std::iota(chosen.begin(), chosen.end(), static_cast<std::int32_t>(first));
   MicroBatch batch = build_micro_batch(texts_, chosen);
-  const PackedBatch packed = batch.batch;
-  TeacherRows& teacher = on_student_ ? *parts_.live_teacher : *parts_.teacher;
   const std::vector<TokenRef> own = batch.tokens;  // by place in the update
   if (!on_student_)
     for (TokenRef& t : batch.tokens) t.sample = index_[static_cast<std::size_t>(t.sample)];
-  teacher.prepare(batch);
-  PolicyModel& student = *parts_.student;
-  const std::int64_t stride = student.logit_stride(), ids = student.logit_ids();
   const double weight = 1 / static_cast<double>(trained_tokens_);
-  std::vector<double> losses(batch.tokens.size());
-  student.train_logits(packed, [&](std::int64_t begin, std::int64_t count, float* logits) {
-    teacher.load(begin, count);
-    parts_.pool->parallel_for(count, 1, [&](std::int64_t b, std::int64_t e) {
-      for (std::int64_t i = b; i < e; ++i)
-        losses[static_cast<std::size_t>(begin + i)] =
-            teacher.loss(begin + i, {logits + i * stride, static_cast<std::size_t>(ids)}, options_.kd, weight);
-    });
-  });
+  const std::vector<double> losses = (on_student_ ? parts_.live : parts_.pass)->train(batch, options_.kd, weight);
   for (std::size_t i = 0; i < losses.size(); ++i) {
     if (!std::isfinite(losses[i]))
       throw NumericError(
@@ -112,10 +99,6 @@ Metrics DistillObjective::report() {
 }
 
 Metrics DistillObjective::evaluate(std::int64_t budget) {
-  PolicyModel& student = *parts_.student;
-  TeacherRows& teacher = *parts_.held_out_teacher;
-  const auto ids = static_cast<std::size_t>(student.logit_ids());
-  const std::int64_t stride = student.logit_stride();
   std::vector<std::int32_t> all(parts_.held_out.size());
   std::iota(all.begin(), all.end(), 0);
   KdOptions kinds[3] = {options_.kd, options_.kd, options_.kd};
@@ -124,25 +107,9 @@ Metrics DistillObjective::evaluate(std::int64_t budget) {
   std::int64_t tokens = 0;
   for (const auto& part : plan_micro_batches(parts_.held_out, all, budget)) {
     const MicroBatch batch = build_micro_batch(parts_.held_out, part);
-    student.prepare_logits(batch.batch);
-    teacher.prepare(batch);
-    constexpr std::int64_t kRows = 128;
-    const auto n = static_cast<std::int64_t>(batch.tokens.size());
-    tokens += n;
-    for (std::int64_t first = 0; first < n; first += kRows) {
-      const std::int64_t count = std::min(kRows, n - first);
-      const float* logits = student.logit_rows(first, count);
-      teacher.load(first, count);
-      std::vector<double> losses(static_cast<std::size_t>(3 * count));
-      parts_.pool->parallel_for(count, 1, [&](std::int64_t b, std::int64_t e) {
-        for (std::int64_t i = b; i < e; ++i)
-          for (int k = 0; k < 3; ++k) {
-            std::vector<float> row(logits + i * stride, logits + i * stride + ids);
-            losses[static_cast<std::size_t>(3 * i + k)] = teacher.loss(first + i, row, kinds[k], 0);
-          }
-      });
-      for (std::size_t i = 0; i < losses.size(); ++i) sums[i % 3] += losses[i];
-    }
+    const std::vector<double> losses = parts_.held_out_pass->evaluate(batch, kinds);
+    for (std::size_t i = 0; i < losses.size(); ++i) sums[i % 3] += losses[i];
+    tokens += static_cast<std::int64_t>(batch.tokens.size());
   }
   const double n = static_cast<double>(tokens), square = options_.kd.temperature * options_.kd.temperature;
   return {{"eval/loss", sums[0] / n}, {"eval/forward_kl", sums[1] / (n * square)}, {"eval/reverse_kl", sums[2] / (n * square)}};

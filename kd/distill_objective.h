@@ -6,8 +6,7 @@
 #include <memory>
 #include <vector>
 
-#include "core/compute_pool.h"
-#include "kd/teacher.h"
+#include "kd/kd_pass.h"
 #include "sft/example_trainer.h"
 #include "rollout/engine.h"
 
@@ -29,11 +28,10 @@ class DistillObjective : public ExampleObjective {
   struct Parts {
     PolicyModel* student = nullptr;
     std::vector<TrainSample> train, held_out;  // trained tokens are masked; held_out may be empty
-    TeacherRows* teacher = nullptr;                // of train
-    TeacherRows* held_out_teacher = nullptr;       // of held_out
-    TeacherRows* live_teacher = nullptr;           // of the student's answers; with student_share > 0
+    KdPass* pass = nullptr;                    // against the teacher of train
+    KdPass* held_out_pass = nullptr;           // of held_out
+    KdPass* live = nullptr;                    // of the student's answers; with student_share > 0
     StudentSampler sampler;                    // likewise
-    ComputePool* pool = nullptr;
   };
   // All outlive the objective.
   DistillObjective(Parts parts, const DistillOptions& options);

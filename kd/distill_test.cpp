@@ -37,6 +37,7 @@ struct World {
   std::unique_ptr<Transformer> model;
   std::unique_ptr<TransformerPolicy> policy;
   std::unique_ptr<LocalEngine> engine;
+  std::vector<std::unique_ptr<KdPass>> passes;
 };
 
 SamplingOptions sampling(float temperature = 1.f) {
@@ -85,14 +86,19 @@ double relative_distance(const std::vector<float>& a, const std::vector<float>& 
   return std::sqrt(d / norm);
 }
 
+// The passes live as long as the student.
+KdPass* pass_of(World& student, TeacherRows& teacher) {
+  student.passes.push_back(std::make_unique<HostKdPass>(*student.policy, teacher, student.pool));
+  return student.passes.back().get();
+}
+
 DistillObjective::Parts parts_of(World& student, const std::vector<TrainSample>& train, const std::vector<TrainSample>& held_out,
                                  TeacherRows* teacher) {
   DistillObjective::Parts p;
   p.student = student.policy.get();
   p.train = train, p.held_out = held_out;
-  p.teacher = p.held_out_teacher = p.live_teacher = teacher;
+  p.pass = p.held_out_pass = p.live = pass_of(student, *teacher);
   p.sampler = make_student_sampler(*student.engine, *student.policy, sampling(0.9f), 9);
-  p.pool = &student.pool;
   return p;
 }
 
@@ -252,7 +258,7 @@ TEST_CASE("a student approaches its teacher in every mode") {
     options.kd.divergence = mode.divergence;
     options.student_share = mode.share;
     DistillObjective::Parts parts = parts_of(student, texts, held_out, &live);
-    if (mode.from_store) parts.teacher = &stored;
+    if (mode.from_store) parts.pass = pass_of(student, stored);
     DistillObjective objective(parts, options);
     Recorder recorder;
     ExampleTrainer trainer("distill", {&objective, nullptr, {&recorder}, {}}, trainer_options(objective.size(), 5));

@@ -56,10 +56,10 @@ class TeacherStore : public TeacherRows {
   void load(std::int64_t, std::int64_t) override {}
   double loss(std::int64_t i, std::span<float> student, const KdOptions& options, double weight) const override;
   const About& about() const { return about_; }
+  TopKRow row(TokenRef token) const;  // of a trained token of the samples; Error for another
 
  private:
   void index(std::vector<TrainSample> samples);
-  TopKRow row(TokenRef token) const;
   About about_;
   std::string samples_digest_;
   std::vector<std::int64_t> first_row_;                // [samples]

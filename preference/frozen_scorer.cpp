@@ -21,18 +21,26 @@ TrainSample sample_of(TrainingText text) {
 
 }  // namespace
 
-FrozenScorer::FrozenScorer(const ModelDirectory& directory, DType dtype, ComputePool& pool) : model_(directory.config(), dtype, pool) {
+FrozenScorer::FrozenScorer(const ModelDirectory& directory, DType dtype, ComputePool& pool, const Elsewhere& elsewhere) : config_(directory.config()) {
   if (!directory.config().scalar_head)
     throw CheckpointError(message(directory.path().string(), " holds a language model, not a reward model; train one with kind: reward_model"));
-  directory.load_into(model_.weights());
-  model_.weights_changed();
-  const TensorView head = directory.snapshot().tensors.back();
+  const WeightSnapshot all = directory.snapshot();
+  const TensorView& head = all.tensors.back();
   head_.resize(static_cast<std::size_t>(head.elements()));
   convert_elements(head.dtype, head.data, DType::kF32, head_.data(), head_.size());
+  if (elsewhere) {
+    WeightStore host(config_, dtype);
+    directory.load_into(host);
+    elsewhere_ = elsewhere(config_, host, head_);
+    return;
+  }
+  model_ = std::make_unique<Transformer>(config_, dtype, pool);
+  directory.load_into(model_->weights());
+  model_->weights_changed();
 }
 
 std::vector<float> FrozenScorer::evaluate(const PackedBatch& batch, std::span<const std::int32_t> rows) {
-  return head_scores(model_.hidden(batch, rows), head_);
+  return elsewhere_ ? elsewhere_(batch, rows) : head_scores(model_->hidden(batch, rows), head_);
 }
 
 AnswerScorer make_answer_scorer(std::shared_ptr<FrozenScorer> model, std::shared_ptr<const TrainingTextMaker> texts, std::int64_t budget) {

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <filesystem>
+#include <functional>
 #include <memory>
 #include <mutex>
 #include <vector>
@@ -14,17 +15,24 @@
 
 namespace r1 {
 
+// Scores of the chosen rows of a batch.
+using RowScorer = std::function<std::vector<float>(const PackedBatch& batch, std::span<const std::int32_t> rows)>;
+
 // Not thread-safe.
 class FrozenScorer {
  public:
+  // Where the products are done instead of on the CPU: made once of the backbone (its arena is gone afterwards) and the head [D].
+  using Elsewhere = std::function<RowScorer(const ModelConfig&, const WeightStore&, std::span<const float> head)>;
   // Throws CheckpointError if the directory holds a language model. The pool outlives it.
-  FrozenScorer(const ModelDirectory& directory, DType dtype, ComputePool& pool);
+  FrozenScorer(const ModelDirectory& directory, DType dtype, ComputePool& pool, const Elsewhere& elsewhere = {});
   // As ValueModel::evaluate(): the same bits as the model that was saved has, where its head is saved in float32.
   std::vector<float> evaluate(const PackedBatch& batch, std::span<const std::int32_t> rows);
-  const ModelConfig& config() const { return model_.config(); }
+  const ModelConfig& config() const { return config_; }
 
  private:
-  Transformer model_;
+  ModelConfig config_;
+  std::unique_ptr<Transformer> model_;  // or
+  RowScorer elsewhere_;
   std::vector<float> head_;  // [D]
 };
 

@@ -29,6 +29,8 @@ class HttpChat {
     Json body = {{"model", options_.model}, {"messages", Json::array()}, {"temperature", request.temperature},
                  {"max_tokens", request.max_tokens}, {"seed", request.seed}, {"stream", false}};
     for (const Message& m : request.messages) body["messages"].push_back({{"role", m.role}, {"content", m.content}});
+    if (request.top_p < 1) body["top_p"] = request.top_p;
+    if (!request.stop.empty()) body["stop"] = request.stop;
     if (!extra_.is_null()) body.merge_patch(extra_);
     return body.dump(-1, ' ', false, Json::error_handler_t::replace);
   }
@@ -42,8 +44,21 @@ class HttpChat {
     const Json choices = json.value("choices", Json());
     if (!choices.is_array() || choices.empty() || !choices[0].is_object()) return malformed("the reply has no choices");
     const Json answer = choices[0].value("message", Json());
-    if (!answer.is_object() || !answer.contains("content") || !answer["content"].is_string()) return malformed("the reply has no message text");
-    return {Status::kText, answer["content"].get<std::string>(), {}};
+    if (!answer.is_object()) return malformed("the reply has no message text");
+    ChatReply reply{Status::kText, {}, {}};
+    const auto text_of = [](const Json& object, const char* key) {
+      const auto it = object.find(key);
+      return it != object.end() && it->is_string() ? it->get<std::string>() : std::string();
+    };
+    reply.reasoning = text_of(answer, "reasoning_content");
+    if (reply.reasoning.empty()) reply.reasoning = text_of(answer, "reasoning");
+    // A reply that ended inside its reasoning may have no text at all.
+    if (reply.reasoning.empty() && (!answer.contains("content") || !answer["content"].is_string())) return malformed("the reply has no message text");
+    reply.text = text_of(answer, "content");
+    reply.finish = text_of(choices[0], "finish_reason");
+    if (const auto usage = json.find("usage"); usage != json.end() && usage->is_object())
+      if (const auto n = usage->find("completion_tokens"); n != usage->end() && n->is_number_integer()) reply.tokens = n->get<std::int64_t>();
+    return reply;
   }
 
   HttpChatOptions options_;

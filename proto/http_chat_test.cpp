@@ -150,6 +150,36 @@ TEST_CASE("slow servers end at the deadline: silent ones, and ones that send a b
   }
 }
 
+TEST_CASE("what a reply says beside its text, and sampling settings of a question") {
+  Json seen, reply_json;
+  FakeServer server([&](const Json& body, const httplib::Request&, httplib::Response& response) {
+    seen = body;
+    response.set_content(reply_json.dump(), "application/json");
+  });
+  const ChatClient client = make_http_chat(options_for(server));
+  reply_json = Json::parse(R"({"choices": [{"message": {"content": "4", "reasoning_content": "2 and 2"}, "finish_reason": "stop"}], "usage": {"completion_tokens": 7}})");
+  ChatRequest request = question();
+  ChatReply reply = client.ask(request);
+  CHECK(reply.text == "4");
+  CHECK(reply.reasoning == "2 and 2");
+  CHECK(reply.finish == "stop");
+  CHECK(reply.tokens == 7);
+  CHECK(!seen.contains("top_p"));
+  CHECK(!seen.contains("stop"));
+  // Cut off inside its reasoning.
+  reply_json = Json::parse(R"({"choices": [{"message": {"content": null, "reasoning": "2 and"}, "finish_reason": "length"}]})");
+  request.top_p = 0.95;
+  request.stop = {"</answer>"};
+  reply = client.ask(request);
+  CHECK(reply.status == Status::kText);
+  CHECK(reply.text.empty());
+  CHECK(reply.reasoning == "2 and");
+  CHECK(reply.finish == "length");
+  CHECK(reply.tokens == -1);
+  CHECK(seen["top_p"] == 0.95);
+  CHECK(seen["stop"] == Json({"</answer>"}));
+}
+
 TEST_CASE("malformed replies, no server") {
   std::string body;
   FakeServer server([&](const Json&, const httplib::Request&, httplib::Response& response) { response.set_content(body, "text/html"); });

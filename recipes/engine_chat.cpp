@@ -61,6 +61,8 @@ class EngineChat {
     r.prompt = render_(question->request.messages);
     r.sampling.temperature = static_cast<float>(question->request.temperature);
     r.sampling.max_new_tokens = question->request.max_tokens;
+    r.sampling.top_p = static_cast<float>(question->request.top_p);
+    r.sampling.stop_strings = question->request.stop;
     r.key = {question->request.seed, 0, 0, 0};
     const RequestId id = engine_->submit(std::move(r));
     const std::lock_guard lock(mutex_);
@@ -80,7 +82,13 @@ class EngineChat {
       running_.erase(found);
     }
     if (event.completion.stop == StopReason::kAborted) question->reply.set_value({Status::kFailed, "the question was cancelled", "cancelled"});
-    else question->reply.set_value({Status::kText, std::move(event.completion.text), {}});
+    else
+      question->reply.set_value({Status::kText,
+                                 std::move(event.completion.text),
+                                 {},
+                                 {},
+                                 event.completion.stop == StopReason::kLength ? "length" : "stop",
+                                 static_cast<std::int64_t>(event.completion.tokens.size())});
   }
 
   void fail_all(const std::string& why) {

@@ -79,7 +79,7 @@ TEST_CASE("mode on_policy: a rollout without reward; the teacher's advantages le
   const Recipe r = make_on_policy_recipe(config("on_policy", {"distill.teacher=t"}));
   CHECK(r.teacher == "t");
   CHECK(r.trainer.train_samples.advantage.kind == AdvantageKind::kNone);
-  CHECK(r.learner.loss.surrogate.name == "ratio");
+  CHECK(r.learner.loss.surrogate.entry().name == "ratio");
   CHECK(r.learner.optimizer.learning_rate.peak == 5e-5);
   CHECK(r.trainer.samples_per_prompt == 4);
   CHECK(r.rubric->entries()[0].label == "none");

@@ -17,19 +17,23 @@ struct GpuMemoryWishes {
   std::size_t total = 0, free = 0;  // of the device before the program took any
   double share = 0.9;               // of `free` that the program may take
   std::size_t weights = 0, reference = 0;  // 0 = there is none
+  std::size_t critic = 0, teacher = 0;     // weights of these; a critic's state too where `formats` is not of it
   std::int64_t trained = 0, tensors = 0;   // elements of the arena that an optimizer holds state for; 0 = none
   OptimizerWishes formats;                 // of that state
   // Of a micro-batch of that many rows; empty = nothing is trained.
   std::function<std::size_t(std::int64_t rows, bool recompute)> training;
+  // Of another model's pass over such a micro-batch, in memory of its own (a teacher's rows stay while the student learns); empty = none.
+  std::function<std::size_t(std::int64_t rows)> beside;
   std::optional<std::int64_t> tokens_per_micro_batch;  // rows; none = by memory
   std::optional<bool> recompute;                       // none = by memory
   std::int64_t longest_sample = 0;                     // rows; a micro-batch holds at least one
   std::int64_t max_kv_bytes = 0;                       // 0 = all that is there
-  std::size_t kv_bytes_per_token = 1;
+  std::size_t kv_bytes_per_token = 1;                  // 0 = nothing is sampled
 };
 
 struct GpuMemoryPlan {
   std::size_t shared = 0;  // what rollout and learner use in turns
+  std::int64_t beside_rows = 0;  // what the model beside is given memory for, which is not part of `shared`
   std::int64_t tokens_per_micro_batch = 0;
   bool recompute = false;
   OptimizerFormat format;                  // the first that leaves room to learn from kFewRows rows, layers computed twice if need be

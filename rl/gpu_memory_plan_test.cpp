@@ -109,4 +109,38 @@ TEST_CASE("what cannot fit on the GPU is refused with the numbers and the remedy
   CHECK(plan_gpu_memory(w).tokens_per_micro_batch == 0);
 }
 
+TEST_CASE("a critic and a teacher are counted; the teacher's pass has memory of its own") {
+  const GpuMemoryPlan alone = plan_gpu_memory(wishes());
+  GpuMemoryWishes w = wishes();
+  w.critic = 3 * kGb;
+  GpuMemoryPlan plan = plan_gpu_memory(w);
+  CHECK(alone.shared - plan.shared == 3 * kGb);
+  CHECK(plan.used == alone.used);
+  CHECK(plan.lines.front().find("critic") != std::string::npos);
+  w = wishes();
+  w.teacher = 10 * kGb;
+  w.beside = [](std::int64_t rows) { return static_cast<std::size_t>(rows) * 300'000u + 100; };
+  plan = plan_gpu_memory(w);
+  CHECK(plan.beside_rows == plan.tokens_per_micro_batch);
+  CHECK(alone.shared - plan.shared - 10 * kGb == (w.beside(plan.beside_rows) + 255) / 256 * 256);
+  CHECK(w.training(plan.tokens_per_micro_batch, plan.recompute) <= plan.shared);
+  // Both fit into what there is: fewer rows than alone.
+  w.free = 34 * kGb;
+  plan = plan_gpu_memory(w);
+  w.beside = nullptr;
+  CHECK(plan.tokens_per_micro_batch < plan_gpu_memory(w).tokens_per_micro_batch);
+  CHECK(w.training(plan.tokens_per_micro_batch, plan.recompute) <= plan.shared);
+  // A budget of the recipe that is too large: the teacher gets what a sample needs, so that halving the budget helps.
+  w.beside = [](std::int64_t rows) { return static_cast<std::size_t>(rows) * 300'000u; };
+  w.tokens_per_micro_batch = 1'000'000;
+  plan = plan_gpu_memory(w);
+  CHECK(plan.beside_rows == w.longest_sample);
+}
+
+TEST_CASE("where nothing is sampled the plan does not speak of keys and values") {
+  GpuMemoryWishes w = wishes();
+  w.kv_bytes_per_token = 0;
+  for (const std::string& line : plan_gpu_memory(w).lines) CHECK(line.find("keys") == std::string::npos);
+}
+
 }  // namespace r1

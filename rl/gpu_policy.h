@@ -34,6 +34,11 @@ class GpuPolicy : public PolicyModel {
   void load(const WeightSnapshot& weights) override;
   WeightDigest digest() const override { return model_.weights().digest(); }
 
+  // Losses of whole distributions, on the device; the gradient goes to this policy's arena.
+  void train_device_logits(const PackedBatch& batch, GpuTraining::LogitLoss loss) {
+    training_.train_logits(batch, recompute_, loss, optimizer_.gradient());
+  }
+  GpuTransformer& model() { return model_; }
   GpuTraining& training() { return training_; }
   static std::size_t optimizer_bytes(const GpuWeights& weights, const OptimizerFormat& format) {
     return format.bytes(weights.elements(), static_cast<std::int64_t>(weights.parameters().size()));

@@ -8,6 +8,7 @@
 #include "model/transformer.h"
 #include "rl/parameter_arena.h"
 #include "rl/policy.h"
+#include "rl/scalar_head.h"
 
 namespace r1 {
 
@@ -61,10 +62,8 @@ class TransformerValue : public ValueModel {
   std::vector<float> scores(std::span<const float> hidden) const;
   Transformer& model_;
   Options options_;
-  std::int64_t width_;                       // D
-  std::vector<Parameter> head_parameters_;   // score.weight, and score.bias if there is one
-  std::vector<float> head_;                  // [D] or [D + 1], live weights and master in one
-  ParameterArena arena_, head_arena_;
+  ScalarHead head_;
+  ParameterArena arena_;
   std::vector<float> hidden_;                // [n][D] of the last forward()
 };
 

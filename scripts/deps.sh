@@ -6,7 +6,8 @@ if [ "${1:-}" = --help ] || [ "${1:-}" = -h ]; then
   cat <<EOF
 usage: scripts/deps.sh [--no-apt]
 Installs the system packages that are missing (as root; otherwise prints the line to run) and unpacks LibTorch
-$TORCH_VERSION with the two CUDA wheels it links against into .deps/ (R1_DEPS_DIR sets another folder). Run again: seconds.
+$TORCH_VERSION with the two CUDA wheels it links against, and Arrow's library from the \`pyarrow\` wheel, into .deps/ (R1_DEPS_DIR sets
+another folder). Run again: seconds.
   --no-apt   do not touch system packages
 EOF
   exit 0
@@ -34,6 +35,7 @@ if [ "${1:-}" != --no-apt ]; then
 fi
 
 venv=$DEPS/venv
+mkdir -p "$DEPS/logs"
 if [ ! -x "$venv/bin/pip" ]; then
   say "making $venv"
   mkdir -p "$DEPS"
@@ -52,5 +54,16 @@ if [ ! -e "$stamp" ] || [ ! -e "$DEPS/python/torch/lib/libtorch_cpu.so" ]; then
   run_logged torch "$venv/bin/pip" install -q --no-deps --only-binary :all: --target "$DEPS/python" \
     "torch==$TORCH_VERSION" nvidia-cuda-runtime==13.0.96 nvidia-cuda-cupti==13.0.85
   touch "$stamp"
+fi
+# Arrow's C++ library, for Parquet; the build does without where it cannot be had.
+stamp=$DEPS/arrow/.pyarrow-$ARROW_VERSION
+if [ ! -e "$stamp" ]; then
+  say "getting Arrow $ARROW_VERSION (about 50 MB)"
+  rm -rf "$DEPS/arrow"
+  if "$venv/bin/pip" install -q --no-deps --only-binary :all: --target "$DEPS/arrow" "pyarrow==$ARROW_VERSION" > "$DEPS/logs/arrow.log" 2>&1; then
+    touch "$stamp"
+  else
+    say "Arrow could not be had ($DEPS/logs/arrow.log): this build will not read or write Parquet"
+  fi
 fi
 say "dependencies are in place: $DEPS"

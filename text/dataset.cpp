@@ -52,6 +52,7 @@ Prompt row_fields(const DatasetOptions& o, const Row& row, std::int64_t number) 
       const Json value = find_column(row, name);
       if (value.is_discarded()) continue;
       answer = text_of(value);
+      if (value.is_null()) continue;  // mixed files: the answer may stand in another column
       break;
     }
   }
@@ -97,8 +98,17 @@ struct PromptMaker::Impl {
 
 PromptMaker::PromptMaker(DatasetOptions options, std::shared_ptr<const Tokenizer> tokenizer) {
   auto impl = std::make_unique<Impl>();
-  impl->layout = load_prompt_template(options, *tokenizer);
-  impl->tokenizer = std::move(tokenizer);
+  if (tokenizer) {
+    impl->layout = load_prompt_template(options, *tokenizer);
+    impl->tokenizer = std::move(tokenizer);
+  } else {
+    if (options.prompt_template != "chat")
+      throw ConfigError(message("data.template ", options.prompt_template,
+                                " has no effect on a model that is asked in messages: its server applies the chat template"));
+    if (!options.template_variables.empty())
+      throw ConfigError("data.template_variables has no effect on a model that is asked in messages: its server applies the chat template");
+    if (options.max_prompt_tokens > 0) throw ConfigError("data.max_prompt_tokens needs the model's tokenizer, which a server keeps to itself");
+  }
   impl->options = std::move(options);
   impl_ = std::move(impl);
 }
@@ -115,7 +125,7 @@ Json PromptMaker::Impl::question_of(const Row& row) const {
   }
   for (const char* name : kPromptColumns) {
     Json value = find_column(row, name);
-    if (!value.is_discarded()) return value;
+    if (!value.is_discarded() && !value.is_null()) return value;
   }
   throw DataError(message(where(row), ": no prompt column was found; set data.prompt to one of: ", column_names(row)));
 }
@@ -158,6 +168,10 @@ Json PromptMaker::Impl::conversation(const Json& value, const std::string& at) c
 void PromptMaker::Impl::render(const Json& messages, const std::string& tools, const std::string& at,
                                Prompt& out) const {
   for (const Json& m : messages) out.messages.push_back({m["role"].get<std::string>(), content_of(m, at)});
+  if (!tokenizer) {
+    out.text = out.messages.back().content;
+    return;
+  }
   if (layout.chat) {
     ChatTemplate::Options o = layout.chat_options;
     o.tools_json = tools;
@@ -204,14 +218,16 @@ Prompt PromptMaker::make_prompt(const std::vector<Message>& messages) const {
 PromptSet load_prompts(const DatasetOptions& options, std::shared_ptr<const Tokenizer> tokenizer) {
   const PromptMaker maker(options, std::move(tokenizer));
   PromptSet set;
-  const std::vector<Row> rows = read_rows(options, &set.skipped);
-  std::unordered_map<std::string, const Row*> seen;
-  for (std::size_t i = 0; i < rows.size(); ++i) {
+  RowReader reader(options, &set.skipped);
+  std::unordered_map<std::string, std::string> seen;  // where each id stands
+  std::int64_t number = 0;
+  for (Row row; reader.next(row);) {
+    ++number;
     try {
-      Prompt prompt = maker.make_prompt(rows[i], static_cast<std::int64_t>(i) + 1);
-      const auto [it, is_new] = seen.try_emplace(prompt.id, &rows[i]);
+      Prompt prompt = maker.make_prompt(row, number);
+      const auto [it, is_new] = seen.try_emplace(prompt.id, where(row));
       if (!is_new) {
-        throw DataError(message(where(rows[i]), ": the id \"", prompt.id, "\" is that of ", where(*it->second),
+        throw DataError(message(where(row), ": the id \"", prompt.id, "\" is that of ", it->second,
                                 " too; ids must be unique: name another column in data.id"));
       }
       set.prompts.push_back(std::move(prompt));

@@ -1,5 +1,5 @@
-// Data sets of prompts: JSON lines (also .gz and .zst) or a JSON array, columns by name, a template, and an order that
-// a resumed run repeats.
+// Data sets of prompts: JSON lines (also .gz and .zst), a JSON array or Parquet, columns by name, a template, and an order
+// that a resumed run repeats.
 #pragma once
 
 #include <cstdint>
@@ -17,7 +17,7 @@ namespace r1 {
 // One row of a file, unchecked.
 struct Row {
   std::string file;
-  std::int64_t line = 0;                       // from 1; of a JSON array: the element's number
+  std::int64_t line = 0;                       // from 1; of a JSON array: the element's number; of Parquet: the row's
   std::map<std::string, std::string> columns;  // each value as JSON text
 };
 
@@ -43,6 +43,21 @@ struct DatasetOptions {
   bool skip_bad_rows = false;          // data.on_error: skip
 };
 
+// Rows one by one, in order; memory does not grow with the files. Errors are those of read_rows(). Not thread-safe.
+class RowReader {
+ public:
+  // `skipped` (may be null) outlives the reader.
+  explicit RowReader(const DatasetOptions& options, std::vector<std::string>* skipped = nullptr);
+  ~RowReader();
+  RowReader(const RowReader&) = delete;
+  RowReader& operator=(const RowReader&) = delete;
+  bool next(Row& row);  // false at the end
+
+ private:
+  struct Impl;
+  std::unique_ptr<Impl> impl_;
+};
+
 // Reads all rows. Throws DataError that names file and line for bad JSON (unless skipped: then `skipped` gets the
 // message), and for a pattern without files, a cut-off archive, or no rows at all.
 std::vector<Row> read_rows(const DatasetOptions& options, std::vector<std::string>* skipped = nullptr);
@@ -55,7 +70,8 @@ Prompt unrendered_prompt(const DatasetOptions& options, const Row& row, std::int
 class PromptMaker {
  public:
   // Throws ConfigError for a template that the tokenizer's model does not have, an unknown name, options that have no
-  // effect.
+  // effect. Without a tokenizer (null) prompts are messages alone, for models that are asked in messages: no tokens, the
+  // text is the question's; the template must be chat then.
   PromptMaker(DatasetOptions options, std::shared_ptr<const Tokenizer> tokenizer);
   ~PromptMaker();
   PromptMaker(PromptMaker&&) noexcept;

@@ -8,11 +8,13 @@
 #include "core/rng.h"
 #include "text/data_files.h"
 #include "text/dataset.h"
+#include "text/json_pieces.h"
+#include "text/parquet.h"
 
 namespace r1 {
 namespace {
 
-using Json = nlohmann::json;
+using Json = nlohmann::ordered_json;  // a column's text keeps the order of its fields
 
 Row make_row(const std::string& file, std::int64_t line, const Json& object) {
   if (!object.is_object())
@@ -29,85 +31,96 @@ std::string reason(const Json::parse_error& e) {
   return colon == std::string::npos ? what : what.substr(colon + 2);
 }
 
-class Reader {
- public:
-  Reader(const DatasetOptions& options, std::vector<std::string>* skipped) : options_(options), skipped_(skipped) {}
-
-  void read(const std::string& file) {
-    const std::string text = read_data_file(file);
-    const std::size_t bom = text.starts_with("\xEF\xBB\xBF") ? 3 : 0;
-    const std::size_t first = text.find_first_not_of(" \t\r\n", bom);
-    const std::size_t before = rows_.size(), bad = bad_;
-    if (first != std::string::npos && text[first] == '[') {
-      array(file, text.substr(first));
-    } else {
-      lines(file, std::string_view(text).substr(bom));
-    }
-    if (rows_.size() == before && bad_ == bad && !full()) throw DataError(message(file, " holds no rows"));
-  }
-
-  bool full() const { return options_.limit > 0 && static_cast<std::int64_t>(rows_.size()) >= options_.limit; }
-  std::vector<Row> take() { return std::move(rows_); }
-
- private:
-  void lines(const std::string& file, std::string_view text) {
-    std::int64_t number = 0;
-    for (std::size_t begin = 0; begin < text.size() && !full();) {
-      const std::size_t end = std::min(text.find('\n', begin), text.size());
-      const std::string_view line = text.substr(begin, end - begin);
-      begin = end + 1;
-      ++number;
-      if (line.find_first_not_of(" \t\r") == std::string_view::npos) continue;
-      checked([&] {
-        try {
-          rows_.push_back(make_row(file, number, Json::parse(line)));
-        } catch (const Json::parse_error& e) {
-          throw DataError(message(file, ":", number, ": bad JSON: ", reason(e)));
-        }
-      });
-    }
-  }
-
-  void array(const std::string& file, const std::string& text) {
-    Json all;
-    try {
-      all = Json::parse(text);
-    } catch (const Json::parse_error& e) {
-      const auto at = std::min(e.byte, text.size());
-      const auto line = 1 + std::count(text.begin(), text.begin() + static_cast<std::ptrdiff_t>(at), '\n');
-      throw DataError(message(file, ":", line, ": bad JSON: ", reason(e)));
-    }
-    for (std::size_t i = 0; i < all.size() && !full(); ++i) {
-      checked([&] { rows_.push_back(make_row(file, static_cast<std::int64_t>(i) + 1, all[i])); });
-    }
-  }
-
-  template <class F>
-  void checked(F&& work) {
-    if (!options_.skip_bad_rows) return work();
-    try {
-      work();
-    } catch (const DataError& e) {
-      ++bad_;
-      if (skipped_) skipped_->push_back(e.what());
-    }
-  }
-
-  const DatasetOptions& options_;
-  std::vector<std::string>* skipped_;
-  std::vector<Row> rows_;
-  std::size_t bad_ = 0;
-};
+DataError bad_json(const std::string& file, std::int64_t line, const Json::parse_error& e) {
+  return DataError(message(file, ":", line, ": bad JSON: ", reason(e)));
+}
 
 }  // namespace
 
-std::vector<Row> read_rows(const DatasetOptions& options, std::vector<std::string>* skipped) {
-  Reader reader(options, skipped);
-  for (const std::string& file : expand_paths(options.paths)) {
-    if (reader.full()) break;
-    reader.read(file);
+struct RowReader::Impl {
+  DatasetOptions options;
+  std::vector<std::string>* skipped = nullptr;
+  std::vector<std::string> files;
+  std::size_t next_file = 0;
+  std::string file;
+  std::unique_ptr<JsonPieces> json;
+  std::unique_ptr<ParquetReader> parquet;
+  std::int64_t rows = 0, of_file = 0, bad_of_file = 0;  // of_file: rows, and the number of Parquet's last one
+
+  bool open_next() {
+    json.reset();
+    parquet.reset();
+    if (next_file == files.size()) return false;
+    file = files[next_file++];
+    of_file = bad_of_file = 0;
+    if (is_parquet(file)) parquet = std::make_unique<ParquetReader>(file);
+    else json = std::make_unique<JsonPieces>(file);
+    return true;
   }
-  return reader.take();
+
+  // A row of the present file; false at its end.
+  bool from_file(Row& row) {
+    if (parquet) {
+      row = Row{file, of_file + 1, {}};
+      return parquet->next(row.columns);
+    }
+    JsonPieces::Piece piece;
+    if (!json->next(piece)) return false;
+    Json value;
+    try {
+      value = Json::parse(piece.text);
+    } catch (const Json::parse_error& e) {
+      if (!json->array()) throw bad_json(file, piece.line, e);
+      const auto until = piece.text.substr(0, std::min(e.byte, piece.text.size()));
+      // What follows in a broken array cannot be told apart: no row to skip.
+      throw Broken{bad_json(file, piece.line + std::count(until.begin(), until.end(), '\n'), e)};
+    }
+    row = make_row(file, piece.number, value);
+    return true;
+  }
+  struct Broken {
+    DataError error;
+  };
+
+  bool next(Row& row) {
+    if (options.limit > 0 && rows >= options.limit) return false;
+    while (json || parquet || open_next()) {
+      try {
+        if (!from_file(row)) {
+          if (of_file == 0 && bad_of_file == 0) throw Broken{DataError(message(file, " holds no rows"))};
+          json.reset();
+          parquet.reset();
+          continue;
+        }
+      } catch (const Broken& broken) {
+        throw broken.error;
+      } catch (const DataError& e) {
+        if (!options.skip_bad_rows || parquet) throw;
+        ++bad_of_file;
+        if (skipped) skipped->push_back(e.what());
+        continue;
+      }
+      ++of_file;
+      ++rows;
+      return true;
+    }
+    return false;
+  }
+};
+
+RowReader::RowReader(const DatasetOptions& options, std::vector<std::string>* skipped) : impl_(std::make_unique<Impl>()) {
+  impl_->options = options;
+  impl_->skipped = skipped;
+  impl_->files = expand_paths(options.paths);
+}
+RowReader::~RowReader() = default;
+bool RowReader::next(Row& row) { return impl_->next(row); }
+
+std::vector<Row> read_rows(const DatasetOptions& options, std::vector<std::string>* skipped) {
+  RowReader reader(options, skipped);
+  std::vector<Row> rows;
+  for (Row row; reader.next(row);) rows.push_back(std::move(row));
+  return rows;
 }
 
 PromptSource::PromptSource(const std::vector<Prompt>& prompts, Options options)

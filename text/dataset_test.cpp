@@ -195,7 +195,7 @@ TEST_CASE_FIXTURE(Fixture, "archives, arrays, several files, limits") {
 TEST_CASE_FIXTURE(Fixture, "bad data is named: file, line, column, value, remedy") {
   CHECK(has(error("{\"prompt\": \"a\"}\n{\"prompt\": \n"), "d.jsonl:2: bad JSON"));
   CHECK(has(error("{\"prompt\": \"\xFF\"}"), "d.jsonl:1: bad JSON"));
-  CHECK(has(error("[{\"prompt\": 1},\n{]"), "d.jsonl:2: bad JSON"));
+  CHECK(has(error("[{\"prompt\": \"a\"},\n{]"), "d.jsonl:2: bad JSON"));
   CHECK(has(error("[1]"), "d.jsonl:1: a row must be a JSON object"));
   CHECK(has(error("{\"a\": 1, \"b\": 2}"), "no prompt column was found; set data.prompt to one of: a, b"));
   CHECK(has(error("{\"prompt\": 3}"), "must be a text or a list"));

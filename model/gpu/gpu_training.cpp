@@ -1,4 +1,4 @@
-#include "model/gpu/gpu_training.h"
+#include "model/gpu/gpu_training_impl.h"
 
 #include <cuda_runtime.h>
 
@@ -10,9 +10,6 @@
 namespace r1 {
 
 namespace {
-
-// Rows of float32 logits held at a time.
-constexpr std::int64_t kHeadRows = 2048;
 
 // Host arrays that go to the device in one copy.
 class Blob {
@@ -38,49 +35,12 @@ std::int64_t plan_bytes(const TrainPlan& p) {  // of the blob, at most
   return n + 4 * (2 * p.rows + 2 * p.predictors) + 64;
 }
 
-struct DeviceGroups {
-  const std::int32_t *target = nullptr, *first = nullptr, *order = nullptr;
-  std::int64_t groups = 0;
-};
-
 }  // namespace
-
-struct GpuTraining::Buffers {
-  std::int64_t rows = 0, predictors = 0, head_rows = 0;
-  // index arrays
-  std::byte* blob = nullptr;
-  std::size_t blob_bytes = 0;
-  const std::int32_t *tokens = nullptr, *positions = nullptr, *predictor_rows = nullptr, *targets = nullptr, *kv_src = nullptr,
-                     *kv_dst = nullptr, *tables = nullptr;
-  std::int64_t kv_rows = 0;
-  const gpu::PrefillItem* prefill = nullptr;
-  std::int64_t prefill_items = 0;
-  gpu::AttentionBackwardArgs attention;  // index arrays and scratch of the backward pass
-  DeviceGroups by_predictor, by_token;
-  // forward
-  gpu::bf16* pages = nullptr;  // of one layer
-  float* h0 = nullptr;         // [n][d] embedded
-  std::vector<Kept> layers;    // one, used again, where nothing is kept
-  gpu::bf16* x_head = nullptr;  // [m][d]
-  float *rstd_head = nullptr, *logits = nullptr, *logprobs = nullptr, *entropies = nullptr, *lse = nullptr, *tops = nullptr;
-  gpu::bf16* head_gradient = nullptr;  // [m][ld_v] of ln p with respect to the logits, or null: made again
-  // backward
-  float *d_h = nullptr, *d_gathered = nullptr, *c1 = nullptr, *c2 = nullptr;
-  gpu::bf16 *d_h16 = nullptr, *d_act = nullptr, *d_gate_up = nullptr, *d_x = nullptr, *d_attn = nullptr, *d_qkv = nullptr,
-            *d_logits = nullptr, *x_scaled = nullptr;
-  void* sums = nullptr;  // scratch of sums over rows
-  float* vector_sums = nullptr;  // of one layer's norms and biases
-};
-
-struct GpuTraining::Pending {
-  Buffers buffers;
-  float temperature = 1.f;
-  bool recompute = false;
-};
 
 GpuTraining::GpuTraining(GpuTransformer& model, GpuRegion& region) : model_(model), region_(region) {}
 
-GpuTraining::Buffers GpuTraining::lay_out(GpuBump& bump, const TrainPlan& plan, bool keep, bool recompute, bool keep_head) const {
+GpuTraining::Buffers GpuTraining::lay_out(GpuBump& bump, const TrainPlan& plan, Pass pass, bool keep_head) const {
+  const auto [kind, keep, recompute] = pass;
   const GpuShape& s = model_.shape();
   Buffers b;
   const std::int64_t n = b.rows = plan.rows, m = b.predictors = plan.predictors;
@@ -117,11 +77,14 @@ GpuTraining::Buffers GpuTraining::lay_out(GpuBump& bump, const TrainPlan& plan, 
   }
   b.x_head = bump.take<gpu::bf16>(m * s.d);
   b.rstd_head = bump.take<float>(m);
-  b.logits = bump.take<float>(b.head_rows * s.ld_v);
-  b.logprobs = bump.take<float>(m);
-  b.entropies = bump.take<float>(m);
-  b.lse = bump.take<float>(m);
-  b.tops = bump.take<float>(m);
+  if (kind == HeadKind::kScores) b.scores = bump.take<float>(m);
+  else b.logits = bump.take<float>(b.head_rows * s.ld_v);
+  if (kind == HeadKind::kLogprobs) {
+    b.logprobs = bump.take<float>(m);
+    b.entropies = bump.take<float>(m);
+    b.lse = bump.take<float>(m);
+    b.tops = bump.take<float>(m);
+  }
   if (!keep) return b;
   b.d_h = bump.take<float>(n * s.d);
   b.d_gathered = bump.take<float>(m * s.d);
@@ -131,7 +94,7 @@ GpuTraining::Buffers GpuTraining::lay_out(GpuBump& bump, const TrainPlan& plan, 
   b.d_act = bump.take<gpu::bf16>(n * s.f);
   b.d_gate_up = bump.take<gpu::bf16>(n * 2 * s.f);
   b.d_x = bump.take<gpu::bf16>(std::max(n, m) * s.d);
-  b.x_scaled = bump.take<gpu::bf16>(m * s.d);
+  if (kind == HeadKind::kLogprobs) b.x_scaled = bump.take<gpu::bf16>(m * s.d);
   b.d_attn = bump.take<gpu::bf16>(n * s.q_width);
   b.d_qkv = bump.take<gpu::bf16>(n * s.qkv_width);
   b.attention.delta = bump.take<float>(n * s.heads);
@@ -139,11 +102,11 @@ GpuTraining::Buffers GpuTraining::lay_out(GpuBump& bump, const TrainPlan& plan, 
   b.sums = bump.take<std::byte>(static_cast<std::int64_t>(gpu::row_sum_scratch_bytes(std::max({s.d, s.qkv_width, s.hd}))));
   b.vector_sums = bump.take<float>(2 * s.d + s.qkv_width + 2 * s.hd);
   if (keep_head) b.head_gradient = bump.take<gpu::bf16>(m * s.ld_v);
-  else b.d_logits = bump.take<gpu::bf16>(b.head_rows * s.ld_v);
+  else if (kind != HeadKind::kScores) b.d_logits = bump.take<gpu::bf16>(b.head_rows * s.ld_v);
   return b;
 }
 
-std::size_t GpuTraining::bytes_needed(std::int64_t rows, std::int64_t predictors, bool recompute) const {
+std::size_t GpuTraining::bytes_needed(std::int64_t rows, std::int64_t predictors, Pass pass) const {
   TrainPlan plan;
   plan.rows = rows, plan.predictors = predictors;
   // Index arrays and pages of many short sequences, at most; a prefix's partial sums are as many rows as its sharers repeat.
@@ -153,7 +116,7 @@ std::size_t GpuTraining::bytes_needed(std::int64_t rows, std::int64_t predictors
   plan.by_token.order.resize(static_cast<std::size_t>(3 * rows)), plan.by_predictor.order.resize(static_cast<std::size_t>(3 * predictors));
   plan.prefix_sums.resize(static_cast<std::size_t>(rows));
   GpuBump count;
-  lay_out(count, plan, true, recompute, false);
+  lay_out(count, plan, pass, false);
   return count.used();
 }
 
@@ -169,18 +132,19 @@ void GpuTraining::run_layer(std::int64_t l, const Buffers& b, const float* h_in,
   model_.after_attention(l, b.rows, h_in, h_mid, h_out, k);
 }
 
-LogprobRows GpuTraining::run(const PackedBatch& batch, float temperature, bool want_entropies, bool keep, bool recompute) {
+GpuTraining::Buffers GpuTraining::run_layers(const PackedBatch& batch, Pass pass) {
   pending_.reset();
-  LogprobRows out;
-  if (batch.predictors.empty() && !keep) return out;
+  R1_CHECK(region_.data != nullptr, "a pass of the GPU before it was given memory");
+  const bool keep = pass.keep;
   const GpuShape& s = model_.shape();
   const TrainPlan plan = plan_training(batch, s.v, model_.vocab_limit(), keep);
   model_.ensure_rope(plan.last_position + 1);
   ++region_.epoch;
   GpuBump bump(region_.data, region_.bytes);
   GpuBump count;
-  if (keep) lay_out(count, plan, keep, recompute, true);
-  Buffers b = lay_out(bump, plan, keep, recompute, keep && count.used() <= region_.bytes);
+  const bool may_keep_head = keep && pass.head == HeadKind::kLogprobs;
+  if (may_keep_head) lay_out(count, plan, pass, true);
+  Buffers b = lay_out(bump, plan, pass, may_keep_head && count.used() <= region_.bytes);
 
   Blob blob;
   const auto put = [&](const auto& v, auto& pointer) {
@@ -214,6 +178,29 @@ LogprobRows GpuTraining::run(const PackedBatch& batch, float temperature, bool w
     h = k.h_out;
   }
   gpu::rms_norm(stream, h, b.predictor_rows, b.predictors, s.d, model_.final_norm(), s.eps, b.x_head, b.rstd_head);
+  return b;
+}
+
+void GpuTraining::keep(Pass pass, Buffers buffers, float temperature) {
+  pending_ = std::make_shared<Pending>(Pending{pass, std::move(buffers), temperature, region_.epoch});
+}
+
+const GpuTraining::Buffers& GpuTraining::kept(HeadKind head) const {
+  R1_CHECK(pending_ != nullptr && pending_->pass.head == head, "a backward pass, or logits, without the forward pass that they belong to");
+  R1_CHECK(pending_->epoch == region_.epoch, "another pass took the memory of what a forward pass had kept");
+  return pending_->buffers;
+}
+
+LogprobRows GpuTraining::run(const PackedBatch& batch, float temperature, bool want_entropies, bool keep, bool recompute) {
+  LogprobRows out;
+  if (batch.predictors.empty() && !keep) {
+    pending_.reset();
+    return out;
+  }
+  const Pass pass{HeadKind::kLogprobs, keep, recompute};
+  Buffers b = run_layers(batch, pass);
+  const GpuShape& s = model_.shape();
+  const gpu::Stream stream = model_.stream();
   const bool entropies = want_entropies || keep;
   for (std::int64_t i = 0; i < b.predictors; i += b.head_rows) {
     const std::int64_t c = std::min(b.head_rows, b.predictors - i);
@@ -232,7 +219,7 @@ LogprobRows GpuTraining::run(const PackedBatch& batch, float temperature, bool w
     gpu::copy_to_host(stream, out.top_logprobs.data(), b.tops, m * sizeof(float));
   }
   model_.synchronize();
-  if (keep) pending_ = std::make_shared<Pending>(Pending{std::move(b), temperature, recompute});
+  if (keep) this->keep(pass, std::move(b), temperature);
   return out;
 }
 
@@ -245,15 +232,13 @@ LogprobRows GpuTraining::forward(const PackedBatch& batch, float temperature, bo
 
 // ---- backward ---------------------------------------------------------------------------------------------------------
 
-// -> b.d_h, the gradient of the last layer's output.
-void GpuTraining::head_backward(const Buffers& b, const float* c1, const float* c2, GpuGradient grad) {
+// -> b.d_x [m][d], the gradient of the normed rows.
+void GpuTraining::logprobs_backward(const Buffers& b, const float* c1, const float* c2, GpuGradient grad) {
   const GpuShape& s = model_.shape();
   const gpu::Stream stream = model_.stream();
   void* d_head = grad.at(model_.at_head());
-  VectorSums vectors(stream, grad, b.vector_sums);
-  gpu::fill_bytes(stream, b.d_h, 0, static_cast<std::size_t>(b.rows * s.d) * sizeof(float));
   const gpu::Blas::Matrix head{model_.head(), s.d};
-  gpu::bf16* d_x = b.d_x;  // [m][d] of the normed rows
+  gpu::bf16* d_x = b.d_x;
   if (b.head_gradient && c2 == nullptr) {
     // c1 is a factor of a whole row, so it meets the narrow side of each product.
     const gpu::Blas::Matrix g{b.head_gradient, s.ld_v};
@@ -273,10 +258,31 @@ void GpuTraining::head_backward(const Buffers& b, const float* c1, const float* 
       model_.blas().input_gradient(stream, {d_logits, s.ld_v}, head, c, s.v, s.d, d_x + i * s.d, s.d);
     }
   }
-  gpu::rms_norm_backward(stream, d_x, b.layers.back().h_out, b.predictor_rows, b.rstd_head, model_.final_norm(), b.predictors, s.d, b.d_gathered, true,
+}
+
+// From b.d_x to the embeddings; the pass is done then.
+void GpuTraining::layers_backward(const Buffers& b, GpuGradient grad) {
+  const GpuShape& s = model_.shape();
+  const gpu::Stream stream = model_.stream();
+  VectorSums vectors(stream, grad, b.vector_sums);
+  gpu::fill_bytes(stream, b.d_h, 0, static_cast<std::size_t>(b.rows * s.d) * sizeof(float));
+  gpu::rms_norm_backward(stream, b.d_x, b.layers.back().h_out, b.predictor_rows, b.rstd_head, model_.final_norm(), b.predictors, s.d, b.d_gathered, true,
                          vectors.take(model_.at_final_norm(), s.d), b.sums);
   vectors.finish();
   gpu::add_row_groups(stream, b.d_h, b.d_gathered, s.d, b.by_predictor.target, b.by_predictor.first, b.by_predictor.order, b.by_predictor.groups);
+  for (std::int64_t l = s.layers - 1; l >= 0; --l) {
+    const Kept& k = b.layers[static_cast<std::size_t>(l)];
+    const float* h_in = l == 0 ? b.h0 : b.layers[static_cast<std::size_t>(l - 1)].h_out;
+    // h_out of this layer is not read any more: computing the layer again may write it.
+    if (pending_->pass.recompute) run_layer(l, b, h_in, k.h_mid, k.h_out, k.b);
+    layer_backward(l, b, h_in, k.h_mid, k.b, grad);
+  }
+  const auto add_embedding = [&](auto* table) {
+    gpu::add_row_groups(stream, table + model_.at_embed(), b.d_h, s.d, b.by_token.target, b.by_token.first, b.by_token.order, b.by_token.groups);
+  };
+  if (grad.is_bf16()) add_embedding(grad.bf16());
+  else add_embedding(grad.f32());
+  pending_.reset();
 }
 
 void GpuTraining::layer_backward(std::int64_t index, const Buffers& b, const float* h_in, const float* h_mid, const GpuLayerBuffers& k, GpuGradient grad) {
@@ -313,28 +319,14 @@ void GpuTraining::layer_backward(std::int64_t index, const Buffers& b, const flo
 }
 
 void GpuTraining::backward(std::span<const float> d_logprobs, std::span<const float> d_entropies, GpuGradient grad) {
-  R1_CHECK(pending_ != nullptr, "backward() without forward()");
-  const Buffers& b = pending_->buffers;
+  const Buffers& b = kept(HeadKind::kLogprobs);
   const auto m = static_cast<std::size_t>(b.predictors);
   R1_CHECK(d_logprobs.size() == m && (d_entropies.empty() || d_entropies.size() == m), d_logprobs.size(), " and ", d_entropies.size(), " gradients of ", m);
-  const GpuShape& s = model_.shape();
   const gpu::Stream stream = model_.stream();
   gpu::copy_to_device(stream, b.c1, d_logprobs.data(), m * sizeof(float));
   if (!d_entropies.empty()) gpu::copy_to_device(stream, b.c2, d_entropies.data(), m * sizeof(float));
-  head_backward(b, b.c1, d_entropies.empty() ? nullptr : b.c2, grad);
-  for (std::int64_t l = s.layers - 1; l >= 0; --l) {
-    const Kept& k = b.layers[static_cast<std::size_t>(l)];
-    const float* h_in = l == 0 ? b.h0 : b.layers[static_cast<std::size_t>(l - 1)].h_out;
-    // h_out of this layer is not read any more: computing the layer again may write it.
-    if (pending_->recompute) run_layer(l, b, h_in, k.h_mid, k.h_out, k.b);
-    layer_backward(l, b, h_in, k.h_mid, k.b, grad);
-  }
-  const auto add_embedding = [&](auto* table) {
-    gpu::add_row_groups(stream, table + model_.at_embed(), b.d_h, s.d, b.by_token.target, b.by_token.first, b.by_token.order, b.by_token.groups);
-  };
-  if (grad.is_bf16()) add_embedding(grad.bf16());
-  else add_embedding(grad.f32());
-  pending_.reset();
+  logprobs_backward(b, b.c1, d_entropies.empty() ? nullptr : b.c2, grad);
+  layers_backward(b, grad);
 }
 
 }  // namespace r1

@@ -17,12 +17,19 @@ namespace r1 {
 // Not thread-safe. Model and memory outlive it.
 class GpuTraining {
  public:
+  enum class HeadKind : std::uint8_t { kLogprobs, kDistributions, kScores };
+  struct Pass {
+    HeadKind head = HeadKind::kLogprobs;
+    bool keep = true;  // what a backward pass needs
+    bool recompute = false;
+  };
+
   // `region`: where the activations lie, shared with other phases: nothing in it lives beyond a call, or beyond forward() until
   // its backward(). Every pass is a new epoch of it.
   GpuTraining(GpuTransformer& model, GpuRegion& region);
 
-  // Bytes that a pass over `rows` rows with `predictors` log-probabilities takes at most, with what backward() needs.
-  std::size_t bytes_needed(std::int64_t rows, std::int64_t predictors, bool recompute) const;
+  // Bytes that a pass over `rows` rows with `predictors` log-probabilities, distributions or scores takes at most.
+  std::size_t bytes_needed(std::int64_t rows, std::int64_t predictors, Pass pass) const;
   std::size_t memory_bytes() const { return region_.bytes; }
 
   // As Transformer's. Host vectors; they wait for the device. GpuOutOfMemory leaves the model as it was.
@@ -32,14 +39,37 @@ class GpuTraining {
   // predictors where its gradient is not kept; a tied embedding once more). Asynchronous on the model's stream.
   void backward(std::span<const float> d_logprobs, std::span<const float> d_entropies, GpuGradient grad);
 
+  // ---- heads of other kinds (gpu_training_heads.cpp); a batch's targets play no part, with scores its predictors neither ----
+  // head . x + bias of the chosen rows [n]; x: their final normed hidden states, head [d] float32 on the device.
+  std::vector<float> evaluate_scores(const PackedBatch& batch, std::span<const std::int32_t> rows, const float* head, float bias);
+  std::vector<float> forward_scores(const PackedBatch& batch, std::span<const std::int32_t> rows, const float* head, float bias, bool recompute);
+  // After forward_scores(): adds the gradient of sum_i d_scores[i] scores[i] to grad, and to d_head [d] on the device.
+  void backward_scores(std::span<const float> d_scores, const float* head, GpuGradient grad, float* d_head);
+
+  // As Transformer::train_logits(), on the device: loss(first, count, logits, d_logits) launches, on the model's stream, what puts the
+  // gradient of predictors [first, first + count) into d_logits [count][ld_v] bf16; logits [count][ld_v], the first vocab_limit() of
+  // a row mean something.
+  using LogitLoss = FunctionRef<void(std::int64_t first, std::int64_t count, const float* logits, gpu::bf16* d_logits)>;
+  void train_logits(const PackedBatch& batch, bool recompute, LogitLoss loss, GpuGradient grad);
+  // Keeping nothing but the predictors' hidden states: then logits [count][ld_v] on the device of [first, first + count), count at most
+  // kHeadRows, made on the model's stream; valid until the next call.
+  void prepare_logits(const PackedBatch& batch);
+  const float* logit_rows(std::int64_t first, std::int64_t count);
+  static constexpr std::int64_t kHeadRows = 2048;  // of float32 logits held at a time
+
  private:
   struct Kept { float *h_mid, *h_out; GpuLayerBuffers b; };  // of a layer
   struct Buffers;
   struct Pending;
-  Buffers lay_out(GpuBump& bump, const TrainPlan& plan, bool keep, bool recompute, bool keep_head) const;
+  Buffers lay_out(GpuBump& bump, const TrainPlan& plan, Pass pass, bool keep_head) const;
+  Buffers run_layers(const PackedBatch& batch, Pass pass);  // up to the normed rows of the predictors
+  void keep(Pass pass, Buffers buffers, float temperature);
+  const Buffers& kept(HeadKind head) const;
   LogprobRows run(const PackedBatch& batch, float temperature, bool want_entropies, bool keep, bool recompute);
   void run_layer(std::int64_t l, const Buffers& b, const float* h_in, float* h_mid, float* h_out, const GpuLayerBuffers& buffers);
-  void head_backward(const Buffers& b, const float* c1, const float* c2, GpuGradient grad);
+  std::vector<float> run_scores(const PackedBatch& batch, std::span<const std::int32_t> rows, const float* head, float bias, Pass pass);
+  void logprobs_backward(const Buffers& b, const float* c1, const float* c2, GpuGradient grad);
+  void layers_backward(const Buffers& b, GpuGradient grad);
   void layer_backward(std::int64_t l, const Buffers& b, const float* h_in, const float* h_mid, const GpuLayerBuffers& kept, GpuGradient grad);
 
   GpuTransformer& model_;

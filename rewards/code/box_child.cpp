@@ -316,6 +316,7 @@ Prepared prepare_box(int go, bool maker_is_root, pid_t (*fork_ahead)(), int (*re
   if (read(go, &byte, 1) != 1 || byte != 1) _exit(1);
   close(go);
   const Fail fail{-1, report};
+  signal(SIGCHLD, SIG_DFL);  // before there is a program: one that ends at once would be reaped by the kernel, its status lost
   sigset_t none;
   sigemptyset(&none);
   sigprocmask(SIG_SETMASK, &none, nullptr);
@@ -341,7 +342,6 @@ Prepared prepare_box(int go, bool maker_is_root, pid_t (*fork_ahead)(), int (*re
 const BoxOrder& enter_box(const Prepared& prepared, BoxFds& fds, pid_t (*fork_program)()) {
   close_all_but(fds);
   Box box{map_order(fds), fds};
-  signal(SIGCHLD, SIG_DFL);
   if (!box.order.warm) default_signals();  // the program starts with no signal of ours ignored
   if (prepared.program > 0) be_process_one(box, prepared.program);
   if (!prepared.whole) make_root({fds.report, nullptr}, &box.order);

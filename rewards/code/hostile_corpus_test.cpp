@@ -25,6 +25,7 @@
 #include <thread>
 #include <vector>
 
+#include "core/error.h"
 #include "rewards/code/box_test_support.h"
 #include "rewards/code/judge.h"
 #include "rewards/code/toolchain.h"
@@ -314,7 +315,8 @@ TEST_CASE("honest programs are accepted while the machine is busy") {
 
 TEST_CASE("many runs in a row leave nothing behind") {
   if (test::absent()) return;
-  const auto run = [](int i) {
+  std::string wrong;
+  const auto run = [&wrong](int i) {
     Submission s = submission(i % 3 == 0   ? "import os, time\nif os.fork() == 0: time.sleep(60)\nopen('/w/tmp/x', 'w').write('x')\nprint(25)\n"
                               : i % 3 == 1 ? "print(int(input()) ** 2)\n"
                                            : "import sys\nsys.exit(3)\n",
@@ -323,9 +325,14 @@ TEST_CASE("many runs in a row leave nothing behind") {
       Job job;
       job.argv = {"/usr/bin/true"};
       job.warm = i % 100 == 7;
-      return run_in_box(job).status == 0;
+      const Outcome o = run_in_box(job);
+      if (o.end != End::kExited || o.status != 0) wrong += message(i, ": end ", static_cast<int>(o.end), ", status ", o.status, ", ", o.detail, "\n");
+      return o.end == End::kExited && o.status == 0;
     }
-    return judge(s).verdict == (i % 3 == 2 ? CodeVerdict::kRuntimeError : CodeVerdict::kAccepted);
+    const Judgement r = judge(s);
+    const bool right = r.verdict == (i % 3 == 2 ? CodeVerdict::kRuntimeError : CodeVerdict::kAccepted);
+    if (!right) wrong += message(i, ": ", to_string(r.verdict), ", ", r.reason, "\n");
+    return right;
   };
   for (int i = 0; i < 12; ++i) CHECK(run(i));  // what is made once
   const auto children = [] {
@@ -366,6 +373,7 @@ TEST_CASE("many runs in a row leave nothing behind") {
   const int runs = full() ? 2000 : 60;
   int right = 0;
   for (int i = 0; i < runs; ++i) right += run(i);
+  INFO(wrong);
   CHECK(right == runs);
   CHECK(open_descriptors() == fds);
   CHECK(children() == kids);

@@ -16,6 +16,8 @@ struct ChatRequest {
   double temperature = 0;
   int max_tokens = 1024;   // of the reply
   std::uint64_t seed = 0;  // differs between votes
+  double top_p = 1;
+  std::vector<std::string> stop = {};  // strings that end the reply; they are cut off
 };
 
 // Failures are data: a judge that cannot be asked abstains, the run goes on.
@@ -23,6 +25,10 @@ struct ChatReply {
   enum class Status { kText, kTimeout, kFailed } status = Status::kFailed;
   std::string text;   // the reply; for failures a sentence for people
   std::string cause;  // for failures a short word to count by: "HTTP 500", "no connection", "timeout"
+  // Of a text, as far as the model's side tells:
+  std::string reasoning = {};  // chain of thought that it keeps apart from the text
+  std::string finish = {};     // "stop", "length"
+  std::int64_t tokens = -1;    // of the reply
 };
 
 struct ChatClient {

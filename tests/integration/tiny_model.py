@@ -1,0 +1,83 @@
+"""Makes a model directory small enough to draw thousands of samples in seconds: a llama of random weights (seeded) with a tokenizer of
+single bytes. usage: tiny_model.py FOLDER [seed]. Needs nothing beyond Python's own library."""
+import json
+import os
+import random
+import struct
+import sys
+
+HIDDEN, LAYERS, HEADS, KV_HEADS, HEAD_DIM, INNER, VOCAB = 32, 2, 2, 1, 16, 64, 259  # 256 bytes, <s>, </s>, <pad>
+
+
+def byte_alphabet():
+    """The printable stand-ins of byte-level BPE, by byte."""
+    plain = [*range(ord("!"), ord("~") + 1), *range(0xA1, 0xAD), *range(0xAE, 0x100)]
+    extra = iter(range(256, 512))
+    return [chr(b) if b in plain else chr(next(extra)) for b in range(256)]
+
+
+def tokenizer():
+    vocab = {c: i for i, c in enumerate(byte_alphabet())}
+    special = ["<s>", "</s>", "<pad>"]
+    added = [{"id": 256 + i, "content": t, "single_word": False, "lstrip": False, "rstrip": False, "normalized": False, "special": True}
+             for i, t in enumerate(special)]
+    vocab.update({t: 256 + i for i, t in enumerate(special)})
+    level = {"type": "ByteLevel", "add_prefix_space": False, "trim_offsets": True, "use_regex": True}
+    return {"version": "1.0", "truncation": None, "padding": None, "added_tokens": added, "normalizer": None, "pre_tokenizer": level,
+            "post_processor": None, "decoder": level,
+            "model": {"type": "BPE", "dropout": None, "unk_token": None, "continuing_subword_prefix": None, "end_of_word_suffix": None,
+                      "fuse_unk": False, "byte_fallback": False, "vocab": vocab, "merges": []}}
+
+
+def tensors(rng):
+    def normal(*shape, scale=0.3):
+        n = 1
+        for d in shape:
+            n *= d
+        return shape, struct.pack(f"<{n}f", *(rng.gauss(0, scale) for _ in range(n)))
+
+    def ones(n):
+        return (n,), struct.pack(f"<{n}f", *([1.0] * n))
+
+    out = {"model.embed_tokens.weight": normal(VOCAB, HIDDEN, scale=0.5), "model.norm.weight": ones(HIDDEN)}
+    for i in range(LAYERS):
+        p = f"model.layers.{i}."
+        out[p + "input_layernorm.weight"] = ones(HIDDEN)
+        out[p + "post_attention_layernorm.weight"] = ones(HIDDEN)
+        out[p + "self_attn.q_proj.weight"] = normal(HEADS * HEAD_DIM, HIDDEN)
+        out[p + "self_attn.k_proj.weight"] = normal(KV_HEADS * HEAD_DIM, HIDDEN)
+        out[p + "self_attn.v_proj.weight"] = normal(KV_HEADS * HEAD_DIM, HIDDEN)
+        out[p + "self_attn.o_proj.weight"] = normal(HIDDEN, HEADS * HEAD_DIM)
+        out[p + "mlp.gate_proj.weight"] = normal(INNER, HIDDEN)
+        out[p + "mlp.up_proj.weight"] = normal(INNER, HIDDEN)
+        out[p + "mlp.down_proj.weight"] = normal(HIDDEN, INNER)
+    return out
+
+
+def main():
+    folder, seed = sys.argv[1], int(sys.argv[2]) if len(sys.argv) > 2 else 0
+    os.makedirs(folder, exist_ok=True)
+    header, body, at = {}, b"", 0
+    for name, (shape, data) in tensors(random.Random(seed)).items():
+        header[name] = {"dtype": "F32", "shape": list(shape), "data_offsets": [at, at + len(data)]}
+        body += data
+        at += len(data)
+    text = json.dumps(header).encode()
+    text += b" " * (-len(text) % 8)
+    with open(f"{folder}/model.safetensors", "wb") as f:
+        f.write(struct.pack("<Q", len(text)) + text + body)
+    config = {"architectures": ["LlamaForCausalLM"], "model_type": "llama", "hidden_size": HIDDEN, "num_hidden_layers": LAYERS,
+              "num_attention_heads": HEADS, "num_key_value_heads": KV_HEADS, "head_dim": HEAD_DIM, "intermediate_size": INNER, "vocab_size": VOCAB,
+              "hidden_act": "silu", "rms_norm_eps": 1e-6, "rope_theta": 10000.0, "max_position_embeddings": 4096, "tie_word_embeddings": True,
+              "attention_bias": False, "mlp_bias": False, "bos_token_id": 256, "eos_token_id": 257, "torch_dtype": "float32"}
+    template = "{% for m in messages %}<s>{{ m.role }}: {{ m.content }}{% endfor %}<s>assistant: {% if think %}<think>\n{% endif %}"
+    files = {"config.json": config, "generation_config.json": {"eos_token_id": 257, "bos_token_id": 256, "pad_token_id": 258},
+             "tokenizer.json": tokenizer(),
+             "tokenizer_config.json": {"bos_token": "<s>", "eos_token": "</s>", "pad_token": "<pad>", "chat_template": template}}
+    for name, content in files.items():
+        with open(f"{folder}/{name}", "w", encoding="utf-8") as f:
+            json.dump(content, f, ensure_ascii=False)
+
+
+if __name__ == "__main__":
+    main()
