@@ -106,6 +106,18 @@ TEST_CASE("report: charts leave out what is not finite and draw nothing from not
   CHECK(one.find("25.0 % at step 1, 50.0 % at step 3") != std::string::npos);
 }
 
+TEST_CASE("report: stacked shares fill the axis, sums and means are told") {
+  const StackedBars seconds{"Time", "s", "", {"a", "b"}, {}, {{1, {1, 2}}, {2, {3, 4}}}};
+  CHECK(stacked_chart(seconds, "x").find("Sums over the run: a 4 s, b 6 s.") != std::string::npos);
+  const std::string shares = stacked_chart({"V", "%", "", {"ok", "wrong"}, {2, 1}, {{1, {0.25, 0.75}}, {2, {0.75, 0.25}}}}, "x");
+  CHECK(shares.find("Means over the steps: ok 50.0 %, wrong 50.0 %.") != std::string::npos);
+  // The plot is 190 units high and ends at y = 10.
+  CHECK(shares.find("y=\"10.0\"") != std::string::npos);
+  CHECK(shares.find("height=\"47.5\"") != std::string::npos);
+  CHECK(shares.find("class=\"bar c2\"") != std::string::npos);
+  CHECK(stacked_chart({"V", "%", "", {}, {}, {}}, "x").empty());
+}
+
 TEST_CASE("report: the text of a run cannot become markup") {
   CHECK(escape("<a href=\"x\">&\x01\xff") == "&lt;a href=&quot;x&quot;&gt;&amp;\xEF\xBF\xBD\xEF\xBF\xBD");
   CHECK(percent(0.8333) == "83.3 %");

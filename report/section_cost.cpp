@@ -50,7 +50,7 @@ std::string cost_section(std::span<const RunData> runs) {
     for (const StepPhases& s : steps)
       for (const auto& [phase, seconds] : s.seconds) totals[phase] += seconds;
     double all = 0;
-    StackedBars chart{"Time by phase", "s", run.name + "; rewards that ran behind the sampling count as generate", {}, {}};
+    StackedBars chart{"Time by phase", "s", run.name, {}, {}, {}};
     for (const auto& [phase, seconds] : totals) all += seconds, chart.layers.push_back(phase);
     std::sort(chart.layers.begin(), chart.layers.end(), [&](const auto& a, const auto& b) { return totals[a] > totals[b]; });
     std::string shares;

@@ -13,6 +13,12 @@ namespace {
 
 constexpr std::size_t kDisagreements = 30;
 
+int colour_of(const std::string& verdict) {
+  static const std::map<std::string, int> colours = {{"ok", 2}, {"wrong", 1}, {"unparsed", 0}, {"timeout", 4}, {"error", 3}, {"abstain", 7}};
+  const auto it = colours.find(verdict);
+  return it == colours.end() ? 5 : it->second;
+}
+
 // Shares of "verdict/NAME/VERDICT" over the steps of a run, a chart a reward.
 std::string verdict_charts(const RunData& run, const std::string& id) {
   std::map<std::string, std::map<std::string, std::string>> metrics;  // reward -> verdict -> metric
@@ -30,14 +36,13 @@ std::string verdict_charts(const RunData& run, const std::string& id) {
     std::map<std::string, std::map<double, double>> shares;
     for (const auto& [verdict, metric] : verdicts)
       for (const Point& p : line_of(run, metric)) sums[p.step] += p.value, shares[verdict][p.step] = p.value;
-    StackedBars chart{"Verdicts: " + reward, "%", run.name + ", training completions", {}, {}};
-    for (const auto& [verdict, metric] : verdicts) chart.layers.push_back(verdict);
+    StackedBars chart{"Verdicts: " + reward, "%", run.name + ", training completions", {}, {}, {}};
+    for (const auto& [verdict, metric] : verdicts) chart.layers.push_back(verdict), chart.colours.push_back(colour_of(verdict));
     for (const auto& [step, sum] : sums) {
       std::vector<double> values;
       for (const std::string& verdict : chart.layers) values.push_back(shares[verdict].contains(step) ? shares[verdict][step] / std::max(1.0, sum) : 0);
       chart.bars.emplace_back(step, values);
     }
-    chart.unit = "share";
     out += stacked_chart(chart, message(id, next++));
   }
   return out;

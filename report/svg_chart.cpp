@@ -164,14 +164,16 @@ std::string stacked_chart(const StackedBars& chart, const std::string& id) {
     for (std::size_t k = 0; k < values.size(); ++k) sum += values[k], totals[k] += values[k];
     high = std::max(high, sum);
   }
+  const bool shares = chart.unit == "%";
   const double first = chart.bars.front().first, last = chart.bars.back().first, half = 0.5;
-  const Frame f = make_frame(first - half, last + half, 0, high, chart.unit);
-  std::string text, legend = "<ul class=\"legend\">";
+  const Frame f = make_frame(first - half, last + half, 0, shares ? 1 : high, chart.unit);
+  const auto colour = [&](std::size_t k) { return chart.colours.empty() ? static_cast<int>(k % 8) : chart.colours[k]; };
+  std::string text = shares ? "Means over the steps: " : "Sums over the run: ", legend = "<ul class=\"legend\">";
   for (std::size_t k = 0; k < chart.layers.size(); ++k) {
-    text += message(k ? ", " : "", chart.layers[k], " ", number_with_unit(totals[k], chart.unit));
-    legend += message("<li><span class=\"swatch c", k % 8, "\"></span>", escape(chart.layers[k]), "</li>");
+    text += message(k ? ", " : "", chart.layers[k], " ", number_with_unit(shares ? totals[k] / static_cast<double>(chart.bars.size()) : totals[k], chart.unit));
+    legend += message("<li><span class=\"swatch c", colour(k), "\"></span>", escape(chart.layers[k]), "</li>");
   }
-  std::string out = message("<figure class=\"chart\">", caption(chart.title, chart.note), open_svg(id, chart.title, "Sums over the run: " + text + "."), axes(f, chart.unit));
+  std::string out = message("<figure class=\"chart\">", caption(chart.title, chart.note), open_svg(id, chart.title, text + "."), axes(f, chart.unit));
   const double width = std::max(0.6, (f.x(first + 1) - f.x(first)) * 0.86);
   for (std::size_t i : spread_indices(chart.bars.size(), 300)) {
     const auto& [step, values] = chart.bars[i];
@@ -179,12 +181,22 @@ std::string stacked_chart(const StackedBars& chart, const std::string& id) {
     for (std::size_t k = 0; k < values.size(); ++k) {
       const double top = f.y(below + values[k]), bottom = f.y(below);
       if (bottom - top > 0.05)
-        out += message("<rect class=\"bar c", k % 8, "\" x=\"", coordinate(f.x(step) - width / 2), "\" y=\"", coordinate(top), "\" width=\"", coordinate(width),
+        out += message("<rect class=\"bar c", colour(k), "\" x=\"", coordinate(f.x(step) - width / 2), "\" y=\"", coordinate(top), "\" width=\"", coordinate(width),
                        "\" height=\"", coordinate(bottom - top), "\"/>");
       below += values[k];
     }
   }
-  return out + "</svg>\n" + legend + "</ul></figure>\n";
+  HtmlTable table(chart.title + ", numbers", [&] {
+    std::vector<std::string> header = {"step"};
+    for (const std::string& layer : chart.layers) header.push_back(escape(layer));
+    return header;
+  }());
+  for (std::size_t i : spread_indices(chart.bars.size(), kTableRows)) {
+    std::vector<std::string> cells = {human_number(chart.bars[i].first, 9)};
+    for (double v : chart.bars[i].second) cells.push_back(number_with_unit(v, chart.unit));
+    table.add_row(std::move(cells));
+  }
+  return out + "</svg>\n" + legend + "</ul>\n" + fold("Numbers", table.str()) + "</figure>\n";
 }
 
 }  // namespace r1::report

@@ -31,8 +31,9 @@ struct Chart {
 std::string line_chart(const Chart& chart, const std::string& id);
 
 struct StackedBars {
-  std::string title, unit, note;
+  std::string title, unit, note;                                  // unit "%": shares of 1
   std::vector<std::string> layers;                                // bottom first
+  std::vector<int> colours;                                       // of the layers; empty = in their order
   std::vector<std::pair<double, std::vector<double>>> bars;       // step, a value >= 0 a layer
 };
 std::string stacked_chart(const StackedBars& chart, const std::string& id);
