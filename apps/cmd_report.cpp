@@ -34,7 +34,8 @@ void add_report(CLI::App& app, const Globals& globals, int&) {
   CLI::App* cmd = app.add_subcommand("report", "one self-contained HTML file of a run, of several side by side, or of a pipeline");
   cmd->add_option("run", args->runs, "folders that r1 train or r1 pipeline wrote")->required();
   cmd->add_option("--out,-o", args->out, "the file (default: report.html in the folder if it is one, else here)");
-  cmd->footer("Example: r1 report runs/seed0 runs/seed1 runs/seed2 -o seeds.html\nRuns that differ only in seed and output are drawn as thin lines with their mean.");
+  cmd->footer("Example: r1 report runs/seed0 runs/seed1 runs/seed2 -o seeds.html\n"
+              "Runs that differ only in seed and output are drawn as thin lines with their mean.");
   cmd->callback([args, &globals] {
     report::PageInput input = report::load_page(args->runs);
     input.made = made_now();

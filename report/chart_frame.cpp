@@ -67,13 +67,15 @@ std::string axes(const Frame& frame, const std::string& unit) {
     const double step = std::round(tick);
     if (step < frame.first || step > frame.last || step == previous) continue;
     previous = step;
-    out += message("<text x=\"", coordinate(frame.x(step)), "\" y=\"", kHeight - kBottom + 16, "\" text-anchor=\"middle\">", human_number(step, 7), "</text>");
+    out += message("<text x=\"", coordinate(frame.x(step)), "\" y=\"", kHeight - kBottom + 16, "\" text-anchor=\"middle\">", human_number(step, 7),
+        "</text>");
   }
   return out + "</g>";
 }
 
 std::string open_svg(const std::string& id, const std::string& title, const std::string& description) {
-  return message("<svg viewBox=\"0 0 ", kWidth, " ", kHeight, "\" role=\"img\" aria-labelledby=\"", id, "-t ", id, "-d\"><title id=\"", id, "-t\">", escape(title),
+  return message("<svg viewBox=\"0 0 ", kWidth, " ", kHeight, "\" role=\"img\" aria-labelledby=\"", id, "-t ", id, "-d\"><title id=\"", id, "-t\">",
+      escape(title),
                  "</title><desc id=\"", id, "-d\">", escape(description), "</desc>\n");
 }
 

@@ -39,7 +39,8 @@ void HtmlTable::add_row(std::vector<std::string> cells) {
 }
 
 std::string HtmlTable::str() const {
-  std::string out = message("<div class=\"scroll\" role=\"region\" tabindex=\"0\" aria-label=\"", escape(caption_), "\"><table><caption>", escape(caption_),
+  std::string out = message("<div class=\"scroll\" role=\"region\" tabindex=\"0\" aria-label=\"", escape(caption_), "\"><table><caption>",
+      escape(caption_),
                             "</caption><thead><tr>");
   for (const auto& cell : header_) out += message("<th scope=\"col\">", cell, "</th>");
   out += "</tr></thead><tbody>\n";

@@ -86,10 +86,13 @@ std::string render_page(const PageInput& input) {
     navigation += message("<a href=\"#", part.id, "\">", part.name, "</a>\n");
     body += part.html;
   }
-  return message("<!DOCTYPE html>\n<html lang=\"en\"><head><meta charset=\"utf-8\"/><meta name=\"viewport\" content=\"width=device-width, initial-scale=1\"/>"
-                 "<meta name=\"color-scheme\" content=\"light dark\"/><title>", escape(title), " – r1 report</title>\n<style>\n", page_css(), "</style></head>\n<body>\n"
+  return message("<!DOCTYPE html>\n<html lang=\"en\"><head><meta charset=\"utf-8\"/>"
+                 "<meta name=\"viewport\" content=\"width=device-width, initial-scale=1\"/>"
+                 "<meta name=\"color-scheme\" content=\"light dark\"/><title>", escape(title), " – r1 report</title>\n<style>\n", page_css(),
+                     "</style></head>\n<body>\n"
                  "<a class=\"skip\" href=\"#main\">Skip to the content</a>\n<header><h1>", escape(title), "</h1><p>", head_line(input), "</p>"
-                 "<nav aria-label=\"Sections\">\n", navigation, "<button type=\"button\" id=\"theme\" hidden=\"hidden\">Dark or light</button></nav></header>\n"
+                 "<nav aria-label=\"Sections\">\n", navigation,
+                     "<button type=\"button\" id=\"theme\" hidden=\"hidden\">Dark or light</button></nav></header>\n"
                  "<main id=\"main\" tabindex=\"-1\">\n", body, "</main>\n<footer><p>", escape(input.made), "</p></footer>\n<script>\n", page_js(),
                  "</script>\n</body></html>\n");
 }

@@ -82,7 +82,8 @@ TEST_CASE("report page: two seeds are thin lines with their mean, every section 
   CHECK(page.find("mean of 2 seeds") != std::string::npos);
   CHECK(page.find("class=\"line c0 d0 thin\"") != std::string::npos);
   CHECK(page.find("class=\"line c0 d0 mean\"") != std::string::npos);
-  for (const char* title : {"Accuracy, greedy", "Accuracy, sampled (pass@1)", "Reward", "Length", "Entropy", "KL to the reference", "Clipped tokens", "Truncated",
+  for (const char* title : {"Accuracy, greedy", "Accuracy, sampled (pass@1)", "Reward", "Length", "Entropy", "KL to the reference", "Clipped tokens",
+      "Truncated",
                             "dlogp: sampler against learner", "Verdicts: math", "Time by phase", "Peak memory", "Reflective words"})
     CHECK_MESSAGE(page.find(std::string("<strong>") + title + "</strong>") != std::string::npos, title);
   CHECK(count(page, "<svg viewBox=\"0 0 460 230\" role=\"img\"") == count(page, "</desc>"));
@@ -140,7 +141,8 @@ TEST_CASE("report page: content-addressed stages, of each the newest, with a tab
   put("rl/new/run/config.yaml", "kind: grpo\n");
   put("rl/new/run/metrics.jsonl", "{\"step\":1,\"time\":1,\"reward\":0.5}\n");
   put("rl/new/stage.json", R"({"stage":"rl","key":"new","output":"p","inputs":{},"seconds":3,"score":"reward 0.500"})");
-  put("a_score/k/eval/gsm8k.items.jsonl", "{\"id\":\"1\",\"part\":\"greedy\",\"samples\":1,\"strict\":1}\n{\"id\":\"2\",\"part\":\"greedy\",\"samples\":1,\"strict\":0}\n");
+  put("a_score/k/eval/gsm8k.items.jsonl",
+      "{\"id\":\"1\",\"part\":\"greedy\",\"samples\":1,\"strict\":1}\n{\"id\":\"2\",\"part\":\"greedy\",\"samples\":1,\"strict\":0}\n");
   put("a_score/k/stage.json", R"({"stage":"a_score","key":"k","output":"q","inputs":{"rl":"p"},"seconds":2,"score":"gsm8k 50.0 %"})");
   put("later/k/recipe.yaml", "kind: sft\n");
   age("rl/old/stage.json", 9);
@@ -156,7 +158,8 @@ TEST_CASE("report page: content-addressed stages, of each the newest, with a tab
   CHECK_FALSE(input.runs[2].finished);
   const std::string page = render_page(input);
   check_self_contained(page);
-  CHECK(page.find("<th scope=\"row\">a_score <span class=\"note\">of rl</span></th><td>50.0 % <span class=\"note\">[9.5, 90.5] of 2</span></td>") != std::string::npos);
+  CHECK(page.find("<th scope=\"row\">a_score <span class=\"note\">of rl</span></th>"
+                  "<td>50.0 % <span class=\"note\">[9.5, 90.5] of 2</span></td>") != std::string::npos);
   CHECK(page.find("reward 0.500") != std::string::npos);
   CHECK(page.find("reward 0.125") == std::string::npos);
 }

@@ -54,7 +54,8 @@ void read_rows(const std::filesystem::path& file, std::vector<std::string>& prob
   }
   if (bad == 0) return;
   const bool torn = bad == 1 && first == number;
-  problems.push_back(message(name, ": ", torn ? "the last line is torn (the run was stopped in it, or is writing)" : message(bad, " damaged line(s), the first is line ", first),
+  problems.push_back(message(name, ": ", torn ? "the last line is torn (the run was stopped in it, or is writing)" : message(bad,
+      " damaged line(s), the first is line ", first),
                              "; the other lines are shown"));
 }
 

@@ -134,7 +134,8 @@ TEST_CASE("report: a torn last line costs that line, a damaged file its part") {
   CHECK(run.kind == "grpo");
   write_file_atomic(dir.path() / "config.yaml", "kind: grpo\nseed: 4\neval: {seed: 4}\noutput: {dir: x}\nrl: {steps: 2}\n");
   CHECK(load_run(dir.path()).group == run.group);
-  write_file_atomic(dir.path() / "config.yaml", "kind: grpo  # recipes/x.yaml:1\nseed: 3  # command line: seed=3\nrl:\n  steps: 3  # recipes/x.yaml:4\n");
+  write_file_atomic(dir.path() / "config.yaml",
+      "kind: grpo  # recipes/x.yaml:1\nseed: 3  # command line: seed=3\nrl:\n  steps: 3  # recipes/x.yaml:4\n");
   const RunData other = load_run(dir.path());
   CHECK(other.group != run.group);
   CHECK(other.config.back().origin == "recipes/x.yaml:4");

@@ -50,7 +50,8 @@ std::string digests(std::span<const RunData> runs) {
       table.add_row({escape(run.name), "stage output", "<code>" + escape(run.stage->output) + "</code>", "", ""});
     }
     for (const CheckpointInfo& c : run.checkpoints)
-      table.add_row({escape(run.name), escape(c.name), c.digest.empty() ? "" : "<code>" + escape(c.digest) + "</code>", c.bytes ? human_bytes(c.bytes) : "",
+      table.add_row({escape(run.name), escape(c.name), c.digest.empty() ? "" : "<code>" + escape(c.digest) + "</code>", c.bytes ? human_bytes(c.bytes)
+          : "",
                      c.problem.empty() ? "complete by size" : escape("incomplete: " + c.problem)});
   }
   return table.empty() ? std::string() : table.str();
@@ -74,7 +75,8 @@ std::string environment(std::span<const RunData> runs) {
       }
       table.add_row(std::move(row));
     }
-    if (!table.empty()) out += fold(message("Environment of ", escape(run.name), ", ", run.starts.size(), run.starts.size() == 1 ? " start" : " starts"), table.str());
+    if (!table.empty()) out += fold(message("Environment of ", escape(run.name), ", ", run.starts.size(), run.starts.size() == 1 ? " start"
+        : " starts"), table.str());
   }
   return out;
 }
@@ -85,7 +87,8 @@ std::string configuration_section(std::span<const RunData> runs, std::span<const
   std::string out = differences(runs);
   for (const RunGroup& group : groups) {  // seeds share their settings
     if (group.runs.size() > 1)
-      out += message("<p>", escape(group.name), " have the same configuration but for seed and output; that of ", escape(group.runs.front()->name), " is shown.</p>\n");
+      out += message("<p>", escape(group.name), " have the same configuration but for seed and output; that of ", escape(group.runs.front()->name),
+          " is shown.</p>\n");
     out += settings(*group.runs.front());
   }
   return section("configuration", "Configuration and environment", out + digests(runs) + environment(runs));

@@ -55,7 +55,8 @@ std::string cost_section(std::span<const RunData> runs) {
     std::sort(chart.layers.begin(), chart.layers.end(), [&](const auto& a, const auto& b) { return totals[a] > totals[b]; });
     std::string shares;
     for (const std::string& phase : chart.layers)
-      shares += message(shares.empty() ? "" : ", ", escape(phase), " ", human_duration(totals[phase]), " (", percent(all > 0 ? totals[phase] / all : 0, 0), ")");
+      shares += message(shares.empty() ? "" : ", ", escape(phase), " ", human_duration(totals[phase]), " (", percent(all > 0 ? totals[phase] / all
+          : 0, 0), ")");
     for (const StepPhases& s : steps) {
       std::vector<double> values;
       for (const std::string& phase : chart.layers) values.push_back(s.seconds.contains(phase) ? s.seconds.at(phase) : 0);

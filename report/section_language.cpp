@@ -76,7 +76,8 @@ std::string tables(const RunData& run, const std::map<std::int64_t, Signs>& sign
     }
     mix.add_row(std::move(row));
   }
-  std::string out = reflective.empty() ? message("<p>", escape(run.name), ": none of the ", reflective_words().size(), " reflective words and phrases looked for occurs.</p>\n")
+  std::string out = reflective.empty() ? message("<p>", escape(run.name), ": none of the ", reflective_words().size(),
+      " reflective words and phrases looked for occurs.</p>\n")
                                        : reflective.str();
   return out + (mix.empty() ? std::string() : mix.str());
 }
@@ -103,7 +104,8 @@ std::string texts_source(const RunData& run) {
 }
 
 std::string language_section(std::span<const RunData> runs) {
-  Chart reflective{"Reflective words", "", "in a completion, mean", {}}, mixed{"Mixed languages", "%", "completions in which a tenth of the words or more are of another language", {}};
+  Chart reflective{"Reflective words", "", "in a completion, mean", {}}, mixed{"Mixed languages", "%",
+      "completions in which a tenth of the words or more are of another language", {}};
   std::string out;
   int colour = 0;
   for (const RunData& run : runs) {
@@ -119,7 +121,8 @@ std::string language_section(std::span<const RunData> runs) {
     out += runs.size() == 1 ? tables(run, signs) : fold(escape(run.name), tables(run, signs));
   }
   if (out.empty()) return {};
-  return section("language", "Reflection and languages", "<div class=\"grid\">" + line_chart(reflective, "reflective") + line_chart(mixed, "mixed") + "</div>\n" + out);
+  return section("language", "Reflection and languages", "<div class=\"grid\">" + line_chart(reflective, "reflective") + line_chart(mixed, "mixed")
+      + "</div>\n" + out);
 }
 
 }  // namespace r1::report

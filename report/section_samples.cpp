@@ -18,19 +18,22 @@ using BySteps = std::map<std::int64_t, std::vector<SampleRow>>;
 std::string cut(const std::string& text) {
   const std::size_t width = display_width(text);
   if (width <= kCharacters) return escape(text);
-  return message(escape(cut_to_width(text, kCharacters)), " <span class=\"note\">(", with_commas(static_cast<std::int64_t>(width)), " characters in all)</span>");
+  return message(escape(cut_to_width(text, kCharacters)), " <span class=\"note\">(", with_commas(static_cast<std::int64_t>(width)),
+      " characters in all)</span>");
 }
 
 std::string transcript(const SampleRow& s) {
   const std::string verdict = s.verdict.empty() ? "none" : s.verdict;
-  std::string facts = message("<span class=\"verdict v-", escape(verdict), "\">", escape(verdict), "</span> ", s.greedy ? "greedy, " : "", "reward ", human_number(s.reward));
+  std::string facts = message("<span class=\"verdict v-", escape(verdict), "\">", escape(verdict), "</span> ", s.greedy ? "greedy, " : "", "reward ",
+      human_number(s.reward));
   for (const auto& [name, value] : s.rewards) facts += message(", ", escape(name), " ", human_number(value));
   facts += message(", ", s.tokens, " tokens", s.stop.empty() ? "" : ", stop: " + escape(s.stop));
   if (s.advantage) facts += message(", advantage ", human_number(*s.advantage, 3));
   if (!s.detail.empty()) facts += ", " + escape(s.detail);
   std::string read;
   for (const auto& [name, value] : s.columns) read += message(read.empty() ? "" : "; ", escape(name), ": <code>", escape(value), "</code>");
-  return message("<article class=\"sample\"><p class=\"facts\">", facts, "</p>", read.empty() ? "" : "<p class=\"facts\">read: " + read + "</p>", "<pre>",
+  return message("<article class=\"sample\"><p class=\"facts\">", facts, "</p>", read.empty() ? "" : "<p class=\"facts\">read: " + read + "</p>",
+      "<pre>",
                  s.completion.empty() ? "<span class=\"note\">(empty)</span>" : cut(s.completion), "</pre></article>\n");
 }
 
@@ -78,7 +81,8 @@ std::string prompt_through_time(const BySteps& steps, const std::string& id, boo
   for (const auto& [step, rows] : steps)
     for (const SampleRow& row : rows)
       if (row.prompt_id == id && (at.empty() || at.back() != step)) at.push_back(step), any = &row;
-  std::string body = message("<p class=\"facts\">", escape(id), any->reference.empty() ? "" : message("; reference: <code>", escape(cut_to_width(any->reference, 200)), "</code>"),
+  std::string body = message("<p class=\"facts\">", escape(id), any->reference.empty() ? "" : message("; reference: <code>",
+      escape(cut_to_width(any->reference, 200)), "</code>"),
                              "</p><pre class=\"prompt\">", cut(any->prompt), "</pre>\n<div class=\"timeline\">");
   for (std::size_t i : spread_indices(at.size(), kSteps)) {
     std::size_t shown = 0, all = 0;
@@ -88,9 +92,11 @@ std::string prompt_through_time(const BySteps& steps, const std::string& id, boo
       ++all;
       if (shown < kSamples) texts += transcript(row), ++shown;
     }
-    body += message("<div><h4>step ", at[i], all > shown ? message(" <span class=\"note\">", shown, " of ", all, "</span>") : std::string(), "</h4>", texts, "</div>\n");
+    body += message("<div><h4>step ", at[i], all > shown ? message(" <span class=\"note\">", shown, " of ", all, "</span>") : std::string(), "</h4>",
+        texts, "</div>\n");
   }
-  return fold(message(escape(cut_to_width(question(any->prompt), 90)), " <span class=\"note\">", at.size(), at.size() == 1 ? " step" : " steps", "</span>"), body + "</div>", open);
+  return fold(message(escape(cut_to_width(question(any->prompt), 90)), " <span class=\"note\">", at.size(), at.size() == 1 ? " step" : " steps",
+      "</span>"), body + "</div>", open);
 }
 
 std::string through_time(const BySteps& steps, std::size_t prompts, bool open) {

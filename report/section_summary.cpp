@@ -75,7 +75,8 @@ std::string benchmark_table(std::span<const RunData> runs) {
   std::vector<std::string> header = {"evaluation"}, columns;
   for (const RunData& run : runs)
     for (const BenchmarkScore& b : run.benchmarks)
-      if (const std::string column = b.name + ", " + b.part; std::find(columns.begin(), columns.end(), column) == columns.end()) columns.push_back(column);
+      if (const std::string column = b.name + ", " + b.part; std::find(columns.begin(), columns.end(),
+          column) == columns.end()) columns.push_back(column);
   for (const std::string& column : columns) header.push_back(escape(column));
   HtmlTable table("Benchmarks by stage: accuracy, 95 % intervals, items", header);
   for (const RunData& run : runs) {
@@ -87,7 +88,8 @@ std::string benchmark_table(std::span<const RunData> runs) {
     row[0] = escape(run.name) + (of.empty() ? "" : message(" <span class=\"note\">of ", escape(of), "</span>"));
     for (const BenchmarkScore& b : run.benchmarks) {
       const auto at = std::find(columns.begin(), columns.end(), b.name + ", " + b.part) - columns.begin();
-      row[static_cast<std::size_t>(at) + 1] = message(percent(b.accuracy), " <span class=\"note\">[", bound({0, b.low}), ", ", bound({0, b.high}), "] of ",
+      row[static_cast<std::size_t>(at) + 1] = message(percent(b.accuracy), " <span class=\"note\">[", bound({0, b.low}), ", ", bound({0, b.high}),
+          "] of ",
                                                       with_commas(b.items), "</span>");
     }
     table.add_row(std::move(row));
@@ -97,9 +99,12 @@ std::string benchmark_table(std::span<const RunData> runs) {
 
 // Mean and deviation over seeds of the last value.
 std::string over_seeds(const RunGroup& group) {
-  HtmlTable table(message(group.name, ": last values over ", group.runs.size(), " seeds"), {"metric", "mean", "standard deviation", "lowest", "highest", "seeds"});
-  for (const auto& [metric, share] : {std::pair("eval/greedy/accuracy", true), {"eval/sampled/pass@1", true}, {"eval/accuracy", true}, {"accuracy", true},
-                                      {"reward", false}, {"eval/loss", false}, {"loss", false}, {"completions/mean_length", false}, {"entropy", false}}) {
+  HtmlTable table(message(group.name, ": last values over ", group.runs.size(), " seeds"), {"metric", "mean", "standard deviation", "lowest",
+      "highest", "seeds"});
+  for (const auto& [metric, share] : {std::pair("eval/greedy/accuracy", true), {"eval/sampled/pass@1", true}, {"eval/accuracy", true}, {"accuracy",
+      true},
+                                      {"reward", false}, {"eval/loss", false}, {"loss", false}, {"completions/mean_length", false}, {"entropy",
+                                          false}}) {
     std::vector<double> last;
     for (const RunData* run : group.runs)
       if (const Line line = line_of(*run, metric); !line.empty()) last.push_back(line.back().value);
@@ -119,13 +124,15 @@ std::string problems_section(std::span<const RunData> runs) {
   std::string items;
   for (const RunData& run : runs)
     for (const std::string& problem : run.problems) items += message("<li><strong>", escape(run.name), "</strong>: ", escape(problem), "</li>\n");
-  return items.empty() ? std::string() : message("<section class=\"problems\" id=\"problems\" aria-labelledby=\"problems-title\"><h2 id=\"problems-title\">"
+  return items.empty() ? std::string()
+      : message("<section class=\"problems\" id=\"problems\" aria-labelledby=\"problems-title\"><h2 id=\"problems-title\">"
                                                  "Not everything could be read</h2><ul>\n", items, "</ul></section>\n");
 }
 
 std::string summary_section(const PageInput& input) {
   const std::string one = input.pipeline ? "stage" : "run";
-  std::vector<std::string> header = {one, "kind", "seed", "state", "updates", "accuracy, greedy", "accuracy, T=1 or pairs", "token accuracy", "loss", "length", "truncated", "entropy",
+  std::vector<std::string> header = {one, "kind", "seed", "state", "updates", "accuracy, greedy", "accuracy, T=1 or pairs", "token accuracy", "loss",
+      "length", "truncated", "entropy",
                                      "reflective words a completion", "mixed languages", "time", "result", "needs"};
   std::vector<std::vector<std::string>> rows;
   for (const RunData& run : input.runs) {
@@ -136,7 +143,8 @@ std::string summary_section(const PageInput& input) {
       for (const std::string& name : run.stage->needs) needs += (needs.empty() ? "" : ", ") + escape(name);
     std::int64_t steps = 0;
     for (const MetricRow& row : run.metrics) steps = std::max(steps, row.step);
-    rows.push_back({escape(run.name), escape(run.kind), escape(run.seed), state(run), steps > 0 ? with_commas(steps) : "", change(run, "eval/greedy/accuracy", true),
+    rows.push_back({escape(run.name), escape(run.kind), escape(run.seed), state(run), steps > 0 ? with_commas(steps) : "", change(run,
+        "eval/greedy/accuracy", true),
                     first_of(run, {"eval/sampled/pass@1", "eval/accuracy", "eval/rewards/accuracies"}, true),
                     first_of(run, {"eval/mean_token_accuracy", "mean_token_accuracy"}, true),
                     first_of(run, {"eval/loss", "loss"}, false),
@@ -151,7 +159,8 @@ std::string summary_section(const PageInput& input) {
     header.erase(header.begin() + static_cast<std::ptrdiff_t>(c));
     for (auto& row : rows) row.erase(row.begin() + static_cast<std::ptrdiff_t>(c));
   }
-  HtmlTable table(input.pipeline ? "Stage by stage: first → last value of each, 95 % intervals in brackets" : "Runs: first → last value, 95 % intervals in brackets", header);
+  HtmlTable table(input.pipeline ? "Stage by stage: first → last value of each, 95 % intervals in brackets"
+      : "Runs: first → last value, 95 % intervals in brackets", header);
   for (auto& row : rows) table.add_row(std::move(row));
   if (table.empty()) return {};
   std::string out = table.str() + benchmark_table(input.runs);

@@ -40,7 +40,8 @@ std::string verdict_charts(const RunData& run, const std::string& id) {
     for (const auto& [verdict, metric] : verdicts) chart.layers.push_back(verdict), chart.colours.push_back(colour_of(verdict));
     for (const auto& [step, sum] : sums) {
       std::vector<double> values;
-      for (const std::string& verdict : chart.layers) values.push_back(shares[verdict].contains(step) ? shares[verdict][step] / std::max(1.0, sum) : 0);
+      for (const std::string& verdict : chart.layers) values.push_back(shares[verdict].contains(step) ? shares[verdict][step] / std::max(1.0, sum)
+          : 0);
       chart.bars.emplace_back(step, values);
     }
     out += stacked_chart(chart, message(id, next++));
@@ -57,13 +58,17 @@ std::string audit(const RunData& run) {
   for (const Point& p : audited) n += p.value, differing += p.value * (share.contains(p.step) ? share[p.step] : 0);
   std::string out;
   if (n > 0)
-    out += message("<p>", escape(run.name), ": the audit's second checker had an opinion on ", human_number(n, 9), " completions and disagreed with the reward on ",
+    out += message("<p>", escape(run.name), ": the audit's second checker had an opinion on ", human_number(n, 9),
+        " completions and disagreed with the reward on ",
                    human_number(std::round(differing), 9), " (", percent(differing / n, 2), ").</p>\n");
-  HtmlTable table(message(run.name, ": audit disagreements, newest first"), {"step", "kind", "prompt", "reference", "reward read", "audit read", "completion"});
+  HtmlTable table(message(run.name, ": audit disagreements, newest first"), {"step", "kind", "prompt", "reference", "reward read", "audit read",
+      "completion"});
   for (std::size_t i = run.disagreements.size(); i-- > 0 && run.disagreements.size() - i <= kDisagreements;) {
     const Disagreement& d = run.disagreements[i];
-    table.add_row({std::to_string(d.step), d.kind == "false_positive" ? "paid, audit says wrong" : "not paid, audit says right", escape(cut_to_width(d.prompt, 200)),
-                   escape(cut_to_width(d.reference, 80)), message(escape(d.reward_verdict), " <code>", escape(cut_to_width(d.reward_answer, 80)), "</code>"),
+    table.add_row({std::to_string(d.step), d.kind == "false_positive" ? "paid, audit says wrong" : "not paid, audit says right",
+        escape(cut_to_width(d.prompt, 200)),
+                   escape(cut_to_width(d.reference, 80)), message(escape(d.reward_verdict), " <code>", escape(cut_to_width(d.reward_answer, 80)),
+                       "</code>"),
                    message(escape(d.audit_verdict), " <code>", escape(cut_to_width(d.audit_answer, 80)), "</code> ", escape(d.audit_why)),
                    "<code>" + escape(cut_to_width(d.completion, 300)) + "</code>"});
   }

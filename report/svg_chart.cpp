@@ -40,7 +40,8 @@ std::string band(const Frame& f, const ChartLine& line) {
 std::string whiskers(const Frame& f, const ChartLine& line) {
   std::string out;
   for (std::size_t i = 0; i < line.low.size() && line.low.size() == line.high.size() && line.low.size() <= 40; ++i)
-    out += message("<path class=\"whisker c", line.colour, "\" d=\"M", coordinate(f.x(line.low[i].step)), " ", coordinate(f.y(line.low[i].value)), "V",
+    out += message("<path class=\"whisker c", line.colour, "\" d=\"M", coordinate(f.x(line.low[i].step)), " ", coordinate(f.y(line.low[i].value)),
+        "V",
                    coordinate(f.y(line.high[i].value)), "\"/>");
   return out;
 }
@@ -58,7 +59,8 @@ std::string drawn(const Frame& f, const ChartLine& line) {
 std::string description(const Chart& chart) {
   std::string out;
   for (const ChartLine& line : chart.lines) {
-    const auto [low, high] = std::minmax_element(line.points.begin(), line.points.end(), [](const Point& a, const Point& b) { return a.value < b.value; });
+    const auto [low, high] = std::minmax_element(line.points.begin(), line.points.end(), [](const Point& a,
+        const Point& b) { return a.value < b.value; });
     out += message(out.empty() ? "" : " ", line.label, ": ", number_with_unit(line.points.front().value, chart.unit), " at step ",
                    human_number(line.points.front().step, 9), ", ", number_with_unit(line.points.back().value, chart.unit), " at step ",
                    human_number(line.points.back().step, 9), "; lowest ", number_with_unit(low->value, chart.unit), ", highest ",
@@ -110,7 +112,8 @@ std::string numbers(const Chart& chart) {
 
 // What the page's script needs to read values off under the pointer or by the arrow keys.
 std::string data_attribute(const Chart& chart, const Frame& f) {
-  std::string json = message("{\"first\":", json_number(f.first), ",\"last\":", json_number(f.last), ",\"unit\":", json_quote(chart.unit), ",\"lines\":[");
+  std::string json = message("{\"first\":", json_number(f.first), ",\"last\":", json_number(f.last), ",\"unit\":", json_quote(chart.unit),
+      ",\"lines\":[");
   for (std::size_t k = 0; k < chart.lines.size(); ++k) {
     json += message(k ? "," : "", "{\"label\":", json_quote(chart.lines[k].label), ",\"points\":[");
     const Line& points = chart.lines[k].points;
@@ -125,7 +128,8 @@ std::string data_attribute(const Chart& chart, const Frame& f) {
 }
 
 std::string caption(const std::string& title, const std::string& note) {
-  return message("<figcaption><strong>", escape(title), "</strong>", note.empty() ? "" : message(" <span class=\"note\">", escape(note), "</span>"), "</figcaption>\n");
+  return message("<figcaption><strong>", escape(title), "</strong>", note.empty() ? "" : message(" <span class=\"note\">", escape(note), "</span>"),
+      "</figcaption>\n");
 }
 
 }  // namespace
@@ -170,7 +174,8 @@ std::string stacked_chart(const StackedBars& chart, const std::string& id) {
   const auto colour = [&](std::size_t k) { return chart.colours.empty() ? static_cast<int>(k % 8) : chart.colours[k]; };
   std::string text = shares ? "Means over the steps: " : "Sums over the run: ", legend = "<ul class=\"legend\">";
   for (std::size_t k = 0; k < chart.layers.size(); ++k) {
-    text += message(k ? ", " : "", chart.layers[k], " ", number_with_unit(shares ? totals[k] / static_cast<double>(chart.bars.size()) : totals[k], chart.unit));
+    text += message(k ? ", " : "", chart.layers[k], " ", number_with_unit(shares ? totals[k] / static_cast<double>(chart.bars.size()) : totals[k],
+        chart.unit));
     legend += message("<li><span class=\"swatch c", colour(k), "\"></span>", escape(chart.layers[k]), "</li>");
   }
   std::string out = message("<figure class=\"chart\">", caption(chart.title, chart.note), open_svg(id, chart.title, text + "."), axes(f, chart.unit));
@@ -181,7 +186,8 @@ std::string stacked_chart(const StackedBars& chart, const std::string& id) {
     for (std::size_t k = 0; k < values.size(); ++k) {
       const double top = f.y(below + values[k]), bottom = f.y(below);
       if (bottom - top > 0.05)
-        out += message("<rect class=\"bar c", colour(k), "\" x=\"", coordinate(f.x(step) - width / 2), "\" y=\"", coordinate(top), "\" width=\"", coordinate(width),
+        out += message("<rect class=\"bar c", colour(k), "\" x=\"", coordinate(f.x(step) - width / 2), "\" y=\"", coordinate(top), "\" width=\"",
+            coordinate(width),
                        "\" height=\"", coordinate(bottom - top), "\"/>");
       below += values[k];
     }
