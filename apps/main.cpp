@@ -31,6 +31,7 @@ int main(int argc, char** argv) {
   add_chat(app, globals, exit_code);
   add_convert(app, globals, exit_code);
   add_data(app, globals, exit_code);
+  add_report(app, globals, exit_code);
   add_bench(app, globals, exit_code);
 
   const auto fail = [](int code, const char* what) {

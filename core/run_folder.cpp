@@ -82,7 +82,7 @@ RunFolder::RunFolder(const fs::path& dir, const ResolvedConfig& config, const Ru
   }
   write_environment(environment);
   // Last: its presence says that this is a run's folder.
-  write_file_atomic(this->config(), config.to_yaml());
+  write_file_atomic(this->config(), config.to_yaml(true));
 }
 
 RunFolder::~RunFolder() = default;  // closing the file gives the lock back
