@@ -47,14 +47,15 @@ void serve(Args& a, const Globals& globals) {
 
   EngineLoop loop(*parts.engine, a.max_calls);
   OpenAiServer server(a.server, loop, model);
-  if (!globals.quiet) std::printf("%s on %s%s\n", model.name.c_str(), run.backend->line().c_str(), model.chat ? "" : "; no chat template: /v1/completions alone");
+  const char* const without = model.chat ? "" : "; no chat template: /v1/completions alone";
+  if (!globals.quiet) std::printf("%s on %s%s\n", model.name.c_str(), run.backend->line().c_str(), without);
   std::printf("listening on http://%s:%d/v1\n", a.server.listen.substr(0, a.server.listen.rfind(':')).c_str(), server.port());
   std::fflush(stdout);
   while (!stop_requested()) std::this_thread::sleep_for(std::chrono::milliseconds(50));
   const int cut = server.drain(std::chrono::milliseconds(static_cast<long>(a.drain_s * 1000)));
   const EngineLoopCounts n = loop.counts();
-  std::printf("stopped after %lld calls: %lld finished, %lld cancelled, %lld failed\n", static_cast<long long>(n.accepted), static_cast<long long>(n.finished),
-              static_cast<long long>(n.cancelled), static_cast<long long>(n.failed));
+  const std::string counts = message(n.finished, " finished, ", n.cancelled, " cancelled, ", n.failed, " failed");
+  std::printf("stopped after %s\n", message(n.accepted, " calls: ", counts).c_str());
   if (cut > 0) throw Error(message(cut, " calls were cut off after ", a.drain_s, " s (--drain-seconds)"));
 }
 
@@ -75,7 +76,8 @@ void add_serve(CLI::App& app, const Globals& globals, int&) {
   cmd->add_option("--max-body-mb", args->server.max_body_mb, "size of a request (default 8)")->check(CLI::Range(1, 1024));
   cmd->add_option("--max-rows", args->max_rows, "samples that decode at once (default: the device's choice)")->check(CLI::Range(1, 65'536));
   cmd->add_option("--kv-cache-gb", args->kv_cache_gb, "default: the device's choice")->check(CLI::Range(0.01, 4096.0));
-  cmd->add_option("--drain-seconds", args->drain_s, "what runs at Ctrl-C or SIGTERM may take so long to finish (default 30)")->check(CLI::Range(0.0, 86'400.0));
+  cmd->add_option("--drain-seconds", args->drain_s, "what runs at Ctrl-C or SIGTERM may take so long to finish (default 30)")
+      ->check(CLI::Range(0.0, 86'400.0));
   cmd->footer("Example: r1 serve -m models/SmolLM2-135M-Instruct --listen 127.0.0.1:8000");
   cmd->callback([args, &globals] { serve(*args, globals); });
 }

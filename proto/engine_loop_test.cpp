@@ -44,8 +44,9 @@ TEST_CASE("each of many calls gets its own completions, tokens streamed before t
         if (e->event.kind == RolloutEvent::Kind::kTokens) {
           seen.insert(seen.end(), e->event.tokens.begin(), e->event.tokens.end());
           if (e->event.logprobs.size() != e->event.tokens.size()) return;
-        } else if (e->event.completion.tokens == std::vector<TokenId>{(e->request == 0 ? 100 : 200) + c, e->event.sample} && seen == e->event.completion.tokens) {
-          ++right;
+        } else {
+          const std::vector<TokenId> expected = {(e->request == 0 ? 100 : 200) + c, e->event.sample};
+          right += e->event.completion.tokens == expected && seen == expected ? 1 : 0;
         }
       }
     });

@@ -39,7 +39,8 @@ void address_of(int socket, NameOf name_of, std::string& ip, int& port) {
   socklen_t size = sizeof address;
   char host[NI_MAXHOST] = {}, service[NI_MAXSERV] = {};
   if (name_of(socket, reinterpret_cast<sockaddr*>(&address), &size) != 0) return;
-  if (getnameinfo(reinterpret_cast<sockaddr*>(&address), size, host, sizeof host, service, sizeof service, NI_NUMERICHOST | NI_NUMERICSERV) != 0) return;
+  constexpr int kNumbers = NI_NUMERICHOST | NI_NUMERICSERV;
+  if (getnameinfo(reinterpret_cast<sockaddr*>(&address), size, host, sizeof host, service, sizeof service, kNumbers) != 0) return;
   ip = host;
   port = std::atoi(service);
 }
@@ -74,7 +75,8 @@ void HttpConnection::begin_request() {
 }
 
 int HttpConnection::left_ms() const {
-  return static_cast<int>(std::max<std::int64_t>(0, std::chrono::duration_cast<std::chrono::milliseconds>(deadline_ - std::chrono::steady_clock::now()).count()));
+  const auto left = std::chrono::duration_cast<std::chrono::milliseconds>(deadline_ - std::chrono::steady_clock::now()).count();
+  return static_cast<int>(std::max<std::int64_t>(0, left));
 }
 
 void HttpConnection::close_gently() {
@@ -165,7 +167,14 @@ class BoundedHttpServer::Threads : public httplib::TaskQueue {
 BoundedHttpServer::BoundedHttpServer(Limits limits) : limits_(limits) {
   new_task_queue = [this] { return new Threads(limits_.connections); };
   set_tcp_nodelay(true);
+  // Not SO_REUSEPORT, the library's choice: a second server on the port is an error, not half of the calls.
+  set_socket_options([](socket_t socket) {
+    const int yes = 1;
+    setsockopt(socket, SOL_SOCKET, SO_REUSEADDR, &yes, sizeof yes);
+  });
 }
+
+void BoundedHttpServer::widen_backlog() { ::listen(svr_sock_, SOMAXCONN); }
 
 bool BoundedHttpServer::process_and_close_socket(socket_t socket) {
   HttpConnection connection(socket, limits_.read, limits_.write);

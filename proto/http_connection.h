@@ -59,6 +59,7 @@ class BoundedHttpServer : public httplib::Server {
     std::chrono::milliseconds read{30'000}, write{30'000}, idle{15'000};
   };
   explicit BoundedHttpServer(Limits limits);
+  void widen_backlog();  // after binding: the library's 5 waiting connections are too few for a burst
   void stop_connections() { stopping_ = true; }  // each after the request that it serves
 
  private:

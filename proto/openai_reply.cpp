@@ -25,7 +25,8 @@ std::int64_t characters(const std::string& utf8) {
 }
 
 // `offset`: characters before the first token; moved on.
-Json logprobs_of(const GenerateCall& call, const Tokenizer& tokenizer, const std::vector<TokenId>& tokens, const std::vector<float>& logprobs, std::int64_t& offset) {
+Json logprobs_of(const GenerateCall& call, const Tokenizer& tokenizer, const std::vector<TokenId>& tokens, const std::vector<float>& logprobs,
+                 std::int64_t& offset) {
   if (!call.logprobs) return {};
   Json list = Json::array(), numbers = Json::array(), offsets = Json::array();
   for (std::size_t t = 0; t < tokens.size(); ++t) {
@@ -102,11 +103,15 @@ std::string OpenAiReply::whole() const {
 
 std::string OpenAiReply::opening(std::size_t request, int sample) const {
   Json body = head(call_, model_, id_, created_, true);
-  body["choices"] = Json::array({{{"index", index(request, sample)}, {"delta", {{"role", "assistant"}, {"content", ""}}}, {"logprobs", nullptr}, {"finish_reason", nullptr}}});
+  Json choice = {{"index", index(request, sample)}, {"delta", {{"role", "assistant"}, {"content", ""}}}};
+  choice["logprobs"] = nullptr;
+  choice["finish_reason"] = nullptr;
+  body["choices"] = Json::array({std::move(choice)});
   return text_of(body);
 }
 
-std::string OpenAiReply::tokens(std::size_t request, int sample, const std::vector<TokenId>& tokens, const std::vector<float>& logprobs, const std::string& text) {
+std::string OpenAiReply::tokens(std::size_t request, int sample, const std::vector<TokenId>& tokens, const std::vector<float>& logprobs,
+                                const std::string& text) {
   const std::size_t i = index(request, sample);
   Json choice = {{"index", i}};
   if (call_.chat) choice["delta"] = {{"content", text}};

@@ -20,12 +20,15 @@ class OpenAiReply {
 
   // Streams: the data of one event, without "data: " and line ends.
   std::string opening(std::size_t request, int sample) const;  // chat: the assistant's role
-  std::string tokens(std::size_t request, int sample, const std::vector<TokenId>& tokens, const std::vector<float>& logprobs, const std::string& text);
+  std::string tokens(std::size_t request, int sample, const std::vector<TokenId>& tokens, const std::vector<float>& logprobs,
+                     const std::string& text);
   std::string finished(std::size_t request, int sample, const Completion& completion);
   std::string usage() const;
 
  private:
-  std::size_t index(std::size_t request, int sample) const { return request * static_cast<std::size_t>(call_.samples) + static_cast<std::size_t>(sample); }
+  std::size_t index(std::size_t request, int sample) const {
+    return request * static_cast<std::size_t>(call_.samples) + static_cast<std::size_t>(sample);
+  }
 
   const GenerateCall& call_;
   const ServedModel& model_;

@@ -18,6 +18,9 @@ using Json = nlohmann::json;
 
 constexpr int kMaxDepth = 32;
 constexpr std::size_t kMaxStops = 16;
+constexpr std::int64_t kMost = std::numeric_limits<std::int64_t>::max(), kLeast = std::numeric_limits<std::int64_t>::min();
+
+std::string dump(const Json& json) { return json.dump(-1, ' ', false, Json::error_handler_t::replace); }
 
 [[noreturn]] void wrong(const std::string& param, const std::string& text) { throw ApiError(400, text, "invalid_request_error", param); }
 
@@ -48,21 +51,21 @@ class Fields {
     const Json* v = find(key);
     if (!v) return fallback;
     if (!v->is_number() || !(v->get<double>() >= low && v->get<double>() <= high))
-      wrong(key, message(key, " is ", v->dump().substr(0, 40), ", must be a number from ", low, " to ", high));
+      wrong(key, message(key, " is ", dump(*v).substr(0, 40), ", must be a number from ", low, " to ", high));
     return v->get<double>();
   }
   std::int64_t integer(const std::string& key, std::int64_t fallback, std::int64_t low, std::int64_t high) {
     const Json* v = find(key);
     if (!v) return fallback;
-    const bool fits = v->is_number_unsigned() ? v->get<std::uint64_t>() <= static_cast<std::uint64_t>(std::numeric_limits<std::int64_t>::max()) : v->is_number_integer();
+    const bool fits = v->is_number_unsigned() ? v->get<std::uint64_t>() <= static_cast<std::uint64_t>(kMost) : v->is_number_integer();
     if (!fits || v->get<std::int64_t>() < low || v->get<std::int64_t>() > high)
-      wrong(key, message(key, " is ", v->dump().substr(0, 40), ", must be an integer from ", low, " to ", high));
+      wrong(key, message(key, " is ", dump(*v).substr(0, 40), ", must be an integer from ", low, " to ", high));
     return v->get<std::int64_t>();
   }
   // Only this value means the same as leaving it out.
   void only(const std::string& key, const Json& value, const char* why) {
     const Json* v = find(key);
-    if (v && *v != value) wrong(key, message(key, " is ", v->dump(-1, ' ', false, Json::error_handler_t::replace).substr(0, 60), ": ", why));
+    if (v && *v != value) wrong(key, message(key, " is ", dump(*v).substr(0, 60), ": ", why));
   }
   void ignore(std::initializer_list<const char*> keys) {
     for (const char* key : keys) find(key);
@@ -83,7 +86,7 @@ std::vector<TokenId> token_list(const Json& v, const std::string& key, const Ser
   ids.reserve(v.size());
   for (const Json& t : v) {
     if (!t.is_number_unsigned() || t.get<std::uint64_t>() >= static_cast<std::uint64_t>(m.tokenizer->vocab_size()))
-      wrong(key, message(key, " holds ", t.dump(-1, ' ', false, Json::error_handler_t::replace).substr(0, 40), "; token ids are integers from 0 to ", m.tokenizer->vocab_size() - 1));
+      wrong(key, message(key, " holds ", dump(t).substr(0, 40), "; token ids are integers from 0 to ", m.tokenizer->vocab_size() - 1));
     ids.push_back(t.get<TokenId>());
   }
   return ids;
@@ -121,10 +124,10 @@ Prompt chat_prompt(Fields& f, const ServedModel& m) {
   if (go_on && options.add_generation_prompt) wrong("continue_final_message", "continue_final_message needs add_generation_prompt: false");
   if (const Json* kwargs = f.find("chat_template_kwargs")) {
     if (!kwargs->is_object()) wrong("chat_template_kwargs", "chat_template_kwargs must be an object");
-    options.variables_json = kwargs->dump(-1, ' ', false, Json::error_handler_t::replace);
+    options.variables_json = dump(*kwargs);
   }
   try {
-    p.text = m.chat->render_json(rendered.dump(-1, ' ', false, Json::error_handler_t::replace), options);
+    p.text = m.chat->render_json(dump(rendered), options);
   } catch (const DataError& e) {
     wrong("messages", message("the chat template refuses the messages: ", e.what()));
   }
@@ -156,7 +159,8 @@ std::vector<Prompt> completion_prompts(Fields& f, const ServedModel& m) {
     prompts.push_back(std::move(p));
   };
   if (prompt->is_array() && !prompt->empty() && !prompt->front().is_number()) {
-    if (prompt->size() > static_cast<std::size_t>(m.max_samples)) wrong("prompt", message(prompt->size(), " prompts, a call may have ", m.max_samples));
+    if (prompt->size() > static_cast<std::size_t>(m.max_samples))
+      wrong("prompt", message(prompt->size(), " prompts, a call may have ", m.max_samples));
     for (const Json& one : *prompt) add(one);
   } else {
     add(*prompt);
@@ -191,7 +195,7 @@ SamplingOptions sampling_options(Fields& f, const ServedModel& m, std::int64_t d
 
 GenerateCall finish(Fields& f, const ServedModel& m, std::vector<Prompt> prompts, GenerateCall call, std::uint64_t fresh_seed) {
   if (const Json* name = f.find("model"); name && *name != m.name)
-    throw ApiError(404, message("the model ", name->dump(-1, ' ', false, Json::error_handler_t::replace).substr(0, 80), " is not served; this is \"", m.name, "\""), "invalid_request_error",
+    throw ApiError(404, message("the model ", dump(*name).substr(0, 80), " is not served; this is \"", m.name, "\""), "invalid_request_error",
                    "model", "model_not_found");
   call.stream = f.flag("stream");
   call.token_ids = f.flag("return_token_ids");
@@ -208,19 +212,22 @@ GenerateCall finish(Fields& f, const ServedModel& m, std::vector<Prompt> prompts
   f.only("logit_bias", Json::object(), "biases are not implemented");
   f.ignore({"user", "metadata", "store", "service_tier", "safety_identifier", "prompt_cache_key"});  // they change no answer
   const Json* given = f.find("seed");
-  const std::uint64_t seed = given ? static_cast<std::uint64_t>(f.integer("seed", 0, std::numeric_limits<std::int64_t>::min(), std::numeric_limits<std::int64_t>::max())) : fresh_seed;
+  const std::uint64_t seed = given ? static_cast<std::uint64_t>(f.integer("seed", 0, kLeast, kMost)) : fresh_seed;
+  const char* const source = call.chat ? "messages" : "prompt";
+  const auto too_long = [](const char* param, const std::string& text) {
+    throw ApiError(400, text, "invalid_request_error", param, "context_length_exceeded");
+  };
   for (std::size_t i = 0; i < prompts.size(); ++i) {
     Prompt& p = prompts[i];
     const auto length = static_cast<std::int64_t>(p.tokens.size());
-    if (length == 0) wrong(call.chat ? "messages" : "prompt", "the prompt has no tokens; the model needs at least one");
-    if (length >= m.context)
-      throw ApiError(400, message("the prompt has ", length, " tokens, the model's context ", m.context), "invalid_request_error", call.chat ? "messages" : "prompt", "context_length_exceeded");
+    if (length == 0) wrong(source, "the prompt has no tokens; the model needs at least one");
+    if (length >= m.context) too_long(source, message("the prompt has ", length, " tokens, the model's context ", m.context));
     RolloutRequest r;
     r.sampling = sampling_options(f, m, call.chat ? std::min<std::int64_t>(m.max_new_tokens, m.context - length) : 16);
     if (r.sampling.top_p <= 0.f) wrong("top_p", "top_p is 0, must be above; temperature: 0 is greedy");
     if (length + r.sampling.max_new_tokens > m.context)
-      throw ApiError(400, message("the prompt's ", length, " tokens and max_tokens ", r.sampling.max_new_tokens, " exceed the model's context of ", m.context), "invalid_request_error",
-                     "max_tokens", "context_length_exceeded");
+      too_long("max_tokens",
+               message("the prompt's ", length, " tokens and max_tokens ", r.sampling.max_new_tokens, " exceed the model's context of ", m.context));
     p.id = message("prompt ", i);
     r.prompt = std::move(p);
     r.samples = call.samples;

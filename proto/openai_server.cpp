@@ -6,7 +6,6 @@
 
 #include <nlohmann/json.hpp>
 
-#include "core/digest.h"
 #include "core/rng.h"
 #include "proto/api_error.h"
 #include "proto/http_connection.h"
@@ -27,10 +26,9 @@ constexpr std::chrono::milliseconds kLook{100};  // how often a waiting call loo
 
 // Takes as long for any wrong token.
 bool same_secret(const std::string& a, const std::string& b) {
-  const Digest x = digest_of(a), y = digest_of(b);
   unsigned different = a.size() == b.size() ? 0 : 1;
-  for (std::size_t i = 0; i < x.size(); ++i) different |= x[i] ^ y[i];
-  for (std::size_t i = 0; i < b.size(); ++i) different |= static_cast<unsigned char>(i < a.size() ? a[i] : 0) ^ static_cast<unsigned char>(b[i]);
+  for (std::size_t i = 0; i < b.size(); ++i)
+    different |= static_cast<unsigned char>(i < a.size() ? a[i] : 0) ^ static_cast<unsigned char>(b[i]);
   return different == 0;
 }
 
@@ -41,9 +39,14 @@ void answer(Response& response, const ApiError& e) {
   response.set_content(to_json(e), kJson);
 }
 
+std::int64_t seconds_since_1970() {
+  return std::chrono::duration_cast<std::chrono::seconds>(std::chrono::system_clock::now().time_since_epoch()).count();
+}
+
 // One call while it runs.
 struct Running {
-  Running(GenerateCall c, const ServedModel& model, std::string id, std::int64_t created) : call(std::move(c)), reply(call, model, std::move(id), created) {}
+  Running(GenerateCall c, const ServedModel& model, std::string id, std::int64_t created)
+      : call(std::move(c)), reply(call, model, std::move(id), created) {}
   GenerateCall call;
   OpenAiReply reply;
   std::unique_ptr<EngineLoop::Call> events;
@@ -58,7 +61,8 @@ ApiError failure_of(const EngineLoop::Event& e) {
 
 struct OpenAiServer::Impl {
   Impl(OpenAiServerOptions o, EngineLoop& l, ServedModel m)
-      : options(std::move(o)), loop(l), model(std::move(m)), http({options.max_connections, options.read_limit, std::chrono::seconds(10), std::chrono::seconds(15)}) {}
+      : options(std::move(o)), loop(l), model(std::move(m)),
+        http({options.max_connections, options.read_limit, std::chrono::seconds(10), std::chrono::seconds(15)}) {}
 
   std::optional<ApiError> refusal(const Request& request) const;
   void set_routes();
@@ -69,7 +73,7 @@ struct OpenAiServer::Impl {
   EngineLoop& loop;
   ServedModel model;
   BoundedHttpServer http;
-  const std::int64_t started = std::chrono::duration_cast<std::chrono::seconds>(std::chrono::system_clock::now().time_since_epoch()).count();
+  const std::int64_t started = seconds_since_1970();
   const std::uint64_t start_seed = (std::uint64_t{std::random_device{}()} << 32) | std::random_device{}();
   std::atomic<std::uint64_t> calls{0};
   std::atomic<bool> cut{false};  // the drain's time is over
@@ -83,7 +87,8 @@ std::optional<ApiError> OpenAiServer::Impl::refusal(const Request& request) cons
   if (!options.token.empty() && request.path != "/health") {
     const std::string given = request.get_header_value("Authorization");
     if (!given.starts_with("Bearer ") || !same_secret(given.substr(7), options.token))
-      return ApiError(401, given.empty() ? "no API key was sent; send it as a bearer token" : "the API key is wrong", "invalid_request_error", "", "invalid_api_key");
+      return ApiError(401, given.empty() ? "no API key was sent; send it as a bearer token" : "the API key is wrong", "invalid_request_error", "",
+                      "invalid_api_key");
   }
   if (request.method != "POST") return std::nullopt;
   if (request.has_header("Content-Encoding")) return ApiError(415, "compressed bodies are not read; send the JSON as it is");
@@ -117,8 +122,9 @@ void OpenAiServer::Impl::set_routes() {
     }
   });
   http.set_error_handler(httplib::Server::HandlerWithResponse([](const Request& request, Response& response) {
-    if (response.body.empty())
-      answer(response, ApiError(response.status, response.status == 404 ? message("there is no ", request.method, " ", request.path.substr(0, 100)) : message("HTTP ", response.status)));
+    const bool unknown = response.status == 404;
+    const std::string text = unknown ? message("there is no ", request.method, " ", request.path.substr(0, 100)) : message("HTTP ", response.status);
+    if (response.body.empty()) answer(response, ApiError(response.status, text));
     return Handled::Handled;
   }));
 
@@ -148,12 +154,13 @@ void OpenAiServer::Impl::generate(const Request& request, Response& response, bo
   const std::uint64_t number = calls++;
   const std::uint64_t fresh = mix64(start_seed + number);
   const std::string id = message(chat ? "chatcmpl-" : "cmpl-", std::hex, fresh);
-  const std::int64_t now = std::chrono::duration_cast<std::chrono::seconds>(std::chrono::system_clock::now().time_since_epoch()).count();
-  auto running = std::make_shared<Running>(chat ? parse_chat(request.body, model, fresh) : parse_completion(request.body, model, fresh), model, id, now);
+  auto running = std::make_shared<Running>(chat ? parse_chat(request.body, model, fresh) : parse_completion(request.body, model, fresh), model, id,
+                                           seconds_since_1970());
   running->events = loop.submit(running->call.requests, running->call.stream);
   if (!running->events) {
     if (loop.closed()) throw ApiError(503, "the server is shutting down", "server_error", "", "shutting_down");
-    throw ApiError(429, message(loop.max_calls(), " calls are running, the limit (--max-calls); try again"), "rate_limit_error", "", "rate_limit_exceeded");
+    throw ApiError(429, message(loop.max_calls(), " calls are running, the limit (--max-calls); try again"), "rate_limit_error", "",
+                   "rate_limit_exceeded");
   }
   if (!running->call.stream) return wait_for(*running, response);
   // A refusal still gets its HTTP status: the stream begins with the first event.
@@ -222,6 +229,7 @@ OpenAiServer::OpenAiServer(OpenAiServerOptions options, EngineLoop& loop, Served
   const int port = std::stoi(digits);
   impl_->port = port == 0 ? impl_->http.bind_to_any_port(bare) : impl_->http.bind_to_port(bare, port) ? port : -1;
   if (impl_->port <= 0) throw ConfigError(message("cannot listen on ", options.listen, "; is the port in use, or the address of another machine?"));
+  impl_->http.widen_backlog();
   impl_->thread = std::thread([impl = impl_.get()] {
     impl->http.listen_after_bind();
     impl->ended = true;

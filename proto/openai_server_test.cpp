@@ -70,7 +70,8 @@ TEST_CASE("chat renders the template; deltas join to the message; seeds repeat i
   LocalEngine engine(m.transformer, tiny_tokenizer());
   const Service service(engine);
   const Json messages = {{{"role", "user"}, {"content", {{{"type", "text"}, {"text", "h"}}, {{"type", "text"}, {"text", "i"}}}}}};
-  Json body = {{"messages", messages}, {"seed", -7}, {"max_completion_tokens", 24}, {"logprobs", true}, {"return_token_ids", true}, {"stream_options", nullptr}};
+  Json body = {{"messages", messages}, {"seed", -7}, {"max_completion_tokens", 24}, {"logprobs", true}, {"return_token_ids", true}};
+  body["stream_options"] = nullptr;  // as if it were absent
   const Json whole = service.ask("/v1/chat/completions", body);
   const Json& choice = whole["choices"][0];
   CHECK(choice["prompt_token_ids"].get<std::vector<TokenId>>() == tiny_tokenizer()->encode("user:hi;assistant:"));
@@ -90,12 +91,14 @@ TEST_CASE("chat renders the template; deltas join to the message; seeds repeat i
   CHECK(text == choice["message"]["content"]);
 
   body.erase("seed");
-  CHECK(service.ask("/v1/chat/completions", body)["choices"][0]["token_ids"] != service.ask("/v1/chat/completions", body)["choices"][0]["token_ids"]);
+  const Json fresh = service.ask("/v1/chat/completions", body);
+  CHECK(service.ask("/v1/chat/completions", body)["choices"][0]["token_ids"] != fresh["choices"][0]["token_ids"]);
 
   // The reply goes on with an assistant turn that was begun.
   const Json begun = {{{"role", "user"}, {"content", "hi"}}, {{"role", "assistant"}, {"content", "so"}}};
-  CHECK(service.ask("/v1/chat/completions", {{"messages", begun}, {"continue_final_message", true}, {"max_tokens", 1}, {"return_token_ids", true}})["choices"][0]["prompt_token_ids"]
-            .get<std::vector<TokenId>>() == tiny_tokenizer()->encode("user:hi;assistant:so"));
+  const Json going_on = {{"messages", begun}, {"continue_final_message", true}, {"max_tokens", 1}, {"return_token_ids", true}};
+  const Json more = service.ask("/v1/chat/completions", going_on);
+  CHECK(more["choices"][0]["prompt_token_ids"].get<std::vector<TokenId>>() == tiny_tokenizer()->encode("user:hi;assistant:so"));
 }
 
 TEST_CASE("a stop string ends a completion and is cut from it") {

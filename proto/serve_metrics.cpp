@@ -24,7 +24,9 @@ class Text {
 std::string prometheus_text(const EngineLoopCounts& c, const EngineStats& e, WeightVersion version) {
   Text t;
   t.family("r1_calls_total", "counter", "Generation calls that ended, by outcome; full: refused for the limit or a shutdown.");
-  const auto calls = [&](const char* outcome, std::int64_t n) { t.line(std::string("r1_calls_total{outcome=\"") + outcome + "\"}", static_cast<double>(n)); };
+  const auto calls = [&](const char* outcome, std::int64_t n) {
+    t.line(std::string("r1_calls_total{outcome=\"") + outcome + "\"}", static_cast<double>(n));
+  };
   calls("finished", c.finished), calls("cancelled", c.cancelled), calls("refused", c.refused), calls("failed", c.failed), calls("full", c.full);
   t.single("r1_calls_active", "gauge", "Generation calls in progress.", c.active);
   t.family("r1_first_token_seconds", "histogram", "Time from a call's arrival to its first token, queueing included.");
@@ -36,7 +38,7 @@ std::string prometheus_text(const EngineLoopCounts& c, const EngineStats& e, Wei
   t.line("r1_first_token_seconds_sum", c.first_token_s);
   t.line("r1_first_token_seconds_count", static_cast<double>(below));
   t.single("r1_prompt_tokens_total", "counter", "Prompt tokens taken in.", static_cast<double>(e.prompt_tokens));
-  t.single("r1_cached_prompt_tokens_total", "counter", "Prompt tokens whose keys and values were found.", static_cast<double>(e.cached_prompt_tokens));
+  t.single("r1_cached_prompt_tokens_total", "counter", "Prompt tokens found in the cache.", static_cast<double>(e.cached_prompt_tokens));
   t.single("r1_generated_tokens_total", "counter", "Tokens drawn.", static_cast<double>(e.generated_tokens));
   t.single("r1_decode_steps_total", "counter", "Steps of the engine.", static_cast<double>(e.decode_steps));
   t.single("r1_decode_rows_total", "counter", "Samples in those steps, summed.", static_cast<double>(e.decode_rows));
