@@ -124,7 +124,9 @@ void OpenAiServer::Impl::set_routes() {
   http.set_error_handler(httplib::Server::HandlerWithResponse([](const Request& request, Response& response) {
     const bool unknown = response.status == 404;
     const std::string text = unknown ? message("there is no ", request.method, " ", request.path.substr(0, 100)) : message("HTTP ", response.status);
-    if (response.body.empty()) answer(response, ApiError(response.status, text));
+    if (!response.body.empty()) return Handled::Handled;
+    answer(response, ApiError(response.status, text));
+    if (!unknown) HttpConnection::current().close_after_reply();  // the library could not read it: where the next one begins is not known
     return Handled::Handled;
   }));
 
