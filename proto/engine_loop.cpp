@@ -109,7 +109,20 @@ EngineLoopCounts EngineLoop::counts() const {
   return counts_;
 }
 
+EngineStats EngineLoop::engine_stats() const {
+  const std::lock_guard lock(mutex_);
+  return stats_;
+}
+
+void EngineLoop::refresh_stats() {
+  const EngineStats stats = engine_.stats();
+  stats_time_ = Clock::now();
+  const std::lock_guard lock(mutex_);
+  stats_ = stats;
+}
+
 void EngineLoop::run() {
+  refresh_stats();
   for (;;) {
     {
       std::unique_lock lock(mutex_);
@@ -182,6 +195,7 @@ void EngineLoop::deliver(RolloutEvent&& event) {
   const std::shared_ptr<Call::State> call = found->second.call;
   const std::size_t request = found->second.request;
   const bool finished = event.kind == RolloutEvent::Kind::kFinished;
+  if (finished || Clock::now() - stats_time_ > std::chrono::milliseconds(100)) refresh_stats();
   if (finished && --found->second.samples == 0) running_.erase(found);
   const std::lock_guard lock(call->mutex);
   const bool last = finished && --call->unfinished == 0;

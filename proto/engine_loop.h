@@ -65,7 +65,9 @@ class EngineLoop {
   bool closed() const { return closed_; }
   int max_calls() const { return max_calls_; }
   EngineLoopCounts counts() const;
-  const RolloutEngine& engine() const { return engine_; }
+  // The engine's, at most 100 ms old while it works: asking the engine itself would wait for its step, and lose to the next one.
+  EngineStats engine_stats() const;
+  WeightVersion weight_version() const { return engine_.weight_version(); }
 
  private:
   struct Target {
@@ -78,16 +80,19 @@ class EngineLoop {
   void start(const std::shared_ptr<Call::State>& call);
   void deliver(RolloutEvent&& event);
   void fail_all(const std::string& why);
+  void refresh_stats();
 
   RolloutEngine& engine_;
   const int max_calls_;
-  mutable std::mutex mutex_;  // inbox_, counts_, ended_
+  mutable std::mutex mutex_;  // inbox_, counts_, stats_, ended_
   std::condition_variable come_;
   std::deque<std::shared_ptr<Call::State>> inbox_;
   std::atomic<bool> inbox_filled_{false}, closed_{false};
   EngineLoopCounts counts_;
+  EngineStats stats_;
   bool ended_ = false;
-  std::unordered_map<RequestId, Target> running_;  // of the thread alone
+  std::chrono::steady_clock::time_point stats_time_{};  // of the thread alone, as what follows
+  std::unordered_map<RequestId, Target> running_;
   std::thread thread_;                             // last: it uses the rest
 };
 

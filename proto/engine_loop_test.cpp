@@ -93,6 +93,24 @@ TEST_CASE("an engine that fails ends the calls that run, and the next call is se
   CHECK(loop.counts().failed == 1);
 }
 
+TEST_CASE("the engine's statistics are those of its last events, and nobody else's thread waits for its lock") {
+  struct Engine : ScriptedEngine {
+    Engine() : ScriptedEngine(echo) {}
+    EngineStats stats() const override {
+      foreign = foreign || std::this_thread::get_id() == test;
+      return ScriptedEngine::stats();
+    }
+    const std::thread::id test = std::this_thread::get_id();
+    mutable std::atomic<bool> foreign{false};
+  } engine;
+  EngineLoop loop(engine, 1);
+  CHECK(loop.engine_stats().generated_tokens == 0);
+  const auto call = loop.submit({request(7, 3)}, false);
+  while (call->unfinished() > 0) REQUIRE(call->next(2000ms));
+  CHECK(loop.engine_stats().generated_tokens == 6);
+  CHECK_FALSE(engine.foreign);
+}
+
 TEST_CASE("calls over the limit and after close() are turned away; a place is free once a call is destroyed") {
   ScriptedEngine engine(echo);
   EngineLoop loop(engine, 1);

@@ -135,7 +135,7 @@ void OpenAiServer::Impl::set_routes() {
     response.set_content("{\"status\":\"ok\"}", kJson);
   });
   http.Get("/metrics", [this](const Request&, Response& response) {
-    response.set_content(prometheus_text(loop.counts(), loop.engine().stats(), loop.engine().weight_version()), "text/plain; version=0.0.4");
+    response.set_content(prometheus_text(loop.counts(), loop.engine_stats(), loop.weight_version()), "text/plain; version=0.0.4");
   });
   http.Get("/v1/models", [this](const Request&, Response& response) {
     const Json one = {{"id", model.name}, {"object", "model"}, {"created", started}, {"owned_by", "r1"}, {"max_model_len", model.context}};
