@@ -20,6 +20,7 @@ void add_pipeline(CLI::App& app, const Globals& globals, int& exit_code);
 void add_generate(CLI::App& app, const Globals& globals, int& exit_code);
 void add_eval(CLI::App& app, const Globals& globals, int& exit_code);
 void add_score(CLI::App& app, const Globals& globals, int& exit_code);
+void add_serve(CLI::App& app, const Globals& globals, int& exit_code);
 void add_serve_rewards(CLI::App& app, const Globals& globals, int& exit_code);
 void add_verify(CLI::App& app, const Globals& globals, int& exit_code);
 void add_chat(CLI::App& app, const Globals& globals, int& exit_code);

@@ -26,6 +26,7 @@ int main(int argc, char** argv) {
   add_generate(app, globals, exit_code);
   add_eval(app, globals, exit_code);
   add_score(app, globals, exit_code);
+  add_serve(app, globals, exit_code);
   add_serve_rewards(app, globals, exit_code);
   add_verify(app, globals, exit_code);
   add_chat(app, globals, exit_code);

@@ -42,6 +42,7 @@ struct RolloutEvent {
   std::vector<TokenId> tokens;  // kTokens: new since the last event
   std::string text;             // kTokens: whole characters decoded from them
   Completion completion;        // kFinished
+  std::vector<float> logprobs;  // kTokens: of `tokens`, nats
 };
 
 struct EngineStats {             // since the engine was made

@@ -92,7 +92,7 @@ std::optional<StopReason> EngineBase::add_token(Request& request, const Sequence
   ++stats_.generated_tokens;
   CompletionBuilder& builder = request.of(s).builder;
   const auto reason = builder.add(token, logprob, entropy, version, digest_, stream_);
-  if (stream_) events_.push_back({RolloutEvent::Kind::kTokens, s.group->request, s.sample, {token}, builder.take_text(reason.has_value()), {}});
+  if (stream_) events_.push_back({RolloutEvent::Kind::kTokens, s.group->request, s.sample, {token}, builder.take_text(reason.has_value()), {}, {logprob}});
   return reason;
 }
 

@@ -44,7 +44,7 @@ void ScriptedEngine::wait(const std::function<void(RolloutEvent&&)>& on_event, b
           event.completion = make(p, sample);
           stats_.generated_tokens += static_cast<std::int64_t>(event.completion.tokens.size());
           if (stream && !event.completion.tokens.empty())
-            on_event({RolloutEvent::Kind::kTokens, p.id, sample, event.completion.tokens, event.completion.text, {}});
+            on_event({RolloutEvent::Kind::kTokens, p.id, sample, event.completion.tokens, event.completion.text, {}, event.completion.logprobs});
           on_event(std::move(event));
         }
       }

@@ -1,0 +1,85 @@
+// r1 serve: a model behind OpenAI's HTTP API.
+#include <cstdio>
+#include <cstdlib>
+#include <thread>
+
+#include "apps/command.h"
+#include "apps/runtime.h"
+#include "core/error.h"
+#include "core/signals.h"
+#include "proto/openai_server.h"
+
+namespace r1 {
+namespace {
+
+struct Args {
+  OpenAiServerOptions server;
+  std::string model, name, token_env, dtype = "bfloat16", device = "auto";
+  int max_calls = 256, max_new_tokens = 4096, max_samples = 128, max_rows = 0;
+  double kv_cache_gb = 0, drain_s = 30;
+};
+
+std::string token_from(const std::string& variable) {
+  if (variable.empty()) return "";
+  const char* token = std::getenv(variable.c_str());
+  if (token == nullptr || *token == 0) throw ConfigError(message("--token-env ", variable, ": the variable is not set"));
+  return token;
+}
+
+void serve(Args& a, const Globals& globals) {
+  install_stop_signals();
+  a.server.token = token_from(a.token_env);
+  a.server.max_connections = a.max_calls + 64;  // some are for /health and for those that wait
+  Runtime run = open_model(a.model, parse_dtype(a.dtype), globals.threads, a.device);
+  BackendNeeds needs = device_default();
+  needs.engine.max_rows = a.max_rows;
+  needs.engine.kv_cache_bytes = static_cast<std::int64_t>(a.kv_cache_gb * (1 << 30));
+  const BackendParts parts = run.backend->make(needs, run.tokenizer);
+
+  ServedModel model;
+  model.name = a.name.empty() ? run.path.filename().string() : a.name;
+  model.tokenizer = run.tokenizer;
+  if (!run.tokenizer->chat_template().empty()) model.chat = std::make_shared<const ChatTemplate>(run.tokenizer->chat_template());
+  model.chat_options = template_options(*run.tokenizer);
+  model.context = run.backend->config().max_position_embeddings;
+  model.max_new_tokens = a.max_new_tokens;
+  model.max_samples = a.max_samples;
+
+  EngineLoop loop(*parts.engine, a.max_calls);
+  OpenAiServer server(a.server, loop, model);
+  const char* const without = model.chat ? "" : "; no chat template: /v1/completions alone";
+  if (!globals.quiet) std::printf("%s on %s%s\n", model.name.c_str(), run.backend->line().c_str(), without);
+  std::printf("listening on http://%s:%d/v1\n", a.server.listen.substr(0, a.server.listen.rfind(':')).c_str(), server.port());
+  std::fflush(stdout);
+  while (!stop_requested()) std::this_thread::sleep_for(std::chrono::milliseconds(50));
+  const int cut = server.drain(std::chrono::milliseconds(static_cast<long>(a.drain_s * 1000)));
+  const EngineLoopCounts n = loop.counts();
+  const std::string counts = message(n.finished, " finished, ", n.cancelled, " cancelled, ", n.failed, " failed");
+  std::printf("stopped after %s\n", message(n.accepted, " calls: ", counts).c_str());
+  if (cut > 0) throw Error(message(cut, " calls were cut off after ", a.drain_s, " s (--drain-seconds)"));
+}
+
+}  // namespace
+
+void add_serve(CLI::App& app, const Globals& globals, int&) {
+  auto args = std::make_shared<Args>();
+  CLI::App* cmd = app.add_subcommand("serve", "serve a model over OpenAI's HTTP API");
+  cmd->add_option("--model,-m", args->model, "model directory, GGUF file or hub name")->required();
+  cmd->add_option("--listen", args->server.listen, "HOST:PORT (default 127.0.0.1:8000; port 0: any free one)");
+  cmd->add_option("--name", args->name, "the model's name in the API (default: the last part of its path)");
+  cmd->add_option("--token-env", args->token_env, "environment variable with the bearer token that clients must send; needed beyond this machine");
+  cmd->add_option("--dtype", args->dtype, "bfloat16 (default) or float32");
+  cmd->add_option("--device", args->device, "auto (default: the GPU if there is one), cpu or cuda");
+  cmd->add_option("--max-calls", args->max_calls, "calls in progress; more are answered 429 (default 256)")->check(CLI::Range(1, 8192));
+  cmd->add_option("--max-samples", args->max_samples, "completions of a call (default 128)")->check(CLI::Range(1, 65'536));
+  cmd->add_option("--max-new-tokens", args->max_new_tokens, "tokens of a completion (default 4096)")->check(CLI::PositiveNumber);
+  cmd->add_option("--max-body-mb", args->server.max_body_mb, "size of a request (default 8)")->check(CLI::Range(1, 1024));
+  cmd->add_option("--max-rows", args->max_rows, "samples that decode at once (default: the device's choice)")->check(CLI::Range(1, 65'536));
+  cmd->add_option("--kv-cache-gb", args->kv_cache_gb, "default: the device's choice")->check(CLI::Range(0.01, 4096.0));
+  cmd->add_option("--drain-seconds", args->drain_s, "what runs at Ctrl-C or SIGTERM may take so long to finish (default 30)")
+      ->check(CLI::Range(0.0, 86'400.0));
+  cmd->footer("Example: r1 serve -m models/SmolLM2-135M-Instruct --listen 127.0.0.1:8000");
+  cmd->callback([args, &globals] { serve(*args, globals); });
+}
+
+}  // namespace r1
