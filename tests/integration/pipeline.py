@@ -177,14 +177,6 @@ def main():
     r1(fails, "stages.4.set={rl.learning_rat: 1}", code=2, words="learning_rate")
     r1(fails, "stages.2.needs=[dta]", code=2, words="did you mean 'data'")
     r1(fails, "--until", "nobody", code=2, words="no stage is named 'nobody'")
-    # keep: needed lets weights go, and makes them again where a new stage refers to them; the same weights, so others stay finished.
-    needed = tmp / "needed"
-    make(needed)
-    (needed / "p.yaml").write_text(RECIPE.replace("{dir: out}", "{dir: out, keep: needed}"))
-    r1(needed)
-    assert [d.parts[-4] for d in sorted(needed.glob("out/stages/*/*/run/checkpoints"))] == ["distill"]
-    assert ran(r1(needed, "stages.6.set={seed: 1}")) == ["sft", "rm", "general_rl", "eval"]
-    assert outputs(needed) == {**expected, "eval": outputs(needed)["eval"]}
     # Killed at random moments: the same results.
     rng = random.Random(SEED)
     start = time.time()
