@@ -314,7 +314,6 @@ Prepared prepare_box(int go, bool maker_is_root, pid_t (*fork_ahead)(), int (*re
   prctl(PR_SET_PDEATHSIG, SIGKILL);
   char byte = 0;
   if (read(go, &byte, 1) != 1 || byte != 1) _exit(1);
-  close(go);
   const Fail fail{-1, report};
   signal(SIGCHLD, SIG_DFL);  // before there is a program: one that ends at once would be reaped by the kernel, its status lost
   sigset_t none;

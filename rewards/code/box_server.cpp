@@ -47,14 +47,19 @@ bool reply(int control, pid_t pid, int error, int pidfd) {
 
 namespace {
 
-// Of a spare box: the line to the maker, and the pipe on which it says that it has taken an order.
-int control_line = -1, taken_line = -1;
+// Of a spare box: the line to the maker, the pipe on which it says that it has taken an order, and the one on which it hears that the
+// maker knows of it.
+int control_line = -1, taken_line = -1, go_line = -1;
 
 BoxFds take_order(std::uint8_t& flags) {
   BoxFds fds;
   // In this order: told before, the next spare could take what is still on the line. One that dies in between ends what it came out of
   // and so its maker's wait.
   if (!receive_order(control_line, flags, fds) || write(taken_line, "", 1) != 1) _exit(0);
+  // Nothing runs before the maker has its answer: where the interpreter dies now, the maker gives the order to another, and a program
+  // that ran all the same would have run twice.
+  char go = 0;
+  if (read(go_line, &go, 1) != 1) _exit(0);
   return fds;
 }
 int report_of_next_order() {
@@ -100,7 +105,7 @@ int serve_boxes(int control, int maker, bool whole, pid_t (*fork_program)()) {
     const pid_t pid = static_cast<pid_t>(syscall(SYS_clone, kinds, nullptr, &pidfd, nullptr, nullptr));
     if (pid == 0) {
       close(go[1]), close(taken[0]);
-      control_line = control, taken_line = taken[1];
+      control_line = control, taken_line = taken[1], go_line = go[0];
       const Prepared prepared = prepare_box(go[0], is_root, whole ? fork_program : nullptr, report_of_next_order);
       BoxFds fds = order_for(prepared);
       const BoxOrder& order = enter_box(prepared, fds, fork_program);
@@ -128,6 +133,7 @@ int serve_boxes(int control, int maker, bool whole, pid_t (*fork_program)()) {
       }
       // What ends here ends its spare too, and the maker starts another.
       if (!order_comes(taken[0], maker) || !reply(control, pid, 0, pidfd)) _exit(0);
+      (void)!write(go[1], "\1", 1);
       close(pidfd);
     }
     close(go[1]), close(taken[0]);
