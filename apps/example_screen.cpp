@@ -118,17 +118,7 @@ int run_examples(TrainRun& run, RunFolder& folder, const char* stage, ExampleObj
   trainer.add_observer(&recorder);
   if (extra) trainer.add_observer(extra);
   trainer.add_observer(&screen);
-  try {
-    trainer.run();
-  } catch (const Interrupted&) {
-    metrics.sync();
-    screen.finish(true);
-    return kExitInterrupted;
-  }
-  metrics.sync();
-  folder.mark_finished();
-  screen.finish(false);
-  return 0;
+  return run_to_end(trainer, metrics, folder, screen);
 }
 
 }  // namespace r1

@@ -132,17 +132,7 @@ int train_grpo(const TrainRequest& request) {
   TrainScreen screen(terminal, recipe, trainer.step());
   trainer.add_observer(&recorder);
   trainer.add_observer(&screen);
-  try {
-    trainer.run();
-  } catch (const Interrupted&) {
-    metrics.sync();
-    screen.finish(true);
-    return kExitInterrupted;
-  }
-  metrics.sync();
-  folder.mark_finished();
-  screen.finish(false);
-  return 0;
+  return run_to_end(trainer, metrics, folder, screen);
 }
 
 }  // namespace r1

@@ -13,6 +13,7 @@
 #include "core/log.h"
 #include "core/metrics.h"
 #include "core/run_folder.h"
+#include "core/signals.h"
 #include "core/terminal.h"
 #include "recipes/common_sections.h"
 #include "rl/checkpoint_store.h"
@@ -59,5 +60,20 @@ class TrainRun {
   std::optional<LogScope> log_;
   const LoraPolicy* lora_ = nullptr;  // what trained() gave
 };
+
+// Runs to the last update or Ctrl-C, with the numbers on disk before the screen says so; -> the program's exit code.
+template <class Trainer, class Screen> int run_to_end(Trainer& trainer, MetricsWriter& metrics, RunFolder& folder, Screen& screen) {
+  try {
+    trainer.run();
+  } catch (const Interrupted&) {
+    metrics.sync();
+    screen.finish(true);
+    return kExitInterrupted;
+  }
+  metrics.sync();
+  folder.mark_finished();
+  screen.finish(false);
+  return 0;
+}
 
 }  // namespace r1
