@@ -41,7 +41,7 @@ int train_grpo(const TrainRequest& request) {
   const bool distill = request.config.peek("kind") == "distill";
   const Recipe recipe = distill ? make_on_policy_recipe(request.config, reward_context()) : make_recipe(request.config, reward_context());
   TrainRun::Setup setup{recipe.model, recipe.output, recipe.train.threads, recipe.trainer.seed, &*recipe.resolved, {}, recipe.warnings};
-  setup.may_change = {"audit", "train.reward_threads", "train.numerics", "rollout.gpu_memory_share", "rollout.gpu_memory_gb"};
+  setup.may_change = {"audit", "train.reward_threads", "train.numerics", "rollout.gpu_memory_share", "rollout.gpu_memory_gb", "rollout.engine", "rollout.grpc"};
   if (recipe.learner.optimizer.learning_rate.schedule == LrSchedule::kConstant) setup.may_change.emplace_back("rl.steps");
   if (recipe.gpu_memory_gb > 0) gpu::limit_memory(static_cast<std::size_t>(recipe.gpu_memory_gb * 1073741824.0));
   TrainRun run(request, std::move(setup));
@@ -74,6 +74,11 @@ int train_grpo(const TrainRequest& request) {
   BackendParts made = backend.make(needs, tokenizer);
   for (const std::string& line : made.memory) terminal.print("  memory    " + line);
   const std::unique_ptr<PolicyModel> policy = run.trained(std::move(made.policy), recipe.lora);
+  if (!recipe.grpc.servers.empty()) {
+    GrpcEngineOptions options = recipe.grpc;
+    options.to_host = [&](const WeightSnapshot& s) { return policy->host_weights(s.version); };
+    made.engine = make_grpc_engine(std::move(options), tokenizer);
+  }
   GrpoOptions learner_options = recipe.learner;
   learner_options.tokens_per_micro_batch = made.tokens_per_micro_batch;
   GrpoLearner learner(*policy, made.reference.get(), learner_options, made.critic.get());

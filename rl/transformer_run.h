@@ -23,6 +23,7 @@ struct TransformerRunOptions {
   DType dtype = DType::kBF16;
   LocalEngineOptions engine;
   int threads = 1;
+  RolloutEngine* engine_instead = nullptr;  // of the local one
   bool lora = false;  // train pairs of rank 4 instead of all parameters
 };
 
@@ -99,7 +100,7 @@ struct TransformerRun {
     prompts = std::make_unique<ShuffledPrompts>(list, o.trainer.seed);
     Trainer::Parts parts;
     parts.learner = learner.get();
-    parts.engine = engine.get();
+    parts.engine = o.engine_instead != nullptr ? o.engine_instead : engine.get();
     parts.prompts = prompts.get();
     parts.scorer = score_even;
     parts.eval_prompts = list;
