@@ -48,7 +48,8 @@ def solution(row):
 
 
 def problem(name, i, question, answer):
-    return {"id": f"{name}-{i}", "task": "math", "prompt": question, "answer": answer}
+    """The language stands in a column: it cannot be told from the few words of a sum."""
+    return {"id": f"{name}-{i}", "task": "math", "language": "en", "prompt": question, "answer": answer}
 
 
 def main():
@@ -82,7 +83,7 @@ def main():
     write(a.out / "add2_test.jsonl", [problem("add-test", i, r["prompt"], r["answer"]) for i, r in enumerate(additions(a.r1, "test", 300))])
     write(a.out / "pairs.jsonl", [{k: r[k] for k in ("messages", "chosen", "rejected")} for r in pairs])
     write(a.out / "general.jsonl", [{"messages": r["messages"] + [{"role": "assistant", "content": r["chosen"]}]} for r in pairs])
-    write(a.out / "general_prompts.jsonl", [{"id": f"general-{i}", "task": "chat", "prompt": r["messages"]} for i, r in enumerate(pairs)])
+    write(a.out / "general_prompts.jsonl", [{"id": f"general-{i}", "task": "chat", "language": "en", "prompt": r["messages"]} for i, r in enumerate(pairs)])
 
 
 main()
