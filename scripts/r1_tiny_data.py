@@ -67,11 +67,11 @@ def main():
         sys.exit(f"{a.gsm8k} holds no test.jsonl and no test_first_half.jsonl")
     a.out.mkdir(parents=True, exist_ok=True)
     train, test, pairs = read(a.gsm8k / "train.jsonl"), read(test_file)[:660], read(a.pairs)
-    sums = additions(a.r1, "train", 3150)
+    sums = additions(a.r1, "train", 1750)
     rng = random.Random(0)
     rng.shuffle(train)
     # The cold start's rows are in no RL prompt: what RL and rejection sampling add is not what was shown.
-    shown, asked = train[:2500], train[2500:5500]
+    shown, asked = train[:2500], train[2500:7300]
     cold = [chain(r["question"], *solution(r)) for r in shown] + [chain(r["prompt"], r["completion"], r["answer"]) for r in sums[:150]]
     rng.shuffle(cold)
     prompts = [problem("gsm8k", r["index"], r["question"], solution(r)[1]) for r in asked]
