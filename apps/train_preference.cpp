@@ -91,7 +91,7 @@ int train_preference(const TrainRequest& request, bool reward_model) {
   Terminal& terminal = run.terminal();
   Backend& backend = run.backend();
   PreferenceData data = load_data(recipe, backend.config(), run.runtime().tokenizer, terminal);
-  plan_updates(recipe.trainer, recipe.warmup_ratio, data.train.size(), kind);
+  plan_updates(recipe.trainer, {}, recipe.warmup_ratio, data.train.size(), kind);
   recipe.trainer.loop.config_digest += to_hex(digest_of(data.train.samples));  // other data is another run
 
   RunFolder& folder = run.open_folder();
@@ -99,9 +99,10 @@ int train_preference(const TrainRequest& request, bool reward_model) {
 
   BackendNeeds needs = device_default();
   needs.trains = !reward_model;
-  if (reward_model) needs.value = TransformerValue::Options{true, MasterStart::kExact, recipe.head_std, recipe.seed, false};
+  if (reward_model) needs.value = TransformerValue::Options{true, MasterStart::kExact, recipe.head_std, recipe.seed};
   needs.tokens_per_micro_batch = recipe.train.tokens_per_micro_batch, needs.recompute = recipe.train.recompute, needs.optimizer = recipe.train.optimizer;
   needs.gpu_memory_share = recipe.gpu_memory_share, needs.longest_sample = data.longest;
+  needs.lora = run.adapter(recipe.lora);
   const BackendParts made = backend.make(needs, run.runtime().tokenizer);
   for (const std::string& line : made.memory) terminal.print("  memory    " + line);
   recipe.trainer.tokens_per_micro_batch = made.tokens_per_micro_batch;
@@ -137,7 +138,7 @@ int train_preference(const TrainRequest& request, bool reward_model) {
                                                                                  {"margin", "rewards/margins", "%.3f"},
                                                                                  {"chosen", "rewards/chosen", "%.3f"},
                                                                                  {"rejected", "rewards/rejected", "%.3f"}};
-  return run_examples(run, folder, kind, *objective, recipe.trainer, recipe.output, shown, files.get());
+  return run_examples(run, folder, kind, made, {objective.get()}, recipe.trainer, recipe.output, shown, files.get());
 }
 
 }  // namespace

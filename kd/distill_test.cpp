@@ -10,8 +10,8 @@
 #include "kd/on_policy.h"
 #include "rl/table_policy.h"
 #include "rl/transformer_run.h"
-#include "sft/sft_learner.h"
-#include "sft/sft_trainer.h"
+#include "sft/packing.h"
+#include "sft/sft_objective.h"
 #include "tests/support/support.h"
 
 namespace r1 {
@@ -106,7 +106,7 @@ std::vector<float> gradient_of(DistillObjective& objective, std::int64_t budget,
   std::vector<std::int64_t> all(static_cast<std::size_t>(objective.size()));
   for (std::size_t i = 0; i < all.size(); ++i) all[i] = static_cast<std::int64_t>(i);
   objective.model().zero_gradient();
-  for (const auto& [first, last] : split_by_rows(objective.begin_update(0, all), budget)) objective.train(first, last);
+  for (const auto& part : pack_best_fit(objective.begin_update(0, all), budget)) objective.train(part);
   if (metrics) *metrics = objective.report();
   return objective.model().gradient();
 }
@@ -275,16 +275,12 @@ TEST_CASE("a student approaches its teacher in every mode") {
 
   {  // mode sft: the teacher's texts as hard labels
     World student(2, DType::kBF16, 2);
-    SftOptions options;
-    options.optimizer.learning_rate.peak = 1e-2;
-    SftLearner learner(*student.policy, options);
     std::vector<SftExample> examples;
     for (const TrainSample& s : texts_of(teacher, 512, 6)) examples.push_back({s.name, s.tokens, s.loss_mask});
-    for (int update = 0; update < 64; ++update) {
-      std::vector<const SftExample*> batch;
-      for (std::size_t i = 0; i < 32; ++i) batch.push_back(&examples[(static_cast<std::size_t>(update) * 32 + i) % examples.size()]);
-      learner.update(batch);
-    }
+    SftObjective objective(*student.policy, examples, {});
+    ExampleTrainerOptions o = trainer_options(objective.size(), 4);
+    o.examples_per_update = 32, o.shuffle = false, o.loop.steps = 64;
+    ExampleTrainer("sft", {&objective}, o).run();
     const auto [f, r] = distance(student);
     CHECK(f < 0.75 * forward);
   }

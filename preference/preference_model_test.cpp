@@ -12,7 +12,7 @@
 #include "preference/dpo_objective.h"
 #include "preference/reward_objective.h"
 #include "preference/test_support.h"
-#include "sft/sft_trainer.h"
+#include "sft/packing.h"
 #include "tests/support/support.h"
 
 namespace r1 {
@@ -51,7 +51,7 @@ std::vector<float> gradient_of(ExampleObjective& objective, std::int64_t budget,
   for (std::size_t i = 0; i < all.size(); ++i) all[i] = static_cast<std::int64_t>(i);
   objective.model().zero_gradient();
   const std::vector<std::int64_t> rows = objective.begin_update(0, all);
-  for (const auto& [first, last] : split_by_rows(rows, budget)) objective.train(first, last);
+  for (const auto& part : pack_best_fit(rows, budget)) objective.train(part);
   metrics = objective.report();
   return objective.model().gradient();
 }

@@ -9,7 +9,6 @@
 #include "core/error.h"
 #include "core/rng.h"
 #include "recipes/recipe.h"
-#include "sft/sft_trainer.h"
 
 namespace r1 {
 namespace {
@@ -123,6 +122,7 @@ PreferenceRecipe make_preference_recipe(const Config& config, bool reward_model)
   recipe.train = detail::read_train(train);
   if (recipe.model.device == "cpu") train.reject("gpu_memory_share", "this runs on the CPU");
   else recipe.gpu_memory_share = train.get_in<double>("gpu_memory_share", 0.9, 0.05, 1.0);
+  recipe.lora = detail::read_lora(root, recipe.seed);
   recipe.output = detail::read_output(root.section("output"), recipe.name, false);
   root.finish();
 
@@ -134,15 +134,6 @@ PreferenceRecipe make_preference_recipe(const Config& config, bool reward_model)
                                            "train.recompute", "train.gpu_memory_share", "model.device"};
   loop.config_digest = to_hex(recipe.resolved->digest(ignore));
   return recipe;
-}
-
-void plan_updates(ExampleTrainerOptions& t, double warmup_ratio, std::int64_t examples, const std::string& section) {
-  LrOptions& lr = t.optimizer.learning_rate;
-  t.loop.steps = lr.total = updates_for(t.epochs, examples, t.examples_per_update);
-  if (warmup_ratio > 0) lr.warmup = static_cast<std::int64_t>(warmup_ratio * static_cast<double>(t.loop.steps));
-  if (lr.schedule != LrSchedule::kConstant && lr.warmup >= t.loop.steps && lr.warmup > 0)
-    throw ConfigError(message(section, ".warmup_steps = ", lr.warmup, " is not below the ", t.loop.steps, " updates of the run (", examples,
-                              " examples, ", t.examples_per_update, " an update)"));
 }
 
 PreferenceSet take_held_out(PreferenceSet& set, double share, std::uint64_t seed) {

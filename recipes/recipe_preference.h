@@ -41,6 +41,7 @@ struct PreferenceRecipe {
   DpoOptions dpo;
   ExampleTrainerOptions trainer;  // examples_per_update, epochs, optimizer; the updates are set by plan_updates()
   double warmup_ratio = 0;        // of the updates, where warmup_steps is not set
+  std::optional<LoraSection> lora;  // none = all parameters are trained; of a reward model the head always is
   TrainSection train;
   double gpu_memory_share = 0.9;
   OutputSection output;
@@ -50,10 +51,6 @@ struct PreferenceRecipe {
 
 // `reward_model`: else a recipe of DPO. Throws ConfigError.
 PreferenceRecipe make_preference_recipe(const Config& config, bool reward_model);
-
-// Updates, warm-up and the schedule's end, once the number of examples is known. Throws ConfigError for a warm-up that is longer than
-// the run. `section` stands in errors.
-void plan_updates(ExampleTrainerOptions& options, double warmup_ratio, std::int64_t examples, const std::string& section);
 
 // Takes round(share x prompts) prompts with all their examples out, drawn by the seed. Throws ConfigError if nothing would be left.
 PreferenceSet take_held_out(PreferenceSet& set, double share, std::uint64_t seed);

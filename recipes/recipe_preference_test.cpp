@@ -25,7 +25,7 @@ struct Try {
   std::string error_of(const Strings& overrides) {
     try {
       PreferenceRecipe r = make(overrides);
-      plan_updates(r.trainer, r.warmup_ratio, 100, "dpo");
+      plan_updates(r.trainer, {}, r.warmup_ratio, 100, "dpo");
     } catch (const Error& e) {
       return e.what();
     }
@@ -52,7 +52,7 @@ TEST_CASE("kind dpo: DeepSeek LLM's settings are the defaults") {
   CHECK(r.trainer.epochs == 1);
   CHECK(r.trainer.optimizer.learning_rate.peak == 5e-6);
   CHECK(r.trainer.optimizer.learning_rate.schedule == LrSchedule::kCosine);
-  plan_updates(r.trainer, r.warmup_ratio, 20'000, "dpo");
+  plan_updates(r.trainer, {}, r.warmup_ratio, 20'000, "dpo");
   CHECK(r.trainer.loop.steps == 40);
   CHECK(r.trainer.optimizer.learning_rate.warmup == 4);
   CHECK(r.trainer.optimizer.learning_rate.total == 40);

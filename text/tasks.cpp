@@ -90,7 +90,7 @@ struct Item {
   std::string answer;  // as text; `rest` replaces it where a rule decides
   std::string rest;    // further fields, JSON: ", \"limit\": 7"
   bool has_answer = true;
-  std::string worked;  // the way to the answer, in words; "" = this task has none
+  std::string worked = {};  // the way to the answer, in words; "" = this task has none
 };
 
 // Column addition and subtraction, lowest digit first, each digit written where it is known: "7 + 5 = 12, write 2, carry 1. ..."
