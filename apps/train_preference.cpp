@@ -25,21 +25,21 @@ struct PreferenceData {
 };
 
 PreferenceData load_data(PreferenceRecipe& recipe, const ModelConfig& model, const std::shared_ptr<const Tokenizer>& tokenizer, Terminal& terminal) {
-  const auto load = [&](PreferenceRowOptions rows, const char* what) {
+  const auto load = [&](PreferenceRowOptions rows, const std::optional<GeneratedData>& generate, const char* what) {
     if (rows.sft.max_length == 0) rows.sft.max_length = model.max_position_embeddings;
     if (rows.sft.max_length > model.max_position_embeddings)
       throw ConfigError(
           message("data.max_length is ", rows.sft.max_length, ", but the model's context has ", model.max_position_embeddings, " tokens"));
-    PreferenceRows loaded = with_context(what, [&] { return load_preference_rows(rows, tokenizer, model.eos_token_ids); });
+    PreferenceRows loaded = load_preference_source(rows, generate, what, tokenizer, model.eos_token_ids);
     if (!loaded.skipped.empty())
       terminal.print(message("warning: ", what, ": ", loaded.skipped.size(), " bad rows left out, the first: ", loaded.skipped.front()), true);
     if (loaded.too_long > 0) terminal.print(message("warning: ", what, ": ", loaded.too_long, " left out above data.max_length"), true);
     return std::move(loaded.set);
   };
   PreferenceData data;
-  data.train = load(recipe.data.rows, "data");
+  data.train = load(recipe.data.rows, recipe.data.generate, "data");
   data.held_out.pairs = data.train.pairs;
-  if (recipe.validation && recipe.validation->rows) data.held_out = load(*recipe.validation->rows, "validation");
+  if (recipe.validation && recipe.validation->rows) data.held_out = load(*recipe.validation->rows, recipe.validation->generate, "validation");
   if (recipe.validation && recipe.validation->share > 0) data.held_out = take_held_out(data.train, recipe.validation->share, recipe.seed);
   const char* what = data.train.pairs ? " pairs" : " labelled answers";
   const auto lengths = [&] {

@@ -137,7 +137,9 @@ TEST_CASE("lora: new pairs, or an adapter to go on from") {
   CHECK(good({"lora.init_from=" + adapter}).lora->init_from == adapter);
   CHECK(contains(error_of({"lora.init_from=" + adapter, "lora.rank=4"}), "adapter_config.json says that"));
   CHECK(contains(error_of({"lora.init_from=/nowhere"}), "holds no adapter_config.json"));
-  CHECK(contains(error_of({"lora.dropout=0.1"}), "must be 0"));
+  CHECK(good({"lora.dropout=0.1"}).lora->options.dropout == 0.1);
+  CHECK(good({"lora={init_from: " + adapter + ", dropout: 0.2}", "seed=6"}).lora->options.seed == 6);
+  CHECK(contains(error_of({"lora.dropout=0.95"}), "lora.dropout"));
   CHECK(contains(error_of({"lora.ranks=4"}), "did you mean 'lora.rank'"));
 }
 
