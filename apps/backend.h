@@ -45,6 +45,7 @@ struct BackendModel {
 struct BackendNeeds {
   LocalEngineOptions engine;  // 0 in max_rows, kv_cache_bytes, prefill_tokens_per_step = the device's own choice
   bool trains = false, reference = false;
+  bool overlap = false;             // the engine samples beside the learner: it gets weights and memory of its own
   bool critic = false;              // a value head on a copy of the model: PPO
   std::optional<BackendModel> teacher;  // a frozen model beside the one that learns: distillation
   std::optional<std::int64_t> tokens_per_micro_batch;  // none = the device's choice

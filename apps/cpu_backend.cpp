@@ -5,6 +5,7 @@
 
 #include "apps/backend.h"
 #include "core/error.h"
+#include "core/format.h"
 #include "kernels/cpu.h"
 #include "kernels/gpu/device.h"
 #include "model/transformer.h"
@@ -124,7 +125,19 @@ class CpuBackend : public Backend {
     if (engine.max_rows == 0) engine.max_rows = usual.max_rows;
     if (engine.kv_cache_bytes == 0) engine.kv_cache_bytes = usual.kv_cache_bytes;
     if (engine.prefill_tokens_per_step == 0) engine.prefill_tokens_per_step = usual.prefill_tokens_per_step;
-    parts.engine = std::make_unique<LocalEngine>(model_, std::move(tokenizer), engine);
+    Transformer* sampled = &model_;
+    if (needs.overlap) {
+      // The machine's cores are for both; whoever has nothing to do leaves them to the other.
+      rollout_pool_ = std::make_unique<ComputePool>(pool_.size());
+      rollout_ = std::make_unique<Transformer>(model_.config(), model_.weights().dtype(), *rollout_pool_);
+      rollout_->weights().load(model_.weights().snapshot(0));
+      rollout_->weights_changed();
+      rollout_->set_vocab_limit(model_.vocab_limit());
+      sampled = rollout_.get();
+      parts.memory.push_back(message("the rollout's own weights: ", human_bytes(static_cast<std::uint64_t>(model_.weights().elements()) * size_of(model_.weights().dtype()))));
+    }
+    parts.engine = std::make_unique<LocalEngine>(*sampled, std::move(tokenizer), engine);
+    model_.set_vocab_limit(sampled->vocab_limit());  // the engine knows the tokenizer's
     return parts;
   }
 
@@ -156,6 +169,8 @@ class CpuBackend : public Backend {
   ComputePool& pool_;
   Transformer model_;
   std::unique_ptr<Transformer> reference_, critic_;
+  std::unique_ptr<ComputePool> rollout_pool_;
+  std::unique_ptr<Transformer> rollout_;  // with overlap
 };
 
 }  // namespace

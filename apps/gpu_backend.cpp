@@ -1,4 +1,5 @@
-// The GPU behind Backend: one transformer, one memory plan, one region that rollout and learner use in turns.
+// The GPU behind Backend: one transformer, one memory plan, one region that rollout and learner use in turns; with overlap a second
+// transformer and a region of its own for the rollout.
 #include <algorithm>
 
 #include "apps/backend.h"
@@ -47,6 +48,7 @@ class GpuBackend : public Backend {
     w.total = before_.memory_total, w.free = before_.memory_free, w.share = needs.gpu_memory_share;
     w.weights = static_cast<std::size_t>(elements) * 2;
     if (needs.reference) w.reference = w.weights;
+    if (needs.overlap) w.rollout = w.weights;
     const GpuTraining counting(model_, region_);
     const auto head = needs.value ? GpuTraining::HeadKind::kScores : GpuTraining::HeadKind::kLogprobs;
     if (needs.trains || needs.value) {
@@ -116,6 +118,13 @@ class GpuBackend : public Backend {
     region_ = GpuRegion(memory_);
     if (needs.value) return parts;
 
+    if (needs.overlap) {
+      rollout_ = copy_of_model();
+      rollout_memory_ = gpu::DeviceMemory(plan.sampling);
+      rollout_region_ = GpuRegion(rollout_memory_);
+    }
+    GpuTransformer& sampled = rollout_ ? *rollout_ : model_;
+    GpuRegion& region = rollout_ ? rollout_region_ : region_;
     LocalEngineOptions engine = needs.engine;
     if (engine.max_rows == 0) engine.max_rows = kRows;
     if (engine.prefill_tokens_per_step == 0) engine.prefill_tokens_per_step = kPrefill;
@@ -123,8 +132,9 @@ class GpuBackend : public Backend {
     step.max_decode_rows = std::max(engine.max_rows, 64);
     step.max_prefill_rows = engine.prefill_tokens_per_step;
     step.max_kv_bytes = needs.engine.kv_cache_bytes;
-    device_ = std::make_unique<GpuStepDevice>(model_, region_, step);
+    device_ = std::make_unique<GpuStepDevice>(sampled, region, step);
     parts.engine = std::make_unique<PipelinedEngine>(*device_, std::move(tokenizer), engine);
+    if (rollout_) model_.set_vocab_limit(rollout_->vocab_limit());  // the engine knows the tokenizer's
     return parts;
   }
 
@@ -198,9 +208,9 @@ class GpuBackend : public Backend {
 
   gpu::DeviceInfo before_;
   GpuTransformer model_;
-  std::unique_ptr<GpuTransformer> reference_, critic_;
-  gpu::DeviceMemory memory_;
-  GpuRegion region_;
+  std::unique_ptr<GpuTransformer> reference_, critic_, rollout_;  // the last with overlap: the engine's, on a stream of its own
+  gpu::DeviceMemory memory_, rollout_memory_;
+  GpuRegion region_, rollout_region_;
   std::unique_ptr<GpuStepDevice> device_;
 };
 

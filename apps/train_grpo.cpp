@@ -41,7 +41,7 @@ int train_grpo(const TrainRequest& request) {
   const bool distill = request.config.peek("kind") == "distill";
   const Recipe recipe = distill ? make_on_policy_recipe(request.config, reward_context()) : make_recipe(request.config, reward_context());
   TrainRun::Setup setup{recipe.model, recipe.output, recipe.train.threads, recipe.trainer.seed, &*recipe.resolved, {}, recipe.warnings};
-  setup.may_change = {"audit", "train.reward_threads", "train.numerics", "rollout.gpu_memory_share", "rollout.gpu_memory_gb"};
+  setup.may_change = {"audit", "train.reward_threads", "train.numerics", "rollout.gpu_memory_share", "rollout.gpu_memory_gb", "rl.async.patience_s"};
   if (recipe.learner.optimizer.learning_rate.schedule == LrSchedule::kConstant) setup.may_change.emplace_back("rl.steps");
   if (recipe.gpu_memory_gb > 0) gpu::limit_memory(static_cast<std::size_t>(recipe.gpu_memory_gb * 1073741824.0));
   TrainRun run(request, std::move(setup));
@@ -65,6 +65,7 @@ int train_grpo(const TrainRequest& request) {
   BackendNeeds needs;
   needs.engine = recipe.engine;
   needs.trains = true, needs.reference = recipe.learner.needs_reference();
+  needs.overlap = recipe.trainer.async.max_staleness > 0;
   needs.critic = recipe.learner.critic.has_value();
   needs.tokens_per_micro_batch = recipe.train.tokens_per_micro_batch, needs.recompute = recipe.train.recompute, needs.optimizer = recipe.train.optimizer;
   needs.master_start = recipe.policy.master_start;
@@ -83,12 +84,10 @@ int train_grpo(const TrainRequest& request) {
   parts.learner = &learner;
   parts.engine = made.engine.get();
   parts.prompts = &source;
-  parts.eval_scorer = [&](const SampleGroup& group) { return recipe.rubric->score(group); };
-  parts.scorer = [&](const SampleGroup& group) {
-    std::vector<Score> scores = recipe.rubric->score(group);
-    if (recipe.audit.auditor) recipe.audit.auditor->audit(group, scores);
-    return scores;
-  };
+  parts.scorer = [&](const SampleGroup& group) { return recipe.rubric->score(group); };
+  if (recipe.rubric->scores_alone()) parts.completion_scorer = parts.scorer;
+  if (recipe.audit.auditor)
+    parts.group_scored = [&](const SampleGroup& group, std::vector<Score>& scores) { recipe.audit.auditor->audit(group, scores); };
   if (distill) parts.token_advantages = teacher_advantages(*made.teacher, recipe.learner.temperature, made.tokens_per_micro_batch);
   parts.eval_prompts = std::move(eval_prompts);
   parts.checkpoints = &checkpoints;

@@ -1,39 +1,32 @@
-// Speed of the CPU kernels on the shapes of SmolLM2-135M: one JSON line per case, beside ceilings measured in the same run
-// (a register-only loop of the product's instruction; streaming reads from L3 and memory).
-//   kernels_bench [--threads N] [--isa NAME] [--only TEXT] [--seconds S]
-// Times are the best and the median of many runs: the best says what the code can do on a busy machine. With one thread
-// they are CPU time of that thread, else wall time.
+// CPU kernels on the shapes of SmolLM2-135M. The ceilings are a register-only loop of the product's instruction and streaming reads from L3 and
+// memory. Times are the best and the median of many runs: the best says what the code can do on a busy machine. With one thread they are CPU
+// time of that thread, else wall time.
 #include <algorithm>
 #include <atomic>
 #include <chrono>
 #include <cmath>
 #include <cstdio>
-#include <cstring>
 #include <ctime>
 #include <functional>
 #include <memory>
 #include <string>
 #include <vector>
 
+#include "bench/kernel_cases.h"
 #include "core/compute_pool.h"
 #include "core/error.h"
 #include "core/rng.h"
 #include "kernels/cpu.h"
 #include "kernels/table.h"
 
+namespace r1 {
 namespace {
 
-using namespace r1;
-using namespace r1::cpu;
+using namespace cpu;
 using Clock = std::chrono::steady_clock;
 using i64 = std::int64_t;
 
-struct Options {
-  int threads = 0;
-  std::string only;
-  double seconds = 0.25;
-};
-Options options;
+KernelBenchOptions options;
 double peak_flops[2] = {0, 0};  // all threads, by Type
 double memory_bytes = 0, l3_bytes = 0;
 
@@ -72,7 +65,7 @@ void report(const std::string& name, const Timing& t, Type type, double flops, d
   std::fflush(stdout);
 }
 
-bool wanted(const std::string& name) { return options.only.empty() || name.find(options.only) != std::string::npos; }
+bool wanted(const std::string& name) { return options.wants(name); }
 
 // Memory with small random numbers.
 struct Buffer {
@@ -282,28 +275,20 @@ void optimizer(ComputePool& pool) {
   if (wanted("first_non_finite_16M")) report("first_non_finite_16M", measure([&](int) { first_non_finite(pool, g.f(), n); }), Type::kF32, 0, 4 * bytes);
 }
 
-int run(int argc, char** argv) {
-  for (int i = 1; i < argc; i += 2) {
-    const std::string name = argv[i], value = i + 1 < argc ? argv[i + 1] : "";
-    if (name == "--threads") options.threads = std::stoi(value);
-    else if (name == "--only") options.only = value;
-    else if (name == "--seconds") options.seconds = std::stod(value);
-    else if (name == "--isa") {
-      bool found = false;
-      for (const Isa which : {Isa::kPortable, Isa::kAvx2, Isa::kAvx512, Isa::kAvx512Bf16, Isa::kAmx}) {
-        if (value != to_string(which)) continue;
-        set_isa(which);
-        found = true;
-      }
-      if (!found) {
-        std::fprintf(stderr, "unknown instruction set %s; one of portable, avx2, avx512, avx512-bf16, amx\n", value.c_str());
-        return 2;
-      }
-    } else {
-      std::fprintf(stderr, "usage: kernels_bench [--threads N] [--isa NAME] [--only TEXT] [--seconds S]\n");
-      return 2;
-    }
+void choose_isa(const std::string& name) {
+  std::string known;
+  for (const Isa which : {Isa::kPortable, Isa::kAvx2, Isa::kAvx512, Isa::kAvx512Bf16, Isa::kAmx}) {
+    if (name == to_string(which)) return set_isa(which);
+    known += std::string(known.empty() ? "" : ", ") + to_string(which);
   }
+  throw ConfigError(message("unknown instruction set '", name, "'; one of ", known));
+}
+
+}  // namespace
+
+void bench_cpu_kernels(const KernelBenchOptions& wished) {
+  options = wished;
+  if (!options.isa.empty()) choose_isa(options.isa);
   ComputePool pool(options.threads);
   ceilings(pool);
   gemms(pool);
@@ -311,16 +296,6 @@ int run(int argc, char** argv) {
   attentions(pool);
   rows_and_vocabulary(pool);
   optimizer(pool);
-  return 0;
 }
 
-}  // namespace
-
-int main(int argc, char** argv) {
-  try {
-    return run(argc, argv);
-  } catch (const std::exception& e) {
-    std::fprintf(stderr, "kernels_bench: %s\n", e.what());
-    return 2;
-  }
-}
+}  // namespace r1

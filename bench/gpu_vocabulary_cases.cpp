@@ -1,43 +1,28 @@
-// Speed of the GPU's kernels over the vocabulary: one JSON line a case, beside the copy bandwidth measured in the same run.
-//   gpu_vocab_bench [--only TEXT] [--v V] [--n N]
-// Each case's calls lie in one CUDA graph, over enough sets of logits to exceed the L2 cache twice; us is the median over replays.
-// gb_s counts each logit read once (and each gradient written once), so that further passes show as a lower rate.
-#include <cuda_runtime_api.h>
-
+// Kernels over the vocabulary. gb_s counts each logit read once (and each gradient written once), so that further passes show as a lower rate.
 #include <algorithm>
 #include <cmath>
 #include <cstdio>
-#include <cstdlib>
-#include <cstring>
 #include <functional>
 #include <string>
 #include <vector>
 
-#include "bench/gpu_timing.h"
-#include "core/error.h"
-#include "kernels/gpu/device.h"
+#include "bench/gpu_kernel_cases.h"
 #include "kernels/gpu/gpu.h"
 
+namespace r1 {
 namespace {
 
-using namespace r1;
-using namespace r1::gpu;
+using namespace gpu;
 using i64 = std::int64_t;
 
-struct Options {
-  std::string only;
-  i64 v = 0, n = 0;
-} options;
-double copy_bytes_per_s = 0;
-
-void measure(const char* kernel, i64 n, i64 v, i64 bytes, i64 sets, OwnedStream& s, const std::function<void(i64)>& call) {
-  if (!options.only.empty() && std::string(kernel).find(options.only) == std::string::npos) return;
-  const double guess = std::max(5e-6, static_cast<double>(bytes) / copy_bytes_per_s);
+void measure(const GpuBench& b, const char* kernel, i64 n, i64 v, i64 bytes, i64 sets, const std::function<void(i64)>& call) {
+  if (!b.options.wants(kernel)) return;
+  const double guess = std::max(5e-6, static_cast<double>(bytes) / b.copy_bytes_per_s);
   const i64 calls = std::clamp<i64>(static_cast<i64>(0.01 / guess), std::min<i64>(sets, 200), 500);
-  const std::vector<double> us = replay_us(s, static_cast<int>(calls), [&](int i) { call(i % sets); });
+  const std::vector<double> us = replay_us(b.stream, static_cast<int>(calls), [&](int i) { call(i % sets); });
   const double median = us[us.size() / 2], rate = static_cast<double>(bytes) / (median * 1e-6);
   std::printf("{\"kernel\":\"%s\",\"n\":%lld,\"v\":%lld,\"us\":%.2f,\"best_us\":%.2f,\"gb_s\":%.0f,\"of_copy\":%.3f}\n", kernel, static_cast<long long>(n),
-              static_cast<long long>(v), median, us.front(), rate * 1e-9, rate / copy_bytes_per_s);
+              static_cast<long long>(v), median, us.front(), rate * 1e-9, rate / b.copy_bytes_per_s);
   std::fflush(stdout);
 }
 
@@ -61,8 +46,9 @@ void fill_logits(OwnedStream& s, float* logits, i64 rows, i64 v) {
   s.synchronize();
 }
 
-void cases(OwnedStream& s, i64 n, i64 v, i64 l2_bytes) {
-  const i64 row_bytes = v * 4, bytes = n * row_bytes, sets = std::clamp<i64>(2 * l2_bytes / bytes + 1, 1, 256);
+void cases(const GpuBench& b, i64 n, i64 v) {
+  OwnedStream& s = b.stream;
+  const i64 row_bytes = v * 4, bytes = n * row_bytes, sets = std::clamp<i64>(2 * b.l2_bytes / bytes + 1, 1, 256);
   const DeviceMemory memory(static_cast<std::size_t>(sets * bytes)), gradient(static_cast<std::size_t>(n * v * 2));
   fill_logits(s, memory.as<float>(), sets * n, v);
   const auto logits = [&](i64 set) { return memory.as<float>() + set * n * v; };
@@ -92,43 +78,23 @@ void cases(OwnedStream& s, i64 n, i64 v, i64 l2_bytes) {
     }
     copy_to_device(s, draws.data(), host.data(), draws.bytes());
     s.synchronize();
-    measure(f.name, n, v, bytes, sets, s, [&](i64 set) { sample_rows(s, logits(set), v, v, draws.as<Draw>(), n, f.filtered, drawn.as<Drawn>(), nullptr); });
+    measure(b, f.name, n, v, bytes, sets, [&](i64 set) { sample_rows(s, logits(set), v, v, draws.as<Draw>(), n, f.filtered, drawn.as<Drawn>(), nullptr); });
   }
   float *lp = floats.as<float>(), *h = lp + n, *lse = h + n;
   const auto* to = targets.as<std::int32_t>();
-  measure("logprob_rows", n, v, bytes, sets, s, [&](i64 set) { logprob_rows(s, {logits(set), v, v, 1.f}, to, n, lp, nullptr, lse); });
-  measure("logprob_rows_entropy", n, v, bytes, sets, s, [&](i64 set) { logprob_rows(s, {logits(set), v, v, 1.f}, to, n, lp, h, lse); });
+  measure(b, "logprob_rows", n, v, bytes, sets, [&](i64 set) { logprob_rows(s, {logits(set), v, v, 1.f}, to, n, lp, nullptr, lse); });
+  measure(b, "logprob_rows_entropy", n, v, bytes, sets, [&](i64 set) { logprob_rows(s, {logits(set), v, v, 1.f}, to, n, lp, h, lse); });
   logprob_rows(s, {logits(0), v, v, 1.f}, to, n, lp, h, lse);
-  measure("backward", n, v, bytes * 3 / 2, sets, s,
+  measure(b, "logprob_backward", n, v, bytes * 3 / 2, sets,
           [&](i64 set) { logprob_rows_backward(s, {logits(set), v, v, 1.f}, to, n, lse, h, nullptr, nullptr, gradient.as<bf16>(), v); });
-  measure("backward_entropy", n, v, bytes * 3 / 2, sets, s,
+  measure(b, "logprob_backward_entropy", n, v, bytes * 3 / 2, sets,
           [&](i64 set) { logprob_rows_backward(s, {logits(set), v, v, 1.f}, to, n, lse, h, c2.as<float>(), c2.as<float>(), gradient.as<bf16>(), v); });
 }
 
 }  // namespace
 
-int main(int argc, char** argv) {
-  for (int i = 1; i < argc; i += 2) {
-    const char* value = i + 1 < argc ? argv[i + 1] : nullptr;
-    if (value != nullptr && std::strcmp(argv[i], "--only") == 0) options.only = value;
-    else if (value != nullptr && std::strcmp(argv[i], "--v") == 0) options.v = std::atoll(value);
-    else if (value != nullptr && std::strcmp(argv[i], "--n") == 0) options.n = std::atoll(value);
-    else {
-      std::fprintf(stderr, "gpu_vocab_bench: unknown option %s, or no value behind it; --only TEXT, --v V, --n N\n", argv[i]);
-      return 2;
-    }
-  }
-  try {
-    const DeviceInfo info = device_info();
-    copy_bytes_per_s = measured_bandwidth();
-    std::printf("{\"device\":\"%s\",\"multiprocessors\":%d,\"l2_mib\":%zu,\"copy_gb_s\":%.0f}\n", info.name.c_str(), info.multiprocessors,
-                info.l2_bytes >> 20, copy_bytes_per_s * 1e-9);
-    OwnedStream s;
-    for (const i64 v : {151936, 49152})
-      for (const i64 n : {1, 64, 256, 2048})
-        if ((options.v == 0 || options.v == v) && (options.n == 0 || options.n == n)) cases(s, n, v, static_cast<i64>(info.l2_bytes));
-  } catch (const Error& e) {
-    std::fprintf(stderr, "gpu_vocab_bench: %s\n", e.what());
-    return 1;
-  }
+void gpu_vocabulary_cases(const GpuBench& b) {
+  for (const i64 n : {1, 64, 256, 2048}) cases(b, n, b.options.vocabulary);
 }
+
+}  // namespace r1
