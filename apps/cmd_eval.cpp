@@ -163,6 +163,8 @@ void add_eval(CLI::App& app, const Globals& globals, int&) {
       ->check(CLI::IsMember({"r1", "greedy", "both"}));
   cmd->add_option("--samples,-n", a.job.samples, "samples an item (default: the benchmark's)")->check(CLI::Range(0, 1 << 16));
   cmd->add_flag("--no-greedy", a.job.no_greedy, "samples only");
+  cmd->add_option("--shots", a.job.shots, "worked examples before each question of --benchmark: the first rows of --shots-data")->check(CLI::Range(1, 1000));
+  cmd->add_option("--shots-data", a.job.shots_data, "rows of the benchmark's form that are not evaluated, such as its training split");
   cmd->add_option("--k", a.job.pass_k, "k of pass@k and cons@k (default: the benchmark's, else --samples)")->delimiter(',');
   a.job.sampling.add_to(*cmd, 1.f);
   cmd->get_option("--temperature")->description("default 0.6 with --benchmark, else 1");
