@@ -41,7 +41,7 @@ int train_grpo(const TrainRequest& request) {
   const bool distill = request.config.peek("kind") == "distill";
   const Recipe recipe = distill ? make_on_policy_recipe(request.config, reward_context()) : make_recipe(request.config, reward_context());
   TrainRun::Setup setup{recipe.model, recipe.output, recipe.train.threads, recipe.trainer.seed, &*recipe.resolved, {}, recipe.warnings};
-  setup.may_change = {"audit", "train.reward_threads", "train.numerics", "rollout.gpu_memory_share", "rollout.gpu_memory_gb", "rollout.engine", "rollout.grpc"};
+  setup.may_change = {"audit", "train.reward_threads", "train.numerics", "rollout.gpu_memory_share", "rollout.gpu_memory_gb", "rollout.engine", "rollout.grpc", "rl.async.patience_s"};
   if (recipe.learner.optimizer.learning_rate.schedule == LrSchedule::kConstant) setup.may_change.emplace_back("rl.steps");
   if (recipe.gpu_memory_gb > 0) gpu::limit_memory(static_cast<std::size_t>(recipe.gpu_memory_gb * 1073741824.0));
   TrainRun run(request, std::move(setup));
@@ -65,36 +65,34 @@ int train_grpo(const TrainRequest& request) {
   BackendNeeds needs;
   needs.engine = recipe.engine;
   needs.trains = true, needs.reference = recipe.learner.needs_reference();
+  needs.overlap = recipe.trainer.async.max_staleness > 0 && recipe.grpc.servers.empty();  // servers have weights of their own
   needs.critic = recipe.learner.critic.has_value();
   needs.tokens_per_micro_batch = recipe.train.tokens_per_micro_batch, needs.recompute = recipe.train.recompute, needs.optimizer = recipe.train.optimizer;
   needs.master_start = recipe.policy.master_start;
   needs.gpu_memory_share = recipe.gpu_memory_share, needs.longest_sample = longest;
-  if (recipe.lora) needs.arena_parts = ArenaParts::kGradient;
+  needs.lora = run.adapter(recipe.lora);
   if (distill) needs.teacher = open_teacher(recipe.teacher, recipe.model.dtype, recipe.model.path, *tokenizer);
   BackendParts made = backend.make(needs, tokenizer);
   for (const std::string& line : made.memory) terminal.print("  memory    " + line);
-  const std::unique_ptr<PolicyModel> policy = run.trained(std::move(made.policy), recipe.lora);
   if (!recipe.grpc.servers.empty()) {
     GrpcEngineOptions options = recipe.grpc;
-    options.to_host = [&](const WeightSnapshot& s) { return policy->host_weights(s.version); };
+    options.to_host = [policy = made.policy.get()](const WeightSnapshot& s) { return policy->host_weights(s.version); };
     made.engine = make_grpc_engine(std::move(options), tokenizer);
   }
   GrpoOptions learner_options = recipe.learner;
   learner_options.tokens_per_micro_batch = made.tokens_per_micro_batch;
-  GrpoLearner learner(*policy, made.reference.get(), learner_options, made.critic.get());
+  GrpoLearner learner(*made.policy, made.reference.get(), learner_options, made.critic.get());
 
-  ModelCheckpointStore checkpoints = run.checkpoints();
+  ModelCheckpointStore checkpoints = run.checkpoints(made);
   const ShuffledPrompts source(std::move(prompts), recipe.trainer.seed, recipe.data.shuffle);
   Trainer::Parts parts;
   parts.learner = &learner;
   parts.engine = made.engine.get();
   parts.prompts = &source;
-  parts.eval_scorer = [&](const SampleGroup& group) { return recipe.rubric->score(group); };
-  parts.scorer = [&](const SampleGroup& group) {
-    std::vector<Score> scores = recipe.rubric->score(group);
-    if (recipe.audit.auditor) recipe.audit.auditor->audit(group, scores);
-    return scores;
-  };
+  parts.scorer = [&](const SampleGroup& group) { return recipe.rubric->score(group); };
+  if (recipe.rubric->scores_alone()) parts.completion_scorer = parts.scorer;
+  if (recipe.audit.auditor)
+    parts.group_scored = [&](const SampleGroup& group, std::vector<Score>& scores) { recipe.audit.auditor->audit(group, scores); };
   if (distill) parts.token_advantages = teacher_advantages(*made.teacher, recipe.learner.temperature, made.tokens_per_micro_batch);
   parts.eval_prompts = std::move(eval_prompts);
   parts.checkpoints = &checkpoints;

@@ -160,7 +160,8 @@ void GrpcEngine::load_weights(const WeightSnapshot& snapshot) {
     const std::lock_guard lock(shared_.mutex);
     before = shared_.target;
   }
-  auto image = std::make_shared<const WeightImage>(options_.to_host ? options_.to_host(snapshot) : snapshot, before.get());
+  const bool on_device = std::any_of(snapshot.tensors.begin(), snapshot.tensors.end(), [](const TensorView& t) { return t.device != -1; });
+  auto image = std::make_shared<const WeightImage>(on_device && options_.to_host ? options_.to_host(snapshot) : snapshot, before.get());
   const std::lock_guard lock(shared_.mutex);
   version_ = image->key().version;
   if (before && before->key() == image->key()) return;

@@ -21,11 +21,18 @@ RolloutNodeOptions node_options(const TransformerRunOptions& run) {
   return o;
 }
 
-std::string trained(TransformerRunOptions o, RolloutEngine* engine) {
-  o.engine_instead = engine;
+// Through the servers at `addresses`, or the local engine without any.
+std::string trained(TransformerRunOptions o, const std::vector<std::string>& addresses = {}, GrpcEngineCounts* counts = nullptr) {
+  const RolloutEngine* remote = nullptr;
+  if (!addresses.empty()) o.around_engine = [&](RolloutEngine&) {
+      auto engine = make_grpc_engine(engine_options(addresses), nullptr);
+      remote = engine.get();
+      return engine;
+    };
   TransformerRun run(o, {});
   run.trainer->run();
   CHECK(run.trainer->step() == o.trainer.steps);
+  if (counts) *counts = grpc_engine_counts(*remote);
   return to_hex(run.learner->digest());
 }
 
@@ -46,14 +53,14 @@ TEST_CASE("training through one server and through three ends with the weights o
   for (const DType dtype : {DType::kBF16, DType::kF32}) {
     TransformerRunOptions o = tiny_options();
     o.dtype = dtype;
-    const std::string local = trained(o, nullptr);
+    const std::string local = trained(o);
     for (const int n : {1, 3}) {
       Servers servers(o, n);
-      const auto engine = make_grpc_engine(engine_options(servers.addresses), nullptr);
-      CHECK(trained(o, engine.get()) == local);
+      GrpcEngineCounts counts;
+      CHECK(trained(o, servers.addresses, &counts) == local);
       for (const auto& node : servers.nodes) CHECK(node->server().counts().calls > 0);
-      CHECK(grpc_engine_counts(*engine).whole_updates == n);
-      CHECK(grpc_engine_counts(*engine).delta_updates > 0);
+      CHECK(counts.whole_updates == n);
+      CHECK(counts.delta_updates > 0);
     }
   }
 }
@@ -61,9 +68,9 @@ TEST_CASE("training through one server and through three ends with the weights o
 TEST_CASE("the same while servers are taken away and brought back at random") {
   TransformerRunOptions o = tiny_options();
   o.trainer.steps = 40;
-  const std::string local = trained(o, nullptr);
+  const std::string local = trained(o);
   Servers servers(o, 3);
-  const auto engine = make_grpc_engine(engine_options(servers.addresses), nullptr);
+  GrpcEngineCounts counts;
   std::atomic<bool> done{false};
   int kills = 0;
   std::thread killer([&] {
@@ -79,7 +86,7 @@ TEST_CASE("the same while servers are taken away and brought back at random") {
   });
   std::string remote = "(failed)";
   try {
-    remote = trained(o, engine.get());
+    remote = trained(o, servers.addresses, &counts);
   } catch (const std::exception& e) {
     remote = e.what();
   }
@@ -87,7 +94,19 @@ TEST_CASE("the same while servers are taken away and brought back at random") {
   killer.join();
   CHECK(remote == local);
   CHECK(kills >= 5);
-  MESSAGE(kills, " kills, ", grpc_engine_counts(*engine).retried, " requests asked for again");
+  MESSAGE(kills, " kills, ", counts.retried, " requests asked for again");
+}
+
+TEST_CASE("side by side with the learner: staleness 1 through three servers ends with the weights of the local engine; free running goes on to the end") {
+  TransformerRunOptions o = tiny_options();
+  o.trainer.async.max_staleness = 1;
+  o.grpo.stale_samples = true;
+  const std::string local = trained(o);
+  Servers servers(o, 3);
+  CHECK(trained(o, servers.addresses) == local);
+  o.trainer.async.free_running = true;  // weights reach the servers in the middle of answers
+  o.trainer.sampling.max_new_tokens = 40;
+  CHECK_FALSE(trained(o, servers.addresses).empty());
 }
 
 }  // namespace

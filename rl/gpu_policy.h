@@ -29,7 +29,11 @@ class GpuPolicy : public PolicyModel {
   std::optional<NonFinite> find_non_finite(ParameterPart part) override { return optimizer_.find_non_finite(part); }
   WeightSnapshot optimizer_state() const override { return optimizer_.state(); }
   void restore_optimizer_state(const WeightSnapshot& state) override { optimizer_.restore(state); }
-  WeightSnapshot weights(WeightVersion version) const override { return model_.weights().snapshot(version); }  // device views
+  // Device views, of what every update before has written: other streams may read them.
+  WeightSnapshot weights(WeightVersion version) const override {
+    model_.synchronize();
+    return model_.weights().snapshot(version);
+  }
   WeightSnapshot host_weights(WeightVersion version) const override { return model_.weights().host_snapshot(version); }
   void load(const WeightSnapshot& weights) override;
   WeightDigest digest() const override { return model_.weights().digest(); }
@@ -39,6 +43,7 @@ class GpuPolicy : public PolicyModel {
     training_.train_logits(batch, recompute_, loss, optimizer_.gradient());
   }
   GpuTransformer& model() { return model_; }
+  GpuOptimizer& optimizer() { return optimizer_; }
   GpuTraining& training() { return training_; }
   static std::size_t optimizer_bytes(const GpuWeights& weights, const OptimizerFormat& format) {
     return format.bytes(weights.elements(), static_cast<std::int64_t>(weights.parameters().size()));
