@@ -99,6 +99,7 @@ class GrpcEngine final : public RolloutEngine {
   const std::string run_ = random_run();
   std::atomic<WeightVersion> version_{0};
   std::mutex loading_;
+  std::shared_ptr<WeightImage> newest_, spent_;  // of load_weights(): the target, and the one before it
 
   // Guarded by shared_.mutex, as the links.
   std::unordered_map<RequestId, Request> requests_;
@@ -155,18 +156,20 @@ RequestId GrpcEngine::submit(RolloutRequest request) {
 
 void GrpcEngine::load_weights(const WeightSnapshot& snapshot) {
   const std::lock_guard one(loading_);
-  std::shared_ptr<const WeightImage> before;
-  {
-    const std::lock_guard lock(shared_.mutex);
-    before = shared_.target;
-  }
   const bool on_device = std::any_of(snapshot.tensors.begin(), snapshot.tensors.end(), [](const TensorView& t) { return t.device != -1; });
-  auto image = std::make_shared<const WeightImage>(on_device && options_.to_host ? options_.to_host(snapshot) : snapshot, before.get());
+  // Links take an image from `target` alone: one that stood there before and that none is sending is nobody's.
+  WeightImage* const spent = spent_.use_count() == 1 ? spent_.get() : nullptr;
+  std::atomic_thread_fence(std::memory_order_acquire);  // what the last link read of it came before
+  auto image = std::make_shared<WeightImage>(on_device && options_.to_host ? options_.to_host(snapshot) : snapshot, newest_.get(), spent);
   const std::lock_guard lock(shared_.mutex);
   version_ = image->key().version;
-  if (before && before->key() == image->key()) return;
+  if (newest_ && newest_->key() == image->key()) {
+    spent_ = std::move(image);
+    return;
+  }
   published_.push_back(image->key());
-  shared_.target = std::move(image);
+  shared_.target = image;
+  spent_ = std::exchange(newest_, std::move(image));
   shared_.changed.notify_all();
 }
 

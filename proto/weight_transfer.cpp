@@ -16,6 +16,11 @@ std::string shape_text(const std::vector<std::int64_t>& shape) {
   return out + "]";
 }
 
+void begin_tensor(Hasher& hash, const TensorView& t) {
+  hash.update_field(t.name);
+  hash.update_field(safetensors_name(t.dtype));
+}
+
 bool same_layout(std::span<const TensorView> a, std::span<const TensorView> b) {
   return std::equal(a.begin(), a.end(), b.begin(), b.end(),
                     [](const TensorView& x, const TensorView& y) { return x.name == y.name && x.dtype == y.dtype && x.shape == y.shape; });
@@ -35,47 +40,47 @@ std::uint64_t check_sum(std::string_view data) {
 WeightDigest digest_of(std::span<const TensorView> tensors) {
   Hasher hash;
   for (const TensorView& t : tensors) {
-    hash.update_field(t.name);
-    hash.update_field(safetensors_name(t.dtype));
+    begin_tensor(hash, t);
     hash.update(t.data, t.bytes());
   }
   return hash.digest();
 }
 
-WeightImage::WeightImage(const WeightSnapshot& snapshot, const WeightImage* before) : tensors_(snapshot.tensors) {
+WeightImage::WeightImage(const WeightSnapshot& snapshot, const WeightImage* before, WeightImage* spent) : tensors_(snapshot.tensors) {
   for (const TensorView& t : tensors_) {
     if (t.device != -1) throw Error(message("tensor ", t.name, " lies on device ", t.device, "; weights are sent from the host"));
     if (t.dtype != DType::kBF16 && t.dtype != DType::kF32)
       throw Error(message("tensor ", t.name, " has type ", safetensors_name(t.dtype), "; weights are sent as BF16 or F32"));
     bytes_ += t.bytes();
   }
-  memory_ = std::make_unique_for_overwrite<std::byte[]>(bytes_);
+  memory_ = spent != nullptr && spent->bytes_ == bytes_ ? std::move(spent->memory_) : std::make_unique_for_overwrite<std::byte[]>(bytes_);
+  auto delta = before != nullptr && same_layout(tensors_, before->tensors_) ? std::make_unique<WeightDelta>() : nullptr;
+  // Range by range, so that what is copied is hashed and compared while it is near.
+  Hasher hash;
   std::byte* at = memory_.get();
-  for (TensorView& t : tensors_) {
-    std::memcpy(at, t.data, t.bytes());
+  for (std::uint32_t i = 0; i < tensors_.size(); ++i) {
+    TensorView& t = tensors_[i];
+    const std::size_t width = size_of(t.dtype);
+    const auto all = static_cast<std::uint64_t>(t.elements());
+    begin_tensor(hash, t);
+    for (std::uint64_t first = 0; first < all; first += kChunkElements) {
+      const auto n = static_cast<std::uint32_t>(std::min<std::uint64_t>(kChunkElements, all - first));
+      const std::size_t offset = first * width;
+      std::memcpy(at + offset, t.data + offset, n * width);
+      hash.update(at + offset, n * width);
+      if (!delta) continue;
+      std::string data = encode_change(before->tensors_[i].data + offset, at + offset, n, width, delta->changed);
+      if (data.empty()) continue;
+      delta->bytes += data.size();
+      const std::uint64_t check = check_sum(data);
+      delta->chunks.push_back({i, first, n, std::move(data), check});
+      if (delta->bytes >= bytes_) delta.reset();
+    }
     t.data = at;
     at += t.bytes();
   }
-  key_ = {snapshot.version, digest_of(tensors_)};
-  if (before != nullptr && same_layout(tensors_, before->tensors_)) find_delta(*before);
-}
-
-void WeightImage::find_delta(const WeightImage& before) {
-  auto delta = std::make_unique<WeightDelta>();
-  delta->base = before.key_;
-  for (std::uint32_t t = 0; t < tensors_.size(); ++t) {
-    const std::size_t width = size_of(tensors_[t].dtype);
-    const auto all = static_cast<std::uint64_t>(tensors_[t].elements());
-    for (std::uint64_t first = 0; first < all; first += kChunkElements) {
-      const auto n = static_cast<std::uint32_t>(std::min<std::uint64_t>(kChunkElements, all - first));
-      std::string data = encode_change(before.tensors_[t].data + first * width, tensors_[t].data + first * width, n, width, delta->changed);
-      if (data.empty()) continue;
-      delta->bytes += data.size();
-      if (delta->bytes >= bytes_) return;
-      const std::uint64_t check = check_sum(data);
-      delta->chunks.push_back({t, first, n, std::move(data), check});
-    }
-  }
+  key_ = {snapshot.version, hash.digest()};
+  if (delta) delta->base = before->key_;
   delta_ = std::move(delta);
 }
 

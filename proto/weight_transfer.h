@@ -54,8 +54,9 @@ struct WeightDelta {
 class WeightImage {
  public:
   // Copies the snapshot, which lies on the host, and finds the difference to `before` (may be null; used if it has the same tensors).
-  // Throws Error for tensors on a device and types other than F32 and BF16.
-  WeightImage(const WeightSnapshot& snapshot, const WeightImage* before);
+  // `spent`: an image that nobody needs any more, or null; its memory is used if it is as large. Throws Error for tensors on a device and
+  // types other than F32 and BF16.
+  WeightImage(const WeightSnapshot& snapshot, const WeightImage* before, WeightImage* spent = nullptr);
 
   const WeightKey& key() const { return key_; }
   std::span<const TensorView> tensors() const { return tensors_; }  // their data is this image's
@@ -65,7 +66,6 @@ class WeightImage {
   WeightChunk whole_chunk(std::uint32_t tensor, std::uint64_t first) const;
 
  private:
-  void find_delta(const WeightImage& before);
   WeightKey key_;
   std::vector<TensorView> tensors_;
   std::unique_ptr<std::byte[]> memory_;

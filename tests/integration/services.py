@@ -37,14 +37,15 @@ output: {{save_every: 100, tensorboard: false}}
 class Server:
     """One `r1 serve --grpc`, that can be killed and started again at its port."""
 
-    def __init__(self, folder, number):
+    def __init__(self, folder, number, options=(), token=""):
         self.folder, self.log, self.port, self.process = folder, folder / f"server{number}.log", 0, None
+        self.options, self.environment = options, {**os.environ, "R1_TEST_TOKEN": token}
         self.start()
 
     def start(self):
         with open(self.log, "w") as log:
             self.process = subprocess.Popen([PROGRAM, "--threads", "1", "serve", "-m", "tiny", "--device", "cpu", "--listen", "127.0.0.1:0", "--grpc", str(self.port),
-                                             "--kv-cache-gb", "0.05", "--max-rows", "8"], cwd=self.folder, stdout=log, stderr=subprocess.STDOUT)
+                                             "--kv-cache-gb", "0.05", "--max-rows", "8", *self.options], cwd=self.folder, stdout=log, stderr=subprocess.STDOUT, env=self.environment)
         for _ in range(600):
             found = re.search(r"^rollouts on grpc://127.0.0.1:(\d+)$", self.log.read_text(), re.M)
             if found:
@@ -105,10 +106,11 @@ class Proxy:
                 pass
 
 
-def train(folder, name, ports, during=None, extra=()):
-    engine = "local" if not ports else "grpc://" + ",".join(f"127.0.0.1:{p}" for p in ports)
+def train(folder, name, ports, during=None, host="127.0.0.1", extra=(), token=""):
+    engine = "local" if not ports else "grpc://" + ",".join(f"{host}:{p}" for p in ports)
     with open(folder / f"{name}.log", "w") as log:
-        run = subprocess.Popen([PROGRAM, "train", "recipe.yaml", f"rollout.engine={engine}", f"output.dir={name}", *extra], cwd=folder, stdout=log, stderr=subprocess.STDOUT)
+        run = subprocess.Popen([PROGRAM, "train", "recipe.yaml", f"rollout.engine={engine}", f"output.dir={name}", *extra], cwd=folder, stdout=log, stderr=subprocess.STDOUT,
+                               env={**os.environ, "R1_TEST_TOKEN": token})
     if during:
         during(run)
     code = run.wait(240)
@@ -154,6 +156,20 @@ def main():
         start = time.time()
         assert train(folder, "slow", [p.port for p in proxies]) == expected, "slow network: other weights"
         print(f"50 ms of delay, {sum(p.stalls for p in proxies)} pieces 200 ms late, {sum(p.cuts for p in proxies)} connections cut: the weights of the local run, {time.time() - start:.1f} s")
+
+        if shutil.which("openssl"):
+            subprocess.run(["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-days", "2", "-subj", "/CN=localhost",
+                            "-addext", "subjectAltName=DNS:localhost", "-keyout", "server.key", "-out", "server.pem"], cwd=folder, check=True, capture_output=True)
+            servers.append(Server(folder, 3, ["--tls-cert", "server.pem", "--tls-key", "server.key", "--token-env", "R1_TEST_TOKEN"], "s3cret"))
+            secret = dict(ports=[servers[3].port], host="localhost", extra=["rollout.grpc={token_env: R1_TEST_TOKEN, tls: {ca: server.pem}}"])
+            assert train(folder, "secret", token="s3cret", **secret) == expected, "TLS: other weights"
+            for token, word, options in [("wrong", "the token is wrong", secret), ("s3cret", "not reached", {**secret, "extra": []})]:
+                try:
+                    train(folder, "refused", token=token, **{**options, "extra": [*options["extra"], "rollout.grpc.start_timeout=2"]})
+                    raise SystemExit("not refused: " + word)
+                except AssertionError as e:
+                    assert word in str(e) and f"localhost:{servers[3].port}" in str(e), e
+            print("TLS and a token: the weights of the local run; without either, refused")
 
         # Nobody there: an error that names the servers, exit code 2; a run through servers goes on as a local one, and the other way round.
         for s in servers:
