@@ -10,6 +10,7 @@
 #include "kernels/gpu/device.h"
 #include "model/transformer.h"
 #include "rl/activation_plan.h"
+#include "rl/host_lora.h"
 #include "rl/transformer_policy.h"
 
 namespace r1 {
@@ -71,18 +72,26 @@ class CpuBackend : public Backend {
 
   BackendParts make(const BackendNeeds& needs, std::shared_ptr<const Tokenizer> tokenizer) override {
     BackendParts parts;
+    TransformerPolicy::Options own_policy;
     if (needs.trains || needs.value) {
       refuse_packed(needs.optimizer);
       parts.tokens_per_micro_batch = needs.tokens_per_micro_batch.value_or(kMicroBatch);
-      const ActivationPlan activations = plan_activations(model_, parts.tokens_per_micro_batch, needs.recompute, -1, needs.arena_parts);
+      const ActivationPlan activations = plan_activations(model_, parts.tokens_per_micro_batch, needs.recompute, -1,
+                                                         needs.lora ? ArenaParts::kGradient : ArenaParts::kAll);
       parts.memory.push_back(activations.line);
       if (needs.value) {
         TransformerValue::Options options = *needs.value;
         options.recompute = activations.recompute;
-        parts.value = std::make_unique<TransformerValue>(model_, options);
+        if (needs.lora) {
+          auto value = with_lora(model_, options, *needs.lora);
+          parts.lora = &value->lora();
+          parts.value = std::move(value);
+        } else {
+          parts.value = std::make_unique<TransformerValue>(model_, options);
+        }
         return parts;
       }
-      parts.policy = std::make_unique<TransformerPolicy>(model_, TransformerPolicy::Options{activations.recompute, needs.master_start, needs.arena_parts});
+      own_policy = {activations.recompute, needs.master_start};
     }
     if (needs.reference) {
       reference_ = std::make_unique<Transformer>(model_.config(), model_.weights().dtype(), pool_);
@@ -101,6 +110,15 @@ class CpuBackend : public Backend {
       TransformerValue::Options options;
       options.recompute = activations.recompute, options.master_start = needs.master_start;
       parts.critic = std::make_unique<TransformerValue>(*critic_, options);
+    }
+    if (needs.trains) {  // after the copies of the start model: pairs that an adapter brings are no part of them
+      if (needs.lora) {
+        auto policy = with_lora(model_, own_policy, *needs.lora);
+        parts.lora = &policy->lora();
+        parts.policy = std::move(policy);
+      } else {
+        parts.policy = std::make_unique<TransformerPolicy>(model_, own_policy);
+      }
     }
     const LocalEngineOptions usual;
     LocalEngineOptions engine = needs.engine;

@@ -7,10 +7,13 @@
 #include "core/error.h"
 #include "kd/gpu_kd_pass.h"
 #include "kernels/gpu/device.h"
+#include "rl/gpu_lora.h"
 #include "rl/gpu_memory_plan.h"
 #include "rl/gpu_policy.h"
 #include "rl/gpu_teacher.h"
 #include "rl/gpu_value.h"
+#include "rl/lora_policy.h"
+#include "rl/lora_value.h"
 #include "rollout/gpu_step_device.h"
 #include "rollout/pipelined_engine.h"
 
@@ -50,7 +53,8 @@ class GpuBackend : public Backend {
     const auto head = needs.value ? GpuTraining::HeadKind::kScores : GpuTraining::HeadKind::kLogprobs;
     if (needs.trains || needs.value) {
       w.trained = elements, w.tensors = tensors, w.formats = needs.optimizer;
-      w.formats.gradient_only = needs.arena_parts == ArenaParts::kGradient;
+      w.formats.gradient_only = needs.lora.has_value();
+      if (needs.lora) w.lora = GpuLora::bytes(*needs.lora);
       w.training = [&](std::int64_t rows, bool recompute) { return counting.bytes_needed(rows, rows, {head, true, recompute}); };
     }
     if (needs.critic) {
@@ -78,12 +82,21 @@ class GpuBackend : public Backend {
       reference_ = copy_of_model();
       parts.reference = std::make_unique<GpuReference>(*reference_, region_);
     }
-    if (needs.trains) parts.policy = std::make_unique<GpuPolicy>(model_, region_, GpuPolicy::Options{plan.recompute, needs.master_start, plan.format});
     if (needs.critic) {
       critic_ = copy_of_model();
       TransformerValue::Options options;
       options.recompute = plan.recompute, options.master_start = needs.master_start;
       parts.critic = std::make_unique<GpuValue>(*critic_, region_, options, plan.format.gradient_only ? OptimizerFormat{} : plan.format);
+    }
+    if (needs.trains) {
+      auto policy = std::make_unique<GpuPolicy>(model_, region_, GpuPolicy::Options{plan.recompute, needs.master_start, plan.format});
+      if (needs.lora) {
+        auto state = std::make_unique<GpuLora>(model_, policy->optimizer(), *needs.lora);
+        parts.lora = state.get();
+        parts.policy = std::make_unique<LoraPolicy>(std::move(policy), std::move(state));
+      } else {
+        parts.policy = std::move(policy);
+      }
     }
     if (teacher) {
       teacher->reserve(plan.beside_rows);
@@ -92,7 +105,14 @@ class GpuBackend : public Backend {
     if (needs.value) {
       TransformerValue::Options options = *needs.value;
       options.recompute = plan.recompute;
-      parts.value = std::make_unique<GpuValue>(model_, region_, options, plan.format);
+      auto value = std::make_unique<GpuValue>(model_, region_, options, plan.format);
+      if (needs.lora) {
+        auto state = std::make_unique<GpuLora>(model_, value->optimizer(), *needs.lora);
+        parts.lora = state.get();
+        parts.value = std::make_unique<LoraValue>(std::move(value), std::move(state));
+      } else {
+        parts.value = std::move(value);
+      }
     }
     memory_ = gpu::DeviceMemory(plan.shared);
     region_ = GpuRegion(memory_);
@@ -124,10 +144,10 @@ class GpuBackend : public Backend {
     return teacher;
   }
   std::unique_ptr<KdPass> kd_pass(PolicyModel& student, ScoringModel& teacher) override {
-    return std::make_unique<GpuLiveKdPass>(dynamic_cast<GpuPolicy&>(student), dynamic_cast<GpuTeacher&>(teacher));
+    return std::make_unique<GpuLiveKdPass>(gpu_policy(student), dynamic_cast<GpuTeacher&>(teacher));
   }
   std::unique_ptr<KdPass> kd_pass(PolicyModel& student, TeacherStore& store) override {
-    return std::make_unique<GpuStoreKdPass>(dynamic_cast<GpuPolicy&>(student), store);
+    return std::make_unique<GpuStoreKdPass>(gpu_policy(student), store);
   }
 
   double peak_gb() const override { return static_cast<double>(gpu::used_bytes()) / (1 << 30); }
@@ -148,6 +168,11 @@ class GpuBackend : public Backend {
   }
 
  private:
+  // Losses of whole distributions are made on the device, beside the pairs of a policy that has such.
+  static GpuPolicy& gpu_policy(PolicyModel& policy) {
+    auto* const with_pairs = dynamic_cast<LoraPolicy*>(&policy);
+    return dynamic_cast<GpuPolicy&>(with_pairs ? with_pairs->inner() : policy);
+  }
   // Before anything is taken: a model that cannot fit is an error of ours, not of the allocator's.
   static ModelConfig checked(const BackendModel& model, const gpu::DeviceInfo& info) {
     const auto bytes = static_cast<std::size_t>(model.config.num_parameters()) * 2;

@@ -70,16 +70,15 @@ int train_grpo(const TrainRequest& request) {
   needs.tokens_per_micro_batch = recipe.train.tokens_per_micro_batch, needs.recompute = recipe.train.recompute, needs.optimizer = recipe.train.optimizer;
   needs.master_start = recipe.policy.master_start;
   needs.gpu_memory_share = recipe.gpu_memory_share, needs.longest_sample = longest;
-  if (recipe.lora) needs.arena_parts = ArenaParts::kGradient;
+  needs.lora = run.adapter(recipe.lora);
   if (distill) needs.teacher = open_teacher(recipe.teacher, recipe.model.dtype, recipe.model.path, *tokenizer);
   BackendParts made = backend.make(needs, tokenizer);
   for (const std::string& line : made.memory) terminal.print("  memory    " + line);
-  const std::unique_ptr<PolicyModel> policy = run.trained(std::move(made.policy), recipe.lora);
   GrpoOptions learner_options = recipe.learner;
   learner_options.tokens_per_micro_batch = made.tokens_per_micro_batch;
-  GrpoLearner learner(*policy, made.reference.get(), learner_options, made.critic.get());
+  GrpoLearner learner(*made.policy, made.reference.get(), learner_options, made.critic.get());
 
-  ModelCheckpointStore checkpoints = run.checkpoints();
+  ModelCheckpointStore checkpoints = run.checkpoints(made);
   const ShuffledPrompts source(std::move(prompts), recipe.trainer.seed, recipe.data.shuffle);
   Trainer::Parts parts;
   parts.learner = &learner;

@@ -45,24 +45,27 @@ RunFolder& TrainRun::open_folder() {
   return *folder_;
 }
 
-std::unique_ptr<PolicyModel> TrainRun::trained(std::unique_ptr<PolicyModel> made, const std::optional<LoraSection>& lora) {
-  if (!lora) return made;
+std::optional<LoraAdapter> TrainRun::adapter(const std::optional<LoraSection>& lora) {
+  if (!lora) return std::nullopt;
   LoraAdapter adapter =
       lora->init_from.empty() ? LoraAdapter(backend().config(), lora->options) : LoraAdapter::load(lora->init_from, backend().config());
   terminal_.print(message("  lora      rank ", adapter.options().rank, ", scale ", adapter.options().scale(), ", ", adapter.pairs().size(),
-                          " matrices, ", human_count(static_cast<double>(adapter.values().size())), " trained parameters"));
-  auto policy = std::make_unique<LoraPolicy>(std::move(made), std::move(adapter), *runtime_.pool);
-  lora_ = policy.get();
-  return policy;
+                          " matrices, ", human_count(static_cast<double>(adapter.values().size())), " trained parameters",
+                          lora->options.dropout > 0 ? message(", dropout ", lora->options.dropout) : ""));
+  adapter.set_dropout(lora->options.dropout, lora->options.seed);
+  return adapter;
 }
 
-ModelCheckpointStore TrainRun::checkpoints() {
+ModelCheckpointStore TrainRun::checkpoints(const BackendParts& made) {
   SaveCheckpointOptions save;
   save.dtype = setup_.model.dtype;
   save.keep = setup_.output.keep;
   if (is_gguf(runtime_.path)) save.side_files = GgufModel(runtime_.path).side_files();
   else save.side_files_from = runtime_.path;
-  if (lora_) save.write_more = [this](const std::filesystem::path& folder) { lora_->adapter().save(folder / "adapter", setup_.model.path); };
+  if (made.lora)
+    save.write_more = [&made, base = setup_.model.path](const std::filesystem::path& folder) {
+      made.lora->adapter().save(folder / "adapter", base, made.value ? made.value->head() : std::span<const float>());
+    };
   return ModelCheckpointStore(folder_->path() / "checkpoints", backend().config(), save);
 }
 

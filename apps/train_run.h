@@ -17,7 +17,6 @@
 #include "core/terminal.h"
 #include "recipes/common_sections.h"
 #include "rl/checkpoint_store.h"
-#include "rl/lora_policy.h"
 
 namespace r1 {
 
@@ -43,11 +42,11 @@ class TrainRun {
   // Opens or makes the run folder, and the log in it; after the data was found to be good.
   RunFolder& open_folder();
   RunFolder& folder() { return *folder_; }
-  // The policy that is trained: `made` itself, or with lora: pairs on top of it (made with ArenaParts::kGradient); says so on the screen.
-  std::unique_ptr<PolicyModel> trained(std::unique_ptr<PolicyModel> made, const std::optional<LoraSection>& lora);
-  // Saves HF directories with the start model's tokenizer files, and with lora: the pairs as a PEFT directory adapter/ in each. After
-  // open_folder() and trained().
-  ModelCheckpointStore checkpoints();
+  // For BackendNeeds::lora: new pairs or those to go on from; says so on the screen. None without the section.
+  std::optional<LoraAdapter> adapter(const std::optional<LoraSection>& lora);
+  // Saves HF directories with the start model's tokenizer files, and with lora: the pairs as a PEFT directory adapter/ in each; with the
+  // head of a value model if there is one. After open_folder(); `made` outlives the store.
+  ModelCheckpointStore checkpoints(const BackendParts& made);
   // metrics.jsonl and TensorBoard; records above `resumed` are dropped first. After open_folder().
   MetricsWriter metrics(std::optional<std::int64_t> resumed);
 
@@ -58,7 +57,6 @@ class TrainRun {
   Runtime runtime_;
   std::optional<RunFolder> folder_;
   std::optional<LogScope> log_;
-  const LoraPolicy* lora_ = nullptr;  // what trained() gave
 };
 
 // Runs to the last update or Ctrl-C, with the numbers on disk before the screen says so; -> the program's exit code.

@@ -30,7 +30,7 @@ TrainSection read_train(ConfigReader& reader) {
   return out;
 }
 
-std::optional<LoraSection> read_lora(ConfigReader& root, std::uint64_t seed) {
+std::optional<LoraSection> read_lora(ConfigReader& root, std::uint64_t seed, const std::string& no_dropout) {
   if (!root.has("lora")) return std::nullopt;
   ConfigReader reader = root.section("lora");
   LoraSection out;
@@ -45,10 +45,10 @@ std::optional<LoraSection> read_lora(ConfigReader& root, std::uint64_t seed) {
     out.options.targets = reader.get<std::vector<std::string>>("targets", {"all-linear"});
     if (out.options.targets.empty()) reader.fail("targets", "is empty; name projections (q_proj, v_proj, ...) or all-linear");
     out.options.rslora = reader.get<bool>("rslora", false);
-    out.options.seed = seed;
   }
-  if (reader.get_in<double>("dropout", 0.0, 0.0, 1.0) != 0)
-    reader.fail("dropout", "must be 0: the weights of a LoRA run are the merged ones, which have no place for dropout");
+  out.options.seed = seed;
+  out.options.dropout = reader.get_in<double>("dropout", 0.0, 0.0, 0.9);
+  if (out.options.dropout != 0 && !no_dropout.empty()) reader.fail("dropout", message("must be 0: ", no_dropout));
   return out;
 }
 

@@ -40,8 +40,8 @@ struct TrainSection {
   int threads = 0;                                     // 0 = all usable cores
 };
 
-// lora: rank, alpha (default twice the rank), targets (projections, or all-linear), rslora, dropout (0 only), init_from (a PEFT directory
-// to go on from: it says rank, alpha, rslora and targets).
+// lora: rank, alpha (default twice the rank), targets (projections, or all-linear), rslora, dropout (0; rl/lora_training.h), init_from
+// (a PEFT directory to go on from: it says rank, alpha, rslora and targets).
 struct LoraSection {
   LoraOptions options;
   std::filesystem::path init_from;  // empty = new pairs
@@ -53,8 +53,8 @@ namespace detail {
 std::string recipe_name(const Config& config);
 ModelSection read_model(ConfigReader reader);
 TrainSection read_train(ConfigReader& reader);
-// None if the recipe has no such section. `seed` draws A.
-std::optional<LoraSection> read_lora(ConfigReader& root, std::uint64_t seed);
+// None if the recipe has no such section. `seed` draws A and dropout. `no_dropout`: why this kind has none; empty = it may.
+std::optional<LoraSection> read_lora(ConfigReader& root, std::uint64_t seed, const std::string& no_dropout = "");
 // `samples`: whether this kind shows transcripts; else samples_every is an unknown key.
 OutputSection read_output(ConfigReader reader, const std::string& name, bool samples);
 

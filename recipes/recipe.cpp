@@ -14,7 +14,7 @@ void read_numerics(ConfigReader reader, Recipe& recipe) {
   recipe.train = detail::read_train(reader);
   for (const char* key : {"master", "moments", "gradients"}) {
     if (recipe.model.device == "cpu") reader.reject(key, "model.device is cpu, where all of it is float32");
-    if (recipe.lora && std::string(key) != "gradients") reader.reject(key, "lora is set: the adapters' optimizer is float32 on the host");
+    if (recipe.lora && std::string(key) != "gradients") reader.reject(key, "lora is set: the adapters' optimizer is float32");
   }
   if (recipe.train.tokens_per_micro_batch) recipe.learner.tokens_per_micro_batch = *recipe.train.tokens_per_micro_batch;
   const SamplingOptions& s = recipe.trainer.sampling;
@@ -89,7 +89,7 @@ Recipe make_recipe(const Config& written, RewardContext context) {
   recipe.eval_data = std::move(eval.data);
   recipe.trainer.eval_every = eval.every, recipe.trainer.eval_at_start = eval.at_start, recipe.trainer.eval = eval.options;
   detail::read_audit(root.section("audit"), config, context, recipe);
-  recipe.lora = detail::read_lora(root, recipe.trainer.seed);
+  recipe.lora = detail::read_lora(root, recipe.trainer.seed, "what is sampled and what is learnt from must be one model");
   read_numerics(root.section("train"), recipe);
   recipe.output = detail::read_output(root.section("output"), recipe.name, true);
   recipe.trainer.save_every = recipe.output.save_every;

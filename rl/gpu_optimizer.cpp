@@ -4,12 +4,12 @@
 #include <bit>
 #include <cmath>
 #include <cstring>
-#include <map>
 
 #include "core/error.h"
 #include "core/moment8.h"
 #include "core/split_float.h"
 #include "kernels/gpu/weights.h"
+#include "rl/state_tensors.h"
 
 namespace r1 {
 
@@ -73,6 +73,7 @@ GpuOptimizer::GpuOptimizer(GpuTransformer& model, OptimizerFormat format, Master
   if (trains() && format_.moments == MomentFormat::k8Bit)
     for (Moment& m : moments_) take(m.scales, moment_scales(elements_, static_cast<std::int64_t>(model.weights().parameters().size())));
   R1_CHECK(next == memory_.data() + memory_.bytes(), "arrays of ", next - memory_.data(), " bytes in ", memory_.bytes());
+  lay_out_tensors();
   start_master();
   model_.synchronize();
 }
@@ -126,41 +127,65 @@ void GpuOptimizer::step(const AdamWStep& step) {
   const auto bias = [&](double beta) { return static_cast<float>(1.0 - std::pow(beta, static_cast<double>(step.update))); };
   const auto parameters = model_.weights().parameters();
   const GpuGradient g = gradient();
-  const auto run = [&](std::size_t tensor, std::int64_t end, std::int64_t begin, bool decays) {
-    const gpu::AdamWArgs args{static_cast<float>(step.learning_rate), static_cast<float>(step.beta1), static_cast<float>(step.beta2),
-                              static_cast<float>(step.epsilon), static_cast<float>(decays ? step.weight_decay : 0.0), bias(step.beta1),
-                              bias(step.beta2), static_cast<float>(step.gradient_scale)};
-    gpu::bf16* live = model_.weights().data() + begin;
-    if (format_.is_float32())
-      return gpu::adamw(model_.stream(), master_ + begin, moments_[0].values + begin, moments_[1].values + begin, g.f32() + begin, live, end - begin, args);
+  const gpu::AdamWArgs decayed{static_cast<float>(step.learning_rate), static_cast<float>(step.beta1), static_cast<float>(step.beta2),
+                               static_cast<float>(step.epsilon), static_cast<float>(step.weight_decay), bias(step.beta1), bias(step.beta2),
+                               static_cast<float>(step.gradient_scale)};
+  // Of the state from element `begin` on.
+  const auto packed = [&](std::int64_t begin) {
     gpu::PackedAdamW t;
-    t.live = live;
+    t.live = model_.weights().data() + begin;
     if (rest_) t.rest = rest_ + begin;
     else t.master = master_ + begin;
-    if (format_.moments == MomentFormat::k8Bit) {
-      t.exp_avg8 = moments_[0].codes + begin, t.exp_avg_scale = moments_[0].scales + scale_at(tensor);
-      t.exp_avg_sq8 = moments_[1].codes + begin, t.exp_avg_sq_scale = moments_[1].scales + scale_at(tensor);
-    } else {
-      t.exp_avg = moments_[0].values + begin, t.exp_avg_sq = moments_[1].values + begin;
-    }
     if (g.is_bf16()) t.gradient16 = g.bf16() + begin;
     else t.gradient = g.f32() + begin;
+    return t;
+  };
+  if (format_.moments == MomentFormat::k8Bit) {
+    gpu::PackedAdamW t = packed(0);
+    t.exp_avg8 = moments_[0].codes, t.exp_avg_scale = moments_[0].scales, t.exp_avg_sq8 = moments_[1].codes, t.exp_avg_sq_scale = moments_[1].scales;
+    const bool all = step.decay_vectors;
+    gpu::adamw_packed(model_.stream(), t, tensors_.as<gpu::PackedTensor>() + (all ? std::ssize(parameters) : 0), std::ssize(parameters), blocks_,
+                      decayed, static_cast<std::uint64_t>(step.update));
+    return;
+  }
+  const auto run = [&](std::int64_t begin, std::int64_t end, bool decays) {
+    gpu::AdamWArgs args = decayed;
+    if (!decays) args.weight_decay = 0.f;
+    if (format_.is_float32())
+      return gpu::adamw(model_.stream(), master_ + begin, moments_[0].values + begin, moments_[1].values + begin, g.f32() + begin,
+                        model_.weights().data() + begin, end - begin, args);
+    gpu::PackedAdamW t = packed(begin);
+    t.exp_avg = moments_[0].values + begin, t.exp_avg_sq = moments_[1].values + begin;
     gpu::adamw_packed(model_.stream(), t, end - begin, args, static_cast<std::uint64_t>(begin), static_cast<std::uint64_t>(step.update));
   };
-  // One launch a run of parameters that decay alike, or a parameter where it has blocks of its own; padding stays 0.
+  // One launch a run of parameters that decay alike; padding stays 0.
   const auto decays = [&](const Parameter& p) { return step.weight_decay != 0 && (step.decay_vectors || p.shape.size() > 1); };
   std::int64_t begin = 0;
   for (std::size_t i = 0; i < parameters.size(); ++i) {
     const bool last = i + 1 == parameters.size();
-    if (format_.moments == MomentFormat::k8Bit) {
-      run(i, parameters[i].offset + parameters[i].elements, parameters[i].offset, decays(parameters[i]));
-      continue;
-    }
     if (!last && decays(parameters[i + 1]) == decays(parameters[i])) continue;
     const std::int64_t end = last ? elements_ : parameters[i + 1].offset;
-    run(i, end, begin, decays(parameters[i]));
+    run(begin, end, decays(parameters[i]));
     begin = end;
   }
+}
+
+// Twice: matrices alone decay, or all.
+void GpuOptimizer::lay_out_tensors() {
+  if (!trains() || format_.moments != MomentFormat::k8Bit) return;
+  std::vector<gpu::PackedTensor> tensors;
+  const auto parameters = model_.weights().parameters();
+  for (const bool all : {false, true}) {
+    blocks_ = 0;
+    for (std::size_t i = 0; i < parameters.size(); ++i) {
+      const Parameter& p = parameters[i];
+      tensors.push_back({p.offset, p.elements, scale_at(i), blocks_, all || p.shape.size() > 1});
+      blocks_ += blocks_of(p.elements);
+    }
+  }
+  tensors_ = gpu::DeviceMemory(tensors.size() * sizeof(gpu::PackedTensor));
+  gpu::copy_to_device(model_.stream(), tensors_.data(), tensors.data(), tensors_.bytes());
+  model_.synchronize();
 }
 
 std::optional<NonFinite> GpuOptimizer::find_non_finite(ParameterPart which) {
@@ -295,29 +320,19 @@ void GpuOptimizer::restore_moment(const Moment& m, std::size_t tensor, const Ten
 
 void GpuOptimizer::restore(const WeightSnapshot& state) {
   R1_CHECK(trains(), "the state of weights that have no master");
-  std::map<std::string, const TensorView*> by_name;
-  for (const TensorView& t : state.tensors) by_name[t.name] = &t;
-  const auto find = [&](const std::string& name, DType dtype, std::int64_t elements) -> const TensorView& {
-    const auto found = by_name.find(name);
-    if (found == by_name.end()) throw CheckpointError(message("the optimizer state lacks ", name));
-    const TensorView& t = *found->second;
-    if (t.dtype != dtype || t.elements() != elements)
-      throw CheckpointError(message("optimizer state ", t.name, " has ", t.elements(), " elements of ", safetensors_name(t.dtype), ", wanted ", elements,
-                                    " of ", safetensors_name(dtype), ": it belongs to another model"));
-    return t;
-  };
+  const StateTensors tensors(state);
   const auto parameters = model_.weights().parameters();
   for (std::size_t i = 0; i < parameters.size(); ++i) {
     const Parameter& p = parameters[i];
-    const TensorView& master = find("master." + p.name, DType::kF32, p.elements);
+    const TensorView& master = tensors.at("master." + p.name, DType::kF32, p.elements);
     std::vector<float> values(static_cast<std::size_t>(p.elements));
     std::memcpy(values.data(), master.data, master.bytes());
     set_master(p, std::move(values));
     for (const Moment& m : moments_) {
-      const auto saved = by_name.find(message(m.name, ".", p.name));
-      const bool codes = saved != by_name.end() && saved->second->dtype == DType::kU8;
-      const TensorView& moment = find(message(m.name, ".", p.name), codes ? DType::kU8 : DType::kF32, p.elements);
-      restore_moment(m, i, moment, codes ? &find(message(m.name, "_scale.", p.name), DType::kU8, blocks_of(p.elements)) : nullptr);
+      const TensorView* saved = tensors.find(message(m.name, ".", p.name));
+      const bool codes = saved && saved->dtype == DType::kU8;
+      const TensorView& moment = tensors.at(message(m.name, ".", p.name), codes ? DType::kU8 : DType::kF32, p.elements);
+      restore_moment(m, i, moment, codes ? &tensors.at(message(m.name, "_scale.", p.name), DType::kU8, blocks_of(p.elements)) : nullptr);
     }
   }
 }

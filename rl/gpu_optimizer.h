@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "kernels/gpu/device.h"
+#include "kernels/gpu/packed_adamw.h"
 #include "model/gpu/gpu_gradient.h"
 #include "model/gpu/gpu_transformer.h"
 #include "rl/optimizer_format.h"
@@ -49,6 +50,7 @@ class GpuOptimizer {
   void set_master(const Parameter& p, std::vector<float> values);
   void restore_moment(const Moment& m, std::size_t tensor, const TensorView& values, const TensorView* scales);
   void start_master();
+  void lay_out_tensors();
   bool trains() const { return !format_.gradient_only; }
 
   GpuTransformer& model_;
@@ -56,6 +58,8 @@ class GpuOptimizer {
   MasterStart start_;
   std::int64_t elements_;
   gpu::DeviceMemory memory_, scratch_, result_;
+  gpu::DeviceMemory tensors_;      // of 8-bit moments: what a launch over all tensors reads, [2][tensors]
+  std::int64_t blocks_ = 0;        // of moments, of all tensors
   float* master_ = nullptr;        // or
   std::int16_t* rest_ = nullptr;
   Moment moments_[2];

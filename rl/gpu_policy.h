@@ -43,6 +43,7 @@ class GpuPolicy : public PolicyModel {
     training_.train_logits(batch, recompute_, loss, optimizer_.gradient());
   }
   GpuTransformer& model() { return model_; }
+  GpuOptimizer& optimizer() { return optimizer_; }
   GpuTraining& training() { return training_; }
   static std::size_t optimizer_bytes(const GpuWeights& weights, const OptimizerFormat& format) {
     return format.bytes(weights.elements(), static_cast<std::int64_t>(weights.parameters().size()));

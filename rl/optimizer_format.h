@@ -45,9 +45,9 @@ std::string to_string(const OptimizerFormat& format);  // "master split, moments
 
 // What the recipe asks for; none = auto.
 struct OptimizerWishes {
-  std::optional<MasterFormat> master;
-  std::optional<MomentFormat> moments;
-  std::optional<GradientFormat> gradients;
+  std::optional<MasterFormat> master = {};
+  std::optional<MomentFormat> moments = {};
+  std::optional<GradientFormat> gradients = {};
   bool gradient_only = false;
   bool asks_for_packed() const;
 };

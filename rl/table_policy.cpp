@@ -159,7 +159,7 @@ void TableEngine::wait(const std::function<void(RolloutEvent&&)>& on_event, bool
         if (!cancelled) event.completion = sample(request, s);
         stats_.generated_tokens += static_cast<std::int64_t>(event.completion.tokens.size());
         if (stream && !cancelled)
-          on_event({RolloutEvent::Kind::kTokens, id, s, event.completion.tokens, event.completion.text, {}});
+          on_event({RolloutEvent::Kind::kTokens, id, s, event.completion.tokens, event.completion.text, {}, {}});
         on_event(std::move(event));
       }
     }

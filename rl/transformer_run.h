@@ -8,7 +8,7 @@
 
 #include "core/files.h"
 #include "model/transformer.h"
-#include "rl/lora_policy.h"
+#include "rl/host_lora.h"
 #include "rl/test_support.h"
 #include "rl/trainer.h"
 #include "rl/transformer_policy.h"
@@ -75,10 +75,8 @@ struct TransformerRun {
     model = std::make_unique<Transformer>(config, o.dtype, pool);
     init_random(model->weights(), 5, 0.2f);
     model->weights_changed();
-    TransformerPolicy::Options policy_options;
-    if (o.lora) policy_options.parts = ArenaParts::kGradient;
-    policy = std::make_unique<TransformerPolicy>(*model, policy_options);
-    if (o.lora) policy = std::make_unique<LoraPolicy>(std::move(policy), LoraAdapter(config, LoraOptions{4, 8, {"all-linear"}, false, 1}), pool);
+    if (o.lora) policy = with_lora(*model, TransformerPolicy::Options{}, LoraAdapter(config, LoraOptions{4, 8, {"all-linear"}, false, 1}));
+    else policy = std::make_unique<TransformerPolicy>(*model);
     reference_model = std::make_unique<Transformer>(config, o.dtype, pool);
     init_random(reference_model->weights(), 5, 0.2f);
     reference_model->weights_changed();
