@@ -23,6 +23,9 @@ struct RendezvousOptions {
   double slow_s = 60;            // rank 0 logs who waits for whom once a wait has taken so long
 };
 
+// Between signs of life.
+inline std::chrono::duration<double> beat_period(const RendezvousOptions& o) { return std::chrono::duration<double>(o.silence_s / 5 < 2 ? o.silence_s / 5 : 2); }
+
 // How the phase of a rank begins that waits for others.
 inline constexpr const char* kWaitMark = "waits in ";
 

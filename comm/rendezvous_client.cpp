@@ -144,7 +144,7 @@ void RendezvousClient::listen() {
       ended(message("rank 0, which holds the rendezvous, gave no sign of life for ", options_.silence_s, " s: stopped, swapping, or its machine is cut off"));
       lost = true;
     }
-    if (CommClock::now() - beaten > std::chrono::seconds(1)) {
+    if (CommClock::now() - beaten > beat_period(options_)) {
       beaten = CommClock::now();
       send(kBeat, "");
     }

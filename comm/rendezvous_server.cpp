@@ -70,7 +70,7 @@ void RendezvousServer::serve() {
     for (const auto& p : peers_)
       if (!p->gone && !p->bye && p->rank >= 0 && seconds_since(p->heard) > options_.silence_s)
         lose(*p, message("no sign of life for ", options_.silence_s, " s: stopped, swapping, or its machine is cut off"));
-    if (seconds_since(beat) > 1) {
+    if (CommClock::now() - beat > beat_period(options_)) {
       beat = CommClock::now();
       send_all(kBeat, "");
       tell_slow();

@@ -59,7 +59,8 @@ void LoraPolicy::backward(std::span<const float> d_logprobs, std::span<const flo
 }
 
 void LoraPolicy::zero_gradient() {
-  projected_ = false;
+  projected_ = lanes_ = false;
+  arena_.zero_gradient();
   inner_->zero_gradient();
 }
 
@@ -68,6 +69,22 @@ void LoraPolicy::project() const {
   if (projected_) return;
   adapter_.project(inner_->gradient(), arena_.gradient(), pool_);
   projected_ = true;
+}
+
+// Of the lane alone: the projection of a sum has other bits than the sum of projections.
+void LoraPolicy::close_lane() {
+  project();
+  arena_.close_lane();
+  inner_->zero_gradient();
+  projected_ = false;
+  lanes_ = true;
+}
+
+void LoraPolicy::finish_gradient() {
+  if (!lanes_) project();
+  arena_.finish_gradient();
+  projected_ = true;  // what the arena holds is final
+  lanes_ = false;
 }
 
 double LoraPolicy::gradient_sum_of_squares() {

@@ -34,6 +34,9 @@ class LoraPolicy : public PolicyModel {
   void restore_optimizer_state(const WeightSnapshot& state) override;
   WeightSnapshot weights(WeightVersion version) const override { return inner_->weights(version); }  // merged
   WeightSnapshot host_weights(WeightVersion version) const override { return inner_->host_weights(version); }
+  void join(Session& session, int zero) override { arena_.join(session, zero > 0 ? 1 : 0); }  // the pairs' gradient is small
+  void close_lane() override;
+  void finish_gradient() override;
   void load(const WeightSnapshot& weights) override;  // as the new base; B = 0
   WeightDigest digest() const override { return inner_->digest(); }
 
@@ -49,6 +52,7 @@ class LoraPolicy : public PolicyModel {
   ComputePool& pool_;
   mutable ParameterArena arena_;         // over the adapter's values
   mutable bool projected_ = false;       // the arena's gradient is that of the model's gradient
+  bool lanes_ = false;                   // some were closed since zero_gradient()
   DType dtype_ = DType::kF32;            // of the base
   std::vector<std::byte> base_, merged_; // the matrices that have pairs, one behind another
 };

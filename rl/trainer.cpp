@@ -7,6 +7,7 @@
 #include <sys/resource.h>
 
 #include "core/error.h"
+#include "core/serialize.h"
 #include "rl/rollout_metrics.h"
 
 namespace r1 {
@@ -34,10 +35,10 @@ void check(const TrainerOptions& o) {
 
 Trainer::Trainer(Parts parts, TrainerOptions options)
     : TrainLoop("grpo", {options.steps, options.save_every, options.eval_every, options.eval_at_start, options.seed, options.config_digest},
-                parts.checkpoints, parts.observers),
+                parts.checkpoints, parts.observers, parts.ranks),
       parts_(std::move(parts)),
       options_((check(options), std::move(options))),
-      journal_(parts_.journal),
+      journal_(parts_.journal, &ranks()),
       sampler_(*parts_.engine, parts_.scorer, journal_,
                {options_.samples_per_prompt, options_.sampling, options_.seed, options_.reward_threads}) {
   if (!parts_.eval_scorer) parts_.eval_scorer = parts_.scorer;
@@ -52,6 +53,29 @@ void Trainer::publish() {
   if (published_ == parts_.learner->version()) return;
   parts_.engine->load_weights(parts_.learner->publish());
   published_ = parts_.learner->version();
+}
+
+std::vector<ScoredGroup> Trainer::sample(std::vector<GroupSampler::Item> items, RolloutJournal::Contents& known) {
+  const std::size_t total = items.size(), world = static_cast<std::size_t>(ranks().world());
+  std::vector<GroupSampler::Item> share;
+  for (std::size_t i = static_cast<std::size_t>(ranks().rank()); i < total; i += world) share.push_back(std::move(items[i]));
+  std::vector<ScoredGroup> mine;
+  ranks().phase(message("rollout ", state_.rollout, ": ", share.size(), " groups"));
+  ranks().agree("the rollout", [&] {
+    mine = sampler_.sample(std::move(share), state_.rollout, known, [&](const RolloutProgress& p) {
+      for (TrainObserver* o : observers_) o->on_rollout_progress(p);
+    });
+  });
+  if (ranks().alone()) return mine;
+  std::string bytes;
+  for (const ScoredGroup& g : mine) append_record(bytes, to_bytes(g));
+  const std::vector<std::string> all = ranks().gather(bytes, "the rollout's groups");
+  std::vector<ScoredGroup> out(total);
+  for (std::size_t r = 0; r < world; ++r) {
+    std::string_view rest = all[r];
+    for (std::size_t i = r; i < total; i += world) out[i] = scored_group_from_bytes(take_record(rest));
+  }
+  return out;
 }
 
 void Trainer::sample_groups() {
@@ -70,9 +94,7 @@ void Trainer::sample_groups() {
     std::vector<GroupSampler::Item> items;
     for (std::size_t i = 0; i < prompts; ++i, ++state_.cursor)
       items.push_back({state_.cursor, parts_.prompts->at(state_.cursor)});
-    for (ScoredGroup& g : sampler_.sample(std::move(items), state_.rollout, known, [&](const RolloutProgress& p) {
-           for (TrainObserver* o : observers_) o->on_rollout_progress(p);
-         })) {
+    for (ScoredGroup& g : sample(std::move(items), known)) {
       // In prompt order, so that which groups are kept does not depend on which ended first.
       const bool keep = kept < wanted && (!dynamic.enabled || keeps_group(g));
       kept += keep;
@@ -111,10 +133,11 @@ void Trainer::collect_rollout() {
   rollout_metrics_.merge(r1::rollout_metrics(groups_));
   const RolloutTimes& times = sampler_.times();
   const auto generated = static_cast<double>(count_completion_tokens(groups_));
-  rollout_metrics_["timing_s/gen"] = times.generate_s;
-  rollout_metrics_["timing_s/reward"] = times.reward_wait_s;
-  rollout_metrics_["timing_s/reward_cpu"] = times.reward_cpu_s;
-  rollout_metrics_["rollout/tokens_per_s"] = times.generate_s > 0 ? generated / times.generate_s : 0;
+  const double slowest = ranks().largest(times.generate_s, "times");
+  rollout_metrics_["timing_s/gen"] = slowest;
+  rollout_metrics_["timing_s/reward"] = ranks().largest(times.reward_wait_s, "times");
+  rollout_metrics_["timing_s/reward_cpu"] = ranks().sum(times.reward_cpu_s, "times");
+  rollout_metrics_["rollout/tokens_per_s"] = slowest > 0 ? generated / slowest : 0;
   num_tokens_ += count_tokens(groups_);
 
   const auto start = Clock::now();
@@ -128,6 +151,7 @@ void Trainer::collect_rollout() {
 void Trainer::one_update() {
   const auto start = Clock::now();
   const bool first = !rollout_metrics_.empty();
+  ranks().phase(message("update ", step_ + 1));
   StepReport report = parts_.learner->update();
   ++step_;
   if (const auto halved = report.metrics.find("train/out_of_memory"); halved != report.metrics.end())
@@ -170,7 +194,7 @@ void Trainer::evaluate() {
   publish();
   EvalOptions eval = options_.eval;
   eval.reward_threads = options_.reward_threads;
-  const EvalReport report = r1::evaluate(*parts_.engine, parts_.eval_prompts, parts_.eval_scorer, eval);
+  const EvalReport report = r1::evaluate(*parts_.engine, parts_.eval_prompts, parts_.eval_scorer, eval, &ranks());
   for (TrainObserver* o : observers_) o->on_evaluation(step_, report);
 }
 

@@ -62,6 +62,7 @@ class Trainer : public TrainLoop {
     std::filesystem::path journal;
     std::function<double()> peak_gb;         // metric memory/peak_gb; empty = of this process
     std::vector<TrainObserver*> observers;
+    Ranks* ranks = nullptr;                  // of a run on several, the learner's; each samples and scores its share of every rollout
   };
   // Throws ConfigError for options that contradict each other.
   Trainer(Parts parts, TrainerOptions options);
@@ -83,6 +84,8 @@ class Trainer : public TrainLoop {
   void saved() override { journal_.drop_before(state_.rollout); }
   void collect_rollout();
   void sample_groups();
+  // One scored group an item, in order: this rank's share sampled, the others' received.
+  std::vector<ScoredGroup> sample(std::vector<GroupSampler::Item> items, RolloutJournal::Contents& known);
   TrainSet train_set() const;
   void one_update();
   void publish();

@@ -57,6 +57,9 @@ class TransformerValue : public ValueModel {
   WeightSnapshot weights(WeightVersion version) const override;
   void load(const WeightSnapshot& weights) override;
   WeightDigest digest() const override;
+  void join(Session& session, int zero) override;
+  void close_lane() override;
+  void finish_gradient() override;
 
  private:
   std::vector<float> scores(std::span<const float> hidden) const;

@@ -22,7 +22,9 @@ struct SftOptions {
 // Not thread-safe. The policy outlives it.
 class SftLearner {
  public:
-  SftLearner(PolicyModel& policy, const SftOptions& options) : policy_(policy), options_(options), optimizer_(options.optimizer) {}
+  // `ranks`: as GrpoLearner's. Every rank is given the same batches and runs its lanes of them.
+  SftLearner(PolicyModel& policy, const SftOptions& options, Ranks* ranks = nullptr)
+      : policy_(policy), options_(options), ranks_(ranks ? *ranks : one_process_), optimizer_(options.optimizer) {}
 
   // One update. Metrics as TRL's SFTTrainer names them: loss, entropy (nats a trained token), mean_token_accuracy (share of trained
   // tokens that are the likeliest; where the device says which), grad_norm, learning_rate; and train/.... Throws NumericError naming
@@ -46,13 +48,17 @@ class SftLearner {
  private:
   struct Sums;
   Sums pass(std::span<const SftExample* const> batch, std::span<const std::int32_t> part, double denominator, bool train);
-  MicroBatchPlan plan(std::span<const SftExample* const> batch) const;
+  MicroBatchPlan plan(std::span<const SftExample* const> batch, std::span<const std::int32_t> chosen) const;
+  std::vector<MicroBatchPlan> lane_plans(std::span<const SftExample* const> batch) const;  // [lanes]
+  Sums total(std::span<const Sums> mine) const;  // over the lanes of all ranks, in order
   template <class Work> auto retried(std::span<const SftExample* const> batch, Work&& work) -> decltype(work());
   StepReport update_once(std::span<const SftExample* const> batch);
-  [[noreturn]] void blame_gradient(std::span<const SftExample* const> batch, const MicroBatchPlan& plan, double denominator);
+  [[noreturn]] void blame_gradient(std::span<const SftExample* const> batch, double denominator);
 
   PolicyModel& policy_;
   SftOptions options_;
+  Ranks one_process_;
+  Ranks& ranks_;
   Optimizer optimizer_;
 };
 

@@ -15,7 +15,7 @@ std::int64_t updates_for(double epochs, std::int64_t epoch_size, std::int64_t ex
 }
 
 SftTrainer::SftTrainer(Parts parts, SftTrainerOptions options)
-    : TrainLoop("sft", options.loop, parts.checkpoints, parts.observers), parts_(std::move(parts)), options_(std::move(options)) {
+    : TrainLoop("sft", options.loop, parts.checkpoints, parts.observers, parts.ranks), parts_(std::move(parts)), options_(std::move(options)) {
   R1_CHECK(options_.examples_per_update > 0, "examples_per_update is ", options_.examples_per_update);
   R1_CHECK(parts_.eval_prompts.empty() || parts_.engine, "a generative evaluation without an engine");
 }
@@ -63,7 +63,7 @@ void SftTrainer::evaluate() {
   }
   if (parts_.eval_prompts.empty()) return;
   parts_.engine->load_weights(parts_.learner->publish());
-  const EvalReport report = r1::evaluate(*parts_.engine, parts_.eval_prompts, parts_.scorer, options_.eval);
+  const EvalReport report = r1::evaluate(*parts_.engine, parts_.eval_prompts, parts_.scorer, options_.eval, &ranks());
   for (TrainObserver* o : observers_) o->on_evaluation(step_, report);
 }
 
@@ -73,12 +73,14 @@ WeightSnapshot SftTrainer::save_state(CheckpointState& state) {
   state.data_cursor = cursor();
   state.plan = "tokens_per_micro_batch=" + rows;
   state.extra["tokens_per_micro_batch"] = rows;
+  save_lanes(state);
   return parts_.learner->state();
 }
 
 void SftTrainer::restore_state(const SavedRun& saved) {
   // The plan decides the order of sums: the bits follow the run that was begun, whatever this start would choose.
   parts_.learner->set_tokens_per_micro_batch(number(saved.state, "tokens_per_micro_batch"));
+  restore_lanes(saved.state);
   parts_.learner->restore(saved.optimizer, static_cast<std::int64_t>(saved.state.version));
 }
 

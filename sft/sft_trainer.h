@@ -37,6 +37,7 @@ class SftTrainer : public TrainLoop {
     CheckpointStore* checkpoints = nullptr;         // may be null
     std::function<double()> peak_gb;                // metric memory/peak_gb; empty = none
     std::vector<TrainObserver*> observers;
+    Ranks* ranks = nullptr;                         // of a run on several, the learner's
   };
   SftTrainer(Parts parts, SftTrainerOptions options);
 
