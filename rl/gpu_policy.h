@@ -22,7 +22,10 @@ class GpuPolicy : public PolicyModel {
   LogprobRows evaluate(const PackedBatch& batch, float temperature, bool want_entropies) override;
   LogprobRows forward(const PackedBatch& batch, float temperature, bool want_entropies) override;
   void backward(std::span<const float> d_logprobs, std::span<const float> d_entropies) override;
-  void zero_gradient() override { optimizer_.zero_gradient(); }
+  void zero_gradient() override {
+    optimizer_.zero_gradient();
+    closed_lanes_ = 0;
+  }
   double gradient_sum_of_squares() override { return optimizer_.gradient_sum_of_squares(); }
   std::vector<float> gradient() const override { return optimizer_.host_gradient(); }
   void adamw(const AdamWStep& step) override { optimizer_.step(step); }
@@ -33,6 +36,11 @@ class GpuPolicy : public PolicyModel {
   WeightSnapshot host_weights(WeightVersion version) const override { return model_.weights().host_snapshot(version); }
   void load(const WeightSnapshot& weights) override;
   WeightDigest digest() const override { return model_.weights().digest(); }
+
+  // The whole gradient is summed over the GPUs; nothing is sharded there.
+  void join(Session& session, int zero) override;
+  void close_lane() override;
+  void finish_gradient() override;
 
   // Losses of whole distributions, on the device; the gradient goes to this policy's arena.
   void train_device_logits(const PackedBatch& batch, GpuTraining::LogitLoss loss) {
@@ -49,6 +57,8 @@ class GpuPolicy : public PolicyModel {
   bool recompute_;
   GpuTraining training_;
   GpuOptimizer optimizer_;
+  Session* session_ = nullptr;
+  int closed_lanes_ = 0;
 };
 
 // A frozen model with weights of its own: the reference of the KL term.
