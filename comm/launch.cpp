@@ -1,5 +1,6 @@
 #include "comm/launch.h"
 
+#include <algorithm>
 #include <charconv>
 #include <cstdlib>
 #include <optional>
@@ -36,12 +37,6 @@ std::string text_of(const Get& get, const char* name) {
   return text ? text : "";
 }
 
-bool all_on_this_machine(const Get& get, const Launch& launch) {
-  for (const char* name : {"LOCAL_WORLD_SIZE", "OMPI_COMM_WORLD_LOCAL_SIZE", "MPI_LOCALNRANKS"})
-    if (const auto here = number(get, name)) return *here == launch.world;
-  return false;
-}
-
 int port_of_job(const std::string& job) {
   unsigned h = 2166136261u;
   for (char c : job) h = (h ^ static_cast<unsigned char>(c)) * 16777619u;
@@ -76,6 +71,11 @@ Launch read_launch(const Get& get) {
       throw ConfigError(message("the environment has ", n.rank, "=", out.rank, " and ", n.world, "=", out.world, "; the rank must be below the number of ranks"));
     break;
   }
+  for (const char* name : {"LOCAL_WORLD_SIZE", "OMPI_COMM_WORLD_LOCAL_SIZE", "MPI_LOCALNRANKS", "SLURM_NTASKS_PER_NODE"})
+    if (const auto here = number(get, name); here && *here > 0 && out.world > 1) {
+      out.local_world = std::min(*here, out.world);
+      break;
+    }
   if (!text_of(get, "TORCHELASTIC_RUN_ID").empty()) out.launcher = "torchrun";
   out.run_id = message(job, "/", text_of(get, "TORCHELASTIC_RESTART_COUNT"), "/", text_of(get, "SLURM_STEP_ID"), "/", out.world);
   if (out.world == 1) return out;
@@ -85,7 +85,7 @@ Launch read_launch(const Get& get) {
     for (const char* name : {"SLURM_STEP_NODELIST", "SLURM_NODELIST", "SLURM_JOB_NODELIST"})
       if (out.master.empty()) out.master = first_host(text_of(get, name));
   }
-  if (out.master.empty() && all_on_this_machine(get, out)) out.master = "127.0.0.1";
+  if (out.master.empty() && out.local_world == out.world) out.master = "127.0.0.1";
   if (out.master.empty())
     throw ConfigError(message("this is rank ", out.rank, " of ", out.world, " (", out.launcher, ") but MASTER_ADDR is not set: export the address of rank 0's machine"));
   if (const auto port = number(get, "MASTER_PORT")) out.port = *port;

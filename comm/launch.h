@@ -9,6 +9,7 @@ namespace r1 {
 struct Launch {
   int rank = 0, world = 1;
   int local_rank = 0;              // on this machine: the GPU to use
+  int local_world = 1;             // ranks on this machine, where the launcher says so
   std::string launcher = "single"; // torchrun, slurm, openmpi, pmi, environment, single
   std::string master = "127.0.0.1";
   int port = 29500;                // where rank 0 serves the rendezvous; of several (below) the first

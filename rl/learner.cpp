@@ -199,6 +199,7 @@ void GrpoLearner::check_exact(const Pass& pass, const MicroBatch& mb) const {
   for (std::size_t i = 0; i < pass.logprobs.size(); ++i) {
     if (pass.logprobs[i] == pass.behavior[i]) continue;
     const auto [sample, position] = mb.tokens[i];
+    if (options_.stale_samples && samples_[sample].oldest != version()) continue;
     throw NumericError(message("the log-probability of token ", position, " of sample ", samples_[sample].name, " is ", pass.behavior[i],
                                " in the rollout and ", pass.logprobs[i], " in the learner (difference ", pass.logprobs[i] - pass.behavior[i],
                                ") in update ", version() + 1, "; in exact mode they are equal: report it, or set train.numerics: fast to go on "

@@ -54,6 +54,8 @@ struct GrpoOptions {
   bool skip_zero_advantages = true;
   // Log-probabilities of rollout and learner have the same bits: a first update where they do not is an error, not a weight.
   bool exact = false;
+  // Samples may be of older weights (TrainSample::oldest): exact then speaks of those alone that the present weights drew whole.
+  bool stale_samples = false;
   std::uint64_t seed = 0;               // of the minibatch draw
 
   bool needs_reference() const { return loss.kl_coefficient != 0 || kl_in_reward != 0; }

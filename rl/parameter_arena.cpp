@@ -5,10 +5,10 @@
 #include <bit>
 #include <cmath>
 #include <cstring>
-#include <map>
 
 #include "core/error.h"
 #include "core/spread.h"
+#include "rl/state_tensors.h"
 
 namespace r1 {
 namespace {
@@ -119,25 +119,14 @@ WeightSnapshot ParameterArena::state() const {
 
 void ParameterArena::restore(const WeightSnapshot& state) {
   R1_CHECK(parts_ == ArenaParts::kAll, "the state of weights that have no master");
-  std::map<std::string, const TensorView*> by_name;
-  for (const TensorView& t : state.tensors) by_name[t.name] = &t;
+  const StateTensors tensors(state);
   const std::array<float*, 3> data = {master_, exp_avg_.data(), exp_avg_sq_.data()};
-  for (std::size_t part = 0; part < kParts.size(); ++part) {
+  for (std::size_t part = 0; part < kParts.size(); ++part)
     for (const Parameter& p : live_.parameters) {
-      const std::string name = kParts[part] + p.name;
-      const auto found = by_name.find(name);
-      if (found == by_name.end()) throw CheckpointError(message("the optimizer state lacks ", name));
-      const TensorView& t = *found->second;
-      if (t.dtype == DType::kU8)
-        throw CheckpointError(message("optimizer state ", name, " is in 8 bits, which only a GPU goes on with: use device: cuda"));
-      if (t.dtype != DType::kF32 || t.elements() != p.elements)
-        throw CheckpointError(message("optimizer state ", name, " has ", t.elements(), " elements of ",
-                                      safetensors_name(t.dtype), ", wanted ", p.elements,
-                                      " of F32: it belongs to another model"));
+      const TensorView& t = tensors.at(kParts[part] + p.name, DType::kF32, p.elements);
       for (const ElementRange& r : own(p.offset, p.offset + p.elements))
         std::memcpy(data[part] + r.begin, reinterpret_cast<const float*>(t.data) + (r.begin - p.offset), static_cast<std::size_t>(r.size()) * sizeof(float));
     }
-  }
   write_live();
   share_live();
 }

@@ -5,9 +5,7 @@
 namespace r1 {
 namespace {
 
-[[noreturn]] void refuse() {
-  throw ConfigError("losses over the whole vocabulary are computed on the CPU only: set model.device: cpu, or distill by mode sft or on_policy");
-}
+[[noreturn]] void refuse() { throw Error("this model gives no logits to the host"); }
 
 }  // namespace
 

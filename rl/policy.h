@@ -21,7 +21,8 @@ class ScoringModel {
   // Log-probabilities of batch.targets, keeping nothing; the same bits as forward().
   virtual LogprobRows evaluate(const PackedBatch& batch, float temperature, bool want_entropies) = 0;
   // Losses of whole distributions (distillation): logits of batch.predictors, a part at a time, as Transformer's. Each row has
-  // logit_ids() that mean something, logit_stride() apart from the next row. CPU models alone; others throw ConfigError.
+  // logit_ids() that mean something, logit_stride() apart from the next row. Models on the host alone; a GPU computes such losses where
+  // its logits are (kd/gpu_kd_pass.h).
   virtual void prepare_logits(const PackedBatch& batch);
   virtual const float* logit_rows(std::int64_t first, std::int64_t count);
   virtual std::int64_t logit_stride() const;

@@ -4,6 +4,8 @@
 
 #include <algorithm>
 #include <memory>
+#include <mutex>
+#include <type_traits>
 #include <vector>
 
 #include "rl/parameter_arena.h"
@@ -53,17 +55,20 @@ class TablePolicy : public PolicyModel {
 class TableEngine : public RolloutEngine {
  public:
   TableEngine(const TablePolicy& policy, TokenId eos) : policy_(policy), eos_(eos) {}
+  // `own` is the engine's: load_weights() fills it.
+  TableEngine(TablePolicy& own, TokenId eos, std::true_type) : policy_(own), own_(&own), eos_(eos) {}
 
   RequestId submit(RolloutRequest request) override;
   void cancel(RequestId id) override;
   void wait(const std::function<void(RolloutEvent&&)>& on_event, bool stream = false) override;
-  void load_weights(const WeightSnapshot& snapshot) override { version_ = snapshot.version; }
+  void load_weights(const WeightSnapshot& snapshot) override;
   WeightVersion weight_version() const override { return version_; }
   EngineStats stats() const override { return stats_; }
 
  private:
   Completion sample(const RolloutRequest& request, int sample) const;
   const TablePolicy& policy_;
+  TablePolicy* own_ = nullptr;
   TokenId eos_;
   WeightVersion version_ = 0;
   RequestId next_ = 1;
@@ -72,6 +77,7 @@ class TableEngine : public RolloutEngine {
     RolloutRequest request;
     bool cancelled = false;
   };
+  std::mutex mutex_;  // guards queue_
   std::vector<Pending> queue_;
   EngineStats stats_;
 };

@@ -17,6 +17,7 @@ TrainLoop::TrainLoop(std::string stage, LoopOptions options, CheckpointStore* ch
       ranks_(ranks ? ranks : one_process_.get()) {}
 
 void TrainLoop::run() {
+  if (!ranks().alone()) check_equal_start();
   try {
     loop();
     if (saved_step_ != step_) save();
@@ -59,6 +60,13 @@ std::int64_t TrainLoop::number(const CheckpointState& state, const std::string& 
       std::from_chars(found->second.data(), found->second.data() + found->second.size(), value).ec != std::errc{})
     throw CheckpointError(message("state.json lacks the number \"", key, "\": the checkpoint is not one of a run of stage ", stage_));
   return value;
+}
+
+void TrainLoop::check_equal_start() const {
+  const std::vector<std::string> all = ranks().gather(message(loop_.config_digest, " ", loop_.seed, " ", step_, " ", ranks().lanes()), "the recipes' digests");
+  for (std::size_t r = 1; r < all.size(); ++r)
+    if (all[r] != all[0]) throw ConfigError(message("rank ", r, " was started with another recipe, seed or data than rank 0; give all ranks the same command"));
+  check_equal_weights();
 }
 
 void TrainLoop::check_equal_weights() const {

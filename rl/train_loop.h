@@ -67,6 +67,7 @@ class TrainLoop {
   void loop();
   bool evaluation_due() const;
   void save();
+  void check_equal_start() const;
   void check_equal_weights() const;
 
   std::string stage_;

@@ -42,7 +42,7 @@ void TransformerPolicy::restore_optimizer_state(const WeightSnapshot& state) {
 
 void TransformerPolicy::load(const WeightSnapshot& weights) {
   model_.weights().load(weights);
-  arena_.load_master(weights);
+  if (options_.parts == ArenaParts::kAll) arena_.load_master(weights);
   model_.weights_changed();
 }
 

@@ -7,6 +7,9 @@
 #include "core/error.h"
 #include "text/tasks.h"
 
+using r1::ConfigError;
+using r1::make_task_line;
+
 namespace {
 std::string line(const char* task, std::int64_t level, const char* split, std::int64_t seed, std::int64_t index) {
   return r1::make_task_line({task, level, split, seed}, index);
@@ -73,6 +76,42 @@ TEST_CASE("items are those of the reference generator, byte for byte") {
   CHECK(
       line("countdown", 6, "train", 123456789012, 1000000) ==
       R"_({"id": "countdown6-train-123456789012-1000000", "task": "countdown", "level": 6, "prompt": "Using the numbers 11, 2, 24, 14, 10, 22, write an arithmetic expression that equals 42. Use each number exactly once and only + - * / and parentheses.", "answer": null, "numbers": [11, 2, 24, 14, 10, 22], "target": 42, "solution": "((((11 + 22) - 10) - 14) * 2) + 24"})_");
+}
+
+TEST_CASE("pairs: the worked answer against one with a wrong step, what follows computed from it, of equal length") {
+  for (const auto& [task, level] : {std::pair<const char*, int>{"add", 2}, {"add", 3}, {"sub", 2}, {"chain", 4}}) {
+    CAPTURE(std::string(task));
+    int equal = 0;
+    for (int i = 0; i < 300; ++i) {
+      const auto row = nlohmann::json::parse(make_task_line({task, level, "train", 0, false, true}, i));
+      const auto worked = nlohmann::json::parse(make_task_line({task, level, "train", 0, true}, i));
+      CHECK(row.at("prompt") == worked.at("prompt"));
+      CHECK(row.at("chosen") == worked.at("completion"));
+      CHECK_FALSE(row.contains("completion"));
+      const std::string chosen = row.at("chosen"), rejected = row.at("rejected");
+      CHECK(chosen != rejected);
+      equal += chosen.size() == rejected.size();
+      // Steps up to the slip are the right ones; the result is never that of the right answer.
+      const std::string result = row.at("answer").get<std::string>() + ".";
+      CHECK(chosen.ends_with(" " + result));
+      CHECK_FALSE(rejected.ends_with(" " + result));
+      CHECK(rejected.find("= -") == std::string::npos);
+    }
+    CHECK(equal > 285);
+  }
+  // By hand: 95 + 86 with 5 + 6 = 12: the carry stays, the digit changes, and with it the sum.
+  bool seen = false;
+  for (int i = 0; i < 400 && !seen; ++i) {
+    const auto row = nlohmann::json::parse(make_task_line({"add", 1, "train", 0, false, true}, i));
+    if (row.at("prompt") != "What is 7 + 8?") continue;
+    seen = true;
+    CHECK(row.at("chosen") == "7 + 8 = 15, write 5, carry 1. So 7 + 8 = 15.");
+    const std::string rejected = row.at("rejected");
+    const std::string sum = rejected.substr(8, 2);  // 13, 14, 16 or 17
+    CHECK(rejected == "7 + 8 = " + sum + ", write " + sum.substr(1) + ", carry 1. So 7 + 8 = " + sum + ".");
+  }
+  CHECK(seen);
+  CHECK_THROWS_WITH_AS(make_task_line({"mul", 2, "train", 0, false, true}, 0), doctest::Contains("no worked form"), ConfigError);
 }
 
 TEST_CASE("train and test never share a prompt") {

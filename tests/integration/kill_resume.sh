@@ -49,7 +49,7 @@ sft: {steps: 6, examples_per_update: 2, warmup_steps: 1}
 validation: {share: 0.1, every: 3}
 EOF
 fi
-[ "$kind" != lora ] || echo 'lora: {rank: 4}' >> "$dir/recipe.yaml"
+[ "$kind" != lora ] || echo 'lora: {rank: 4, dropout: 0.1}' >> "$dir/recipe.yaml"
 digest() { sha256sum "$1"/checkpoints/step_000006/model.safetensors | cut -c1-64; }
 "$r1" -q train "$dir/recipe.yaml" output.dir="$dir/whole" > "$dir/whole.log" 2>&1 || { cat "$dir/whole.log"; exit 1; }
 expected=$(digest "$dir/whole")
