@@ -29,11 +29,15 @@ std::string token_from(const std::string& variable) {
   return token;
 }
 
-// The rollout service of `--grpc`, a port of --listen's host or an address of its own.
+std::string host_of(const std::string& address) { return address.substr(0, address.rfind(':')); }
+
+// --grpc: a port of --listen's host, or an address of its own.
+std::string grpc_address(const Args& a) { return a.grpc.find(':') == std::string::npos ? host_of(a.server.listen) + ":" + a.grpc : a.grpc; }
+
 std::unique_ptr<RolloutServer> rollout_server(const Args& a, const Runtime& run, RolloutEngine& engine, EngineLoop& loop, const ServedModel& model) {
   RolloutServerOptions options = a.rollout;
   options.token = a.server.token;
-  options.listen.address = a.grpc.find(':') == std::string::npos ? a.server.listen.substr(0, a.server.listen.rfind(':')) + ":" + a.grpc : a.grpc;
+  options.listen.address = grpc_address(a);
   ServedRollout served;
   served.model = model;
   served.device = run.backend->device();
@@ -67,8 +71,8 @@ void serve(Args& a, const Globals& globals) {
   OpenAiServer server(a.server, loop, model);
   const char* const without = model.chat ? "" : "; no chat template: /v1/completions alone";
   if (!globals.quiet) std::printf("%s on %s%s\n", model.name.c_str(), run.backend->line().c_str(), without);
-  std::printf("listening on http://%s:%d/v1\n", a.server.listen.substr(0, a.server.listen.rfind(':')).c_str(), server.port());
-  if (rollouts) std::printf("rollouts on grpc://%s:%d\n", a.server.listen.substr(0, a.server.listen.rfind(':')).c_str(), rollouts->port());
+  std::printf("listening on http://%s:%d/v1\n", host_of(a.server.listen).c_str(), server.port());
+  if (rollouts) std::printf("rollouts on grpc://%s:%d\n", host_of(grpc_address(a)).c_str(), rollouts->port());
   std::fflush(stdout);
   while (!stop_requested()) std::this_thread::sleep_for(std::chrono::milliseconds(50));
   const std::chrono::milliseconds limit(static_cast<long>(a.drain_s * 1000));

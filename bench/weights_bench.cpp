@@ -124,19 +124,24 @@ int run(const std::string& shape, int repeats) {
   RolloutServer server({}, loop, sink, served);
   GrpcEngineOptions options;
   options.servers = {"127.0.0.1:" + std::to_string(server.port())};
+  options.shared_memory = false;
   const std::unique_ptr<RolloutEngine> engine = make_grpc_engine(options, nullptr);
+  options.shared_memory = true;
+  const std::unique_ptr<RolloutEngine> sharing = make_grpc_engine(options, nullptr);
+  options.shared_memory = false;
   WeightVersion version = 0;
   struct Case {
     const char* name;
     std::uint64_t one_in;  // 0: a server that has no base, everything travels
+    bool shared = false;   // mapped memory of this machine
   };
-  for (const Case c : {Case{"full", 0}, {"delta_0.1%", 1000}, {"delta_1%", 100}, {"delta_10%", 10}, {"delta_50%", 2}}) {
+  for (const Case c : {Case{"full", 0}, {"delta_0.1%", 1000}, {"delta_1%", 100}, {"delta_10%", 10}, {"delta_50%", 2}, {"shared_memory", 100, true}}) {
     std::vector<double> prepare, whole;
     std::size_t sent = 0;
     for (int i = 0; i < repeats; ++i) {
       if (c.one_in > 0) step(store, c.one_in, static_cast<std::uint64_t>(i));
       const std::unique_ptr<RolloutEngine> fresh = c.one_in == 0 ? make_grpc_engine(options, nullptr) : nullptr;
-      RolloutEngine& sender = fresh ? *fresh : *engine;
+      RolloutEngine& sender = fresh ? *fresh : c.shared ? *sharing : *engine;
       const std::size_t before = grpc_engine_counts(sender).update_bytes;
       const long updates = server.counts().updates;
       const auto start = Clock::now();
@@ -144,7 +149,7 @@ int run(const std::string& shape, int repeats) {
       prepare.push_back(ms_since(start));
       while (server.counts().updates == updates) std::this_thread::sleep_for(std::chrono::microseconds(200));
       whole.push_back(ms_since(start));
-      while (grpc_engine_counts(sender).update_bytes == before) std::this_thread::sleep_for(std::chrono::microseconds(200));
+      while (!c.shared && grpc_engine_counts(sender).update_bytes == before) std::this_thread::sleep_for(std::chrono::microseconds(200));
       sent = grpc_engine_counts(sender).update_bytes - before;
       if (sink.digest() != store.digest()) throw Error("the weights that arrived are others");
       if (c.one_in == 0 && i + 1 == repeats) {  // the base of what follows

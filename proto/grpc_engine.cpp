@@ -160,7 +160,12 @@ void GrpcEngine::load_weights(const WeightSnapshot& snapshot) {
   // Links take an image from `target` alone: one that stood there before and that none is sending is nobody's.
   WeightImage* const spent = spent_.use_count() == 1 ? spent_.get() : nullptr;
   std::atomic_thread_fence(std::memory_order_acquire);  // what the last link read of it came before
-  auto image = std::make_shared<WeightImage>(on_device && options_.to_host ? options_.to_host(snapshot) : snapshot, newest_.get(), spent);
+  bool share = false, change = false;  // what the servers can use
+  {
+    const std::lock_guard lock(shared_.mutex);
+    for (const auto& link : links_) (link->shares_memory() ? share : change) = true;
+  }
+  auto image = std::make_shared<WeightImage>(on_device && options_.to_host ? options_.to_host(snapshot) : snapshot, change ? newest_.get() : nullptr, spent, share);
   const std::lock_guard lock(shared_.mutex);
   version_ = image->key().version;
   if (newest_ && newest_->key() == image->key()) {

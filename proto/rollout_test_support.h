@@ -76,6 +76,7 @@ class RolloutNode {
 inline GrpcEngineOptions engine_options(const std::vector<std::string>& servers) {
   GrpcEngineOptions o;
   o.servers = servers;
+  o.shared_memory = false;  // weights go over the wire
   o.start_timeout_s = 30;
   o.stall_timeout_s = 60;
   return o;

@@ -127,7 +127,7 @@ void to_wire(const WeightKey& key, wire_rollout::Weights& out) {
 
 WeightKey from_wire(const wire_rollout::Weights& w) { return {w.version(), digest_from(w.digest(), "weights.digest")}; }
 
-void to_wire(const WeightImage& image, bool delta, wire_weights::Header& out) {
+void to_wire(const WeightImage& image, WeightWay way, wire_weights::Header& out) {
   out.set_protocol(kWeightsProtocol);
   out.set_version(image.key().version);
   out.set_digest(bytes_of(image.key().digest));
@@ -137,8 +137,12 @@ void to_wire(const WeightImage& image, bool delta, wire_weights::Header& out) {
     tensor.set_type(safetensors_name(t.dtype));
     tensor.mutable_shape()->Add(t.shape.begin(), t.shape.end());
   }
-  out.set_delta(delta);
-  if (!delta) return;
+  if (way == WeightWay::kShared) {
+    out.mutable_shared()->set_process(image.shared()->name().process);
+    out.mutable_shared()->set_file(image.shared()->name().descriptor);
+  }
+  if (way != WeightWay::kDelta) return;
+  out.set_delta(true);
   out.set_base_version(image.delta()->base.version);
   out.set_base_digest(bytes_of(image.delta()->base.digest));
 }

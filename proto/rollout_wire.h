@@ -28,7 +28,8 @@ void to_wire(const WeightKey& key, wire_rollout::Weights& out);
 // An empty digest reads as zeros. Throws Error for one of another length.
 WeightKey from_wire(const wire_rollout::Weights& weights);
 
-void to_wire(const WeightImage& image, bool delta, wire_weights::Header& out);
+enum class WeightWay : std::uint8_t { kWhole, kDelta, kShared };
+void to_wire(const WeightImage& image, WeightWay way, wire_weights::Header& out);
 WeightReceiver::Header from_wire(const wire_weights::Header& header);  // throws WeightUpdateError
 void to_wire(WeightChunk&& chunk, wire_weights::Chunk& out);
 WeightChunk from_wire(wire_weights::Chunk& chunk);

@@ -33,7 +33,8 @@ std::chrono::system_clock::time_point deadline_in(double seconds) {
 }
 
 ServerLink::ServerLink(const GrpcEngineOptions& options, std::string address, std::string tokenizer, LinkShared& shared)
-    : options_(options), address_(std::move(address)), tokenizer_(std::move(tokenizer)), shared_(shared) {
+    : options_(options), address_(std::move(address)), tokenizer_(std::move(tokenizer)), shared_(shared),
+      shares_(options.shared_memory && is_loopback_address(address_)) {
   const auto channel = open_channel(address_, options.tls, options.max_message_mb << 20, 10);
   rollouts_ = wire_rollout::RolloutService::NewStub(channel);
   weights_ = wire_weights::WeightService::NewStub(channel);
@@ -125,7 +126,7 @@ void ServerLink::connect(std::unique_lock<std::mutex>& lock) {
   }
   held_known_ = true;
   connected_ = true;
-  whole_next_ = false;
+  if (up_to_date()) whole_next_ = false;
   failures_ = 0;
   since_ = Clock::now();
   trouble_.clear();
@@ -135,13 +136,14 @@ void ServerLink::connect(std::unique_lock<std::mutex>& lock) {
 void ServerLink::update(std::unique_lock<std::mutex>& lock) {
   const std::shared_ptr<const WeightImage> image = shared_.target;
   const bool delta = !whole_next_ && held_known_ && image->delta() != nullptr && image->delta()->base == held_;
+  const WeightWay way = shares_ && image->shared() != nullptr ? WeightWay::kShared : delta ? WeightWay::kDelta : WeightWay::kWhole;
   grpc::ClientContext context;
   context.set_deadline(deadline_in(options_.weights_timeout_s));
   send_token(context, options_.token);
   std::size_t bytes = 0;
   running_ = &context;
   lock.unlock();
-  const grpc::Status status = send(*image, delta, context, bytes);
+  const grpc::Status status = send(*image, way, context, bytes);
   lock.lock();
   running_ = nullptr;
   if (stop_) return;
@@ -153,22 +155,33 @@ void ServerLink::update(std::unique_lock<std::mutex>& lock) {
     whole_next_ = false;
     damaged_ = 0;
     since_ = Clock::now();
-    ++(delta ? shared_.counts.delta_updates : shared_.counts.whole_updates);
+    ++(way == WeightWay::kShared ? shared_.counts.shared_updates : way == WeightWay::kDelta ? shared_.counts.delta_updates : shared_.counts.whole_updates);
     shared_.changed.notify_all();
     return;
   }
   log_debug("rollout.update_failed", {{"text", message(address_, ": ", what)}});
   held_known_ = false;
+  if (way == WeightWay::kShared) {
+    if (status.error_code() == StatusCode::NOT_FOUND) {
+      shares_ = false;  // another machine or container behind a local address
+      return;
+    }
+    shared_.lingering.push_back(image);
+    if (shared_.lingering.size() > 4) shared_.lingering.pop_front();
+  }
   switch (status.error_code()) {
     case StatusCode::FAILED_PRECONDITION:
-      if (!delta) return fail(what);
+      if (way != WeightWay::kDelta) return fail(what);
       whole_next_ = true;
+      connected_ = false;  // it may have them already, from another rank of this run
       return;
     case StatusCode::DATA_LOSS:
       whole_next_ = true;
       if (++damaged_ > 3) return fail(what);
       return;
-    case StatusCode::ABORTED: return pause(lock, 1);  // another update: of a call of ours that was cut off, or of another trainer
+    case StatusCode::ABORTED:  // another update: of a call of ours that was cut off, or of another rank of this run
+      connected_ = false;
+      return pause(lock, 1);
     case StatusCode::UNAVAILABLE: case StatusCode::DEADLINE_EXCEEDED: case StatusCode::CANCELLED: case StatusCode::UNKNOWN:
       lost(what);
       return pause(lock, failures_++);
@@ -176,11 +189,11 @@ void ServerLink::update(std::unique_lock<std::mutex>& lock) {
   }
 }
 
-grpc::Status ServerLink::send(const WeightImage& image, bool delta, grpc::ClientContext& context, std::size_t& bytes) {
+grpc::Status ServerLink::send(const WeightImage& image, WeightWay way, grpc::ClientContext& context, std::size_t& bytes) {
   wire_weights::UpdateReply reply;
   const auto writer = weights_->Update(&context, &reply);
   wire_weights::UpdatePart part;
-  to_wire(image, delta, *part.mutable_header());
+  to_wire(image, way, *part.mutable_header());
   bool open = writer->Write(part);
   part.Clear();
   std::uint32_t chunks = 0;
@@ -198,18 +211,18 @@ grpc::Status ServerLink::send(const WeightImage& image, bool delta, grpc::Client
     to_wire(std::move(chunk), *part.mutable_chunks()->add_chunks());
     ++chunks;
   };
-  if (delta) {
+  if (way == WeightWay::kDelta) {
     for (const WeightChunk& chunk : image.delta()->chunks) {
       if (!open) break;
       add(WeightChunk(chunk));
     }
-  } else {
+  } else if (way == WeightWay::kWhole) {
     const auto tensors = image.tensors();
     for (std::uint32_t t = 0; t < tensors.size(); ++t)
       for (std::uint64_t first = 0; open && first < static_cast<std::uint64_t>(tensors[t].elements()); first += kChunkElements) add(image.whole_chunk(t, first));
   }
   flush();
-  if (open) {
+  if (open && way != WeightWay::kShared) {
     part.mutable_end()->set_chunks(chunks);
     writer->Write(part);
   }

@@ -4,6 +4,7 @@
 
 #include <chrono>
 #include <condition_variable>
+#include <deque>
 #include <exception>
 #include <memory>
 #include <mutex>
@@ -26,6 +27,7 @@ struct LinkShared {
   std::shared_ptr<const WeightImage> target;    // the newest weights; null = none were loaded: any will do
   std::exception_ptr fatal;                     // of a server that can never be used
   GrpcEngineCounts counts;
+  std::deque<std::shared_ptr<const WeightImage>> lingering;  // shared ones that a server may still read, though its call has ended
 };
 
 class ServerLink {
@@ -42,6 +44,7 @@ class ServerLink {
 
   // With shared.mutex held:
   bool connected() const { return connected_; }
+  bool shares_memory() const { return shares_; }  // as far as is known: it needs no delta
   bool ready() const;                        // connected, with the newest weights, and not full
   const wire_rollout::DescribeReply& info() const { return info_; }
   void lost(const std::string& why);         // connect anew
@@ -53,7 +56,7 @@ class ServerLink {
   void run();
   void connect(std::unique_lock<std::mutex>& lock);
   void update(std::unique_lock<std::mutex>& lock);
-  grpc::Status send(const WeightImage& image, bool delta, grpc::ClientContext& context, std::size_t& bytes);
+  grpc::Status send(const WeightImage& image, WeightWay way, grpc::ClientContext& context, std::size_t& bytes);
   std::string wrong_with(const wire_rollout::DescribeReply& info) const;
   void fail(const std::string& what);
   void pause(std::unique_lock<std::mutex>& lock, int failures);
@@ -65,7 +68,7 @@ class ServerLink {
   std::unique_ptr<wire_rollout::RolloutService::Stub> rollouts_;
   std::unique_ptr<wire_weights::WeightService::Stub> weights_;
 
-  bool stop_ = false, connected_ = false, held_known_ = false, whole_next_ = false;
+  bool stop_ = false, connected_ = false, held_known_ = false, whole_next_ = false, shares_;
   WeightKey held_;
   wire_rollout::DescribeReply info_;
   std::string trouble_;                      // why it is not connected

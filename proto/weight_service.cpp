@@ -14,6 +14,7 @@ grpc::StatusCode code_of(Kind kind) {
     case Kind::kOther: return grpc::StatusCode::INVALID_ARGUMENT;
     case Kind::kStale: return grpc::StatusCode::FAILED_PRECONDITION;
     case Kind::kLost: return grpc::StatusCode::DATA_LOSS;
+    case Kind::kUnreachable: return grpc::StatusCode::NOT_FOUND;
   }
   return grpc::StatusCode::INTERNAL;
 }
@@ -36,21 +37,7 @@ WeightDigest WeightService::digest_of(WeightVersion version) const {
   return found == digests_.end() ? WeightDigest{} : found->second;
 }
 
-void WeightService::receive(grpc::ServerReader<wire_weights::UpdatePart>& reader) {
-  wire_weights::UpdatePart part;
-  if (!reader.Read(&part) || !part.has_header()) throw WeightUpdateError(Kind::kOther, "an update begins with a header");
-  receiver_.begin(from_wire(part.header()));
-  bool ended = false;
-  while (!ended && reader.Read(&part)) {
-    if (part.has_header()) throw WeightUpdateError(Kind::kOther, "a second header came in the middle of an update");
-    if (part.has_chunks())
-      for (wire_weights::Chunk& chunk : *part.mutable_chunks()->mutable_chunks()) receiver_.add(from_wire(chunk));
-    ended = part.has_end();
-  }
-  if (!ended) throw WeightUpdateError(Kind::kLost, message("the stream was torn before ", receiver_.expected()));
-  const std::uint32_t chunks = part.end().chunks();
-  const WeightSnapshot snapshot = receiver_.finish(chunks);
-  const WeightKey key = *receiver_.base();
+void WeightService::install(const WeightKey& key, const WeightSnapshot& snapshot) {
   {  // before the engine draws with them
     const std::lock_guard lock(mutex_);
     digests_[key.version] = key.digest;
@@ -61,12 +48,34 @@ void WeightService::receive(grpc::ServerReader<wire_weights::UpdatePart>& reader
   in_use_ = key;
 }
 
+WeightKey WeightService::receive(grpc::ServerReader<wire_weights::UpdatePart>& reader) {
+  wire_weights::UpdatePart part;
+  if (!reader.Read(&part) || !part.has_header()) throw WeightUpdateError(Kind::kOther, "an update begins with a header");
+  const WeightReceiver::Header header = from_wire(part.header());
+  if (part.header().has_shared()) {
+    install(header.key, receiver_.map(header, {part.header().shared().process(), part.header().shared().file()}));
+    return header.key;
+  }
+  receiver_.begin(header);
+  bool ended = false;
+  while (!ended && reader.Read(&part)) {
+    if (part.has_header()) throw WeightUpdateError(Kind::kOther, "a second header came in the middle of an update");
+    if (part.has_chunks())
+      for (wire_weights::Chunk& chunk : *part.mutable_chunks()->mutable_chunks()) receiver_.add(from_wire(chunk));
+    ended = part.has_end();
+  }
+  if (!ended) throw WeightUpdateError(Kind::kLost, message("the stream was torn before ", receiver_.expected()));
+  install(header.key, receiver_.finish(part.end().chunks()));
+  return header.key;
+}
+
 grpc::Status WeightService::Update(grpc::ServerContext* context, grpc::ServerReader<wire_weights::UpdatePart>* reader, wire_weights::UpdateReply* reply) {
   if (grpc::Status status = check_token(*context, token_); !status.ok()) return status;
   const std::unique_lock one(updating_, std::try_to_lock);
   if (!one) return {grpc::StatusCode::ABORTED, "another update of the weights is on its way"};
+  WeightKey key;
   try {
-    receive(*reader);
+    key = receive(*reader);
   } catch (const WeightUpdateError& e) {
     ++failed;
     log_warning("weights.refused", {{"text", e.what()}, {"peer", context->peer()}});
@@ -76,7 +85,6 @@ grpc::Status WeightService::Update(grpc::ServerContext* context, grpc::ServerRea
     return {grpc::StatusCode::INTERNAL, valid_utf8(e.what())};
   }
   ++updates;
-  const WeightKey key = in_use();
   reply->set_version(key.version);
   reply->set_digest(std::string(key.digest.begin(), key.digest.end()));
   return grpc::Status::OK;

@@ -25,7 +25,8 @@ class WeightService final : public wire_weights::WeightService::Service {
   std::atomic<long> updates{0}, failed{0};
 
  private:
-  void receive(grpc::ServerReader<wire_weights::UpdatePart>& reader);
+  WeightKey receive(grpc::ServerReader<wire_weights::UpdatePart>& reader);
+  void install(const WeightKey& key, const WeightSnapshot& snapshot);
 
   RolloutEngine& engine_;
   WeightReceiver receiver_;

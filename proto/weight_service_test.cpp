@@ -32,7 +32,7 @@ struct World {
   // All parts of an update, to be spoilt and sent.
   std::vector<wire_weights::UpdatePart> parts(const WeightImage& image, bool delta = false) const {
     std::vector<wire_weights::UpdatePart> out(1);
-    to_wire(image, delta, *out[0].mutable_header());
+    to_wire(image, delta ? WeightWay::kDelta : WeightWay::kWhole, *out[0].mutable_header());
     if (delta) for (const WeightChunk& c : image.delta()->chunks) to_wire(WeightChunk(c), *out.emplace_back().mutable_chunks()->add_chunks());
     else for (std::uint32_t t = 0; t < image.tensors().size(); ++t) to_wire(image.whole_chunk(t, 0), *out.emplace_back().mutable_chunks()->add_chunks());
     const auto chunks = static_cast<std::uint32_t>(out.size() - 1);
@@ -80,6 +80,39 @@ TEST_CASE("whole weights and deltas reach the engine; completions have their bit
   CHECK(grpc_engine_counts(*engine).whole_updates == 1);
   CHECK(grpc_engine_counts(*engine).delta_updates == 2);
   CHECK(grpc_engine_counts(*engine).update_bytes < 2 * w.store.elements() * 2);
+}
+
+TEST_CASE("weights in shared memory: mapped by servers of this machine, checked, refused where they cannot be opened, and chunks then go instead") {
+  World w;
+  GrpcEngineOptions options = engine_options({w.node.address()});
+  options.shared_memory = true;
+  const auto engine = make_grpc_engine(options, tiny_tokenizer());
+  const RolloutRequest r = request(5, 20, 1, 6);
+  for (const WeightVersion version : {1, 2, 3, 4}) {  // memory is used again from the third on
+    reinterpret_cast<std::uint16_t*>(w.store.at(w.store.parameters()[2]))[version] ^= 1;
+    engine->load_weights(w.store.snapshot(version));
+    CHECK(run(*engine, {r}).at(0).at(0).version_runs.at(0).digest == w.store.digest());
+  }
+  CHECK(grpc_engine_counts(*engine).shared_updates == 4);
+  CHECK(grpc_engine_counts(*engine).update_bytes == 0);
+
+  const WeightImage image(w.store.snapshot(9), nullptr, nullptr, true);
+  REQUIRE(image.shared() != nullptr);
+  const auto refused = [&](const std::function<void(wire_weights::Header&)>& edit, StatusCode code) {
+    std::vector<wire_weights::UpdatePart> parts(1);
+    to_wire(image, WeightWay::kShared, *parts[0].mutable_header());
+    edit(*parts[0].mutable_header());
+    const grpc::Status status = w.send(parts);
+    CHECK_MESSAGE(status.error_code() == code, status.error_message());
+    CHECK(w.version() == 4);
+  };
+  refused([](auto& h) { h.mutable_shared()->set_file(1); }, StatusCode::NOT_FOUND);  // no such memory
+  refused([](auto& h) { h.mutable_shared()->set_file(99'999); }, StatusCode::NOT_FOUND);
+  refused([](auto& h) { h.mutable_shared()->set_process(-1); }, StatusCode::NOT_FOUND);
+  refused([](auto& h) { h.mutable_tensors(1)->set_shape(0, 7); }, StatusCode::INVALID_ARGUMENT);
+  refused([](auto& h) { (*h.mutable_digest())[3] ^= 1; }, StatusCode::DATA_LOSS);
+  const WeightImage small(TinyModel(DType::kF32, 1, 1).transformer.weights().snapshot(1), nullptr, nullptr, true);  // another size
+  refused([&](auto& h) { h.mutable_shared()->set_file(small.shared()->name().descriptor); }, StatusCode::NOT_FOUND);
 }
 
 TEST_CASE("stale, damaged, torn and foreign updates have their status, name the tensor, and leave the weights in use") {

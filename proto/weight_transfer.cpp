@@ -46,18 +46,24 @@ WeightDigest digest_of(std::span<const TensorView> tensors) {
   return hash.digest();
 }
 
-WeightImage::WeightImage(const WeightSnapshot& snapshot, const WeightImage* before, WeightImage* spent) : tensors_(snapshot.tensors) {
+WeightImage::WeightImage(const WeightSnapshot& snapshot, const WeightImage* before, WeightImage* spent, bool shared) : tensors_(snapshot.tensors) {
   for (const TensorView& t : tensors_) {
     if (t.device != -1) throw Error(message("tensor ", t.name, " lies on device ", t.device, "; weights are sent from the host"));
     if (t.dtype != DType::kBF16 && t.dtype != DType::kF32)
       throw Error(message("tensor ", t.name, " has type ", safetensors_name(t.dtype), "; weights are sent as BF16 or F32"));
     bytes_ += t.bytes();
   }
-  memory_ = spent != nullptr && spent->bytes_ == bytes_ ? std::move(spent->memory_) : std::make_unique_for_overwrite<std::byte[]>(bytes_);
+  if (spent != nullptr && spent->bytes_ == bytes_ && (spent->shared_ != nullptr) == shared) {
+    memory_ = std::move(spent->memory_);
+    shared_ = std::move(spent->shared_);
+  } else {
+    if (shared) shared_ = SharedMemory::make(bytes_);
+    if (!shared_) memory_ = std::make_unique_for_overwrite<std::byte[]>(bytes_);
+  }
   auto delta = before != nullptr && same_layout(tensors_, before->tensors_) ? std::make_unique<WeightDelta>() : nullptr;
   // Range by range, so that what is copied is hashed and compared while it is near.
   Hasher hash;
-  std::byte* at = memory_.get();
+  std::byte* at = shared_ ? shared_->data() : memory_.get();
   for (std::uint32_t i = 0; i < tensors_.size(); ++i) {
     TensorView& t = tensors_[i];
     const std::size_t width = size_of(t.dtype);
@@ -193,6 +199,24 @@ WeightSnapshot WeightReceiver::finish(std::uint32_t chunks) {
   has_base_ = true;
   held_ = header_.key;
   return {held_.version, layout_, nullptr};
+}
+
+WeightSnapshot WeightReceiver::map(const Header& header, const SharedName& name) {
+  running_ = false;
+  check_layout(header.tensors);
+  const std::shared_ptr<SharedMemory> memory = SharedMemory::open(name, bytes_);
+  if (!memory) fail(Kind::kUnreachable, message("no shared memory of ", bytes_, " bytes can be opened as descriptor ", name.descriptor, " of process ", name.process));
+  WeightSnapshot out{header.key.version, layout_, memory};
+  const std::byte* at = memory->data();
+  for (TensorView& t : out.tensors) {
+    t.data = at;
+    at += t.bytes();
+  }
+  const WeightDigest digest = digest_of(std::span<const TensorView>(out.tensors));
+  if (digest != header.key.digest) fail(Kind::kLost, message("the weights in shared memory have digest ", to_hex(digest), ", promised was ", to_string(header.key)));
+  has_base_ = false;  // a delta needs a copy of its own
+  memory_.reset();
+  return out;
 }
 
 }  // namespace r1

@@ -11,6 +11,7 @@
 
 #include "core/error.h"
 #include "core/weights.h"
+#include "proto/shared_memory.h"
 
 namespace r1 {
 
@@ -27,6 +28,7 @@ class WeightUpdateError : public Error {
     kOther,  // another architecture or an update against the rules: it never fits
     kStale,  // the delta is from other weights than are here
     kLost,   // damaged, torn, or not what the digest says: send it again
+    kUnreachable,  // the shared memory cannot be opened here
   };
   WeightUpdateError(Kind kind, const std::string& text) : Error(text), kind(kind) {}
   Kind kind;
@@ -54,21 +56,23 @@ struct WeightDelta {
 class WeightImage {
  public:
   // Copies the snapshot, which lies on the host, and finds the difference to `before` (may be null; used if it has the same tensors).
-  // `spent`: an image that nobody needs any more, or null; its memory is used if it is as large. Throws Error for tensors on a device and
-  // types other than F32 and BF16.
-  WeightImage(const WeightSnapshot& snapshot, const WeightImage* before, WeightImage* spent = nullptr);
+  // `spent`: an image that nobody needs any more, or null; its memory is used if it is as large. `shared`: in memory that servers of this
+  // machine can map, where there is such. Throws Error for tensors on a device and types other than F32 and BF16.
+  WeightImage(const WeightSnapshot& snapshot, const WeightImage* before, WeightImage* spent = nullptr, bool shared = false);
 
   const WeightKey& key() const { return key_; }
   std::span<const TensorView> tensors() const { return tensors_; }  // their data is this image's
   std::size_t bytes() const { return bytes_; }
   const WeightDelta* delta() const { return delta_.get(); }  // from `before`; null without one, or if it is longer than the whole
+  const SharedMemory* shared() const { return shared_.get(); }  // null: it lies in this process's own memory
   // The chunk of all bits that begins at `first`.
   WeightChunk whole_chunk(std::uint32_t tensor, std::uint64_t first) const;
 
  private:
   WeightKey key_;
   std::vector<TensorView> tensors_;
-  std::unique_ptr<std::byte[]> memory_;
+  std::unique_ptr<SharedMemory> shared_;
+  std::unique_ptr<std::byte[]> memory_;  // without shared_
   std::size_t bytes_ = 0;
   std::unique_ptr<WeightDelta> delta_;
 };
@@ -98,7 +102,9 @@ class WeightReceiver {
   void add(WeightChunk&& chunk);
   // `chunks`: how many were sent. The new weights: views of this receiver's memory, to be copied before the next begin().
   WeightSnapshot finish(std::uint32_t chunks);
-  // What torn() is told is missing: "tensor NAME, element N".
+  // A whole update of what lies in shared memory: the new weights, views of it that their owner keeps.
+  WeightSnapshot map(const Header& header, const SharedName& name);
+  // What comes next: "tensor NAME, element N".
   std::string expected() const;
   const WeightKey* base() const { return has_base_ ? &held_ : nullptr; }  // what a delta may be from
 

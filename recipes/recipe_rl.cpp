@@ -212,6 +212,7 @@ void read_servers(ConfigReader& rollout, GrpcEngineOptions& o) {
   o.stall_timeout_s = grpc.get_in<double>("stall_timeout", o.stall_timeout_s, 0.001, 86'400);
   o.weights_timeout_s = grpc.get_in<double>("weights_timeout", o.weights_timeout_s, 0.001, 86'400);
   o.retries = grpc.get_in<int>("retries", o.retries, 0, 10'000);
+  o.shared_memory = grpc.get<bool>("shared_memory", o.shared_memory);
   o.max_message_mb = grpc.get_in<int>("max_message_mb", o.max_message_mb, 1, 1024);
 }
 
