@@ -18,10 +18,12 @@ struct AsyncBenchCase {
   bool free_running = false;
   double reward_ms = 0;       // that a completion's score takes, on one thread
   bool whole_groups = false;  // score completions with their group
+  bool varied = false;        // answers end anywhere, on average after about a third of new_tokens
 };
 
 // `open` opens the model anew for each case. Prints one JSON line a case: medians over options.repeats steps after those that fill the
-// pipeline. Every answer has new_tokens tokens.
+// pipeline. Every answer has new_tokens
+// tokens, unless `varied`.
 void run_async_bench(const std::function<Runtime()>& open, const AsyncBenchCase& c, const TrainBenchOptions& options, std::ostream& out);
 
 }  // namespace r1
