@@ -25,7 +25,7 @@ struct Stopwatch : TrainObserver {
   int updates = 1;
   Clock::time_point last = Clock::now();
   void on_step(const StepRecord& r) override {
-    for (const char* name : {"completions/mean_length", "time/rollout", "time/wait_rollout", "time/wait_learner", "timing_s/prepare", "timing_s/reward", "rollout/overlap_share",
+    for (const char* name : {"time/rollout", "time/wait_rollout", "time/wait_learner", "timing_s/prepare", "timing_s/reward", "rollout/overlap_share",
                              "staleness/mean"})
       if (const auto m = r.metrics.find(name); m != r.metrics.end() && r.step > skip) values[name].push_back(m->second);
     if (r.step > skip) values["update"].push_back(r.metrics.at("timing_s/update_actor"));
@@ -82,10 +82,8 @@ void run_async_bench(const std::function<Runtime()>& open, const AsyncBenchCase&
     t.prompts_per_rollout = b.prompts, t.samples_per_prompt = b.samples;
     t.sampling.max_new_tokens = b.new_tokens;
     t.sampling.ignore_eos = true;
-    // Of random weights about every id is as likely as any other.
-    if (c.varied)
-      for (TokenId id = 0, n = static_cast<TokenId>(3 * run.backend->config().vocab_size / b.new_tokens); id <= n; ++id) t.sampling.stop_tokens.push_back(id);
     t.eval_every = 0, t.eval_at_start = false;
+    t.reward_threads = c.reward_threads;
     t.async.max_staleness = staleness;
     t.async.free_running = c.free_running && staleness > 0;
     const ShuffledPrompts prompts(random_prompts(b, run.backend->config().vocab_size), 1);
@@ -109,13 +107,13 @@ void run_async_bench(const std::function<Runtime()>& open, const AsyncBenchCase&
 
     const double step = watch.median("step");
     if (staleness == 0) in_turns = step;
-    const double tokens = double(b.prompts) * b.samples * (b.prompt_tokens + watch.median("completions/mean_length")) / c.updates;
+    const double tokens = double(b.prompts) * b.samples * (b.prompt_tokens + b.new_tokens) / c.updates;
     nlohmann::json row = {{"case", "async"}, {"model", run.path.filename().string()}, {"device", run.backend->device()},
                           {"threads", run.pool ? run.pool->size() : 0},
                           {"staleness", staleness}, {"free_running", t.async.free_running}, {"prompts", b.prompts}, {"samples", b.samples},
-                          {"prompt_tokens", b.prompt_tokens}, {"new_tokens", b.new_tokens}, {"updates", c.updates}, {"reward_ms", c.reward_ms},
-                          {"whole_groups", c.whole_groups}, {"varied", c.varied}, {"steps", options.repeats}, {"tokens_per_micro_batch", made.tokens_per_micro_batch}};
-    row["mean_length"] = watch.median("completions/mean_length");
+                          {"prompt_tokens", b.prompt_tokens}, {"new_tokens", b.new_tokens}, {"updates", c.updates},
+                          {"reward_ms", c.reward_ms}, {"reward_threads", c.reward_threads}, {"whole_groups", c.whole_groups},
+                          {"steps", options.repeats}, {"tokens_per_micro_batch", made.tokens_per_micro_batch}};
     row["step_s"] = step;
     row["rollout_s"] = watch.median("time/rollout");
     row["update_s"] = watch.median("update");

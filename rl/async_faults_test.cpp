@@ -134,7 +134,8 @@ TEST_CASE("every wait is bounded: a rollout that hangs, a learner that does not 
   };
   {
     TransformerRun run(o, {});
-    CHECK_THROWS_WITH_AS(run.trainer->run(), doctest::Contains("nothing has happened in the rollout thread for 0.3 s; it samples rollout 1, 16 of 16"), Error);
+    const char* want = "nothing has happened in the rollout thread for 0.3 s; it samples rollout 1, 16 of 16";
+    CHECK_THROWS_WITH_AS(run.trainer->run(), doctest::Contains(want), Error);
     released = true;
   }
   struct Sleeping : TrainObserver {
