@@ -161,8 +161,8 @@ TEST_CASE("a rank that never comes, and one of another run, are named") {
   CHECK_THROWS_WITH_AS(Session(launch, o), doctest::Contains("found no rank 0 at 127.0.0.1"), CommError);
   // A stray process of another start.
   const int port = test::free_port();
-  RendezvousServer server(std::move(*Socket::listen(port)), Launch{0, 2, 0, "test", "127.0.0.1", port, 1, "run-a"}, {});
-  CHECK_THROWS_WITH_AS(RendezvousClient(Launch{1, 2, 0, "test", "127.0.0.1", port, 1, "run-b"}, {0.5, 10, 60}, {}), doctest::Contains("this is run run-a, not run-b"), CommError);
+  RendezvousServer server(std::move(*Socket::listen(port)), Launch{0, 2, 0, 1, "test", "127.0.0.1", port, 1, "run-a"}, {});
+  CHECK_THROWS_WITH_AS(RendezvousClient(Launch{1, 2, 0, 1, "test", "127.0.0.1", port, 1, "run-b"}, {0.5, 10, 60}, {}), doctest::Contains("this is run run-a, not run-b"), CommError);
 }
 
 }  // namespace r1
