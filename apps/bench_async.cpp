@@ -25,6 +25,7 @@ struct Stopwatch : TrainObserver {
   int updates = 1;
   Clock::time_point last = Clock::now();
   void on_step(const StepRecord& r) override {
+    R1_CHECK((r.step - 1) % updates != 0 || !r.samples.empty(), "step ", r.step, " of the benchmark trained nothing");
     for (const char* name : {"time/rollout", "time/wait_rollout", "time/wait_learner", "timing_s/prepare", "timing_s/reward", "rollout/overlap_share",
                              "staleness/mean"})
       if (const auto m = r.metrics.find(name); m != r.metrics.end() && r.step > skip) values[name].push_back(m->second);
@@ -94,7 +95,7 @@ void run_async_bench(const std::function<Runtime()>& open, const AsyncBenchCase&
       std::vector<Score> scores(group.completions.size());
       for (std::size_t i = 0; i < scores.size(); ++i) {  // so that no group is without spread
         for (const TokenId token : group.completions[i].tokens) scores[i].value += static_cast<float>(token % 7);
-        scores[i].parts["bench"] = scores[i].value;
+        scores[i].parts["bench"] = scores[i].value;  // without a part it would be no reward, and nothing would be trained
         scores[i].verdict = Verdict::kCorrect;
       }
       return scores;
