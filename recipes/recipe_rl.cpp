@@ -255,6 +255,11 @@ void read_rl(ConfigReader rl, Recipe& recipe) {
     dynamic.reject("max_rounds", "dynamic_sampling.enabled is false");
     dynamic.reject("oversample", "dynamic_sampling.enabled is false");
   }
+  ConfigReader router = rl.section("router");
+  g.router.replay = router.get<bool>("replay", false);
+  g.router.balance_loss = router.get_in<double>("balance_loss", 0.0, 0.0, 100.0);
+  g.router.bias_update = router.get_in<double>("bias_update", 0.0, 0.0, 1.0);
+  t.sampling.want_experts = g.router.replay;
   g.temperature = t.sampling.temperature;
   g.length_budget = t.sampling.max_new_tokens;
   if (g.updates_per_rollout * g.passes_per_rollout == 1 && g.loss.surrogate.entry().name == "clip" &&

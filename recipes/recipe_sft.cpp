@@ -64,6 +64,10 @@ DataSection read_sft_data(ConfigReader reader, SftRecipe& recipe, SftRowOptions&
 void read_sft(ConfigReader sft, SftRecipe& recipe) {
   recipe.learner.optimizer = detail::read_optimizer(sft, {2e-5, "cosine_with_min_lr", 0.999});
   recipe.trainer.examples_per_update = sft.get_in<std::int64_t>("examples_per_update", 64, 1, 1 << 24);
+  recipe.learner.prediction_loss = sft.get_in<double>("mtp_loss", 0.0, 0.0, 10.0);
+  ConfigReader router = sft.section("router");
+  recipe.learner.router.balance_loss = router.get_in<double>("balance_loss", 0.0, 0.0, 100.0);
+  recipe.learner.router.bias_update = router.get_in<double>("bias_update", 0.0, 0.0, 1.0);
   // One of the two; the command line's wins over the file's.
   const auto typed = [&](const char* key) { return sft.set_by(key) == Origin::Kind::kCommandLine; };
   const bool steps = sft.has("steps") && !(typed("epochs") && !typed("steps"));

@@ -239,6 +239,7 @@ StepReport GrpoLearner::update_once() {
     return report;
   }
   policy_.zero_gradient();
+  policy_.set_balance_loss(options_.router.balance_loss / static_cast<double>(denominator.sequences));
   const MicroBatchPlan plan = plan_micro_batches(samples_, trainable(chosen), options_.tokens_per_micro_batch);
   UpdateMetrics metrics;
   std::size_t rows = 0;
@@ -261,6 +262,7 @@ StepReport GrpoLearner::update_once() {
   } catch (const BadGradient&) {
     blame_gradient(plan, denominator);
   }
+  policy_.finish_experts(options_.router.bias_update, report.metrics);
   ++next_update_;
   if (options_.needs_reference() && options_.reference_refresh > 0 &&
       optimizer_.updates() % options_.reference_refresh == 0) {

@@ -28,8 +28,16 @@ enum class OldPolicy : std::uint8_t {
 };
 OldPolicy parse_old_policy(std::string_view name);  // recompute, behavior; throws ConfigError
 
+// Mixtures of experts. All off: what balanced the experts in pretraining would pull an RL run away from its reward.
+struct RouterOptions {
+  bool replay = false;       // the learner's tokens meet the experts that they met in the rollout
+  double balance_loss = 0;   // coefficient of the balance loss: mean over the update's answers, summed over layers
+  double bias_update = 0;    // speed of the correction biases' moves after each update (deepseek_v3)
+};
+
 struct GrpoOptions {
   PolicyLossOptions loss;
+  RouterOptions router;
   OptimizerOptions optimizer;
   float temperature = 1.f;              // of the rollout: log-probabilities are of the distribution sampled from
   std::int64_t length_budget = 0;       // tokens an answer may have: the constant of seq_mean_token_sum_norm

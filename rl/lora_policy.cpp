@@ -105,4 +105,9 @@ void LoraPolicy::load(const WeightSnapshot& weights) {
   adapter_.set_b_to_zero();
 }
 
+void LoraPolicy::finish_experts(double bias_speed, std::map<std::string, double>& metrics) {
+  if (bias_speed != 0) throw ConfigError("rl.router.bias_update moves the base model, which LoRA keeps; set it to 0");
+  inner_->finish_experts(0, metrics);
+}
+
 }  // namespace r1

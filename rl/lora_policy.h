@@ -24,6 +24,8 @@ class LoraPolicy : public PolicyModel {
     return inner_->forward(batch, temperature, want_entropies);
   }
   void backward(std::span<const float> d_logprobs, std::span<const float> d_entropies) override;
+  void set_balance_loss(double weight) override { inner_->set_balance_loss(weight); }
+  void finish_experts(double bias_speed, std::map<std::string, double>& metrics) override;
   void zero_gradient() override;
   double gradient_sum_of_squares() override;
   std::vector<float> gradient() const override;  // of the adapter's values

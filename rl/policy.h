@@ -3,6 +3,7 @@
 // the device behind the same calls.
 #pragma once
 
+#include <map>
 #include <optional>
 #include <span>
 #include <string>
@@ -68,6 +69,15 @@ class TrainedModel {
 
 class PolicyModel : public ScoringModel, public TrainedModel {
  public:
+  // Mixtures of experts; a model without experts takes 0 only (ConfigError otherwise).
+  // Backward passes add weight * the balance loss of each sequence and layer.
+  virtual void set_balance_loss(double weight);
+  // After the passes and the step of an update: moves the correction biases by `bias_speed` against the load of its forward passes;
+  // metrics moe/load_max_over_mean, moe/dropped, moe/balance_loss.
+  virtual void finish_experts(double bias_speed, std::map<std::string, double>& metrics);
+  // Multi-token prediction: Transformer's calls of these names. A model without such a layer takes weight 0 only.
+  virtual void set_prediction_loss(double weight);
+  virtual PredictionLoss take_prediction_loss() { return {}; }
   // As evaluate(), keeping what backward() needs.
   virtual LogprobRows forward(const PackedBatch& batch, float temperature, bool want_entropies) = 0;
   // After forward(): adds the gradient of sum_i d_logprobs[i] logprobs[i] + d_entropies[i] entropies[i] to the gradient

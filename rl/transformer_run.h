@@ -24,6 +24,7 @@ struct TransformerRunOptions {
   LocalEngineOptions engine;
   int threads = 1;
   bool lora = false;  // train pairs of rank 4 instead of all parameters
+  std::string config = "tests/golden/trl_tiny/config.json";  // of the model, from the source folder
 };
 
 // Six steps of two updates a rollout with a reference that is refreshed; every part of the state is in use.
@@ -67,8 +68,8 @@ struct TransformerRun {
   TransformerRun(const TransformerRunOptions& o, const std::filesystem::path& folder,
                  std::vector<TrainObserver*> observers = {})
       : pool(o.threads) {
-    const ModelConfig config = ModelConfig::from_json(
-        read_file(std::filesystem::path(R1_SOURCE_DIR) / "tests/golden/trl_tiny/config.json"), "config.json");
+    ModelConfig config = ModelConfig::from_json(read_file(std::filesystem::path(R1_SOURCE_DIR) / o.config), o.config);
+    config.num_mtp_layers = 0;
     model = std::make_unique<Transformer>(config, o.dtype, pool);
     init_random(model->weights(), 5, 0.2f);
     model->weights_changed();
@@ -111,7 +112,9 @@ struct TransformerRun {
       parts.checkpoints = store.get();
       parts.journal = folder / "journal";
     }
-    trainer = std::make_unique<Trainer>(parts, o.trainer);
+    TrainerOptions trainer_options = o.trainer;
+    trainer_options.sampling.want_experts = o.grpo.router.replay;
+    trainer = std::make_unique<Trainer>(parts, trainer_options);
   }
 
   ComputePool pool;

@@ -23,6 +23,7 @@ struct SamplingOptions {
   std::vector<std::string> stop_strings;  // the completion ends with the token that completes one; text is cut before it
   bool ignore_eos = false;      // benchmarks: run to max_new_tokens
   bool want_entropy = false;    // fill Completion::entropies
+  bool want_experts = false;    // fill Completion::experts, where the engine has a mixture of experts
 };
 
 using RequestId = std::uint64_t;

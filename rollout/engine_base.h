@@ -73,6 +73,7 @@ class EngineBase : public RolloutEngine {
   virtual void drain() {}                        // takes what is in flight
   virtual void discard() noexcept {}             // forgets what is in flight, and who has which slot of the device
   virtual void release_slot(Sample&) {}          // the sample ended
+  virtual std::vector<std::uint16_t> experts_of(const Sequence&) const { return {}; }  // Completion::experts of a sample that ends
   virtual void weights_dropped() {}              // the scheduler has taken back what older weights computed
   virtual void install(const WeightSnapshot& snapshot) = 0;
   virtual WeightDigest compute_digest() const = 0;

@@ -91,4 +91,18 @@ void LocalEngine::install(const WeightSnapshot& snapshot) {
   model_.weights().load(snapshot);
 }
 
+// Every position but the last, whose token was drawn but not computed. A sample that ended with its first token may have no block of
+// its own yet.
+std::vector<std::uint16_t> LocalEngine::experts_of(const Sequence& s) const {
+  const std::int64_t choices = model_.expert_choices();
+  const std::int32_t positions = s.length() - 1;
+  std::vector<std::uint16_t> out(static_cast<std::size_t>(positions * choices));
+  for (std::int32_t p = 0; choices > 0 && p < positions; ++p) {
+    const auto block = static_cast<std::size_t>(p) / cpu::kKvBlock;
+    const std::vector<BlockId>& blocks = block < s.blocks.size() ? s.blocks : s.group->prompt.blocks;
+    model_.read_experts(arena_.block(blocks.at(block)), p, out.data() + p * choices);
+  }
+  return out;
+}
+
 }  // namespace r1

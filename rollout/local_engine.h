@@ -35,6 +35,7 @@ class LocalEngine : public EngineBase {
   void step() override;
   void install(const WeightSnapshot& snapshot) override;
   WeightDigest compute_digest() const override { return model_.weights().digest(); }
+  std::vector<std::uint16_t> experts_of(const Sequence& s) const override;
   void build_rows(const StepPlan& plan);
   void draw(std::size_t row, const float* logits);
 

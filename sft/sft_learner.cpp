@@ -109,6 +109,8 @@ StepReport SftLearner::update_once(std::span<const SftExample* const> batch) {
   const auto denominator = static_cast<double>(tokens_of(batch));
   const MicroBatchPlan parts = plan(batch);
   policy_.zero_gradient();
+  policy_.set_balance_loss(options_.router.balance_loss / static_cast<double>(batch.size()));
+  policy_.set_prediction_loss(options_.prediction_loss / denominator);
   Sums sums;
   for (const auto& part : parts) sums.add(pass(batch, part, denominator, true));
   UpdateStats stats;
@@ -120,6 +122,9 @@ StepReport SftLearner::update_once(std::span<const SftExample* const> batch) {
   StepReport report;
   report.updated = true;
   sums.report("", report.metrics);
+  policy_.finish_experts(options_.router.bias_update, report.metrics);
+  if (const PredictionLoss ahead = policy_.take_prediction_loss(); ahead.rows > 0)
+    report.metrics["mtp_loss"] = ahead.sum / static_cast<double>(ahead.rows);
   report.metrics["grad_norm"] = stats.grad_norm;
   report.metrics["grad_clip_scale"] = stats.clip_scale;
   report.metrics["learning_rate"] = stats.learning_rate;

@@ -17,6 +17,8 @@ namespace r1 {
 struct SftOptions {
   OptimizerOptions optimizer;
   std::int64_t tokens_per_micro_batch = 8192;  // rows; memory only, the gradient is the same up to rounding
+  RouterOptions router;       // balance_loss and bias_update; there is nothing to replay
+  double prediction_loss = 0;  // factor of the multi-token prediction loss, the mean over trained tokens
 };
 
 // Not thread-safe. The policy outlives it.

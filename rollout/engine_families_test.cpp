@@ -1,0 +1,90 @@
+// Every family: what the engine samples has the bits of the learner's evaluation, in small pools with preemption; the experts that it
+// reports are those of the learner, and replaying them changes nothing.
+#include <doctest/doctest.h>
+
+#include "model/golden_model.h"
+#include "rollout/engine_test_support.h"
+
+namespace r1::test {
+namespace {
+
+RolloutRequest family_request(std::uint64_t number, int prompt_length, std::int64_t vocabulary) {
+  RolloutRequest r = request(number, prompt_length, 4, 21, number % 2 == 0 ? 1.f : 0.7f);
+  for (TokenId& t : r.prompt.tokens) t = static_cast<TokenId>(t % vocabulary);
+  r.sampling.want_experts = true;
+  return r;
+}
+
+PackedBatch batch_of(const std::vector<TokenId>& prompt, const std::vector<TokenId>& completion) {
+  PackedBatch batch;
+  std::vector<TokenId> all = prompt;
+  all.insert(all.end(), completion.begin(), completion.end());
+  for (std::size_t i = 0; i + 1 < all.size(); ++i) {
+    batch.tokens.push_back(all[i]);
+    batch.positions.push_back(static_cast<std::int32_t>(i));
+    if (i + 1 < prompt.size()) continue;
+    batch.predictors.push_back(static_cast<std::int32_t>(i));
+    batch.targets.push_back(all[i + 1]);
+  }
+  batch.sequences.push_back({0, static_cast<std::int32_t>(batch.tokens.size()), -1, -1});
+  return batch;
+}
+
+}  // namespace
+
+TEST_CASE("all families: rollout and learner agree to the bit, experts included") {
+  int with_experts = 0;
+  for (const std::string& family : all_golden_families()) {
+    CAPTURE(family);
+    const GoldenModel golden(family);
+    for (const DType dtype : {DType::kF32, DType::kBF16}) {
+      ComputePool pool(2);
+      Transformer model(golden.model.config(), dtype, pool);
+      golden.model.load_into(model.weights());
+      model.weights_changed();
+      std::vector<RolloutRequest> requests;
+      for (std::uint64_t i = 0; i < 4; ++i) requests.push_back(family_request(i, 3 + static_cast<int>(i) * 9, model.config().vocab_size));
+      LocalEngineOptions options = small_engine(model, 12);
+      options.prefill_tokens_per_step = 10;
+      LocalEngine engine(model, nullptr, options);
+      std::vector<std::vector<Completion>> groups = run(engine, requests);
+      CHECK(engine.stats().preemptions > 0);
+      for (std::size_t i = 0; i < groups.size(); ++i)
+        for (const Completion& c : groups[i]) {
+          PackedBatch batch = batch_of(requests[i].prompt.tokens, c.tokens);
+          const float temperature = requests[i].sampling.temperature;
+          std::vector<std::uint16_t> experts;
+          CHECK(c.logprobs == model.evaluate_experts(batch, temperature, experts).logprobs);
+          CHECK(c.experts == experts);
+          if (experts.empty()) continue;
+          ++with_experts;
+          batch.experts = experts;
+          CHECK(c.logprobs == model.evaluate(batch, temperature, false).logprobs);
+          // Other experts are really met: the last row's first one is replaced.
+          const auto choices = static_cast<std::size_t>(model.expert_choices());
+          std::uint16_t* last = batch.experts.data() + batch.experts.size() - choices;
+          const auto k = static_cast<std::size_t>(model.config().moe->experts_per_token);
+          for (std::uint16_t e = 0; e < model.config().moe->num_experts; ++e)
+            if (std::find(last, last + k, e) == last + k) {
+              last[0] = e;
+              break;
+            }
+          CHECK(c.logprobs.back() != model.evaluate(batch, temperature, false).logprobs.back());
+        }
+    }
+  }
+  CHECK(with_experts > 100);
+}
+
+TEST_CASE("latent attention keeps the latent and the rotary key of a position, nothing more") {
+  const GoldenModel v3("tiny-v3");
+  ComputePool pool(1);
+  const Transformer model(v3.model.config(), DType::kBF16, pool);
+  const ModelConfig& c = model.config();
+  CHECK(c.kv_values_per_token() == c.num_hidden_layers * (24 + 8));
+  // Blocks of 16 positions: the latents in bfloat16, then four experts of the one layer that has them.
+  const std::size_t latents = 16 * 2 * static_cast<std::size_t>(c.kv_values_per_token()), experts = 16 * 2 * 4;
+  CHECK(model.kv_block_bytes() == latents + experts);
+}
+
+}  // namespace r1::test
