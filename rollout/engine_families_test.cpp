@@ -12,6 +12,7 @@ RolloutRequest family_request(std::uint64_t number, int prompt_length, std::int6
   RolloutRequest r = request(number, prompt_length, 4, 21, number % 2 == 0 ? 1.f : 0.7f);
   for (TokenId& t : r.prompt.tokens) t = static_cast<TokenId>(t % vocabulary);
   r.sampling.want_experts = true;
+  r.sampling.ignore_eos = true;
   return r;
 }
 
