@@ -194,6 +194,7 @@ const WeightStore& Transformer::weights() const { return impl_->store; }
 ComputePool& Transformer::pool() { return impl_->pool; }
 void Transformer::weights_changed() {
   impl_->packed = impl_->packed_transposed = impl_->head_packed = impl_->head_packed_transposed = false;
+  if (impl_->prediction) impl_->prediction->packed = false;
 }
 
 void Transformer::set_vocab_limit(std::int64_t limit) {
@@ -233,6 +234,7 @@ void Transformer::step(std::span<const Row> rows, FunctionRef<void(std::size_t, 
   m.record = choices > 0 ? m.recorded.data() : nullptr;
   for (std::int64_t l = 0; l < m.L; ++l) m.layer_forward(l, n, h, positions.data(), plan, m.scratch, false);
   m.record = nullptr;
+  m.step_rows = n;
   for (std::int64_t i = 0; choices > 0 && i < n; ++i) {
     const cpu::KvRow& kv = plan.rows[static_cast<std::size_t>(i)];
     const auto bytes = static_cast<std::size_t>(choices) * sizeof(std::uint16_t);

@@ -72,6 +72,17 @@ class Transformer {
   // ---- rollout -------------------------------------------------------------------------------------------------
   // Bytes of one KV block (cpu::kKvBlock positions, all layers; a mixture of experts keeps each position's experts there too).
   std::size_t kv_block_bytes() const;
+  // Drafting by the multi-token prediction layer: its keys and values lie in the KV blocks behind the layers'. To be called before
+  // kv_block_bytes() is asked for. Throws ConfigError without such a layer.
+  void keep_drafting_state();
+  struct DraftRow {
+    std::int32_t step_row = 0;  // of the last step(), whose hidden states are still there
+    TokenId next = 0;           // the token behind it
+    cpu::KvRow kv;              // of that row: where the prediction layer's keys and values go
+    bool wants_logits = false;
+  };
+  // Right after step(): runs the rows through the prediction layer. on_logits(i, logits) as step() calls it: of the token two behind row i.
+  void draft(std::span<const DraftRow> rows, FunctionRef<void(std::size_t row, const float* logits)> on_logits);
   // Experts that one position meets, all layers together; 0 for a dense model. step() leaves them in the position's KV block.
   std::int64_t expert_choices() const;
   void read_experts(const std::byte* block, std::int32_t position, std::uint16_t* out) const;  // out [expert_choices()]

@@ -107,6 +107,8 @@ struct LatentWeights {
 
 struct PredictionWeights {
   const Parameter *enorm = nullptr, *hnorm = nullptr, *eh = nullptr, *norm = nullptr;  // its layer is layers[L]
+  cpu::PackedMatrix eh_p, eh_pt;
+  bool packed = false;
 };
 
 struct LayerWeights {
@@ -232,7 +234,8 @@ struct Transformer::Impl {
   void moe_backward(std::int64_t l, std::int64_t n, const std::byte* x, const void* dy, const PackedBatch& batch, LayerActivations& a,
                     float* grad, std::byte* dx);
   std::int64_t choices() const { return config.moe ? num_moe_layers * config.moe->experts_per_token : 0; }
-  std::size_t routes_offset() const { return cpu::kv_block_bytes(shape) * static_cast<std::size_t>(L); }  // inside a block of step()
+  // Inside a block of step(): behind the layers, and behind the prediction layer where drafts are made.
+  std::size_t routes_offset() const { return cpu::kv_block_bytes(shape) * static_cast<std::size_t>(L + (drafting ? 1 : 0)); }
   void route(std::int64_t l, std::int64_t n, const std::byte* x, ExpertActivations& a);
   void balance_gradient(const MoeWeights& m, const PackedBatch& batch, ExpertActivations& a, float* d_logits);
   const float* as_float(const std::byte* x, std::int64_t elements);  // x itself if it is float32
@@ -251,6 +254,15 @@ struct Transformer::Impl {
     std::vector<std::int32_t> rows;  // of the whole batch, whose hidden states these rows see
   };
   PredictionBatch prediction_batch(const PackedBatch& batch) const;
+  // What rows of h and the tokens behind them make of the prediction layer's input m [n][D], and what its gradient needs.
+  struct PredictionInput {
+    std::vector<float> rstd_final, rstd_e, rstd_h, hidden;
+    Buffer embedded, part, both, m;
+  };
+  PredictionInput prediction_input_;
+  void prediction_input(std::span<const std::int32_t> rows, const TokenId* next, const float* h, PredictionInput& in);
+  bool drafting = false;
+  std::int64_t step_rows = 0;  // of the last step, in h
   // Adds the loss's gradient to grad and, through the hidden states h, to dh.
   void prediction_backward(const PackedBatch& batch, const float* h, float* dh, float* grad);
   AttentionPlan plan_batch(const PackedBatch& batch);

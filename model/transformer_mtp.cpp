@@ -45,39 +45,39 @@ Transformer::Impl::PredictionBatch Transformer::Impl::prediction_batch(const Pac
   return out;
 }
 
+void Transformer::Impl::prediction_input(std::span<const std::int32_t> rows, const TokenId* next, const float* h_rows, PredictionInput& in) {
+  PredictionWeights& p = *prediction;
+  const auto n = static_cast<std::int64_t>(rows.size()), size = static_cast<std::int64_t>(esize);
+  if (!p.packed) pack(p.eh, D, 2 * D, p.eh_p), p.packed = true;
+  in.rstd_e.resize(rows.size()), in.rstd_h.resize(rows.size()), in.rstd_final.resize(rows.size());
+  float* embedded = in.embedded.get<float>(n * D);
+  embed_rows(next, n, embedded);
+  gather_normed(rows, h_rows, in.rstd_final.data());
+  in.hidden = normed_as_float(n);
+  auto* part = in.part.get<std::byte>(n * D * size);
+  auto* both = in.both.get<std::byte>(n * 2 * D * size);
+  const auto place = [&](const float* x_rows, const Parameter* norm, float* rstd, std::int64_t column) {
+    cpu::rms_norm(pool, x_rows, n, D, w(norm), config.rms_norm_eps, part, type, rstd, gain);
+    for (std::int64_t i = 0; i < n; ++i)
+      std::memcpy(both + (i * 2 * D + column) * size, part + i * D * size, static_cast<std::size_t>(D * size));
+  };
+  place(embedded, p.enorm, in.rstd_e.data(), 0);
+  place(in.hidden.data(), p.hnorm, in.rstd_h.data(), D);
+  gemm(both, n, 2 * D, p.eh_p, in.m.get<float>(n * D), cpu::Type::kF32, cpu::Store::kStore);
+}
+
 void Transformer::Impl::prediction_backward(const PackedBatch& whole, const float* h_rows, float* dh, float* grad) {
   if (prediction_weight == 0) return;
-  const PredictionWeights& p = *prediction;
+  PredictionWeights& p = *prediction;
   const PredictionBatch rows = prediction_batch(whole);
   const PackedBatch& batch = rows.batch;
   const auto n = static_cast<std::int64_t>(rows.rows.size());
   if (batch.predictors.empty()) return;
   const auto size = static_cast<std::int64_t>(esize);
   const auto g = [&](const Parameter* q) { return grad + q->offset; };
-  const auto half = [&](std::byte* both, bool second) { return both + (second ? D * size : 0); };
-  cpu::PackedMatrix eh_p, eh_pt;
-  pack(p.eh, D, 2 * D, eh_p);
-  pack_transposed(p.eh, D, 2 * D, eh_pt);
-
-  // ---- forward
-  std::vector<float> rstd_final(static_cast<std::size_t>(n)), rstd_e(rstd_final.size()), rstd_h(rstd_final.size());
-  Buffer embedded_b, hidden_b, part_b, both_b, m_b;
-  float* embedded = embedded_b.get<float>(n * D);
-  embed_rows(batch.tokens.data(), n, embedded);
-  gather_normed(rows.rows, h_rows, rstd_final.data());
-  const std::vector<float> hidden = normed_as_float(n);
-  auto* part = part_b.get<std::byte>(n * D * size);
-  auto* both = both_b.get<std::byte>(n * 2 * D * size);
-  const auto place = [&](bool second) {
-    for (std::int64_t i = 0; i < n; ++i)
-      std::memcpy(half(both + i * 2 * D * size, second), part + i * D * size, static_cast<std::size_t>(D * size));
-  };
-  cpu::rms_norm(pool, embedded, n, D, w(p.enorm), config.rms_norm_eps, part, type, rstd_e.data(), gain);
-  place(false);
-  cpu::rms_norm(pool, hidden.data(), n, D, w(p.hnorm), config.rms_norm_eps, part, type, rstd_h.data(), gain);
-  place(true);
-  float* m = m_b.get<float>(n * D);
-  gemm(both, n, 2 * D, eh_p, m, cpu::Type::kF32, cpu::Store::kStore);
+  PredictionInput& in = prediction_input_;
+  prediction_input(rows.rows, batch.tokens.data(), h_rows, in);
+  float* m = in.m.as<float>();
   const AttentionPlan plan = plan_batch(batch);
   replay = {};
   layer_forward(L, n, m, batch.positions.data(), plan, prediction_activations, true);
@@ -108,31 +108,66 @@ void Transformer::Impl::prediction_backward(const PackedBatch& whole, const floa
     cpu::convert(pool, dm, d_t.get<cpu::bf16>(n * D), n * D);
     dy = d_t.data();
   }
-  pack_input(both, n, 2 * D);
+  pack_input(in.both.data(), n, 2 * D);
   weight_gradient(dy, D, D, g(p.eh));
+  pack_transposed(p.eh, D, 2 * D, p.eh_pt);
   Buffer d_both_b, d_rows_b;
   auto* d_both = d_both_b.get<std::byte>(n * 2 * D * size);
-  gemm(dy, n, D, eh_pt, d_both, type, cpu::Store::kStore);
+  gemm(dy, n, D, p.eh_pt, d_both, type, cpu::Store::kStore);
   float* d_rows = d_rows_b.get<float>(n * D);
-  const auto take = [&](bool second) {
+  // The gradient of one half, through its norm, into d_rows.
+  const auto take = [&](const float* x_rows, const Parameter* norm, const std::vector<float>& rstd, std::int64_t column) {
+    std::byte* part = in.part.data();
     for (std::int64_t i = 0; i < n; ++i)
-      std::memcpy(part + i * D * size, half(d_both + i * 2 * D * size, second), static_cast<std::size_t>(D * size));
+      std::memcpy(part + i * D * size, d_both + (i * 2 * D + column) * size, static_cast<std::size_t>(D * size));
     std::memset(d_rows, 0, static_cast<std::size_t>(n * D) * 4);
+    cpu::rms_norm_backward(pool, x_rows, w(norm), rstd.data(), part, type, n, D, d_rows, g(norm), gain);
   };
-  take(false);
-  cpu::rms_norm_backward(pool, embedded, w(p.enorm), rstd_e.data(), part, type, n, D, d_rows, g(p.enorm), gain);
+  take(in.embedded.as<float>(), p.enorm, in.rstd_e, 0);
   for (std::int64_t i = 0; i < n; ++i)
     for (std::int64_t j = 0; j < D; ++j) g(embed)[batch.tokens[static_cast<std::size_t>(i)] * D + j] += embedding_scale * d_rows[i * D + j];
-  take(true);
-  cpu::rms_norm_backward(pool, hidden.data(), w(p.hnorm), rstd_h.data(), part, type, n, D, d_rows, g(p.hnorm), gain);
-  gather_normed(rows.rows, h_rows, rstd_final.data());  // the loss above took its memory
-  norm_backward(rows.rows, rstd_final.data(), d_rows, dh, grad);
+  take(in.hidden.data(), p.hnorm, in.rstd_h, D);
+  gather_normed(rows.rows, h_rows, in.rstd_final.data());  // the loss above took its memory
+  norm_backward(rows.rows, in.rstd_final.data(), d_rows, dh, grad);
 }
 
 void Transformer::set_prediction_loss(double weight) {
   if (weight != 0 && !impl_->prediction)
     throw ConfigError(message("the multi-token prediction loss needs a model with prediction layers; this ", impl_->config.model_type, " has none"));
   impl_->prediction_weight = weight;
+}
+
+void Transformer::keep_drafting_state() {
+  if (!impl_->prediction)
+    throw ConfigError(message("rollout.speculative: mtp needs a model with a multi-token prediction layer; this ", impl_->config.model_type, " has none"));
+  impl_->drafting = true;
+}
+
+void Transformer::draft(std::span<const DraftRow> rows, FunctionRef<void(std::size_t, const float*)> on_logits) {
+  Impl& m = *impl_;
+  R1_CHECK(m.drafting, "drafts of a transformer that keeps nothing for them");
+  if (rows.empty()) return;
+  const auto n = static_cast<std::int64_t>(rows.size());
+  std::vector<std::int32_t> of_step, positions, wanted;
+  std::vector<TokenId> next;
+  Impl::AttentionPlan plan;
+  plan.layer_stride = cpu::kv_block_bytes(m.shape);
+  for (const DraftRow& r : rows) {
+    R1_CHECK(r.step_row >= 0 && r.step_row < m.step_rows && r.next >= 0 && r.next < m.V, "a draft behind row ", r.step_row, " and token ", r.next);
+    if (r.wants_logits) wanted.push_back(static_cast<std::int32_t>(next.size()));
+    of_step.push_back(r.step_row), positions.push_back(r.kv.position), next.push_back(r.next), plan.rows.push_back(r.kv);
+  }
+  m.prediction_input(of_step, next.data(), m.h.as<float>(), m.prediction_input_);
+  float* out = m.prediction_input_.m.as<float>();
+  m.replay = {};
+  m.layer_forward(m.L, n, out, positions.data(), plan, m.scratch, false);
+  if (wanted.empty()) return;
+  m.head_norm = m.prediction->norm;
+  m.gather_normed(wanted, out, nullptr);
+  m.head_norm = m.final_norm;
+  m.for_logits(m.gathered_x.data(), static_cast<std::int64_t>(wanted.size()), [&](std::int64_t i, const float* z) {
+    on_logits(static_cast<std::size_t>(wanted[static_cast<std::size_t>(i)]), z);
+  });
 }
 
 PredictionLoss Transformer::take_prediction_loss() {

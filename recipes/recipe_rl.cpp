@@ -225,6 +225,8 @@ void read_rollout(ConfigReader reader, Recipe& recipe) {
   if (recipe.model.device == "cpu")
     for (const char* key : {"gpu_memory_share", "gpu_memory_gb"}) reader.reject(key, "model.device is cpu");
   e.prefix_cache = reader.get<bool>("prefix_cache", true);
+  e.speculative = reader.get_choice("speculative", "off", std::array<std::string, 2>{"off", "mtp"}) == "mtp";
+  if (e.speculative && recipe.model.device != "cpu") reader.fail("speculative", "mtp works on the CPU only; set model.device: cpu or leave it off");
 }
 
 void read_rl(ConfigReader rl, Recipe& recipe) {

@@ -131,4 +131,70 @@ TEST_CASE("the balance loss lowers the load of the favourite, and is refused for
   CHECK_THROWS_AS(metrics_of(dense), ConfigError);
 }
 
+TEST_CASE("a prediction layer that is trained on samples guesses more of them; guesses change no bit of a run") {
+  test::TransformerRunOptions o = options_for("tiny-v3");
+  o.prediction_layers = 1;
+  o.grpo.loss.kl_coefficient = 0;
+  o.grpo.reference_refresh = 0;
+  o.trainer.steps = 2;
+  o.trainer.sampling.max_new_tokens = 24;
+  o.grpo.length_budget = 24;
+  const auto digest_of = [&](bool speculative) {
+    test::TransformerRunOptions run_options = o;
+    run_options.engine.speculative = speculative;
+    TransformerRun run(run_options, {});
+    run.trainer->run();
+    if (speculative) CHECK(run.engine->stats().drafted_tokens > 50);
+    return run.policy->digest();
+  };
+  CHECK(digest_of(false) == digest_of(true));
+
+  o.engine.speculative = true;
+  o.dtype = DType::kF32;
+  TransformerRun run(o, {});
+  const auto sample = [&](std::uint64_t seed) {
+    RolloutRequest r;
+    r.prompt = test::make_prompt("p", {5, 9, 3});
+    r.samples = 24;
+    r.sampling.max_new_tokens = 40;
+    r.sampling.ignore_eos = true;
+    r.key.seed = seed;
+    const EngineStats before = run.engine->stats();
+    run.engine->submit(r);
+    std::vector<Completion> out;
+    run.engine->wait([&](RolloutEvent&& e) { out.push_back(std::move(e.completion)); });
+    const EngineStats after = run.engine->stats();
+    return std::pair(out, static_cast<double>(after.accepted_tokens - before.accepted_tokens) / static_cast<double>(after.drafted_tokens - before.drafted_tokens));
+  };
+  const double before = sample(1).second;
+  for (std::uint64_t update = 1; update <= 120; ++update) {
+    PackedBatch batch;
+    const std::vector<Completion> list = sample(100 + update).first;
+    for (const Completion& c : list) {
+      std::vector<TokenId> tokens = {5, 9, 3};
+      tokens.insert(tokens.end(), c.tokens.begin(), c.tokens.end());
+      const auto begin = static_cast<std::int32_t>(batch.tokens.size());
+      for (std::size_t i = 0; i + 1 < tokens.size(); ++i) {
+        batch.predictors.push_back(static_cast<std::int32_t>(batch.tokens.size()));
+        batch.targets.push_back(tokens[i + 1]);
+        batch.tokens.push_back(tokens[i]);
+        batch.positions.push_back(static_cast<std::int32_t>(i));
+      }
+      batch.sequences.push_back({begin, static_cast<std::int32_t>(batch.tokens.size()), -1, -1});
+    }
+    run.policy->zero_gradient();
+    run.policy->set_prediction_loss(1.0 / static_cast<double>(batch.targets.size()));
+    run.policy->forward(batch, 1.f, false);
+    run.policy->backward(std::vector<float>(batch.targets.size(), 0.f), {});
+    AdamWStep step;
+    step.learning_rate = 1e-2;
+    step.update = static_cast<std::int64_t>(update);
+    run.policy->adamw(step);
+    run.engine->load_weights(run.policy->weights(1000 + update));
+  }
+  const double after = sample(2).second;
+  MESSAGE("guesses accepted: ", before, " untrained, ", after, " trained");
+  CHECK(after > before + 0.1);
+}
+
 }  // namespace r1

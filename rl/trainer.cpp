@@ -102,6 +102,7 @@ void Trainer::collect_rollout() {
   rollout_metrics_.clear();
   sampler_.reset_times();
   const State before = state_;
+  const EngineStats stats = parts_.engine->stats();
   try {
     sample_groups();
   } catch (...) {
@@ -115,6 +116,9 @@ void Trainer::collect_rollout() {
   rollout_metrics_["timing_s/reward"] = times.reward_wait_s;
   rollout_metrics_["timing_s/reward_cpu"] = times.reward_cpu_s;
   rollout_metrics_["rollout/tokens_per_s"] = times.generate_s > 0 ? generated / times.generate_s : 0;
+  if (const EngineStats now = parts_.engine->stats(); now.drafted_tokens > stats.drafted_tokens)
+    rollout_metrics_["rollout/draft_acceptance"] =
+        static_cast<double>(now.accepted_tokens - stats.accepted_tokens) / static_cast<double>(now.drafted_tokens - stats.drafted_tokens);
   num_tokens_ += count_tokens(groups_);
 
   const auto start = Clock::now();

@@ -25,6 +25,7 @@ struct TransformerRunOptions {
   int threads = 1;
   bool lora = false;  // train pairs of rank 4 instead of all parameters
   std::string config = "tests/golden/trl_tiny/config.json";  // of the model, from the source folder
+  std::int64_t prediction_layers = 0;  // multi-token prediction
 };
 
 // Six steps of two updates a rollout with a reference that is refreshed; every part of the state is in use.
@@ -69,7 +70,7 @@ struct TransformerRun {
                  std::vector<TrainObserver*> observers = {})
       : pool(o.threads) {
     ModelConfig config = ModelConfig::from_json(read_file(std::filesystem::path(R1_SOURCE_DIR) / o.config), o.config);
-    config.num_mtp_layers = 0;
+    config.num_mtp_layers = o.prediction_layers;
     model = std::make_unique<Transformer>(config, o.dtype, pool);
     init_random(model->weights(), 5, 0.2f);
     model->weights_changed();

@@ -2,6 +2,10 @@
 // reports are those of the learner, and replaying them changes nothing.
 #include <doctest/doctest.h>
 
+#include <algorithm>
+
+#include "core/error.h"
+
 #include "model/golden_model.h"
 #include "rollout/engine_test_support.h"
 
@@ -75,6 +79,63 @@ TEST_CASE("all families: rollout and learner agree to the bit, experts included"
     }
   }
   CHECK(with_experts > 100);
+}
+
+TEST_CASE("speculative decoding by the prediction layer: the same completions to the bit, guesses come true, in small pools too") {
+  const GoldenModel golden("tiny-v3-mtp");
+  REQUIRE(golden.model.config().num_mtp_layers == 1);
+  for (const DType dtype : {DType::kF32, DType::kBF16})
+    for (const int blocks : {200, 12}) {
+      CAPTURE(blocks);
+      std::vector<std::vector<Completion>> results[2];
+      EngineStats stats[2];
+      for (const bool speculative : {false, true}) {
+        ComputePool pool(2);
+        Transformer model(golden.model.config(), dtype, pool);
+        golden.model.load_into(model.weights());
+        model.weights_changed();
+        std::vector<RolloutRequest> requests;
+        for (std::uint64_t i = 0; i < 6; ++i) {
+          requests.push_back(family_request(i, 3 + static_cast<int>(i) * 9, model.config().vocab_size));
+          requests.back().sampling.max_new_tokens = 40;
+          requests.back().sampling.ignore_eos = i % 2 == 0;
+          requests.back().sampling.temperature = i < 2 ? 0.f : 0.8f;
+        }
+        LocalEngineOptions options = small_engine(model, blocks);
+        options.speculative = speculative;
+        options.prefill_tokens_per_step = 10;
+        if (speculative) {
+          // A block has one more layer; the pool keeps its number of blocks.
+          Transformer twin(golden.model.config(), dtype, pool);
+          twin.keep_drafting_state();
+          options.kv_cache_bytes = options.kv_cache_bytes / static_cast<std::int64_t>(model.kv_block_bytes()) * static_cast<std::int64_t>(twin.kv_block_bytes());
+        }
+        LocalEngine engine(model, nullptr, options);
+        results[speculative] = run(engine, requests);
+        stats[speculative] = engine.stats();
+      }
+      REQUIRE(results[0].size() == results[1].size());
+      for (std::size_t i = 0; i < results[0].size(); ++i)
+        for (std::size_t k = 0; k < results[0][i].size(); ++k) {
+          CHECK(results[0][i][k].tokens == results[1][i][k].tokens);
+          CHECK(results[0][i][k].logprobs == results[1][i][k].logprobs);
+          CHECK(results[0][i][k].experts == results[1][i][k].experts);
+        }
+      CHECK(stats[0].drafted_tokens == 0);
+      CHECK(stats[1].drafted_tokens > 300);
+      CHECK(stats[1].accepted_tokens > 0);
+      CHECK(stats[1].generated_tokens == stats[0].generated_tokens);
+      if (blocks == 200) CHECK(stats[1].decode_steps < stats[0].decode_steps);
+      else CHECK(stats[1].preemptions > 0);
+      MESSAGE(stats[1].accepted_tokens, " of ", stats[1].drafted_tokens, " guesses of an untrained layer accepted; steps ", stats[0].decode_steps, " -> ",
+              stats[1].decode_steps);
+    }
+  const GoldenModel without("tiny-v3");
+  ComputePool pool(1);
+  Transformer model(without.model.config(), DType::kF32, pool);
+  LocalEngineOptions options = small_engine(model, 12);
+  options.speculative = true;
+  CHECK_THROWS_AS(LocalEngine(model, nullptr, options), ConfigError);
 }
 
 TEST_CASE("latent attention keeps the latent and the rotary key of a position, nothing more") {
