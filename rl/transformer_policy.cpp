@@ -13,6 +13,15 @@ TransformerPolicy::TransformerPolicy(Transformer& model, Options options)
           {model.weights().parameters(), model.weights().data(), model.weights().dtype(), model.weights().elements()},
           model.pool(), options.master_start, options.parts) {}
 
+void TransformerPolicy::join(Session& session, int zero) {
+  arena_.join(session, zero);
+  if (arena_.gradient_is_sharded()) model_.set_gradient_hook([this](std::int64_t begin, std::int64_t end) { arena_.gradient_ready(begin, end); });
+}
+
+void TransformerPolicy::absent_backward() {
+  for (const auto& [begin, end] : model_.gradient_stretches()) arena_.gradient_ready(begin, end);
+}
+
 LogprobRows TransformerPolicy::evaluate(const PackedBatch& batch, float temperature, bool want_entropies) {
   return model_.evaluate(batch, temperature, want_entropies);
 }
@@ -35,18 +44,6 @@ void TransformerPolicy::set_balance_loss(double weight) {
   model_.set_balance_loss(weight);
 }
 
-void TransformerPolicy::finish_experts(double bias_speed, std::map<std::string, double>& metrics) {
-  if (!model_.config().moe) {
-    PolicyModel::finish_experts(bias_speed, metrics);
-    return;
-  }
-  const ExpertLoad load = model_.take_expert_load();
-  if (bias_speed != 0) model_.update_correction_biases(load, bias_speed);
-  metrics["moe/load_max_over_mean"] = load.max_over_mean();
-  metrics["moe/dropped"] = static_cast<double>(load.dropped);
-  if (const double loss = model_.take_balance_loss(); loss != 0) metrics["moe/balance_loss"] = loss;
-}
-
 WeightSnapshot TransformerPolicy::optimizer_state() const {
   WeightSnapshot out = arena_.state();
   const WeightStore& store = model_.weights();
@@ -67,7 +64,7 @@ void TransformerPolicy::restore_optimizer_state(const WeightSnapshot& state) {
 
 void TransformerPolicy::load(const WeightSnapshot& weights) {
   model_.weights().load(weights);
-  arena_.load_master(weights);
+  if (options_.parts == ArenaParts::kAll) arena_.load_master(weights);
   model_.weights_changed();
 }
 

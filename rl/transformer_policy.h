@@ -29,7 +29,9 @@ class TransformerPolicy : public PolicyModel {
   std::int64_t logit_stride() const override { return model_.config().vocab_size; }
   std::int64_t logit_ids() const override { return model_.vocab_limit(); }
   void set_balance_loss(double weight) override;
-  void finish_experts(double bias_speed, std::map<std::string, double>& metrics) override;
+  double take_balance_loss() override { return model_.take_balance_loss(); }
+  ExpertLoad take_expert_load() override { return model_.take_expert_load(); }
+  void update_correction_biases(const ExpertLoad& load, double speed) override { model_.update_correction_biases(load, speed); }
   void set_prediction_loss(double weight) override { model_.set_prediction_loss(weight); }
   PredictionLoss take_prediction_loss() override { return model_.take_prediction_loss(); }
   void zero_gradient() override { arena_.zero_gradient(); }
@@ -43,6 +45,12 @@ class TransformerPolicy : public PolicyModel {
   // The master becomes these weights, unrounded where they are float32; moments stay.
   void load(const WeightSnapshot& weights) override;
   WeightDigest digest() const override { return model_.weights().digest(); }
+
+  void join(Session& session, int zero) override;
+  void close_lane() override { arena_.close_lane(); }
+  void finish_gradient() override { arena_.finish_gradient(); }
+  bool backward_is_collective() const override { return arena_.gradient_is_sharded(); }
+  void absent_backward() override;
 
   ParameterArena& arena() { return arena_; }
 
