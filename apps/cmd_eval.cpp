@@ -75,7 +75,7 @@ std::vector<BenchmarkResult> evaluate_model(const EvalModelOptions& options, con
   } catch (const CheckpointError& e) {
     std::error_code none;
     if (!std::filesystem::is_directory(options.name, none)) throw;
-    throw CheckpointError(message(e.what(), "; and there are no results of r1 eval in it"));
+    throw ConfigError(message(e.what(), "; and there are no results of r1 eval in it"));
   }
   return run_eval_job(*opened, job, out);
 }

@@ -10,6 +10,9 @@
 #include "core/error.h"
 #include "text/tasks.h"
 
+using r1::ConfigError;
+using r1::make_task_line;
+
 namespace {
 std::string line(const char* task, std::int64_t level, const char* split, std::int64_t seed, std::int64_t index) {
   return r1::make_task_line({task, level, split, seed}, index);
