@@ -28,5 +28,6 @@ void add_convert(CLI::App& app, const Globals& globals, int& exit_code);
 void add_data(CLI::App& app, const Globals& globals, int& exit_code);
 void add_report(CLI::App& app, const Globals& globals, int& exit_code);
 void add_bench(CLI::App& app, const Globals& globals, int& exit_code);
+void add_docs(CLI::App& app, const Globals& globals, int& exit_code);
 
 }  // namespace r1
