@@ -75,7 +75,7 @@ std::vector<BenchmarkResult> evaluate_model(const EvalModelOptions& options, con
   } catch (const CheckpointError& e) {
     std::error_code none;
     if (!std::filesystem::is_directory(options.name, none)) throw;
-    throw CheckpointError(message(e.what(), "; and there are no results of r1 eval in it"));
+    throw ConfigError(message(e.what(), "; and there are no results of r1 eval in it"));
   }
   return run_eval_job(*opened, job, out);
 }
@@ -163,6 +163,8 @@ void add_eval(CLI::App& app, const Globals& globals, int&) {
       ->check(CLI::IsMember({"r1", "greedy", "both"}));
   cmd->add_option("--samples,-n", a.job.samples, "samples an item (default: the benchmark's)")->check(CLI::Range(0, 1 << 16));
   cmd->add_flag("--no-greedy", a.job.no_greedy, "samples only");
+  cmd->add_option("--shots", a.job.shots, "worked examples before each question of --benchmark: the first rows of --shots-data")->check(CLI::Range(1, 1000));
+  cmd->add_option("--shots-data", a.job.shots_data, "rows of the benchmark's form that are not evaluated, such as its training split");
   cmd->add_option("--k", a.job.pass_k, "k of pass@k and cons@k (default: the benchmark's, else --samples)")->delimiter(',');
   a.job.sampling.add_to(*cmd, 1.f);
   cmd->get_option("--temperature")->description("default 0.6 with --benchmark, else 1");

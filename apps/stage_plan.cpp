@@ -73,7 +73,7 @@ StagePlan plan_of(const SftRecipe& r) {
   }
   if (r.validation && r.validation->share > 0) rows = -1;
   return {*r.resolved,
-          {examples_text(r.trainer.examples_per_update, r.epochs, r.steps.value_or(0), rows, r.learner.optimizer.learning_rate.peak, "examples")}};
+          {examples_text(r.trainer.examples_per_update, r.trainer.epochs, r.steps.value_or(0), rows, r.trainer.optimizer.learning_rate.peak, "examples")}};
 }
 
 StagePlan plan_of(const PreferenceRecipe& r) {

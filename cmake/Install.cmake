@@ -64,3 +64,16 @@ set(CPACK_DEBIAN_DEVELOPMENT_PACKAGE_DEPENDS
 set(CPACK_COMPONENT_DEVELOPMENT_DESCRIPTION "Libraries and headers of r1.cpp
  Static libraries for find_package(r1): the rewards alone, or everything that training needs.")
 include(CPack)
+
+# The wheel of the program (python/program): r1 and every library it needs but the C and C++ ones, below the package's folder.
+option(R1_WHEEL "Install rules of the program's Python wheel" OFF)
+if(R1_WHEEL AND TARGET r1)
+  # RPATH and not RUNPATH: the libraries find each other by the program's.
+  set_target_properties(r1 PROPERTIES INSTALL_RPATH "$ORIGIN/../lib")
+  target_link_options(r1 PRIVATE LINKER:--disable-new-dtags)
+  install(TARGETS r1 RUNTIME_DEPENDENCY_SET r1_needs RUNTIME DESTINATION r1_cpp/bin COMPONENT wheel)
+  install(RUNTIME_DEPENDENCY_SET r1_needs
+    PRE_EXCLUDE_REGEXES "^lib(c|m|dl|rt|pthread|stdc\\+\\+|gcc_s)\\.so" "^ld-linux" "^linux-vdso"
+    LIBRARY DESTINATION r1_cpp/lib COMPONENT wheel)
+  install(DIRECTORY recipes DESTINATION r1_cpp COMPONENT wheel FILES_MATCHING PATTERN "*.yaml" PATTERN "*.jsonl")
+endif()

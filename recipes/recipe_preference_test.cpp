@@ -107,7 +107,7 @@ TEST_CASE("kind reward_model: R1's settings are the defaults; pointwise models h
   CHECK(point.data.rows.label_column == "is_safe");
   CHECK(contains(t.error_of({"reward_model.loss=pointwise", "reward_model.centring=1"}), "belongs to loss: pairwise"));
   CHECK(contains(t.error_of({"reward_model.loss=pointwise", "data.balance_lengths=true"}), "have no pairs"));
-  CHECK(contains(t.error_of({"validation.every=3"}), "set validation.path or share"));
+  CHECK(contains(t.error_of({"validation.every=3"}), "set validation.path, generate or share"));
   CHECK(contains(t.error_of({"validation.share=0.1", "validation.limit=3"}), "takes training examples"));
   const PreferenceRecipe held = t.make({message("validation.path=", (t.dir / "pairs.jsonl").string()), "data.chosen=good"});
   CHECK(held.validation->rows->chosen_column == "good");

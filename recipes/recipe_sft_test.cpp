@@ -73,7 +73,7 @@ TEST_CASE("epochs or steps, warm-up steps or share") {
   };
   CHECK(*from_file("epochs: 2", {"sft.steps=7"}).steps == 7);
   CHECK_FALSE(from_file("steps: 7", {"sft.epochs=2"}).steps.has_value());
-  CHECK(from_file("steps: 7", {"sft.epochs=2"}).epochs == 2);
+  CHECK(from_file("steps: 7", {"sft.epochs=2"}).trainer.epochs == 2);
   CHECK_THROWS_AS(from_file("steps: 7, epochs: 2", {}), ConfigError);
   CHECK(contains(error_of({"sft.warmup_ratio=0.1", "sft.warmup_steps=2"}), "no effect"));
   CHECK(contains(error_of({"sft.steps=7", "sft.warmup_steps=7"}), "not below the 7 updates"));

@@ -1,11 +1,17 @@
 #include <doctest/doctest.h>
 
+#include <cstdlib>
 #include <set>
+#include <string>
+#include <utility>
 
 #include <nlohmann/json.hpp>
 
 #include "core/error.h"
 #include "text/tasks.h"
+
+using r1::ConfigError;
+using r1::make_task_line;
 
 namespace {
 std::string line(const char* task, std::int64_t level, const char* split, std::int64_t seed, std::int64_t index) {
@@ -80,8 +86,8 @@ TEST_CASE("pairs: the worked answer against one with a wrong step, what follows 
     CAPTURE(std::string(task));
     int equal = 0;
     for (int i = 0; i < 300; ++i) {
-      const auto row = nlohmann::json::parse(make_task_line({task, level, "train", 0, false, true}, i));
-      const auto worked = nlohmann::json::parse(make_task_line({task, level, "train", 0, true}, i));
+      const auto row = nlohmann::json::parse(r1::make_task_line({task, level, "train", 0, false, true}, i));
+      const auto worked = nlohmann::json::parse(r1::make_task_line({task, level, "train", 0, true}, i));
       CHECK(row.at("prompt") == worked.at("prompt"));
       CHECK(row.at("chosen") == worked.at("completion"));
       CHECK_FALSE(row.contains("completion"));
@@ -96,19 +102,22 @@ TEST_CASE("pairs: the worked answer against one with a wrong step, what follows 
     }
     CHECK(equal > 285);
   }
-  // By hand: 95 + 86 with 5 + 6 = 12: the carry stays, the digit changes, and with it the sum.
-  bool seen = false;
-  for (int i = 0; i < 400 && !seen; ++i) {
-    const auto row = nlohmann::json::parse(make_task_line({"add", 1, "train", 0, false, true}, i));
-    if (row.at("prompt") != "What is 7 + 8?") continue;
-    seen = true;
-    CHECK(row.at("chosen") == "7 + 8 = 15, write 5, carry 1. So 7 + 8 = 15.");
-    const std::string rejected = row.at("rejected");
-    const std::string sum = rejected.substr(8, 2);  // 13, 14, 16 or 17
-    CHECK(rejected == "7 + 8 = " + sum + ", write " + sum.substr(1) + ", carry 1. So 7 + 8 = " + sum + ".");
+  // One digit, by hand: the slip is in the sum, what is written, and the result.
+  int seen = 0;
+  for (int i = 0; i < 100; ++i) {
+    const auto row = nlohmann::json::parse(r1::make_task_line({"add", 1, "train", 0, false, true}, i));
+    const std::string prompt = row.at("prompt"), terms = prompt.substr(8, 5);  // "7 + 8"
+    const int right = terms[0] + terms[4] - 2 * '0';
+    if (right < 12 || right > 17) continue;
+    ++seen;
+    const auto text = [&](const std::string& sum) { return terms + " = " + sum + ", write " + sum.substr(1) + ", carry 1. So " + terms + " = " + sum + "."; };
+    CHECK(row.at("chosen") == text(std::to_string(right)));
+    const std::string rejected = row.at("rejected"), sum = rejected.substr(8, 2);
+    CHECK(rejected == text(sum));
+    CHECK(std::abs(std::stoi(sum) - right) <= 2);
   }
-  CHECK(seen);
-  CHECK_THROWS_WITH_AS(make_task_line({"mul", 2, "train", 0, false, true}, 0), doctest::Contains("no worked form"), ConfigError);
+  CHECK(seen > 10);
+  CHECK_THROWS_WITH_AS(r1::make_task_line({"mul", 2, "train", 0, false, true}, 0), doctest::Contains("no worked form"), r1::ConfigError);
 }
 
 TEST_CASE("train and test never share a prompt") {

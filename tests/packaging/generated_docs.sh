@@ -11,7 +11,7 @@ cd "$root"
 if [ -n "${UPDATE:-}" ]; then cp "$work"/{recipe,commands}.md docs/site/; cat "$work/notes"; fi
 for page in recipe commands; do
   diff -u "docs/site/$page.md" "$work/$page.md" | head -n 40 > "$work/diff" || true
-  [ ! -s "$work/diff" ] || { cat "$work/diff"; echo "docs/site/$page.md is old: UPDATE=1 tests/integration/generated_docs.sh BUILD/bin/r1 ."; exit 1; }
+  [ ! -s "$work/diff" ] || { cat "$work/diff"; echo "docs/site/$page.md is old: UPDATE=1 tests/packaging/generated_docs.sh BUILD/bin/r1 ."; exit 1; }
 done
 if grep 'has a meaning, but no reader' "$work/notes"; then exit 1; fi
 
