@@ -51,6 +51,7 @@ struct BackendNeeds {
   std::optional<std::int64_t> tokens_per_micro_batch;  // none = the device's choice
   std::optional<bool> recompute;                       // none = by memory
   MasterStart master_start = MasterStart::kExact;
+  int shard = 0, shards = 1;  // of the GPU: which share of the optimizer's state is kept (train.zero: 1 on several ranks)
   OptimizerWishes optimizer;  // of the GPU; the CPU has float32 alone and throws ConfigError for others
   std::optional<LoraAdapter> lora;  // of the policy, or of the value model: pairs are trained in place of the weights
   std::optional<TransformerValue::Options> value;  // a scalar head on the model in place of policy and engine (recompute is set there)

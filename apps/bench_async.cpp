@@ -25,7 +25,9 @@ struct Stopwatch : TrainObserver {
   int updates = 1;
   Clock::time_point last = Clock::now();
   void on_step(const StepRecord& r) override {
-    for (const char* name : {"time/rollout", "time/wait_rollout", "time/wait_learner", "timing_s/prepare", "timing_s/reward", "rollout/overlap_share", "staleness/mean"})
+    R1_CHECK(!r.samples.empty(), "step ", r.step, " of the benchmark trained nothing");
+    for (const char* name : {"time/rollout", "time/wait_rollout", "time/wait_learner", "timing_s/prepare", "timing_s/reward", "rollout/overlap_share",
+                             "staleness/mean"})
       if (const auto m = r.metrics.find(name); m != r.metrics.end() && r.step > skip) values[name].push_back(m->second);
     if (r.step > skip) values["update"].push_back(r.metrics.at("timing_s/update_actor"));
     if (r.step % updates != 0) return;
@@ -92,6 +94,7 @@ void run_async_bench(const std::function<Runtime()>& open, const AsyncBenchCase&
       std::vector<Score> scores(group.completions.size());
       for (std::size_t i = 0; i < scores.size(); ++i) {  // so that no group is without spread
         for (const TokenId token : group.completions[i].tokens) scores[i].value += static_cast<float>(token % 7);
+        scores[i].parts["bench"] = scores[i].value;  // without a part it would be no reward, and nothing would be trained
         scores[i].verdict = Verdict::kCorrect;
       }
       return scores;
@@ -105,7 +108,8 @@ void run_async_bench(const std::function<Runtime()>& open, const AsyncBenchCase&
     const double step = watch.median("step");
     if (staleness == 0) in_turns = step;
     const double tokens = double(b.prompts) * b.samples * (b.prompt_tokens + b.new_tokens) / c.updates;
-    nlohmann::json row = {{"case", "async"}, {"model", run.path.filename().string()}, {"device", run.backend->device()}, {"threads", run.pool ? run.pool->size() : 0},
+    nlohmann::json row = {{"case", "async"}, {"model", run.path.filename().string()}, {"device", run.backend->device()},
+                          {"threads", run.pool ? run.pool->size() : 0},
                           {"staleness", staleness}, {"free_running", t.async.free_running}, {"prompts", b.prompts}, {"samples", b.samples},
                           {"prompt_tokens", b.prompt_tokens}, {"new_tokens", b.new_tokens}, {"updates", c.updates}, {"reward_ms", c.reward_ms},
                           {"whole_groups", c.whole_groups}, {"steps", options.repeats}, {"tokens_per_micro_batch", made.tokens_per_micro_batch}};

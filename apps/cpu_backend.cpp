@@ -134,7 +134,8 @@ class CpuBackend : public Backend {
       rollout_->weights_changed();
       rollout_->set_vocab_limit(model_.vocab_limit());
       sampled = rollout_.get();
-      parts.memory.push_back(message("the rollout's own weights: ", human_bytes(static_cast<std::uint64_t>(model_.weights().elements()) * size_of(model_.weights().dtype()))));
+      const WeightStore& weights = rollout_->weights();
+      parts.memory.push_back(message("the rollout's own weights: ", human_bytes(static_cast<std::uint64_t>(weights.elements()) * size_of(weights.dtype()))));
     }
     parts.engine = std::make_unique<LocalEngine>(*sampled, std::move(tokenizer), engine);
     model_.set_vocab_limit(sampled->vocab_limit());  // the engine knows the tokenizer's

@@ -7,6 +7,7 @@
 #include "core/error.h"
 #include "core/format.h"
 #include "core/progress.h"
+#include "rl/ranked_checkpoints.h"
 #include "rl/run_recorder.h"
 
 namespace r1 {
@@ -109,13 +110,15 @@ std::string example_start_block(const ModelSection& model, const Backend& backen
 int run_examples(TrainRun& run, RunFolder& folder, const char* stage, const BackendParts& made, ExampleTrainer::Parts parts,
                  const ExampleTrainerOptions& options, const OutputSection& output, const std::vector<ShownMetric>& shown, TrainObserver* extra) {
   Terminal& terminal = run.terminal();
-  ModelCheckpointStore checkpoints = run.checkpoints(made);
+  ModelCheckpointStore files = run.checkpoints(made);
+  RankedCheckpoints checkpoints(files, run.ranks());
+  parts.ranks = &run.ranks();
   parts.checkpoints = &checkpoints;
   parts.peak_gb = [&] { return run.backend().peak_gb(); };
   ExampleTrainer trainer(stage, std::move(parts), options);
   const std::optional<std::int64_t> resumed = trainer.resume();
   if (resumed) terminal.print(message("  resuming  at step ", *resumed));
-  if (folder.state() == RunFolder::State::kFinished && trainer.step() >= options.loop.steps) {
+  if (run.was_finished() && trainer.step() >= options.loop.steps) {
     terminal.print(message("this run is finished (", trainer.step(), " of ", options.loop.steps, " updates); use --overwrite or another output.dir"),
                    true);
     return 0;

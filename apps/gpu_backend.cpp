@@ -54,6 +54,10 @@ class GpuBackend : public Backend {
     if (needs.trains || needs.value) {
       w.trained = elements, w.tensors = tensors, w.formats = needs.optimizer;
       w.formats.gradient_only = needs.lora.has_value();
+      if (needs.shards > 1 && !needs.lora) {
+        w.own = shard_of(needs).own(elements).size();
+        if (!w.formats.moments) w.formats.moments = MomentFormat::kFloat32;  // 8-bit blocks are not cut
+      }
       if (needs.lora) w.lora = GpuLora::bytes(*needs.lora);
       w.training = [&](std::int64_t rows, bool recompute) { return counting.bytes_needed(rows, rows, {head, true, recompute}); };
     }
@@ -89,7 +93,8 @@ class GpuBackend : public Backend {
       parts.critic = std::make_unique<GpuValue>(*critic_, region_, options, plan.format.gradient_only ? OptimizerFormat{} : plan.format);
     }
     if (needs.trains) {
-      auto policy = std::make_unique<GpuPolicy>(model_, region_, GpuPolicy::Options{plan.recompute, needs.master_start, plan.format});
+      auto policy = std::make_unique<GpuPolicy>(model_, region_, GpuPolicy::Options{plan.recompute, needs.master_start, plan.format,
+                                                                                              needs.lora ? GpuOptimizer::Shard{} : shard_of(needs)});
       if (needs.lora) {
         auto state = std::make_unique<GpuLora>(model_, policy->optimizer(), *needs.lora);
         parts.lora = state.get();
@@ -168,6 +173,7 @@ class GpuBackend : public Backend {
   }
 
  private:
+  static GpuOptimizer::Shard shard_of(const BackendNeeds& needs) { return {needs.shard, needs.shards}; }
   // Losses of whole distributions are made on the device, beside the pairs of a policy that has such.
   static GpuPolicy& gpu_policy(PolicyModel& policy) {
     auto* const with_pairs = dynamic_cast<LoraPolicy*>(&policy);

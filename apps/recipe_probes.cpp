@@ -5,10 +5,12 @@
 #include <set>
 #include <sstream>
 
+#include "apps/eval_recipe.h"
 #include "apps/reward_context.h"
 #include "core/config.h"
 #include "core/error.h"
 #include "recipes/generate_recipe.h"
+#include "recipes/pipeline_recipe.h"
 #include "recipes/recipe.h"
 #include "recipes/recipe_distill.h"
 #include "recipes/recipe_preference.h"
@@ -26,15 +28,11 @@ struct Kind {
   std::vector<std::vector<std::string>> settings;  // overrides under which further keys are asked for
 };
 
-const std::vector<std::vector<std::string>>& learning() {
-  static const std::vector<std::vector<std::string>> kSettings = {{"lora.rank=8"}, {"train.threads=1"}};
-  return kSettings;
-}
-
 std::vector<Kind> kinds(const std::string& file) {
   const std::string model = "model: {path: m}\n", made = "data: {generate: {task: add, n: 8}}\n", from_file = "data: {path: '" + file + "'}\n";
   const auto grpo = [](const Config& c) { make_recipe(c, reward_context()); };
   const auto sft = [](const Config& c) { make_sft_recipe(c, reward_context()); };
+  const auto generate = [](const Config& c) { load_generate_recipe(c, reward_context()); };
   const auto distill = [](const Config& c) { make_distill_recipe(c, reward_context()); };
   std::vector<Kind> out = {
       {"grpo", model + from_file + "rewards: [math]\n", grpo,
@@ -51,10 +49,17 @@ std::vector<Kind> kinds(const std::string& file) {
       {"distill gkd", "kind: distill\ndistill: {mode: gkd, teacher: t}\n" + model + from_file, distill, {}},
       {"distill on_policy", "kind: distill\ndistill: {mode: on_policy, teacher: t}\n" + model + from_file,
        [](const Config& c) { make_on_policy_recipe(c, reward_context()); }, {}},
-      {"generate", "kind: generate\nengines: [{model: m}]\n" + from_file, [](const Config& c) { load_generate_recipe(c, reward_context()); }, {}},
+      {"generate", "kind: generate\noutput: {path: o.jsonl}\nmodel: {path: m}\n" + from_file, generate,
+       {{"rewards=[math]", "filters.preset=r1", "select.by=best"}, {"filters.language=0.9"}, {"filters.length={}"}, {"filters.repetition={}"}, {"dedup.near=0.8"},
+        {"decontaminate.against=" + file}, {"difficulty={min_pass_rate: 0.1, max_pass_rate: 0.9}"}, {"rewrite={model: m, url: 'http://127.0.0.1:9/v1'}"}, {"from=" + file}}},
+      {"generate", "kind: generate\noutput: {path: o.jsonl}\nengines: [{model: m, url: 'http://127.0.0.1:9/v1'}]\n" + from_file, generate, {{"engines=[{model: m}]"}}},
+      {"generate mix", "kind: generate\noutput: {path: o.jsonl}\nmix: {sets: [{path: '" + file + "'}]}\n", generate, {{"dedup.near=0.8"}, {"decontaminate.against=" + file}}},
+      {"eval", "kind: eval\nmodel: {path: m}\nbenchmarks: [gsm8k]\n", [](const Config& c) { load_eval_recipe(c); },
+       {{"model.path='http://127.0.0.1:9/v1'"}, {"data.path=" + file}}},
+      {"pipeline", "kind: pipeline\nstages: [{name: a, recipe: {kind: sft}, set: {seed: 1}, needs: []}]\nvars: {x: 1}\n", [](const Config& c) { make_pipeline(c); }, {}},
   };
   for (Kind& kind : out)
-    for (const auto& setting : learning()) kind.settings.push_back(setting);
+    if (kind.name != "eval" && kind.name != "pipeline") kind.settings.push_back({"lora.rank=8"});
   return out;
 }
 

@@ -7,6 +7,7 @@
 #include "apps/batch_text.h"
 #include "apps/eval_recipe.h"
 #include "core/error.h"
+#include "recipes/common_sections.h"
 #include "recipes/generate_recipe.h"
 #include "recipes/pipeline_recipe.h"
 #include "recipes/recipe.h"
@@ -157,7 +158,9 @@ std::vector<std::pair<std::string, std::string>> named_inputs(const Config& conf
 std::vector<std::string> keys_without_effect(StageWork work) {
   if (work == StageWork::kGenerate) return {"output.path", "run"};
   if (work == StageWork::kEval) return {"output"};
-  return {"output", "train.threads", "train.reward_threads", "rollout.gpu_memory_share", "rollout.gpu_memory_gb", "train.gpu_memory_share"};
+  std::vector<std::string> out = rank_keys();
+  out.insert(out.end(), {"output", "train.threads", "train.reward_threads", "rollout.gpu_memory_share", "rollout.gpu_memory_gb", "train.gpu_memory_share"});
+  return out;
 }
 
 }  // namespace r1

@@ -14,6 +14,7 @@
 #include "recipes/data_section.h"
 #include "recipes/recipe_distill.h"
 #include "rl/audit_recorder.h"
+#include "rl/ranked_checkpoints.h"
 #include "rl/run_recorder.h"
 
 namespace r1 {
@@ -43,6 +44,7 @@ int train_grpo(const TrainRequest& request) {
   TrainRun::Setup setup{recipe.model, recipe.output, recipe.train.threads, recipe.trainer.seed, &*recipe.resolved, {}, recipe.warnings};
   setup.may_change = {"audit", "train.reward_threads", "train.numerics", "rollout.gpu_memory_share", "rollout.gpu_memory_gb", "rl.async.patience_s"};
   if (recipe.learner.optimizer.learning_rate.schedule == LrSchedule::kConstant) setup.may_change.emplace_back("rl.steps");
+  setup.ranks = recipe.train.ranks;
   if (recipe.gpu_memory_gb > 0) gpu::limit_memory(static_cast<std::size_t>(recipe.gpu_memory_gb * 1073741824.0));
   TrainRun run(request, std::move(setup));
   Terminal& terminal = run.terminal();
@@ -71,14 +73,17 @@ int train_grpo(const TrainRequest& request) {
   needs.master_start = recipe.policy.master_start;
   needs.gpu_memory_share = recipe.gpu_memory_share, needs.longest_sample = longest;
   needs.lora = run.adapter(recipe.lora);
+  run.share(needs);
   if (distill) needs.teacher = open_teacher(recipe.teacher, recipe.model.dtype, recipe.model.path, *tokenizer);
   BackendParts made = backend.make(needs, tokenizer);
   for (const std::string& line : made.memory) terminal.print("  memory    " + line);
   GrpoOptions learner_options = recipe.learner;
   learner_options.tokens_per_micro_batch = made.tokens_per_micro_batch;
-  GrpoLearner learner(*made.policy, made.reference.get(), learner_options, made.critic.get());
+  run.join(made);
+  GrpoLearner learner(*made.policy, made.reference.get(), learner_options, made.critic.get(), &run.ranks());
 
-  ModelCheckpointStore checkpoints = run.checkpoints(made);
+  ModelCheckpointStore files = run.checkpoints(made);
+  RankedCheckpoints checkpoints(files, run.ranks());
   const ShuffledPrompts source(std::move(prompts), recipe.trainer.seed, recipe.data.shuffle);
   Trainer::Parts parts;
   parts.learner = &learner;
@@ -92,6 +97,7 @@ int train_grpo(const TrainRequest& request) {
   parts.eval_prompts = std::move(eval_prompts);
   parts.checkpoints = &checkpoints;
   parts.journal = folder.journal();
+  parts.ranks = &run.ranks();
   parts.peak_gb = [&] { return backend.peak_gb(); };
   TrainerOptions trainer_options = recipe.trainer;
   trainer_options.device = backend.device();
@@ -99,7 +105,7 @@ int train_grpo(const TrainRequest& request) {
 
   const std::optional<std::int64_t> resumed = trainer.resume();
   if (resumed) terminal.print(message("  resuming  at step ", *resumed));
-  if (folder.state() == RunFolder::State::kFinished && trainer.step() >= recipe.trainer.steps) {
+  if (run.was_finished() && trainer.step() >= recipe.trainer.steps) {
     terminal.print(message("this run is finished (", trainer.step(), " of ", recipe.trainer.steps, " updates); raise rl.steps to go on, or use --overwrite or another output.dir"), true);
     return 0;
   }

@@ -108,6 +108,7 @@ int train_sft(const TrainRequest& request) {
   SftRecipe recipe = distill ? make_distill_sft_recipe(request.config, reward_context()) : make_sft_recipe(request.config, reward_context());
   TrainRun::Setup setup{recipe.model, recipe.output, recipe.train.threads, recipe.seed, &*recipe.resolved, {}, recipe.warnings};
   setup.may_change = {"rewards", "validation.every", "validation.at_start", "train.gpu_memory_share"};
+  setup.ranks = recipe.train.ranks;
   if (recipe.trainer.optimizer.learning_rate.schedule == LrSchedule::kConstant)
     setup.may_change.insert(setup.may_change.end(), {"sft.steps", "sft.epochs"});
   TrainRun run(request, std::move(setup));
@@ -132,11 +133,13 @@ int train_sft(const TrainRequest& request) {
   needs.tokens_per_micro_batch = recipe.train.tokens_per_micro_batch, needs.recompute = recipe.train.recompute, needs.optimizer = recipe.train.optimizer;
   needs.gpu_memory_share = recipe.gpu_memory_share, needs.longest_sample = data.longest;
   needs.lora = run.adapter(recipe.lora);
+  run.share(needs);
   const BackendParts made = backend.make(needs, tokenizer);
   for (const std::string& line : made.memory) terminal.print("  memory    " + line);
   recipe.trainer.tokens_per_micro_batch = made.tokens_per_micro_batch;
 
-  SftObjective objective(*made.policy, std::move(data.examples), std::move(data.validation));
+  run.join(made);
+  SftObjective objective(*made.policy, std::move(data.examples), std::move(data.validation), &run.ranks());
   return run_examples(run, folder, "sft", made, sampled_evaluation(objective, made, std::move(eval_prompts), recipe.rubric), recipe.trainer, recipe.output,
                       {{"loss", "loss", "%.4f"}, {"acc", "mean_token_accuracy", "%.3f"}, {"entropy", "entropy", "%.3f"}}, nullptr);
 }

@@ -162,6 +162,7 @@ struct Transformer::Impl {
   Buffer d_h, d_t, d_attn, d_qkv, d_gate_up, d_act, d_x, d_x_sum, dy_transposed, d_logits;
   Buffer d_out, d_context, d_q, d_q_normed, d_down, d_x32, d_weights, d_scores, d_expert_x;
   cpu::PackedMatrix packed_input;  // of dW products
+  std::function<void(std::int64_t, std::int64_t)> gradient_hook;  // may be empty
   // ---- mixtures of experts
   std::vector<std::int64_t> expert_load;  // [moe layers][E] tokens of forward passes since the last take
   std::int64_t expert_rows = 0;           // tokens that should be in it, all layers
@@ -255,6 +256,7 @@ struct Transformer::Impl {
   void logit_loss_backward(const PackedBatch& batch, const float* h, LogitLoss loss, float* d_h, float* grad);
   float* start_backward(Pending::Pass pass, std::span<float> grad);  // the zeroed gradient of h_out
   void layers_backward(float* d_h, float* grad);
+  std::vector<std::pair<std::int64_t, std::int64_t>> gradient_stretches() const;
 
   void gemm(const void* a, std::int64_t m, std::int64_t lda, const cpu::PackedMatrix& b, void* c, cpu::Type out,
             cpu::Store store_mode, const void* bias = nullptr, std::int64_t ldc = -1);

@@ -333,16 +333,16 @@ void Transformer::Impl::layers_backward(float* dh, float* grad) {
   // The blocks of plan_batch() hold one layer, so a recomputed layer writes its own keys and values again.
   AttentionPlan plan;
   if (pending.recompute) plan = plan_batch(batch);
+  const auto stretches = gradient_hook ? gradient_stretches() : std::vector<std::pair<std::int64_t, std::int64_t>>();
   for (std::int64_t l = L - 1; l >= 0; --l) {
     LayerActivations& a = kept[static_cast<std::size_t>(l)];
-    if (!pending.recompute) {
-      layer_backward(l, n, dh, batch, a, grad);
-      continue;
+    if (pending.recompute) {
+      float* rows = h.get<float>(n * D);
+      std::memcpy(rows, a.h_in.as<float>(), static_cast<std::size_t>(n * D) * 4);
+      layer_forward(l, n, rows, batch.positions.data(), plan, scratch, true);
     }
-    float* rows = h.get<float>(n * D);
-    std::memcpy(rows, a.h_in.as<float>(), static_cast<std::size_t>(n * D) * 4);
-    layer_forward(l, n, rows, batch.positions.data(), plan, scratch, true);
-    layer_backward(l, n, dh, batch, scratch, grad);
+    layer_backward(l, n, dh, batch, pending.recompute ? scratch : a, grad);
+    if (gradient_hook) gradient_hook(stretches[static_cast<std::size_t>(L - 1 - l)].first, stretches[static_cast<std::size_t>(L - 1 - l)].second);
   }
   float* d_embed = grad + embed->offset;
   pool.parallel_for(D, 64, [&](std::int64_t b, std::int64_t e) {
@@ -351,6 +351,31 @@ void Transformer::Impl::layers_backward(float* dh, float* grad) {
       for (std::int64_t j = b; j < e; ++j) to[j] += embedding_scale * dh[i * D + j];
     }
   });
+  for (std::size_t i = static_cast<std::size_t>(L); i < stretches.size(); ++i) gradient_hook(stretches[i].first, stretches[i].second);
 }
+
+std::vector<std::pair<std::int64_t, std::int64_t>> Transformer::Impl::gradient_stretches() const {
+  std::vector<std::int64_t> begins;  // of the layers, and the end of the last
+  std::int64_t end = 0;
+  for (std::int64_t l = 0; l < L; ++l) {
+    const std::string prefix = "model.layers." + std::to_string(l) + ".";
+    std::int64_t begin = store.elements();
+    for (const Parameter& p : store.parameters()) {
+      if (!p.name.starts_with(prefix)) continue;
+      begin = std::min(begin, p.offset);
+      end = std::max(end, p.offset + p.elements);
+    }
+    begins.push_back(begin);
+  }
+  begins.push_back(end);
+  std::vector<std::pair<std::int64_t, std::int64_t>> out;
+  for (auto l = static_cast<std::size_t>(L); l-- > 0;) out.emplace_back(begins[l], begins[l + 1]);
+  out.emplace_back(0, begins[0]);
+  out.emplace_back(end, store.elements());
+  return out;
+}
+
+void Transformer::set_gradient_hook(std::function<void(std::int64_t, std::int64_t)> hook) { impl_->gradient_hook = std::move(hook); }
+std::vector<std::pair<std::int64_t, std::int64_t>> Transformer::gradient_stretches() const { return impl_->gradient_stretches(); }
 
 }  // namespace r1

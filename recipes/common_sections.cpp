@@ -2,6 +2,12 @@
 
 #include <array>
 
+namespace r1 {
+
+std::vector<std::string> rank_keys() { return {"train.zero", "train.comm_timeout_s", "train.comm_silence_s", "train.comm_start_timeout_s"}; }
+
+}  // namespace r1
+
 namespace r1::detail {
 
 std::string recipe_name(const Config& config) { return std::filesystem::path(config.name()).stem().string(); }
@@ -27,6 +33,17 @@ TrainSection read_train(ConfigReader& reader) {
   out.optimizer.moments = parse_moment_format(format("moments", "8bit"));
   out.optimizer.gradients = parse_gradient_format(format("gradients", "bfloat16"));
   out.threads = reader.get_in<int>("threads", 0, 0, 4096);
+  out.ranks = read_ranks(reader);
+  return out;
+}
+
+RanksSection read_ranks(ConfigReader& train) {
+  RanksSection out;
+  out.zero = train.get_in<int>("zero", 0, 0, 2);
+  out.lanes = train.get_in<int>("lanes", 0, 0, 4096);
+  out.comm_timeout_s = train.get_in<double>("comm_timeout_s", out.comm_timeout_s, 1.0, 1e7);
+  out.comm_silence_s = train.get_in<double>("comm_silence_s", out.comm_silence_s, 1.0, 1e7);
+  out.comm_start_timeout_s = train.get_in<double>("comm_start_timeout_s", out.comm_start_timeout_s, 1.0, 1e7);
   return out;
 }
 

@@ -137,8 +137,9 @@ PreferenceRecipe make_preference_recipe(const Config& config, bool reward_model)
   LoopOptions& loop = recipe.trainer.loop;
   loop.save_every = recipe.output.save_every;
   loop.seed = recipe.seed;
-  const std::vector<std::string> ignore = {"output",          "validation.every",       "validation.at_start", "train.threads",
+  std::vector<std::string> ignore = {"output",          "validation.every",       "validation.at_start", "train.threads",
                                            "train.recompute", "train.gpu_memory_share", "model.device"};
+  for (std::string& key : rank_keys()) ignore.push_back(std::move(key));
   loop.config_digest = to_hex(recipe.resolved->digest(ignore));
   return recipe;
 }

@@ -200,8 +200,8 @@ void read_async(ConfigReader& rl, Recipe& recipe) {
   if (a.free_running) recipe.engine.recompute_on_new_weights = !async.get<bool>("keep_kv", false);
   else async.reject("keep_kv", "async.mode is deterministic: weights do not change within a rollout");
   if (recipe.learner.old_policy == OldPolicy::kRecompute && !recipe.learner.loss.mismatch.method->weigh)
-    recipe.warnings.push_back(message("rl.max_staleness = ", a.max_staleness, " with rl.mismatch.correction: none trains on samples of older weights as if the present ones had drawn "
-                                      "them; token_tis (the default) corrects for that"));
+    recipe.warnings.push_back(message("rl.max_staleness = ", a.max_staleness, " with rl.mismatch.correction: none trains on samples of older weights "
+                                      "as if the present ones had drawn them; token_tis (the default) corrects for that"));
 }
 
 void read_early_stop(ConfigReader early, Recipe& recipe) {
@@ -211,7 +211,8 @@ void read_early_stop(ConfigReader early, Recipe& recipe) {
   e.oversample = early.get_in<double>("oversample", 1.25, 1.0, 100.0);
   if (recipe.trainer.dynamic.enabled)
     early.fail("enabled", "and rl.dynamic_sampling.enabled both sample more prompts than are trained on; enable one of them");
-  recipe.warnings.push_back("rl.early_stop keeps the groups whose longest answer is shortest: short answers are trained on more often than they are drawn (watch early_stop/*_length)");
+  recipe.warnings.push_back("rl.early_stop keeps the groups whose longest answer is shortest: short answers are trained on more often than they are "
+                            "drawn (watch early_stop/*_length)");
 }
 
 }  // namespace

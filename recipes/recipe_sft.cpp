@@ -153,6 +153,7 @@ SftRecipe make_sft_recipe(const Config& config, RewardContext context, const cha
   loop.seed = recipe.seed;
   std::vector<std::string> ignore = {"output", "eval", "rewards", "validation.every", "validation.at_start", "train.threads", "train.recompute",
                                      "train.gpu_memory_share", "model.device"};
+  for (std::string& key : rank_keys()) ignore.push_back(std::move(key));
   if (recipe.trainer.optimizer.learning_rate.schedule == LrSchedule::kConstant) ignore.insert(ignore.end(), {"sft.steps", "sft.epochs"});
   loop.config_digest = to_hex(recipe.resolved->digest(ignore));
   return recipe;

@@ -193,7 +193,8 @@ TEST_CASE("killed in rollouts and between updates, staleness 1 and 2: the weight
   for (const auto& [staleness, updates] : std::vector<std::pair<int, int>>{{1, 1}, {2, 1}, {1, 2}, {3, 2}}) {
     CAPTURE(staleness);
     CAPTURE(updates);
-    const TransformerRunOptions o = async_options(staleness, updates);
+    TransformerRunOptions o = async_options(staleness, updates);
+    o.trainer.save_every = updates == 1 ? 2 : 1;  // in the middle of a rollout too
     const WeightDigest want = simulated(o);
     for (const auto& [groups, step] : std::vector<std::pair<int, int>>{{2, 0}, {9, 0}, {0, 3}}) {
       CAPTURE(groups);
@@ -280,6 +281,53 @@ TEST_CASE("evaluation is of the weights of its step, and disturbs no rollout") {
     run.trainer->run();
     CHECK(first.rewards.size() == 4);
     CHECK(first.rewards == second.rewards);
+  }
+}
+
+TEST_CASE("dynamic sampling and early stop side by side: what waited in a checkpoint goes on as it was") {
+  struct Killed {};
+  struct Watch : Log {
+    std::int64_t die_at = 0;
+    void on_checkpoint(std::int64_t step, const std::filesystem::path&) override {
+      if (step == die_at) throw Killed{};
+    }
+  };
+  for (const bool dynamic : {true, false}) {
+    CAPTURE(dynamic);
+    test::RunOptions o;
+    o.trainer.seed = 5;
+    o.trainer.steps = 8;
+    o.trainer.prompts_per_rollout = 4;
+    o.trainer.samples_per_prompt = 3;
+    o.trainer.sampling.max_new_tokens = dynamic ? 1 : 5;
+    o.trainer.eval_at_start = false, o.trainer.eval_every = 0;
+    o.trainer.save_every = 1;
+    o.trainer.async.max_staleness = 2;
+    o.trainer.async.patience_s = 60;
+    o.grpo.optimizer.learning_rate.peak = 0.2;
+    if (dynamic) o.trainer.dynamic = {true, 3, 1.5};
+    else o.trainer.early_stop = {true, 1.5};
+    Watch whole;
+    test::TableRun run(o, {}, {&whole});
+    run.trainer->run();
+    for (const std::int64_t cut : {1, 4, 7}) {
+      CAPTURE(cut);
+      const test::TempDir dir;
+      Watch first, second;
+      first.die_at = cut;
+      {
+        test::TableRun killed(o, dir.path(), {&first});
+        CHECK_THROWS_AS(killed.trainer->run(), Killed);
+      }
+      test::TableRun resumed(o, dir.path(), {&second});
+      CHECK(resumed.trainer->resume() == cut);
+      resumed.trainer->run();
+      CHECK(resumed.policy->digest() == run.policy->digest());
+      REQUIRE(second.steps.size() == whole.steps.size() - static_cast<std::size_t>(cut));
+      for (std::size_t i = 0; i < second.steps.size(); ++i)
+        for (const char* name : {"loss", "reward", "num_tokens", "staleness/mean", dynamic ? "dynamic_sampling/sampled" : "early_stop/dropped_groups"})
+          CHECK(second.steps[i].at(name) == whole.steps[i + static_cast<std::size_t>(cut)].at(name));
+    }
   }
 }
 

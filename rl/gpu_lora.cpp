@@ -1,5 +1,7 @@
 #include "rl/gpu_lora.h"
 
+#include "comm/session.h"
+
 #include <array>
 #include <cmath>
 #include <cstring>
@@ -165,6 +167,24 @@ void GpuLora::restore_optimizer_state(const WeightSnapshot& state) {
     to_device(arrays[part], values);
   }
   host_is_old_ = true;
+}
+
+// Small: every rank keeps all of it.
+void GpuLora::join(Session& session, int) {
+  if (session.world() == 1) return;
+  session_ = &session;
+  session.device_comm();  // now, while all ranks are here
+}
+
+void GpuLora::close_lane() {
+  if (++closed_lanes_ > 1) throw ConfigError("train.lanes above the number of ranks needs a gradient a lane, which the GPU's plan has no room for; leave train.lanes out");
+}
+
+void GpuLora::finish_gradient() {
+  closed_lanes_ = 0;
+  if (!session_) return;
+  model_.synchronize();
+  session_->device_comm().all_reduce(gradient_, DType::kF32, size(), "the gradient's sum");
 }
 
 }  // namespace r1

@@ -26,6 +26,9 @@ class GpuLora : public LoraState {
   std::optional<NonFinite> find_non_finite(ParameterPart part) override;
   WeightSnapshot optimizer_state() const override;
   void restore_optimizer_state(const WeightSnapshot& state) override;
+  void join(Session& session, int zero) override;
+  void close_lane() override;
+  void finish_gradient() override;
 
  private:
   std::int64_t size() const { return std::ssize(adapter_.values()); }
@@ -33,6 +36,8 @@ class GpuLora : public LoraState {
   void to_device(float* array, std::span<const float> values);
   const float* on_device(std::span<const float> mask);
 
+  Session* session_ = nullptr;
+  int closed_lanes_ = 0;
   GpuTransformer& model_;
   GpuOptimizer& model_gradient_;
   mutable LoraAdapter adapter_;      // the host's copy of the values

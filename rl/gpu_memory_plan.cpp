@@ -39,12 +39,12 @@ GpuMemoryPlan plan_gpu_memory(const GpuMemoryWishes& w) {
     const std::int64_t rows = std::max({w.longest_sample, std::int64_t{1}, std::min(kFewRows, w.tokens_per_micro_batch.value_or(kFewRows))});
     const std::size_t learns = std::max(kLeast, w.training ? pass(w, rows, w.recompute.value_or(true)) : 0);
     const std::size_t others = w.weights + models + learns * (w.rollout > 0 ? 2 : 1);
-    plan.format = choose_optimizer_format(w.formats, w.trained, w.tensors, may > others ? may - others : 0);
-    plan.optimizer = plan.format.bytes(w.trained, w.tensors);
+    plan.format = choose_optimizer_format(w.formats, w.trained, w.tensors, may > others ? may - others : 0, w.own);
+    plan.optimizer = plan.format.bytes(w.trained, w.tensors, w.own);
     state = message(w.formats.gradient_only ? ", gradient " : ", master, gradient and moments ", bytes(plan.optimizer));
   }
   const std::size_t fixed = w.weights + plan.optimizer + models;
-  const std::size_t least = choose_optimizer_format({.gradient_only = w.formats.gradient_only}, w.trained, w.tensors, 0).bytes(w.trained, w.tensors);
+  const std::size_t least = choose_optimizer_format({.gradient_only = w.formats.gradient_only}, w.trained, w.tensors, 0, w.own).bytes(w.trained, w.tensors, w.own);
   const bool smaller = w.trained > 0 && least < plan.optimizer;
   if (fixed + kLeast > may)
     throw ConfigError(message("the GPU has ", bytes(w.free), " free, of which rollout.gpu_memory_share ", w.share, " allows ", bytes(may), "; weights take ",
@@ -101,8 +101,8 @@ GpuMemoryPlan plan_gpu_memory(const GpuMemoryWishes& w) {
                                state, others_text, w.rollout > 0 ? ", learning " : ", shared ", bytes(plan.shared),
                                w.rollout > 0 ? ", sampling beside it " + bytes(plan.sampling) : std::string(), ", left alone ", bytes(w.free - may)));
   if (w.trained > 0) {
-    const std::size_t whole = OptimizerFormat{.gradient_only = w.formats.gradient_only}.bytes(w.trained, w.tensors);
-    const bool automatic = plan.format != choose_optimizer_format(w.formats, w.trained, w.tensors, SIZE_MAX);
+    const std::size_t whole = OptimizerFormat{.gradient_only = w.formats.gradient_only}.bytes(w.trained, w.tensors, w.own);
+    const bool automatic = plan.format != choose_optimizer_format(w.formats, w.trained, w.tensors, SIZE_MAX, w.own);
     plan.lines.push_back(message("optimizer: ", to_string(plan.format), plan.format.is_float32() ? "" : message(" (float32 throughout: ", bytes(whole), ")"),
                                  automatic ? "; chosen by what fits" : ""));
   }

@@ -22,6 +22,7 @@ struct GpuMemoryWishes {
   std::size_t critic = 0, teacher = 0;     // weights of these; a critic's state too where `formats` is not of it
   std::int64_t trained = 0, tensors = 0;   // elements of the arena that an optimizer holds state for; 0 = none
   OptimizerWishes formats;                 // of that state
+  std::int64_t own = -1;                   // of these elements this rank keeps master and moments (train.zero); -1 = of all
   // Of a micro-batch of that many rows; empty = nothing is trained.
   std::function<std::size_t(std::int64_t rows, bool recompute)> training;
   // Of another model's pass over such a micro-batch, in memory of its own (a teacher's rows stay while the student learns); empty = none.

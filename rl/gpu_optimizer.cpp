@@ -4,12 +4,15 @@
 #include <bit>
 #include <cmath>
 #include <cstring>
+#include <functional>
 
 #include "core/error.h"
 #include "core/moment8.h"
 #include "core/split_float.h"
 #include "kernels/gpu/weights.h"
+#include "rl/ranks.h"
 #include "rl/state_tensors.h"
+#include "rl/zeroed_array.h"
 
 namespace r1 {
 
@@ -49,18 +52,24 @@ struct Owned {
 
 }  // namespace
 
-GpuOptimizer::GpuOptimizer(GpuTransformer& model, OptimizerFormat format, MasterStart start)
-    : model_(model), format_(format), start_(start), elements_(model.weights().elements()),
-      memory_(format.bytes(elements_, static_cast<std::int64_t>(model.weights().parameters().size()))), scratch_(gpu::reduce_scratch_bytes()), result_(64),
+GpuOptimizer::GpuOptimizer(GpuTransformer& model, OptimizerFormat format, MasterStart start, Shard shard)
+    : model_(model), format_(format), start_(start), elements_(model.weights().elements()), shard_(shard), own_(shard.own(elements_)),
+      memory_(format.bytes(elements_, static_cast<std::int64_t>(model.weights().parameters().size()), own_.size())), scratch_(gpu::reduce_scratch_bytes()), result_(64),
       moments_{{"exp_avg", false}, {"exp_avg_sq", true}} {
+  if (sharded() && trains() && format_.moments == MomentFormat::k8Bit)
+    throw ConfigError("train.zero 1 keeps a share of the moments, whose 8-bit blocks it would cut; set train.moments: float32, or train.zero: 0");
   gpu::fill_bytes(model_.stream(), memory_.data(), 0, memory_.bytes());
   std::byte* next = memory_.data();
   const auto take = [&]<class T>(T*& array, std::int64_t n) {
     array = reinterpret_cast<T*>(next);
     next += static_cast<std::size_t>(n) * sizeof(T);
   };
-  if (trains() && format_.master == MasterFormat::kSplit) take(rest_, elements_);
-  else if (trains()) take(master_, elements_);
+  const auto take_own = [&]<class T>(T*& array) {
+    take(array, own_.size());
+    array -= own_.begin;
+  };
+  if (trains() && format_.master == MasterFormat::kSplit) take_own(rest_);
+  else if (trains()) take_own(master_);
   std::uint16_t* half = nullptr;
   float* whole = nullptr;
   if (format_.gradients == GradientFormat::kBFloat16) take(half, elements_), gradient_ = half;
@@ -68,7 +77,7 @@ GpuOptimizer::GpuOptimizer(GpuTransformer& model, OptimizerFormat format, Master
   for (Moment& m : moments_) {
     if (!trains()) continue;
     if (format_.moments == MomentFormat::k8Bit) take(m.codes, elements_);
-    else take(m.values, elements_);
+    else take_own(m.values);
   }
   if (trains() && format_.moments == MomentFormat::k8Bit)
     for (Moment& m : moments_) take(m.scales, moment_scales(elements_, static_cast<std::int64_t>(model.weights().parameters().size())));
@@ -85,8 +94,9 @@ std::int64_t GpuOptimizer::scale_at(std::size_t tensor) const {
 void GpuOptimizer::start_master() {
   if (!trains()) return;
   const bool spread = start_ == MasterStart::kSpread;
-  if (rest_) gpu::rest_from_live(model_.stream(), model_.weights().data(), rest_, elements_, spread);
-  else gpu::master_from_live(model_.stream(), model_.weights().data(), master_, elements_, spread);
+  const gpu::bf16* live = model_.weights().data() + own_.begin;
+  if (rest_) gpu::rest_from_live(model_.stream(), live, rest_ + own_.begin, own_.size(), spread, own_.begin);
+  else gpu::master_from_live(model_.stream(), live, master_ + own_.begin, own_.size(), spread, own_.begin);
 }
 
 GpuGradient GpuOptimizer::gradient() const {
@@ -99,13 +109,32 @@ void GpuOptimizer::zero_gradient() {
 
 double GpuOptimizer::gradient_sum_of_squares() {
   const GpuGradient g = gradient();
-  const auto run = [&](const auto* x) { gpu::sum_of_squares(model_.stream(), x, elements_, result_.as<double>(), scratch_.data()); };
+  const auto run = [&](const auto* x) { gpu::sum_of_squares(model_.stream(), x + own_.begin, own_.size(), result_.as<double>(), scratch_.data()); };
   if (g.is_bf16()) run(g.bf16());
   else run(g.f32());
   double out = 0;
   gpu::copy_to_host(model_.stream(), &out, result_.data(), sizeof out);
   model_.synchronize();
-  return out;
+  if (!sharded()) return out;
+  double total = 0;
+  for (const std::string& bytes : session_->comm().gather_bytes(bytes_of(std::span<const double>(&out, 1)), "the gradient's norm")) total += values_of<double>(bytes)[0];
+  return total;
+}
+
+void GpuOptimizer::sum_gradient() {
+  if (!session_) return;
+  model_.synchronize();
+  const GpuGradient g = gradient();
+  const DType type = g.is_bf16() ? DType::kBF16 : DType::kF32;
+  Communicator& comm = session_->device_comm();
+  if (sharded()) comm.reduce_scatter(gradient_, type, shard_.partition(elements_), 0, elements_, "the gradient's sum");
+  else comm.all_reduce(gradient_, type, elements_, "the gradient's sum");
+}
+
+void GpuOptimizer::share_live() {
+  if (!sharded()) return;
+  model_.synchronize();
+  session_->device_comm().all_gather(model_.weights().data(), DType::kBF16, shard_.partition(elements_), 0, elements_, "the new weights");
 }
 
 std::vector<float> GpuOptimizer::host_gradient() const {
@@ -148,7 +177,9 @@ void GpuOptimizer::step(const AdamWStep& step) {
                       decayed, static_cast<std::uint64_t>(step.update));
     return;
   }
-  const auto run = [&](std::int64_t begin, std::int64_t end, bool decays) {
+  const auto run = [&](std::int64_t from, std::int64_t to, bool decays) {
+    const auto [begin, end] = clip(from, to);
+    if (begin >= end) return;
     gpu::AdamWArgs args = decayed;
     if (!decays) args.weight_decay = 0.f;
     if (format_.is_float32())
@@ -168,6 +199,7 @@ void GpuOptimizer::step(const AdamWStep& step) {
     run(begin, end, decays(parameters[i]));
     begin = end;
   }
+  share_live();
 }
 
 // Twice: matrices alone decay, or all.
@@ -194,18 +226,26 @@ std::optional<NonFinite> GpuOptimizer::find_non_finite(ParameterPart which) {
   const GpuGradient g = gradient();
   const bool of_master = which == ParameterPart::kMaster;
   if (of_master && !trains()) return std::nullopt;
-  if (of_master && rest_) gpu::first_non_finite_split(stream, model_.weights().data(), rest_, elements_, found, scratch_.data());
-  else if (of_master) gpu::first_non_finite(stream, master_, elements_, found, scratch_.data());
+  if (of_master && rest_) gpu::first_non_finite_split(stream, model_.weights().data() + own_.begin, rest_ + own_.begin, own_.size(), found, scratch_.data());
+  else if (of_master) gpu::first_non_finite(stream, master_ + own_.begin, own_.size(), found, scratch_.data());
   else if (g.is_bf16()) gpu::first_non_finite(stream, g.bf16(), elements_, found, scratch_.data());
   else gpu::first_non_finite(stream, g.f32(), elements_, found, scratch_.data());
   std::int64_t at = -1;
   gpu::copy_to_host(stream, &at, result_.data(), sizeof at);
   model_.synchronize();
+  if (of_master && at >= 0) at += own_.begin;
+  if (of_master && sharded()) {
+    // Everyone's live weights are whole: the first of all has its value there.
+    std::int64_t first = -1;
+    for (const std::string& bytes : session_->comm().gather_bytes(bytes_of(std::span<const std::int64_t>(&at, 1)), "the weights' check"))
+      if (const std::int64_t other = values_of<std::int64_t>(bytes)[0]; other >= 0 && (first < 0 || other < first)) first = other;
+    at = first;
+  }
   if (at < 0) return std::nullopt;
   // A master that is not finite has a live half that says so.
   std::uint16_t half = 0;
   float value = 0;
-  if (of_master ? rest_ != nullptr : g.is_bf16()) {
+  if (of_master ? rest_ != nullptr || sharded() : g.is_bf16()) {
     gpu::copy_to_host(stream, &half, of_master ? model_.weights().data() + at : g.bf16() + at, sizeof half);
     model_.synchronize();
     value = std::bit_cast<float>(std::uint32_t{half} << 16);
@@ -255,7 +295,7 @@ void GpuOptimizer::load_master(const WeightSnapshot& source) {
   if (!trains()) return;
   start_master();
   for (const TensorView& t : source.tensors) {
-    if (t.device >= 0 || t.dtype != DType::kF32) continue;
+    if (sharded() || t.device >= 0 || t.dtype != DType::kF32) continue;  // a shard's master starts from the live weights alone
     std::vector<float> values(static_cast<std::size_t>(t.elements()));
     std::memcpy(values.data(), t.data, t.bytes());
     set_master(model_.weights().find(t.name), std::move(values));
@@ -263,8 +303,65 @@ void GpuOptimizer::load_master(const WeightSnapshot& source) {
   model_.synchronize();
 }
 
+// On the host each array has the layout of the whole, of which a rank fills its part and rank 0 gets the others'.
+WeightSnapshot GpuOptimizer::sharded_state() const {
+  WeightSnapshot out;
+  auto kept = std::make_shared<std::vector<ZeroedArray>>();
+  const auto n = static_cast<std::size_t>(own_.size());
+  const auto add = [&](const std::string& prefix, const std::function<void(float*)>& fill) {
+    ZeroedArray& host = kept->emplace_back(static_cast<std::size_t>(elements_));
+    if (n > 0) fill(host.data() + own_.begin);
+    session_->comm().gather_to(0, host.data(), DType::kF32, shard_.partition(elements_), 0, elements_, "the optimizer's state");
+    for (const Parameter& p : model_.weights().parameters())
+      out.tensors.push_back({prefix + p.name, DType::kF32, p.shape, reinterpret_cast<const std::byte*>(host.data() + p.offset), -1});
+  };
+  kept->reserve(3);  // views stay
+  add("master.", [&](float* to) {
+    if (master_) {
+      gpu::copy_to_host(model_.stream(), to, master_ + own_.begin, n * sizeof(float));
+      return model_.synchronize();
+    }
+    std::vector<std::uint16_t> high(n);
+    std::vector<std::int16_t> rest(n);
+    gpu::copy_to_host(model_.stream(), high.data(), model_.weights().data() + own_.begin, n * 2);
+    gpu::copy_to_host(model_.stream(), rest.data(), rest_ + own_.begin, n * 2);
+    model_.synchronize();
+    for (std::size_t i = 0; i < n; ++i) to[i] = std::bit_cast<float>(join_float({high[i], rest[i]}));
+  });
+  for (const Moment& m : moments_)
+    add(message(m.name, "."), [&](float* to) {
+      gpu::copy_to_host(model_.stream(), to, m.values + own_.begin, n * sizeof(float));
+      model_.synchronize();
+    });
+  out.owner = kept;
+  return out;
+}
+
+void GpuOptimizer::restore_shard(const WeightSnapshot& state) {
+  const StateTensors tensors(state);
+  for (const Parameter& p : model_.weights().parameters()) {
+    const auto [begin, end] = clip(p.offset, p.offset + p.elements);
+    if (begin >= end) continue;
+    const auto n = static_cast<std::size_t>(end - begin);
+    const auto part = [&](const std::string& prefix) {
+      const TensorView& t = tensors.at(prefix + p.name, DType::kF32, p.elements);
+      std::vector<float> values(n);
+      std::memcpy(values.data(), t.data + static_cast<std::size_t>(begin - p.offset) * sizeof(float), n * sizeof(float));
+      return values;
+    };
+    set_master({p.name, {}, begin, end - begin}, part("master."));
+    for (const Moment& m : moments_) {
+      const std::vector<float> values = part(message(m.name, "."));
+      gpu::copy_to_device(model_.stream(), m.values + begin, values.data(), n * sizeof(float));
+      model_.synchronize();
+    }
+  }
+  share_live();
+}
+
 WeightSnapshot GpuOptimizer::state() const {
   if (!trains()) return {};
+  if (sharded()) return sharded_state();
   Owned owned;
   const auto parameters = model_.weights().parameters();
   for (const Parameter& p : parameters) owned.add("master." + p.name, DType::kF32, p.shape, host_master(p));
@@ -320,6 +417,7 @@ void GpuOptimizer::restore_moment(const Moment& m, std::size_t tensor, const Ten
 
 void GpuOptimizer::restore(const WeightSnapshot& state) {
   R1_CHECK(trains(), "the state of weights that have no master");
+  if (sharded()) return restore_shard(state);
   const StateTensors tensors(state);
   const auto parameters = model_.weights().parameters();
   for (std::size_t i = 0; i < parameters.size(); ++i) {

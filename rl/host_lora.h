@@ -27,6 +27,9 @@ class HostLora : public LoraState {
   std::optional<NonFinite> find_non_finite(ParameterPart part) override { return arena_.find_non_finite(part); }
   WeightSnapshot optimizer_state() const override { return arena_.state(); }
   void restore_optimizer_state(const WeightSnapshot& state) override { arena_.restore(state); }
+  void join(Session& session, int zero) override { arena_.join(session, zero > 0 ? 1 : 0); }  // the pairs' gradient is small
+  void close_lane() override { arena_.close_lane(); }
+  void finish_gradient() override { arena_.finish_gradient(); }
 
  private:
   std::span<const float> values_under(std::span<const float> mask);  // A's columns times the mask

@@ -17,9 +17,12 @@
 #include "rl/per_sample.h"
 #include "rl/policy.h"
 #include "rl/policy_loss.h"
+#include "rl/ranks.h"
 #include "rl/token_selection.h"
 
 namespace r1 {
+
+class UpdateMetrics;
 
 // The denominator of the update ratio (algorithms: "Train/sample mismatch").
 enum class OldPolicy : std::uint8_t {
@@ -75,7 +78,9 @@ class GrpoLearner {
  public:
   // `reference` is needed iff options.needs_reference(), `critic` iff options.critic; they hold their weights already. Throws
   // ConfigError.
-  GrpoLearner(PolicyModel& policy, ScoringModel* reference, const GrpoOptions& options, ValueModel* critic = nullptr);
+  // `ranks`: of a data-parallel run, to which policy and critic were joined; outlives it, null = one process. Then every rank's learner
+  // is given the same samples and makes the same calls; each runs its lanes of every pass, and all have the same numbers after a call.
+  GrpoLearner(PolicyModel& policy, ScoringModel* reference, const GrpoOptions& options, ValueModel* critic = nullptr, Ranks* ranks = nullptr);
   ~GrpoLearner();
 
   // Takes a rollout's samples (groups adjacent), computes what is fixed for the rollout: reference and old
@@ -109,6 +114,8 @@ class GrpoLearner {
  private:
   struct Pass;
   StepReport update_once();
+  struct LaneSums;
+  LaneSums train_lanes(const LossDenominator& denominator);  // of all ranks
   template <class Work> auto retried(std::span<const std::int32_t> chosen, Work&& work) -> decltype(work());  // with smaller micro-batches
   void check_exact(const Pass& pass, const MicroBatch& micro_batch) const;
   void prepare(std::vector<TrainSample> samples, std::uint64_t rollout);
@@ -125,11 +132,14 @@ class GrpoLearner {
                                            std::span<const float> advantages) const;
   void end_rollout();
   Pass forward_backward(const MicroBatch& micro_batch, const LossDenominator& denominator);
-  [[noreturn]] void blame_gradient(const MicroBatchPlan& plan, const LossDenominator& denominator);
+  void add_metrics(UpdateMetrics& metrics, const Pass& pass) const;
+  [[noreturn]] void blame_gradient(const LossDenominator& denominator);
 
   PolicyModel& policy_;
   ScoringModel* reference_;
   GrpoOptions options_;
+  Ranks one_process_;
+  Ranks& ranks_;
   Optimizer optimizer_;
   bool reference_refreshed_ = false;
 

@@ -51,6 +51,9 @@ class LoraPolicy : public PolicyModel {
     lora_.rebase();
   }
   WeightDigest digest() const override { return settled().digest(); }
+  void join(Session& session, int zero) override { lora_.join(session, zero); }
+  void close_lane() override { lora_.close_lane(); }
+  void finish_gradient() override { lora_.finish_gradient(); }
 
   const LoraState& lora() const { return lora_.state(); }
   const LoraAdapter& adapter() const { return lora_.state().adapter(); }

@@ -31,6 +31,10 @@ class LoraState {
   // master., exp_avg., exp_avg_sq. of the pairs, float32 on the host.
   virtual WeightSnapshot optimizer_state() const = 0;
   virtual void restore_optimizer_state(const WeightSnapshot& state) = 0;  // merges nothing
+  // Several ranks: as TrainedModel's, of the pairs.
+  virtual void join(Session& session, int zero) = 0;
+  virtual void close_lane() = 0;
+  virtual void finish_gradient() = 0;
 };
 
 }  // namespace r1

@@ -65,6 +65,24 @@ void LoraTraining::project() const {
   projected_ = true;
 }
 
+void LoraTraining::join(Session& session, int zero) {
+  if (state_->adapter().options().dropout != 0)
+    throw ConfigError("lora.dropout is drawn by the micro-batches of one process; set it to 0 to train on several ranks");
+  state_->join(session, zero);
+}
+
+// Of the lane alone: the projection of a sum has other bits than the sum of projections.
+void LoraTraining::close_lane() {
+  project();
+  state_->close_lane();
+  state_->zero_model_gradient();
+}
+
+void LoraTraining::finish_gradient() {
+  project();
+  state_->finish_gradient();
+}
+
 double LoraTraining::gradient_sum_of_squares() {
   project();
   return state_->gradient_sum_of_squares();

@@ -34,6 +34,11 @@ class LoraTraining {
   WeightSnapshot optimizer_state() const;  // and with dropout lora.updates [1], float64
   void restore_optimizer_state(const WeightSnapshot& state);
 
+  // Several ranks: as TrainedModel's. Throws ConfigError with dropout, whose draws are counted in one process.
+  void join(Session& session, int zero);
+  void close_lane();
+  void finish_gradient();
+
   const LoraState& state() const { return *state_; }
 
  private:

@@ -46,6 +46,18 @@ class LoraValue : public ValueModel {
     lora_.rebase();
   }
   WeightDigest digest() const override { return settled().digest(); }
+  void join(Session& session, int zero) override {
+    lora_.join(session, zero);
+    inner_->join(session, zero);
+  }
+  void close_lane() override {
+    lora_.close_lane();
+    inner_->close_lane();
+  }
+  void finish_gradient() override {
+    lora_.finish_gradient();
+    inner_->finish_gradient();
+  }
   void load_head(const WeightSnapshot& weights) override { inner_->load_head(weights); }
   std::span<const float> head() const override { return inner_->head(); }
 

@@ -6,6 +6,7 @@
 #include <utility>
 
 #include "core/error.h"
+#include "core/serialize.h"
 
 namespace r1 {
 namespace {
@@ -27,8 +28,8 @@ void keep_versions(RolloutJournal::Contents& known, WeightVersion oldest, Weight
 }  // namespace
 
 RolloutCollector::RolloutCollector(RolloutEngine& engine, const PromptStream& prompts, Scoring scoring, const std::filesystem::path& journal,
-                                   const TrainerOptions& options)
-    : prompts_(prompts), options_(options), journal_(journal),
+                                   const TrainerOptions& options, const Ranks* ranks)
+    : prompts_(prompts), options_(options), ranks_(ranks ? *ranks : one_process_), journal_(journal, &ranks_),
       sampler_(engine, std::move(scoring), journal_,
                {options.samples_per_prompt, options.sampling, options.seed, options.reward_threads, options.async.max_staleness == 0}) {}
 
@@ -52,7 +53,29 @@ CollectedRollout RolloutCollector::collect(std::uint64_t number, std::uint64_t c
   if (!known.scores.empty()) out.messages.push_back(message("rollout ", number, ": ", known.scores.size(), " scored groups found in the journal"));
   sample_groups(out, std::move(known), progress);
   out.times = sampler_.times();
+  out.times.generate_s = ranks_.largest(out.times.generate_s, "times");
+  out.times.reward_wait_s = ranks_.largest(out.times.reward_wait_s, "times");
+  out.times.reward_cpu_s = ranks_.sum(out.times.reward_cpu_s, "times");
   out.seconds = std::chrono::duration<double>(Clock::now() - start).count();
+  return out;
+}
+
+std::vector<ScoredGroup> RolloutCollector::sample(std::vector<GroupSampler::Item> items, std::uint64_t number, RolloutJournal::Contents& known,
+                                                  const std::function<void(const RolloutProgress&)>& progress) {
+  const std::size_t total = items.size(), world = static_cast<std::size_t>(ranks_.world());
+  std::vector<GroupSampler::Item> share;
+  for (auto i = static_cast<std::size_t>(ranks_.rank()); i < total; i += world) share.push_back(std::move(items[i]));
+  ranks_.phase(message("rollout ", number, ": ", share.size(), " groups"));
+  std::vector<ScoredGroup> mine;
+  ranks_.agree("the rollout", [&] { mine = sampler_.sample(std::move(share), number, known, progress); });
+  std::string bytes;
+  for (const ScoredGroup& g : mine) append_record(bytes, to_bytes(g));
+  const std::vector<std::string> all = ranks_.gather(bytes, "the rollout's groups");
+  std::vector<ScoredGroup> out(total);
+  for (std::size_t r = 0; r < world; ++r) {
+    std::string_view rest = all[r];
+    for (std::size_t i = r; i < total; i += world) out[i] = scored_group_from_bytes(take_record(rest));
+  }
   return out;
 }
 
@@ -67,7 +90,9 @@ void RolloutCollector::sample_groups(CollectedRollout& out, RolloutJournal::Cont
     const auto prompts = static_cast<std::size_t>(std::ceil(static_cast<double>(wanted - kept) * factor));
     std::vector<GroupSampler::Item> items;
     for (std::size_t i = 0; i < prompts; ++i, ++out.cursor) items.push_back({out.cursor, prompts_.at(out.cursor)});
-    for (ScoredGroup& g : sampler_.sample(std::move(items), out.number, known, progress, options_.early_stop.enabled ? wanted : ~std::size_t{0})) {
+    std::vector<ScoredGroup> groups = ranks_.alone() ? sampler_.sample(std::move(items), out.number, known, progress, options_.early_stop.enabled ? wanted : ~std::size_t{0})
+                                                     : sample(std::move(items), out.number, known, progress);
+    for (ScoredGroup& g : groups) {
       // In prompt order, so that which groups are kept does not depend on which ended first.
       const bool keep = kept < wanted && (!dynamic.enabled || keeps_group(g));
       kept += keep;

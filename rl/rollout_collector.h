@@ -39,9 +39,9 @@ struct CollectedRollout {
 // Not thread-safe but for abandon().
 class RolloutCollector {
  public:
-  // All outlive the collector.
+  // All outlive the collector. With `ranks` each rank samples and scores its share of the prompts, and all get the whole rollout.
   RolloutCollector(RolloutEngine& engine, const PromptStream& prompts, Scoring scoring, const std::filesystem::path& journal,
-                   const TrainerOptions& options);
+                   const TrainerOptions& options, const Ranks* ranks = nullptr);
 
   // The engine holds `weights`. Throws what the engine and the rewards throw, Interrupted after a stop request (in turns) or abandon().
   CollectedRollout collect(std::uint64_t number, std::uint64_t cursor, const RolloutWeights& weights,
@@ -54,10 +54,15 @@ class RolloutCollector {
 
  private:
   Digest fingerprint(std::uint64_t number, std::uint64_t cursor, const WeightDigest& weights) const;
+  // One scored group an item, in order: this rank's share sampled, the others' received.
+  std::vector<ScoredGroup> sample(std::vector<GroupSampler::Item> items, std::uint64_t number, RolloutJournal::Contents& known,
+                                  const std::function<void(const RolloutProgress&)>& progress);
   void sample_groups(CollectedRollout& rollout, RolloutJournal::Contents known, const std::function<void(const RolloutProgress&)>& progress);
 
   const PromptStream& prompts_;
   const TrainerOptions& options_;
+  const Ranks one_process_;
+  const Ranks& ranks_;
   RolloutJournal journal_;
   GroupSampler sampler_;
   WeightVersion trusted_ = 0;

@@ -2,6 +2,7 @@
 // Bandits and toy chains for tests and examples run on it through the real learner and trainer.
 #pragma once
 
+#include <algorithm>
 #include <memory>
 #include <mutex>
 #include <type_traits>
@@ -33,6 +34,9 @@ class TablePolicy : public PolicyModel {
   std::optional<NonFinite> find_non_finite(ParameterPart part) override { return arena_.find_non_finite(part); }
   WeightSnapshot optimizer_state() const override { return arena_.state(); }
   void restore_optimizer_state(const WeightSnapshot& state) override { arena_.restore(state); }
+  void join(Session& session, int zero) override { arena_.join(session, std::min(zero, 1)); }
+  void close_lane() override { arena_.close_lane(); }
+  void finish_gradient() override { arena_.finish_gradient(); }
   WeightSnapshot weights(WeightVersion version) const override;  // one tensor, "table" [vocab][vocab]
   void load(const WeightSnapshot& weights) override;
   WeightDigest digest() const override;

@@ -59,11 +59,13 @@ void check(const TrainerOptions& o) {
 
 Trainer::Trainer(Parts parts, TrainerOptions options)
     : TrainLoop("grpo", {options.steps, options.save_every, options.eval_every, options.eval_at_start, options.seed, options.config_digest},
-                parts.checkpoints, parts.observers),
+                parts.checkpoints, parts.observers, parts.ranks),
       parts_(std::move(parts)),
       options_((check(options), std::move(options))),
-      collector_(*parts_.engine, *parts_.prompts, {parts_.scorer, parts_.completion_scorer, parts_.group_scored}, parts_.journal, options_) {
+      collector_(*parts_.engine, *parts_.prompts, {parts_.scorer, parts_.completion_scorer, parts_.group_scored}, parts_.journal, options_, &ranks()) {
   check_learner(*parts_.learner, options_);
+  if (!ranks().alone() && (overlaps() || options_.early_stop.enabled))
+    throw ConfigError(message(overlaps() ? "rl.max_staleness above 0" : "rl.early_stop", " works in one process, this is one of ", ranks().world(), " ranks; leave it out"));
   if (!parts_.eval_scorer) parts_.eval_scorer = parts_.scorer;
 }
 
@@ -142,6 +144,7 @@ void Trainer::collect_rollout() {
 void Trainer::one_update() {
   const auto start = Clock::now();
   const bool first = !rollout_metrics_.empty();
+  ranks().phase(message("update ", step_ + 1));
   StepReport report = parts_.learner->update();
   ++step_;
   if (const auto halved = report.metrics.find("train/out_of_memory"); halved != report.metrics.end())
@@ -184,7 +187,7 @@ void Trainer::evaluate() {
   EvalOptions eval = options_.eval;
   eval.reward_threads = options_.reward_threads;
   EvalReport report;
-  const auto run = [&] { report = r1::evaluate(*parts_.engine, parts_.eval_prompts, parts_.eval_scorer, eval); };
+  const auto run = [&] { report = r1::evaluate(*parts_.engine, parts_.eval_prompts, parts_.eval_scorer, eval, &ranks()); };
   if (rollouts_) {
     rollouts_->with_engine([&] {
       parts_.engine->load_weights(parts_.learner->publish());

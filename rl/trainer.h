@@ -47,6 +47,7 @@ class Trainer : public TrainLoop {
     std::filesystem::path journal;
     std::function<double()> peak_gb;         // metric memory/peak_gb; empty = of this process
     std::vector<TrainObserver*> observers;
+    Ranks* ranks = nullptr;                  // of a run on several, the learner's; each samples and scores its share of every rollout
   };
   // Throws ConfigError for options that contradict each other.
   Trainer(Parts parts, TrainerOptions options);

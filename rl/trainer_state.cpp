@@ -1,5 +1,4 @@
 // Saving and resuming the training loop.
-#include <cstring>
 #include <memory>
 
 #include <nlohmann/json.hpp>
@@ -24,10 +23,7 @@ std::string pack(const std::vector<ScoredGroup>& groups, const std::vector<std::
   std::string out;
   for (std::size_t i = 0; i < groups.size(); ++i) {
     if (!kept.empty() && !kept[i]) continue;
-    const std::string bytes = to_bytes(groups[i]);
-    const std::uint64_t size = bytes.size();
-    out.append(reinterpret_cast<const char*>(&size), sizeof size);
-    out += bytes;
+    append_record(out, to_bytes(groups[i]));
   }
   return out;
 }
@@ -35,15 +31,7 @@ std::string pack(const std::vector<ScoredGroup>& groups, const std::vector<std::
 std::vector<ScoredGroup> unpack(const TensorView& tensor) {
   std::vector<ScoredGroup> groups;
   std::string_view bytes(reinterpret_cast<const char*>(tensor.data), tensor.bytes());
-  while (!bytes.empty()) {
-    std::uint64_t size = 0;
-    if (bytes.size() < sizeof size) throw CheckpointError(message(tensor.name, " is cut off"));
-    std::memcpy(&size, bytes.data(), sizeof size);
-    bytes.remove_prefix(sizeof size);
-    if (bytes.size() < size) throw CheckpointError(message(tensor.name, " is cut off"));
-    groups.push_back(scored_group_from_bytes(bytes.substr(0, size)));
-    bytes.remove_prefix(size);
-  }
+  while (!bytes.empty()) groups.push_back(scored_group_from_bytes(take_record(bytes)));
   return groups;
 }
 
@@ -84,6 +72,7 @@ WeightSnapshot Trainer::save_state(CheckpointState& s) {
   s.data_cursor = state_.cursor;
   s.rollout = state_.rollout;
   s.plan = message("tokens_per_micro_batch=", parts_.learner->options().tokens_per_micro_batch);
+  save_lanes(s);
   s.extra["next_update"] = std::to_string(state_.in_rollout ? parts_.learner->next_update() : 0);
   s.extra["tokens_per_micro_batch"] = std::to_string(parts_.learner->options().tokens_per_micro_batch);
   WeightSnapshot optimizer = parts_.learner->state();
@@ -108,6 +97,7 @@ void Trainer::restore_state(const SavedRun& saved) {
   state_.in_rollout = next_update > 0;
   // The plan decides the order of sums: the bits follow the run that was begun, whatever this start would choose.
   parts_.learner->set_tokens_per_micro_batch(number(s, "tokens_per_micro_batch"));
+  restore_lanes(s);
 
   std::vector<TrainSample> samples;
   if (state_.in_rollout) {

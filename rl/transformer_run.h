@@ -9,6 +9,7 @@
 #include "core/files.h"
 #include "model/transformer.h"
 #include "rl/host_lora.h"
+#include "rl/ranked_checkpoints.h"
 #include "rl/test_support.h"
 #include "rl/trainer.h"
 #include "rl/transformer_policy.h"
@@ -27,6 +28,9 @@ struct TransformerRunOptions {
   bool stream_rewards = false;  // completions are scored by themselves
   Scorer scorer;                // empty = score_even
   std::function<std::unique_ptr<RolloutEngine>(RolloutEngine&)> around_engine;  // what the trainer gets in its place
+  Session* session = nullptr;  // of a run on several ranks
+  int lanes = 0, zero = 0;
+  bool wide = false;  // a model of about a million parameters instead of the tiny one: several pieces of a partition
 };
 
 // Six steps of two updates a rollout with a reference that is refreshed; every part of the state is in use.
@@ -70,8 +74,12 @@ struct TransformerRun {
   TransformerRun(const TransformerRunOptions& o, const std::filesystem::path& folder,
                  std::vector<TrainObserver*> observers = {})
       : pool(o.threads), sampling_pool(o.threads) {
-    const ModelConfig config = ModelConfig::from_json(
-        read_file(std::filesystem::path(R1_SOURCE_DIR) / "tests/golden/trl_tiny/config.json"), "config.json");
+    std::string json = read_file(std::filesystem::path(R1_SOURCE_DIR) / "tests/golden/trl_tiny/config.json");
+    if (o.wide)
+      for (const auto& [from, to] : {std::pair{"\"hidden_size\": 32", "\"hidden_size\": 128"}, {"\"intermediate_size\": 48", "\"intermediate_size\": 512"},
+                                     {"\"num_hidden_layers\": 2", "\"num_hidden_layers\": 4"}})
+        json.replace(json.find(from), std::string_view(from).size(), to);
+    const ModelConfig config = ModelConfig::from_json(json, "config.json");
     model = std::make_unique<Transformer>(config, o.dtype, pool);
     init_random(model->weights(), 5, 0.2f);
     model->weights_changed();
@@ -94,7 +102,12 @@ struct TransformerRun {
       critic_model->weights_changed();
       critic = std::make_unique<TransformerValue>(*critic_model, TransformerValue::Options{});
     }
-    learner = std::make_unique<GrpoLearner>(*policy, reference.get(), grpo, critic.get());
+    ranks = std::make_unique<Ranks>(o.session, o.lanes);
+    if (o.session) {
+      policy->join(*o.session, o.zero);
+      if (critic) critic->join(*o.session, o.zero);
+    }
+    learner = std::make_unique<GrpoLearner>(*policy, reference.get(), grpo, critic.get(), ranks.get());
     std::vector<Prompt> list;
     StreamRng rng(17, 0);
     for (int i = 0; i < 6; ++i) {
@@ -117,13 +130,16 @@ struct TransformerRun {
       SaveCheckpointOptions save;
       save.dtype = o.dtype;
       store = std::make_unique<ModelCheckpointStore>(folder / "checkpoints", config, save);
-      parts.checkpoints = store.get();
+      ranked_store = std::make_unique<RankedCheckpoints>(*store, *ranks);
+      parts.checkpoints = ranked_store.get();
       parts.journal = folder / "journal";
     }
+    parts.ranks = ranks.get();
     trainer = std::make_unique<Trainer>(parts, o.trainer);
   }
 
   ComputePool pool, sampling_pool;
+  std::unique_ptr<Ranks> ranks;
   std::unique_ptr<Transformer> model, reference_model, critic_model, sampled_model;  // the last: with async.max_staleness above 0
   std::unique_ptr<PolicyModel> policy;
   std::unique_ptr<TransformerReference> reference;
@@ -134,6 +150,7 @@ struct TransformerRun {
   std::vector<Prompt> source;
   std::unique_ptr<ShuffledPrompts> prompts;
   std::unique_ptr<ModelCheckpointStore> store;
+  std::unique_ptr<RankedCheckpoints> ranked_store;
   std::unique_ptr<Trainer> trainer;
 };
 

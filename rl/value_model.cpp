@@ -59,6 +59,19 @@ void TransformerValue::zero_gradient() {
   head_.arena().zero_gradient();
 }
 
+void TransformerValue::join(Session& session, int zero) {
+  if (whole()) arena_.join(session, zero > 0 ? 1 : 0);
+  head_.arena().join(session, 0);
+}
+void TransformerValue::close_lane() {
+  if (whole()) arena_.close_lane();
+  head_.arena().close_lane();
+}
+void TransformerValue::finish_gradient() {
+  if (whole()) arena_.finish_gradient();
+  head_.arena().finish_gradient();
+}
+
 double TransformerValue::gradient_sum_of_squares() {
   return (whole() ? arena_.gradient_sum_of_squares() : 0) + head_.arena().gradient_sum_of_squares();
 }

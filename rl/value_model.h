@@ -64,6 +64,9 @@ class TransformerValue : public ValueModel {
   WeightSnapshot weights(WeightVersion version) const override;
   void load(const WeightSnapshot& weights) override;
   WeightDigest digest() const override;
+  void join(Session& session, int zero) override;
+  void close_lane() override;
+  void finish_gradient() override;
   void load_head(const WeightSnapshot& weights) override;
   std::span<const float> head() const override { return head_.values(); }
 

@@ -7,6 +7,7 @@
 #include <utility>
 
 #include "core/error.h"
+#include "core/serialize.h"
 #include "rl/memory_retry.h"
 #include "sft/packing.h"
 
@@ -36,7 +37,7 @@ void plan_updates(ExampleTrainerOptions& t, std::optional<std::int64_t> steps, d
 }
 
 ExampleTrainer::ExampleTrainer(std::string stage, Parts parts, const ExampleTrainerOptions& options)
-    : TrainLoop(std::move(stage), options.loop, parts.checkpoints, parts.observers),
+    : TrainLoop(std::move(stage), options.loop, parts.checkpoints, parts.observers, parts.ranks),
       parts_(std::move(parts)),
       options_(options),
       optimizer_(options.optimizer),
@@ -47,6 +48,9 @@ ExampleTrainer::ExampleTrainer(std::string stage, Parts parts, const ExampleTrai
   R1_CHECK(parts_.eval_prompts.empty() || (parts_.engine && parts_.policy), "an evaluation by sampling without an engine");
 }
 
+std::string ExampleObjective::take_sums() { throw ConfigError("this kind of training runs in one process and one lane; start it without several ranks and train.lanes"); }
+void ExampleObjective::add_sums(std::string_view) { take_sums(); }
+
 void ExampleTrainer::tell_smaller(std::int64_t before) {
   if (options_.tokens_per_micro_batch != before)
     tell(message("step ", step_ + 1, ": the GPU's memory did not hold a micro-batch; from now on they have ", options_.tokens_per_micro_batch,
@@ -55,31 +59,66 @@ void ExampleTrainer::tell_smaller(std::int64_t before) {
 
 std::size_t ExampleTrainer::gradient_of(std::span<const std::int64_t> examples) {
   ExampleObjective& objective = *parts_.objective;
-  MicroBatchPlan plan;
-  const auto alone = [&] { return plan.size() >= examples.size(); };
+  std::vector<MicroBatchPlan> plans;  // of the lanes
+  const auto count = [&] {
+    return std::accumulate(plans.begin(), plans.end(), std::size_t{0}, [](std::size_t n, const MicroBatchPlan& p) { return n + p.size(); });
+  };
+  const auto alone = [&] { return count() >= examples.size(); };
+  std::vector<std::string> sums;
   const std::int64_t before = options_.tokens_per_micro_batch;
   halving_micro_batches(options_.tokens_per_micro_batch, step_ + 1, alone, "set train.recompute: true or leave out the longest examples", [&] {
-    objective.model().zero_gradient();
     const std::vector<std::int64_t> rows = objective.begin_update(step_, examples);
     rows_ = std::accumulate(rows.begin(), rows.end(), std::int64_t{0});
-    plan = pack_best_fit(rows, options_.tokens_per_micro_batch);
-    for (const std::vector<std::int32_t>& part : plan) objective.train(part);
+    plans = lane_plans(rows);
+    const auto train = [&] {
+      objective.model().zero_gradient();
+      sums.clear();
+      for (int lane = ranks().first_lane(); lane < ranks().last_lane(); ++lane) {
+        for (const std::vector<std::int32_t>& part : plans[static_cast<std::size_t>(lane)]) objective.train(part);
+        if (ranks().lanes() == 1) continue;
+        objective.model().close_lane();
+        sums.push_back(objective.take_sums());
+      }
+    };
+    if (objective.model().backward_is_collective()) {
+      train();
+      ranks().absent_passes(plans, [&] { objective.model().absent_backward(); });
+    } else {
+      ranks().agree("the backward pass", train);
+    }
   });
+  if (ranks().lanes() > 1) {
+    std::string mine;
+    for (const std::string& s : sums) append_record(mine, s);
+    for (const std::string& bytes : ranks().gather(mine, "the update's metrics"))
+      for (std::string_view rest = bytes; !rest.empty();) objective.add_sums(take_record(rest));
+  }
   tell_smaller(before);
-  return plan.size();
+  return count();
+}
+
+std::vector<MicroBatchPlan> ExampleTrainer::lane_plans(std::span<const std::int64_t> rows) const {
+  std::vector<MicroBatchPlan> out;
+  for (const std::vector<std::int32_t>& lane : split_rows(rows, ranks().lanes())) out.push_back(pack_lane(rows, lane, options_.tokens_per_micro_batch));
+  return out;
 }
 
 void ExampleTrainer::blame(std::span<const std::int64_t> examples) {
-  // The sum is spoilt: run the examples again, one by one.
+  // The sum is spoilt: run the rank's examples again, one by one. (A sharded gradient is looked at while it is made.)
   ExampleObjective& objective = *parts_.objective;
-  objective.begin_update(step_, examples);
-  for (std::int32_t i = 0; i < static_cast<std::int32_t>(examples.size()); ++i) {
+  const std::vector<MicroBatchPlan> plans = lane_plans(objective.begin_update(step_, examples));
+  std::vector<std::int32_t> own;
+  for (int lane = ranks().first_lane(); lane < ranks().last_lane() && !objective.model().backward_is_collective(); ++lane)
+    for (const auto& part : plans[static_cast<std::size_t>(lane)]) own.insert(own.end(), part.begin(), part.end());
+  std::sort(own.begin(), own.end());
+  for (const std::int32_t i : own) {
     objective.model().zero_gradient();
     objective.train({&i, 1});
     if (const auto bad = objective.model().find_non_finite(ParameterPart::kGradient))
       throw NumericError(message("the gradient of ", bad->tensor, " is ", bad->value, " at element ", bad->element, " in update ", step_ + 1,
                                  ", example ", objective.name(examples[static_cast<std::size_t>(i)]), "; the weights are still those before it"));
   }
+  if (!ranks().alone()) ranks().comm().barrier("the search for a bad gradient");  // a rank that found it does not come
   throw NumericError(
       message("the gradient of update ", step_ + 1, " overflows when its ", examples.size(), " examples are summed; lower the learning rate"));
 }
@@ -132,7 +171,7 @@ void ExampleTrainer::evaluate() {
   }
   if (parts_.eval_prompts.empty()) return;
   parts_.engine->load_weights(parts_.policy->weights(version()));
-  const EvalReport report = r1::evaluate(*parts_.engine, parts_.eval_prompts, parts_.scorer, options_.eval);
+  const EvalReport report = r1::evaluate(*parts_.engine, parts_.eval_prompts, parts_.scorer, options_.eval, &ranks());
   for (TrainObserver* o : observers_) o->on_evaluation(step_, report);
 }
 
@@ -141,6 +180,7 @@ WeightSnapshot ExampleTrainer::save_state(CheckpointState& state) {
   state.data_cursor = static_cast<std::uint64_t>(cursor_);
   state.plan = message("tokens_per_micro_batch=", options_.tokens_per_micro_batch);
   state.extra["tokens_per_micro_batch"] = std::to_string(options_.tokens_per_micro_batch);
+  save_lanes(state);
   return parts_.objective->model().optimizer_state();
 }
 
@@ -148,6 +188,7 @@ void ExampleTrainer::restore_state(const SavedRun& saved) {
   cursor_ = static_cast<std::int64_t>(saved.state.data_cursor);
   // The plan decides the order of sums: the bits follow the run that was begun, whatever this start would choose.
   options_.tokens_per_micro_batch = number(saved.state, "tokens_per_micro_batch");
+  restore_lanes(saved.state);
   parts_.objective->model().restore_optimizer_state(saved.optimizer);
   optimizer_.set_updates(static_cast<std::int64_t>(saved.state.version));
 }

@@ -14,6 +14,7 @@
 #include <vector>
 
 #include "rl/optimizer.h"
+#include "rl/packing.h"
 #include "rl/policy.h"
 #include "rl/scorer.h"
 #include "rl/train_loop.h"
@@ -38,6 +39,10 @@ class ExampleObjective {
   // Forward and backward of one micro-batch, given by places in the update: adds to the gradient. Throws NumericError naming the example.
   virtual void train(std::span<const std::int32_t> places) = 0;
   virtual Metrics report() = 0;  // of the update since begin_update(): loss and the objective's own
+  // Several lanes (rl/ranks.h): take_sums() gives the sums that report() is made of, as bytes, and clears them; add_sums() adds those of a
+  // lane. An objective that has none is trained in one process: both throw ConfigError.
+  virtual std::string take_sums();
+  virtual void add_sums(std::string_view bytes);
   virtual std::string name(std::int64_t example) const = 0;  // for errors
 
   // Held-out numbers, eval/...; empty where there is nothing held out. Throws Interrupted after a stop was requested.
@@ -71,6 +76,7 @@ class ExampleTrainer : public TrainLoop {
     CheckpointStore* checkpoints = nullptr;  // may be null
     std::vector<TrainObserver*> observers = {};
     std::function<double()> peak_gb = {};    // metric memory/peak_gb; empty = none
+    Ranks* ranks = nullptr;                  // of a run on several, to which the objective's model was joined; null = one process
     // The evaluation by sampling: what `engine` draws with the weights of `policy`, judged by `scorer`. No prompts = none.
     RolloutEngine* engine = nullptr;
     const ScoringModel* policy = nullptr;
@@ -88,7 +94,8 @@ class ExampleTrainer : public TrainLoop {
   WeightSnapshot weights_to_save() const override { return parts_.objective->weights_to_save(version()); }
   WeightDigest weights_digest() const override { return parts_.objective->model().digest(); }
   void restore_state(const SavedRun& saved) override;
-  std::size_t gradient_of(std::span<const std::int64_t> examples);  // the number of micro-batches
+  std::size_t gradient_of(std::span<const std::int64_t> examples);  // the number of micro-batches, over all lanes
+  std::vector<MicroBatchPlan> lane_plans(std::span<const std::int64_t> rows) const;
   void tell_smaller(std::int64_t budget_before);  // where the micro-batches had to become smaller
   WeightVersion version() const { return static_cast<WeightVersion>(optimizer_.updates()); }
   [[noreturn]] void blame(std::span<const std::int64_t> examples);

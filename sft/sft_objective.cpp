@@ -26,8 +26,8 @@ std::int64_t rows_of(const TrainSample& s) { return std::ssize(s.tokens) - 1; } 
 
 }  // namespace
 
-SftObjective::SftObjective(PolicyModel& policy, std::vector<SftExample> train, std::vector<SftExample> held_out)
-    : policy_(policy), train_(std::move(train)) {
+SftObjective::SftObjective(PolicyModel& policy, std::vector<SftExample> train, std::vector<SftExample> held_out, const Ranks* ranks)
+    : policy_(policy), ranks_(ranks ? *ranks : one_process_), train_(std::move(train)) {
   for (const SftExample& e : held_out) held_out_.push_back(sample_of(e, held_out_.size()));
 }
 
@@ -80,11 +80,20 @@ Metrics SftObjective::report() {
 Metrics SftObjective::evaluate(std::int64_t budget) {
   std::vector<std::int64_t> rows;
   for (const TrainSample& s : held_out_) rows.push_back(rows_of(s));
+  std::vector<Sums> mine;
+  ranks_.agree("validation", [&] {
+    const auto lanes = split_rows(rows, ranks_.lanes());
+    for (int lane = ranks_.first_lane(); lane < ranks_.last_lane(); ++lane) {
+      mine.emplace_back();
+      for (const std::vector<std::int32_t>& part : pack_lane(rows, lanes[static_cast<std::size_t>(lane)], budget)) {
+        throw_if_stopped();
+        pass(held_out_, part, 0, mine.back());
+      }
+    }
+  });
   Sums sums;
-  for (const std::vector<std::int32_t>& part : pack_best_fit(rows, budget)) {
-    throw_if_stopped();
-    pass(held_out_, part, 0, sums);
-  }
+  for (const std::string& bytes : ranks_.gather(bytes_of(std::span<const Sums>(mine)), "validation"))
+    for (const Sums& s : values_of<Sums>(bytes)) sums.add(s);
   Metrics out = metrics_of(sums, "eval/");
   out["eval/num_tokens"] = static_cast<double>(sums.tokens);
   return out;

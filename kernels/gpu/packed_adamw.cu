@@ -147,10 +147,10 @@ __global__ void __launch_bounds__(kThreads) packed_adamw_kernel(PackedAdamW t, T
   store(t.live + i, high, count);
 }
 
-__global__ void __launch_bounds__(kThreads) rest_kernel(const bf16* __restrict__ live, std::int16_t* __restrict__ rest, i64 n) {
+__global__ void __launch_bounds__(kThreads) rest_kernel(const bf16* __restrict__ live, std::int16_t* __restrict__ rest, i64 n, i64 first) {
   for (i64 i = static_cast<i64>(blockIdx.x) * kThreads + threadIdx.x; i < n; i += static_cast<i64>(gridDim.x) * kThreads) {
     const u32 bits = u32{live[i]} << 16;
-    rest[i] = static_cast<std::int16_t>(static_cast<std::int32_t>(spread_in_cell(bits, static_cast<std::uint64_t>(i)) - bits));
+    rest[i] = static_cast<std::int16_t>(static_cast<std::int32_t>(spread_in_cell(bits, static_cast<std::uint64_t>(first + i)) - bits));
   }
 }
 
@@ -192,10 +192,10 @@ void adamw_packed(Stream s, const PackedAdamW& t, const PackedTensor* tensors, i
   launch(s, t, ManyTensors{tensors, count, blocks}, blocks, args, update);
 }
 
-void rest_from_live(Stream s, const bf16* live, std::int16_t* rest, i64 n, bool spread) {
+void rest_from_live(Stream s, const bf16* live, std::int16_t* rest, i64 n, bool spread, i64 first) {
   if (n == 0) return;
   if (!spread) return fill_bytes(s, rest, 0, static_cast<std::size_t>(n) * sizeof *rest);
-  rest_kernel<<<static_cast<unsigned>(std::min<i64>((n + kThreads - 1) / kThreads, 4096)), kThreads, 0, s>>>(live, rest, n);
+  rest_kernel<<<static_cast<unsigned>(std::min<i64>((n + kThreads - 1) / kThreads, 4096)), kThreads, 0, s>>>(live, rest, n, first);
   check_launch("rest_from_live");
 }
 

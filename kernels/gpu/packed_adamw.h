@@ -32,8 +32,8 @@ void adamw_packed(Stream s, const PackedAdamW& state, const PackedTensor* tensor
 
 // As first_non_finite(), over the masters of live and rest.
 void first_non_finite_split(Stream s, const bf16* live, const std::int16_t* rest, std::int64_t n, std::int64_t* out, void* scratch);
-// rest[i] of the master that master_from_live() gives (weights.h).
-void rest_from_live(Stream s, const bf16* live, std::int16_t* rest, std::int64_t n, bool spread);
+// rest[i] of the master that master_from_live() gives (weights.h), from element `first` of the model's on.
+void rest_from_live(Stream s, const bf16* live, std::int16_t* rest, std::int64_t n, bool spread, std::int64_t first = 0);
 
 // to[i] = bf16(to[i] + from[i]), n a multiple of 8.
 void add_rounded(Stream s, bf16* to, const float* from, std::int64_t n);

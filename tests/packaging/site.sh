@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# The documentation builds to HTML without a warning (broken links, pages in no menu), and nothing in it is loaded from elsewhere.
+# The documentation builds to HTML without a warning (broken links, missing anchors), and nothing in it is loaded from elsewhere.
 #   site.sh CHECKOUT OUT      R1_DOCS_PYTHON: an interpreter with mkdocs-material (default python3); exit 77 without
 set -euo pipefail
 root=$1 out=$2
