@@ -29,5 +29,6 @@ void add_inspect(CLI::App& app, const Globals& globals, int& exit_code);
 void add_data(CLI::App& app, const Globals& globals, int& exit_code);
 void add_report(CLI::App& app, const Globals& globals, int& exit_code);
 void add_bench(CLI::App& app, const Globals& globals, int& exit_code);
+void add_docs(CLI::App& app, const Globals& globals, int& exit_code);
 
 }  // namespace r1

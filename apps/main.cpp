@@ -35,6 +35,7 @@ int main(int argc, char** argv) {
   add_data(app, globals, exit_code);
   add_report(app, globals, exit_code);
   add_bench(app, globals, exit_code);
+  add_docs(app, globals, exit_code);
 
   const auto fail = [](int code, const char* what) {
     std::fflush(stdout);
