@@ -165,6 +165,7 @@ void plan_updates(SftRecipe& recipe, std::int64_t epoch_size) {
   t.total_examples = recipe.steps ? 0 : std::max<std::int64_t>(1, std::llround(recipe.epochs * static_cast<double>(epoch_size)));
   lr.total = t.loop.steps;
   if (recipe.warmup_ratio > 0) lr.warmup = static_cast<std::int64_t>(std::ceil(recipe.warmup_ratio * static_cast<double>(t.loop.steps)));
+  if (recipe.warmup_ratio > 0 && recipe.warmup_ratio < 1) lr.warmup = std::min(lr.warmup, t.loop.steps - 1);  // a share of few updates is rounded up to all of them
   if (lr.schedule != LrSchedule::kConstant && lr.warmup >= t.loop.steps && lr.warmup > 0)
     throw ConfigError(message("sft.warmup_steps = ", lr.warmup, " is not below the ", t.loop.steps, " updates of the run (", epoch_size,
                               " examples an epoch, ", t.examples_per_update, " an update)"));
