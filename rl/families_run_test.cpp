@@ -2,6 +2,8 @@
 // with the same bits; routing replay, the balance loss, and the correction bias.
 #include <doctest/doctest.h>
 
+#include <cmath>
+
 #include "core/error.h"
 #include "rl/transformer_run.h"
 #include "tests/support/support.h"
