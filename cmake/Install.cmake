@@ -5,7 +5,7 @@ set(r1_cmake_dir ${CMAKE_INSTALL_LIBDIR}/cmake/r1)
 
 # Headers keep their paths: #include "core/types.h" with include/r1 on the path.
 foreach(folder IN LISTS folders)
-  if(folder MATCHES "^(core|text|rewards|proto|kernels|rollout|model|rl|sft|preference|kd|distill|recipes)$")
+  if(folder MATCHES "^(core|text|rewards|proto|kernels|comm|rollout|model|rl|sft|preference|kd|distill|recipes)$")
     install(DIRECTORY ${folder} DESTINATION ${CMAKE_INSTALL_INCLUDEDIR}/r1 COMPONENT development FILES_MATCHING
       PATTERN "*.h"
       PATTERN "*test*" EXCLUDE)
@@ -17,6 +17,10 @@ foreach(set rewards all)
     install(EXPORT r1-${set} NAMESPACE r1:: FILE r1-${set}.cmake DESTINATION ${r1_cmake_dir} COMPONENT development)
   endif()
 endforeach()
+set(installed_arrow_root "")  # Parquet's library stays where it was unpacked
+if(TARGET arrow::parquet)
+  set(installed_arrow_root ${R1_ARROW_ROOT})
+endif()
 configure_package_config_file(cmake/r1Config.cmake.in ${CMAKE_BINARY_DIR}/r1Config.cmake INSTALL_DESTINATION ${r1_cmake_dir})
 write_basic_package_version_file(${CMAKE_BINARY_DIR}/r1ConfigVersion.cmake COMPATIBILITY SameMinorVersion)
 install(FILES ${CMAKE_BINARY_DIR}/r1Config.cmake ${CMAKE_BINARY_DIR}/r1ConfigVersion.cmake DESTINATION ${r1_cmake_dir} COMPONENT development)

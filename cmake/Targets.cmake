@@ -7,6 +7,9 @@ endif()
 set(R1_WARNINGS $<$<COMPILE_LANGUAGE:C,CXX>:-Wall> $<$<COMPILE_LANGUAGE:C,CXX>:-Wextra> $<$<COMPILE_LANGUAGE:C,CXX>:-Wno-unused-parameter>
   $<$<COMPILE_LANGUAGE:CUDA>:-Xcompiler=-Wall,-Wextra,-Wno-unused-parameter>)
 
+# Builds what the component `development` installs.
+add_custom_target(r1_libraries)
+
 # r1_library(NAME SOURCES ... [HEADERS ...] [DEPS r1 names, e.g. core text] [LIBS anything linkable, public] [PRIVATE_LIBS ...])
 # makes r1_NAME (static, alias r1::NAME), which is installed for other projects unless it needs torch. Includes are written from the
 # repository root: #include "core/types.h".
@@ -31,6 +34,7 @@ function(r1_library name)
     endif()
     set_target_properties(r1_${name} PROPERTIES EXPORT_NAME ${name})
     install(TARGETS r1_${name} EXPORT ${export_set} ARCHIVE DESTINATION ${CMAKE_INSTALL_LIBDIR}/r1 COMPONENT development)
+    add_dependencies(r1_libraries r1_${name})
   endif()
 endfunction()
 
