@@ -27,8 +27,12 @@ constexpr std::array kKinds = {
 // A reward that another program or model gives stands for itself: it is not started before its stage runs.
 class Absent : public RewardFunction {
  public:
-  std::string_view name() const override { return "absent"; }
+  explicit Absent(std::string name) : name_(std::move(name)) {}
+  std::string_view name() const override { return name_; }
   void score(const SampleGroup&, std::span<RewardResult>) const override { throw Error("a planned reward was asked for a score"); }
+
+ private:
+  std::string name_;
 };
 
 void read_everything(ConfigReader& options) {
@@ -38,12 +42,17 @@ void read_everything(ConfigReader& options) {
 
 RewardContext planning_context() {
   RewardContext context;
-  const auto absent = [](ConfigReader& options) -> std::unique_ptr<RewardFunction> {
+  // Named as the real ones are: a learned model by its kind, the others by what follows the last ':' or '/'.
+  for (const char* key : {"python", "command", "plugin", "grpc", "model"})
+    context.external[key] = [key](ConfigReader& options) -> std::unique_ptr<RewardFunction> {
+      std::string name = std::string_view(key) == "model" ? options.get<std::string>("kind", "helpful") : options.get<std::string>(key, key);
+      read_everything(options);
+      return std::make_unique<Absent>(name.substr(name.find_last_of(":/") + 1));
+    };
+  context.linked["judge"] = [](ConfigReader& options) -> std::unique_ptr<RewardFunction> {
     read_everything(options);
-    return std::make_unique<Absent>();
+    return std::make_unique<Absent>("judge");
   };
-  for (const char* key : {"python", "command", "plugin", "grpc", "model"}) context.external[key] = absent;
-  context.linked["judge"] = absent;
   context.chat_client = [](ConfigReader& options) -> ChatClient {
     for (const char* key : {"model", "url", "api_key_env", "ca_file", "timeout", "retries", "retry_wait", "extra", "threads", "max_rows", "kv_cache_gb"})
       options.get_json(key);

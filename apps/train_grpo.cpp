@@ -42,7 +42,7 @@ int train_grpo(const TrainRequest& request) {
   const bool distill = request.config.peek("kind") == "distill";
   const Recipe recipe = distill ? make_on_policy_recipe(request.config, reward_context()) : make_recipe(request.config, reward_context());
   TrainRun::Setup setup{recipe.model, recipe.output, recipe.train.threads, recipe.trainer.seed, &*recipe.resolved, {}, recipe.warnings};
-  setup.may_change = {"audit", "train.reward_threads", "train.numerics", "rollout.gpu_memory_share", "rollout.gpu_memory_gb", "rl.async.patience_s"};
+  setup.may_change = {"audit", "train.reward_threads", "train.numerics", "rollout.gpu_memory_share", "rollout.gpu_memory_gb", "rollout.engine", "rollout.grpc", "rl.async.patience_s"};
   if (recipe.learner.optimizer.learning_rate.schedule == LrSchedule::kConstant) setup.may_change.emplace_back("rl.steps");
   setup.ranks = recipe.train.ranks;
   if (recipe.gpu_memory_gb > 0) gpu::limit_memory(static_cast<std::size_t>(recipe.gpu_memory_gb * 1073741824.0));
@@ -67,7 +67,7 @@ int train_grpo(const TrainRequest& request) {
   BackendNeeds needs;
   needs.engine = recipe.engine;
   needs.trains = true, needs.reference = recipe.learner.needs_reference();
-  needs.overlap = recipe.trainer.async.max_staleness > 0;
+  needs.overlap = recipe.trainer.async.max_staleness > 0 && recipe.grpc.servers.empty();  // servers have weights of their own
   needs.critic = recipe.learner.critic.has_value();
   needs.tokens_per_micro_batch = recipe.train.tokens_per_micro_batch, needs.recompute = recipe.train.recompute, needs.optimizer = recipe.train.optimizer;
   needs.master_start = recipe.policy.master_start;
@@ -77,6 +77,11 @@ int train_grpo(const TrainRequest& request) {
   if (distill) needs.teacher = open_teacher(recipe.teacher, recipe.model.dtype, recipe.model.path, *tokenizer);
   BackendParts made = backend.make(needs, tokenizer);
   for (const std::string& line : made.memory) terminal.print("  memory    " + line);
+  if (!recipe.grpc.servers.empty()) {
+    GrpcEngineOptions options = recipe.grpc;
+    options.to_host = [policy = made.policy.get()](const WeightSnapshot& s) { return policy->host_weights(s.version); };
+    made.engine = make_grpc_engine(std::move(options), tokenizer);
+  }
   GrpoOptions learner_options = recipe.learner;
   learner_options.tokens_per_micro_batch = made.tokens_per_micro_batch;
   run.join(made);

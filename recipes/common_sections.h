@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "core/config.h"
+#include "core/config_recorder.h"
 #include "core/error.h"
 #include "core/weights.h"
 #include "rl/lora_adapter.h"
@@ -82,10 +83,24 @@ struct OptimizerDefaults {
 };
 OptimizerOptions read_optimizer(ConfigReader& section, const OptimizerDefaults& defaults);
 
+// For the recipe reference: the names that a parser lists when it is asked for none of them.
+template <class Parse>
+void note_choices(const ConfigReader& reader, const char* key, Parse parse) {
+  ConfigRecorder* recorder = ConfigRecorder::current();
+  if (recorder == nullptr) return;
+  try {
+    parse(std::string("?"));
+  } catch (const ConfigError& e) {
+    const std::string text = e.what();
+    if (const std::size_t known = text.find("it can be "); known != std::string::npos) recorder->at(reader.path(key)).choices = text.substr(known + 10);
+  }
+}
+
 // Reads a named choice with the parser of the part that owns it; its error gets file, line and key in front.
 template <class Parse>
 auto read_name(ConfigReader& reader, const char* key, const char* fallback, Parse parse) {
   const std::string name = reader.get<std::string>(key, fallback);
+  note_choices(reader, key, parse);
   try {
     return parse(name);
   } catch (const ConfigError& e) {

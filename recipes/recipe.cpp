@@ -111,7 +111,7 @@ Recipe parse_recipe(const std::string& yaml, const std::string& name, std::span<
 }
 
 std::string recipe_digest(const Recipe& recipe) {
-  std::vector<std::string> ignore = {"output", "eval", "audit", "train.threads", "train.reward_threads", "train.numerics", "model.device", "rollout.gpu_memory_share", "rollout.gpu_memory_gb", "rl.async.patience_s"};
+  std::vector<std::string> ignore = {"output", "eval", "audit", "train.threads", "train.reward_threads", "train.numerics", "model.device", "rollout.gpu_memory_share", "rollout.gpu_memory_gb", "rollout.engine", "rollout.grpc", "rl.async.patience_s"};
   for (std::string& key : rank_keys()) ignore.push_back(std::move(key));
   if (recipe.learner.optimizer.learning_rate.schedule == LrSchedule::kConstant) ignore.emplace_back("rl.steps");
   return to_hex(recipe.resolved->digest(ignore));

@@ -213,6 +213,12 @@ TEST_CASE("one clear error for each mistake") {
       {{"model.dtype=int8"}, {"model.dtype", "bfloat16"}},
       {{"kind=ppo"}, {"kind", "grpo"}},
       {{"rollout.engine=vllm"}, {"rollout.engine", "local"}},
+      {{"rollout.engine=grpc://127.0.0.1"}, {"rollout.engine", "HOST:PORT"}},
+      {{"rollout.engine=grpc://127.0.0.1:5,127.0.0.1:5"}, {"rollout.engine", "twice"}},
+      {{"rollout.engine=grpc://10.0.0.1:5"}, {"rollout.grpc.tls", "10.0.0.1:5"}},
+      {{"rollout.engine=grpc://10.0.0.1:5", "rollout.grpc.tls={ca: system}"}, {"rollout.grpc.token_env", "10.0.0.1:5"}},
+      {{"rollout.engine=grpc://127.0.0.1:5", "rollout.grpc.token_env=R1_NO_SUCH_VARIABLE"}, {"rollout.grpc.token_env", "not set"}},
+      {{"rollout.grpc.retries=3"}, {"rollout.grpc", "local"}},
       {{"model.path=~"}, {"model.path"}},  // required
       {{"data.generate=~"}, {"data.path"}},
       {{"data.generate.task=~"}, {"data.generate.task"}},
@@ -325,6 +331,10 @@ TEST_CASE("the digest holds what decides the numbers, and nothing else") {
   const std::string base = recipe_digest(good());
   CHECK(recipe_digest(good({"output.dir=runs/other"})) == base);
   CHECK(recipe_digest(good({"rl.steps=20"})) == base);
+  const Recipe served = good({"rollout.engine=grpc://127.0.0.1:5,localhost:6", "rollout.grpc.retries=3"});  // the same bits come from there
+  CHECK(recipe_digest(served) == base);
+  CHECK(served.grpc.servers == std::vector<std::string>{"127.0.0.1:5", "localhost:6"});
+  CHECK(served.grpc.retries == 3);
   CHECK(recipe_digest(good({"train.threads=1"})) == base);
   CHECK(recipe_digest(good({"seed=1"})) != base);
   CHECK(recipe_digest(good({"rl.learning_rate=2e-6"})) != base);

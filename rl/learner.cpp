@@ -304,6 +304,7 @@ StepReport GrpoLearner::update_once() {
     ++next_update_;
     return report;
   }
+  policy_.set_balance_loss(options_.router.balance_loss / static_cast<double>(denominator.sequences));
   const LaneSums sums = train_lanes(denominator);
   UpdateStats stats;
   try {
@@ -311,6 +312,7 @@ StepReport GrpoLearner::update_once() {
   } catch (const BadGradient&) {
     blame_gradient(denominator);
   }
+  finish_experts(policy_, options_.router.bias_update, ranks_, report.metrics);
   ++next_update_;
   if (options_.needs_reference() && options_.reference_refresh > 0 &&
       optimizer_.updates() % options_.reference_refresh == 0) {

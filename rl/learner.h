@@ -12,6 +12,7 @@
 #include "core/types.h"
 #include "rl/coefficients.h"
 #include "rl/critic.h"
+#include "rl/expert_balance.h"
 #include "rl/optimizer.h"
 #include "rl/packing.h"
 #include "rl/per_sample.h"
@@ -33,6 +34,7 @@ OldPolicy parse_old_policy(std::string_view name);  // recompute, behavior; thro
 
 struct GrpoOptions {
   PolicyLossOptions loss;
+  RouterOptions router;
   OptimizerOptions optimizer;
   float temperature = 1.f;              // of the rollout: log-probabilities are of the distribution sampled from
   std::int64_t length_budget = 0;       // tokens an answer may have: the constant of seq_mean_token_sum_norm

@@ -70,8 +70,11 @@ Trainer::Trainer(Parts parts, TrainerOptions options)
 }
 
 void Trainer::advance() {
-  if (overlaps()) offer_weights();
+  // First the rollout that is due, which no weights are needed for that were not offered before (but where the thread begins): after it
+  // the engine is idle and takes the new weights on the device. Free running it takes them at any time.
+  if (overlaps() && (!rollouts_ || options_.async.free_running)) offer_weights();
   if (!state_.in_rollout) collect_rollout();
+  if (overlaps()) offer_weights();
   one_update();
 }
 
