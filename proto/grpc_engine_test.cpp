@@ -79,9 +79,9 @@ TEST_CASE("one server and three give the completions of the engine in this proce
   }
   const auto engine = make_grpc_engine(engine_options(addresses), tiny_tokenizer());
   engine->load_weights(m.transformer.weights().snapshot(2));
-  check_same(run(*engine, requests), expected);
-  check_same(run(*engine, requests), expected);
-  for (const auto& node : nodes) CHECK(node->server().counts().calls > 0);
+  const auto all_work = [&] { return std::all_of(nodes.begin(), nodes.end(), [](const auto& node) { return node->server().counts().calls > 1; }); };
+  for (int i = 0; i < 20 && !all_work(); ++i) check_same(run(*engine, requests), expected);
+  CHECK(all_work());
 }
 
 TEST_CASE("streamed tokens are each sample's own, also where its server dies on the way") {
