@@ -52,7 +52,7 @@ TEST_CASE("GRPO on V2, V3 and Qwen3-MoE: exact on every step, the reward rises")
         CHECK(m.at("moe/dropped") == 0);
         CHECK(m.at("moe/load_max_over_mean") > 1);
       }
-      const auto reward = [&](std::size_t i) { return (steps[i].at("reward/mean") + steps[i + 1].at("reward/mean") + steps[i + 2].at("reward/mean")) / 3; };
+      const auto reward = [&](std::size_t i) { return (steps[i].at("reward") + steps[i + 1].at("reward") + steps[i + 2].at("reward")) / 3; };
       MESSAGE(family, dtype == DType::kF32 ? " float32" : " bfloat16", ": reward ", reward(0), " -> ", reward(21));
       CHECK(reward(0) < 0.65);
       CHECK(reward(21) > 0.9);
