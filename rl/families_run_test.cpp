@@ -2,6 +2,7 @@
 // with the same bits; routing replay, the balance loss, and the correction bias.
 #include <doctest/doctest.h>
 
+#include <algorithm>
 #include <cmath>
 
 #include "core/error.h"
@@ -49,13 +50,17 @@ TEST_CASE("GRPO on V2, V3 and Qwen3-MoE: exact on every step, the reward rises")
       if (family == "tiny-v3") o.grpo.router.bias_update = 0.001;
       const auto steps = metrics_of(o);
       REQUIRE(steps.size() == 24);
+      int trained = 0;
       for (const auto& m : steps) {
-        CHECK(m.at("mismatch/max_abs_logp") == 0);
         CHECK(m.at("moe/dropped") == 0);
+        if (m.at("train/rows") == 0) continue;  // every answer of every group is right
+        ++trained;
+        CHECK(m.at("mismatch/max_abs_logp") == 0);
         CHECK(m.at("moe/load_max_over_mean") > 1);
       }
-      const auto reward = [&](std::size_t i) { return (steps[i].at("reward/mean") + steps[i + 1].at("reward/mean") + steps[i + 2].at("reward/mean")) / 3; };
-      MESSAGE(family, dtype == DType::kF32 ? " float32" : " bfloat16", ": reward ", reward(0), " -> ", reward(21));
+      CHECK(trained >= 8);
+      const auto reward = [&](std::size_t i) { return (steps[i].at("reward") + steps[i + 1].at("reward") + steps[i + 2].at("reward")) / 3; };
+      MESSAGE(family, std::string(dtype == DType::kF32 ? " float32" : " bfloat16"), ": reward ", reward(0), " -> ", reward(21));
       CHECK(reward(0) < 0.65);
       CHECK(reward(21) > 0.9);
     }

