@@ -27,6 +27,7 @@ void add_chat(CLI::App& app, const Globals& globals, int& exit_code);
 void add_convert(CLI::App& app, const Globals& globals, int& exit_code);
 void add_data(CLI::App& app, const Globals& globals, int& exit_code);
 void add_report(CLI::App& app, const Globals& globals, int& exit_code);
+void add_doctor(CLI::App& app, const Globals& globals, int& exit_code);
 void add_bench(CLI::App& app, const Globals& globals, int& exit_code);
 
 }  // namespace r1

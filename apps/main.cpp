@@ -33,6 +33,7 @@ int main(int argc, char** argv) {
   add_convert(app, globals, exit_code);
   add_data(app, globals, exit_code);
   add_report(app, globals, exit_code);
+  add_doctor(app, globals, exit_code);
   add_bench(app, globals, exit_code);
 
   const auto fail = [](int code, const char* what) {
