@@ -2,6 +2,7 @@
 #include <cstdio>
 
 #include "apps/command.h"
+#include "apps/hub_files.h"
 #include "apps/runtime.h"
 #include "core/error.h"
 #include "model/gguf_model.h"
@@ -15,7 +16,7 @@ namespace {
 void merge_adapter(const std::filesystem::path& adapter, const std::string& base_given, const std::filesystem::path& out, DType dtype, bool force, int threads) {
   const std::string base_name = base_given.empty() ? LoraAdapter::base_model(adapter) : base_given;
   if (base_name.empty()) throw ConfigError(message(adapter.string(), " names no base model; name it with --base"));
-  const std::filesystem::path base = resolve_model(base_name);
+  const std::filesystem::path base = find_model(base_name);
   LoadedModel model = load_model(base, DType::kF32);  // one rounding, at the end
   ComputePool pool(threads);
   LoraAdapter::load(adapter, model.config).merge_into(model.weights, pool);
@@ -45,7 +46,7 @@ void add_convert(CLI::App& app, const Globals& globals, int&) {
       merge_adapter(args->in, args->base, args->out, dtype, args->force, globals.threads);
     } else {
       if (!args->base.empty()) throw ConfigError("--base belongs to an adapter, but " + args->in + " holds no adapter_config.json");
-      const std::filesystem::path in = resolve_model(args->in);
+      const std::filesystem::path in = find_model(args->in);
       if (!is_gguf(in)) throw ConfigError(message(in.string(), " is no GGUF file and no adapter; r1 convert reads these and writes a Hugging Face directory"));
       convert_gguf_to_hf(in, args->out, dtype, args->force);
     }

@@ -34,6 +34,9 @@ int main(int argc, char** argv) {
   add_data(app, globals, exit_code);
   add_report(app, globals, exit_code);
   add_doctor(app, globals, exit_code);
+  add_replay(app, globals, exit_code);
+  add_watch(app, globals, exit_code);
+  add_hub(app, globals, exit_code);
   add_bench(app, globals, exit_code);
 
   const auto fail = [](int code, const char* what) {

@@ -2,6 +2,7 @@
 #include <array>
 #include <vector>
 
+#include "apps/hub_files.h"
 #include "apps/train_kind.h"
 
 namespace r1 {
@@ -24,6 +25,7 @@ int train_by_kind(const TrainRequest& request) {
   for (const TrainKind& kind : kKinds) names.emplace_back(kind.name);
   ConfigReader root(request.config);
   const std::string name = root.get_choice("kind", names.front(), names);
+  fetch_hub_data(request.config);
   return std::find_if(kKinds.begin(), kKinds.end(), [&](const TrainKind& kind) { return kind.name == name; })->train(request);
 }
 

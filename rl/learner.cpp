@@ -188,6 +188,18 @@ GrpoLearner::Pass GrpoLearner::forward_backward(const MicroBatch& mb, const Loss
   return p;
 }
 
+void GrpoLearner::trace(const MicroBatch& mb, const Pass& p) {
+  for (std::size_t i = 0; i < mb.tokens.size(); ++i) {
+    TokenTrace& t = traces_.emplace_back(TokenTrace{mb.tokens[i].sample, mb.tokens[i].position});
+    t.logprob = p.logprobs[i];
+    t.old_logprob = p.input.old_logprobs.empty() ? t.logprob : p.input.old_logprobs[i];
+    t.advantage = p.advantages[i];
+    t.gradient = p.output.d_logprobs[i];
+    t.kl = p.output.kl.empty() ? 0.f : p.output.kl[i];
+    t.clipped = p.output.clipped_low[i] ? 1 : p.output.clipped_high[i] ? 2 : 0;
+  }
+}
+
 // The importance weights would hide that one of the two computes something else.
 void GrpoLearner::check_exact(const Pass& pass, const MicroBatch& mb) const {
   if (!options_.exact || next_update_ != 0) return;
@@ -206,6 +218,7 @@ StepReport GrpoLearner::update() {
   const bool first = next_update_ == 0, alone = critic_ && critic_->warming_up();
   const std::int64_t before = options_.tokens_per_micro_batch;
   std::map<std::string, double> beside;
+  traces_.clear();
   if (critic_) critic_->update(samples_, minibatch(), options_.tokens_per_micro_batch, beside);
   StepReport report;
   if (alone) {
@@ -238,6 +251,7 @@ StepReport GrpoLearner::update_once() {
     ++next_update_;
     return report;
   }
+  traces_.clear();
   policy_.zero_gradient();
   const MicroBatchPlan plan = plan_micro_batches(samples_, trainable(chosen), options_.tokens_per_micro_batch);
   UpdateMetrics metrics;
@@ -247,6 +261,7 @@ StepReport GrpoLearner::update_once() {
     const Pass pass = forward_backward(mb, denominator);
     check_exact(pass, mb);
     rows += mb.batch.tokens.size();
+    if (keep_traces_) trace(mb, pass);
     metrics.add(pass.input, pass.output);
     // Fresh: the very pass that is trained. Later in a rollout: the pass at its start.
     const std::vector<float>& log_p = next_update_ == 0 ? pass.logprobs : pass.old;
