@@ -7,6 +7,7 @@
 #include "apps/batch_text.h"
 #include "apps/eval_recipe.h"
 #include "core/error.h"
+#include "recipes/common_sections.h"
 #include "recipes/generate_recipe.h"
 #include "recipes/pipeline_recipe.h"
 #include "recipes/recipe.h"
@@ -73,7 +74,7 @@ StagePlan plan_of(const SftRecipe& r) {
   }
   if (r.validation && r.validation->share > 0) rows = -1;
   return {*r.resolved,
-          {examples_text(r.trainer.examples_per_update, r.epochs, r.steps.value_or(0), rows, r.learner.optimizer.learning_rate.peak, "examples")}};
+          {examples_text(r.trainer.examples_per_update, r.trainer.epochs, r.steps.value_or(0), rows, r.trainer.optimizer.learning_rate.peak, "examples")}};
 }
 
 StagePlan plan_of(const PreferenceRecipe& r) {
@@ -104,7 +105,7 @@ StagePlan plan_of(const EvalRecipe& r) {
 }
 
 bool names_input(const std::string& path) {
-  static const std::array<std::string, 11> kKeys = {"path", "data", "teacher", "model", "template_file", "prompt_file", "init_from", "against", "from", "python", "plugin"};
+  static const std::array<std::string, 12> kKeys = {"path", "data", "teacher", "model", "template_file", "prompt_file", "init_from", "against", "from", "python", "plugin", "benchmarks"};
   std::string key;
   for (std::size_t at = 0; at <= path.size();) {
     const std::size_t dot = std::min(path.find('.', at), path.size());
@@ -146,6 +147,7 @@ std::vector<std::pair<std::string, std::string>> named_inputs(const Config& conf
   ConfigValue root = config.root();
   for_each_value(root, [&](const std::string& path, ConfigValue& v) {
     if (!names_input(path) || v.text.find("${") != std::string::npos || is_url(v.text)) return;
+    if (path.find("benchmarks.") != std::string::npos && v.text.find_first_of("./") == std::string::npos) return;  // built into the program
     std::string file = v.text;
     if (path.ends_with(".python") || path.ends_with(".plugin")) file = file.substr(0, file.rfind(':'));
     out.emplace_back(path, file);
@@ -156,7 +158,9 @@ std::vector<std::pair<std::string, std::string>> named_inputs(const Config& conf
 std::vector<std::string> keys_without_effect(StageWork work) {
   if (work == StageWork::kGenerate) return {"output.path", "run"};
   if (work == StageWork::kEval) return {"output"};
-  return {"output", "train.threads", "train.reward_threads", "rollout.gpu_memory_share", "rollout.gpu_memory_gb", "train.gpu_memory_share"};
+  std::vector<std::string> out = rank_keys();
+  out.insert(out.end(), {"output", "train.threads", "train.reward_threads", "rollout.gpu_memory_share", "rollout.gpu_memory_gb", "train.gpu_memory_share"});
+  return out;
 }
 
 }  // namespace r1

@@ -1,5 +1,7 @@
 #include "core/serialize.h"
 
+#include <cstring>
+
 #include "core/byte_stream.h"
 
 namespace r1 {
@@ -179,6 +181,21 @@ ScoredGroup scored_group_from_bytes(std::string_view bytes) {
   for (std::size_t i = 0; i < count; ++i) scored.scores.push_back(get_score(in, kind == kScoredGroup));
   in.expect_end();
   return scored;
+}
+
+void append_record(std::string& to, std::string_view record) {
+  const std::uint64_t size = record.size();
+  to.append(reinterpret_cast<const char*>(&size), sizeof size);
+  to += record;
+}
+
+std::string_view take_record(std::string_view& from) {
+  std::uint64_t size = 0;
+  if (from.size() >= sizeof size) std::memcpy(&size, from.data(), sizeof size);
+  if (from.size() < sizeof size || from.size() - sizeof size < size) throw DataError("a list of records is cut off");
+  const std::string_view out = from.substr(sizeof size, size);
+  from.remove_prefix(sizeof size + size);
+  return out;
 }
 
 }  // namespace r1

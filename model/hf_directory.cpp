@@ -46,6 +46,7 @@ const char* torch_name(DType dtype) {
 // What a directory of this config holds.
 std::vector<Parameter> file_layout(const ModelConfig& config) {
   std::vector<Parameter> layout = parameter_layout(config);
+  for (Parameter& p : buffer_layout(config)) layout.push_back(std::move(p));
   if (config.scalar_head) layout.push_back({"score.weight", {1, config.hidden_size}, 0, config.hidden_size});
   return layout;
 }
@@ -56,8 +57,20 @@ constexpr const char* kSideFiles[] = {"tokenizer.json", "tokenizer_config.json",
 
 }  // namespace
 
+namespace {
+// Files whose config.json tells of multi-token prediction layers may lack them: transformers does not save them.
+bool holds_layer(const SafetensorsSet& set, std::int64_t layer) {
+  const std::string prefix = message("model.layers.", layer, ".");
+  for (const SafetensorsFile& file : set.files)
+    for (const TensorView& tensor : file.tensors())
+      if (tensor.name.starts_with(prefix)) return true;
+  return false;
+}
+}  // namespace
+
 ModelDirectory::ModelDirectory(const fs::path& dir)
     : path_(dir), config_(ModelConfig::load(dir)), set_(SafetensorsSet::open(dir)) {
+  if (config_.num_mtp_layers > 0 && !holds_layer(set_, config_.num_hidden_layers)) config_.num_mtp_layers = 0;
   const std::vector<Parameter> parameters = file_layout(config_);
   std::unordered_map<std::string_view, std::size_t> index;
   for (std::size_t i = 0; i < parameters.size(); ++i) index.emplace(parameters[i].name, i);

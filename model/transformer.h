@@ -5,8 +5,10 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <span>
+#include <utility>
 #include <vector>
 
 #include "core/compute_pool.h"
@@ -76,6 +78,10 @@ class Transformer {
   // After forward(): adds the gradient of sum_i d_logprobs[i] logprobs[i] + d_entropies[i] entropies[i] (empty = none) to
   // grad, a float32 array laid out like the weight arena.
   void backward(std::span<const float> d_logprobs, std::span<const float> d_entropies, std::span<float> grad);
+  // For gradients that are sharded over processes: called in every backward pass as soon as elements [begin, end) of grad are complete.
+  // The stretches cover the arena, in the same order each time: the layers from the last one on, what lies before them, what lies behind.
+  void set_gradient_hook(std::function<void(std::int64_t begin, std::int64_t end)> hook);
+  std::vector<std::pair<std::int64_t, std::int64_t>> gradient_stretches() const;
   // For heads of another kind (rl/value_model.h): final normed hidden states of the chosen rows, [n][D] float32 (rounded to
   // the model's type). The batch's predictors and targets play no part, the LM head neither.
   std::vector<float> hidden(const PackedBatch& batch, std::span<const std::int32_t> rows);

@@ -5,6 +5,7 @@
 #include <filesystem>
 #include <optional>
 #include <string>
+#include <vector>
 
 #include "core/config.h"
 #include "core/error.h"
@@ -32,17 +33,30 @@ struct OutputSection {
   bool tensorboard = true;
 };
 
+// train: what a run on several ranks reads (docs/distributed.md); without effect in one process but for lanes.
+struct RanksSection {
+  int zero = 0;                       // 0 to 2: what each rank keeps a share of
+  int lanes = 0;                      // partial sums of an update's gradient; 0 = as many as ranks
+  double comm_timeout_s = 1800;       // a wait for other ranks
+  double comm_silence_s = 60;         // a rank without a sign of life for so long is lost
+  double comm_start_timeout_s = 300;  // until all ranks are there
+};
+
 // train: what every kind of training says of the machine. None of it changes the numbers but tokens_per_micro_batch, whose split
 // decides the order of sums.
 struct TrainSection {
   std::optional<std::int64_t> tokens_per_micro_batch;  // 0 or none = what suits the device: 8192 on the CPU, by memory on the GPU
   std::optional<bool> recompute;                       // gradient checkpointing; none = auto, by the memory that is free
   OptimizerWishes optimizer;                           // master, moments, gradients; none = auto, by the memory of the GPU
-  int threads = 0;                                     // 0 = all usable cores
+  int threads = 0;                                     // 0 = all usable cores, shared by the ranks of this machine
+  RanksSection ranks;
 };
 
-// lora: rank, alpha (default twice the rank), targets (projections, or all-linear), rslora, dropout (0 only), init_from (a PEFT directory
-// to go on from: it says rank, alpha, rslora and targets).
+// Keys of RanksSection that change no number: left out of digests, free to change between starts.
+std::vector<std::string> rank_keys();
+
+// lora: rank, alpha (default twice the rank), targets (projections, or all-linear), rslora, dropout (0; rl/lora_training.h), init_from
+// (a PEFT directory to go on from: it says rank, alpha, rslora and targets).
 struct LoraSection {
   LoraOptions options;
   std::filesystem::path init_from;  // empty = new pairs
@@ -54,8 +68,9 @@ namespace detail {
 std::string recipe_name(const Config& config);
 ModelSection read_model(ConfigReader reader);
 TrainSection read_train(ConfigReader& reader);
-// None if the recipe has no such section. `seed` draws A.
-std::optional<LoraSection> read_lora(ConfigReader& root, std::uint64_t seed);
+RanksSection read_ranks(ConfigReader& train);
+// None if the recipe has no such section. `seed` draws A and dropout. `no_dropout`: why this kind has none; empty = it may.
+std::optional<LoraSection> read_lora(ConfigReader& root, std::uint64_t seed, const std::string& no_dropout = "");
 // `samples`: whether this kind shows transcripts; else samples_every is an unknown key.
 OutputSection read_output(ConfigReader reader, const std::string& name, bool samples);
 

@@ -44,6 +44,9 @@ std::string replace(const std::string& text, const std::string& where,
 
 void apply_vars(ConfigValue& root, const ConfigValue* vars) {
   visit_values(root, "", [&](const std::string&, ConfigValue& v) {
+    // A value that is one variable and nothing else stays what it is there: '${vars.seed}' is a number where vars has one.
+    if (v.text.starts_with("${vars.") && v.text.find('}') == v.text.size() - 1)
+      if (const ConfigValue* var = vars ? vars->find(v.text.substr(7, v.text.size() - 8)) : nullptr; var) v.quoted = var->quoted;
     v.text = replace(v.text, v.origin.text, [&](const std::string& first, const std::string& second) -> std::optional<std::string> {
       if (first != "vars") return std::nullopt;
       const ConfigValue* var = vars ? vars->find(second) : nullptr;

@@ -185,6 +185,36 @@ void read_advantage(ConfigReader& rl, Recipe& recipe) {
   }
 }
 
+// max_staleness and async: rollout and learning side by side (docs/asynchronous.md).
+void read_async(ConfigReader& rl, Recipe& recipe) {
+  AsyncOptions& a = recipe.trainer.async;
+  a.max_staleness = rl.get_in<std::int64_t>("max_staleness", 0, 0, 1000);
+  recipe.learner.stale_samples = a.max_staleness > 0;
+  ConfigReader async = rl.section("async");
+  if (a.max_staleness == 0) {
+    for (const char* key : {"mode", "keep_kv", "patience_s"}) async.reject(key, "rl.max_staleness is 0: rollout and learning take turns");
+    return;
+  }
+  a.free_running = async.get_choice("mode", "deterministic", std::array<std::string, 2>{"deterministic", "free"}) == "free";
+  a.patience_s = async.get_in<double>("patience_s", 3600.0, 1.0, 1e7);
+  if (a.free_running) recipe.engine.recompute_on_new_weights = !async.get<bool>("keep_kv", false);
+  else async.reject("keep_kv", "async.mode is deterministic: weights do not change within a rollout");
+  if (recipe.learner.old_policy == OldPolicy::kRecompute && !recipe.learner.loss.mismatch.method->weigh)
+    recipe.warnings.push_back(message("rl.max_staleness = ", a.max_staleness, " with rl.mismatch.correction: none trains on samples of older weights "
+                                      "as if the present ones had drawn them; token_tis (the default) corrects for that"));
+}
+
+void read_early_stop(ConfigReader early, Recipe& recipe) {
+  EarlyStopOptions& e = recipe.trainer.early_stop;
+  e.enabled = early.get<bool>("enabled", false);
+  if (!e.enabled) return early.reject("oversample", "early_stop.enabled is false");
+  e.oversample = early.get_in<double>("oversample", 1.25, 1.0, 100.0);
+  if (recipe.trainer.dynamic.enabled)
+    early.fail("enabled", "and rl.dynamic_sampling.enabled both sample more prompts than are trained on; enable one of them");
+  recipe.warnings.push_back("rl.early_stop keeps the groups whose longest answer is shortest: short answers are trained on more often than they are "
+                            "drawn (watch early_stop/*_length)");
+}
+
 }  // namespace
 
 void read_rollout(ConfigReader reader, Recipe& recipe) {
@@ -255,6 +285,8 @@ void read_rl(ConfigReader rl, Recipe& recipe) {
     dynamic.reject("max_rounds", "dynamic_sampling.enabled is false");
     dynamic.reject("oversample", "dynamic_sampling.enabled is false");
   }
+  read_early_stop(rl.section("early_stop"), recipe);
+  read_async(rl, recipe);
   g.temperature = t.sampling.temperature;
   g.length_budget = t.sampling.max_new_tokens;
   if (g.updates_per_rollout * g.passes_per_rollout == 1 && g.loss.surrogate.entry().name == "clip" &&

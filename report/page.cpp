@@ -51,10 +51,11 @@ PageInput load_page(std::span<const std::filesystem::path> folders) {
     auto stages = load_stages(folder);
     const bool pipeline = !stages.empty();
     if (!pipeline) input.runs.push_back(load_run(folder));
-    for (RunData& stage : stages) input.runs.push_back(std::move(stage));
+    const std::string name = std::filesystem::absolute(folder / ".").lexically_normal().parent_path().filename().string();
+    for (RunData& stage : stages) stage.pipeline = name, input.runs.push_back(std::move(stage));
     if (pipeline && folders.size() == 1) {
       input.pipeline = true;
-      input.title = std::filesystem::absolute(folder / ".").lexically_normal().parent_path().filename().string();
+      input.title = name;
     }
   }
   std::string why;
@@ -74,6 +75,7 @@ std::string render_page(const PageInput& input) {
   std::vector<Part> parts;
   parts.push_back({"problems", "Problems", problems_section(input.runs)});
   parts.push_back({"summary", input.pipeline ? "Stages" : "Summary", summary_section(input)});
+  parts.push_back({"stages", "Answers by stage", stages_section(input.runs)});
   parts.push_back({"curves", "Curves", curves_section(groups)});
   parts.push_back({"samples", "Samples", samples_section(input.runs)});
   parts.push_back({"language", "Language", language_section(input.runs)});

@@ -164,5 +164,55 @@ TEST_CASE("report page: content-addressed stages, of each the newest, with a tab
   CHECK(page.find("reward 0.125") == std::string::npos);
 }
 
+// An evaluated stage of a pipeline: two items, right or wrong, with these answers.
+void put_evaluation(const fs::path& stage, const char* first, const char* second, bool right) {
+  fs::create_directories(stage / "eval");
+  const auto lines = [&](const char* ending, const std::string& a, const std::string& b) {
+    write_file_atomic(stage / "eval" / (std::string("sums") + ending), a + "\n" + b + "\n");
+  };
+  const std::string verdict = right ? "ok" : "wrong", strict = right ? "1" : "0";
+  lines(".items.jsonl", "{\"id\":\"a\",\"part\":\"greedy\",\"samples\":1,\"strict\":" + strict + "}", "{\"id\":\"b\",\"part\":\"greedy\",\"samples\":1,\"strict\":0}");
+  const auto sample = [&](const char* id, const char* text, const char* stop, const std::string& v) {
+    return std::string("{\"id\":\"") + id + "\",\"part\":\"greedy\",\"sample\":0,\"text\":\"" + text + "\",\"stop\":\"" + stop +
+           "\",\"tokens\":10,\"strict\":{\"verdict\":\"" + v + "\",\"value\":1.0,\"detail\":\"\"}}";
+  };
+  lines(".samples.jsonl", sample("a", first, "eos", verdict), sample("b", second, "length", "wrong"));
+  lines(".prompts.jsonl", R"({"id":"a","question":"How many apples are there in both of the baskets?","reference":"7"})",
+        R"({"id":"b","question":"2 + 2","reference":"4","language":"zh"})");
+  write_file_atomic(stage / "stage.json", R"({"stage":"e","key":"k","output":"q","inputs":{"rl":"p"},"seconds":2,"score":""})");
+}
+
+TEST_CASE("report page: answers of evaluated stages: form, language, and the same prompt at every stage") {
+  const test::TempDir dir;
+  put_evaluation(dir.path() / "p" / "stages/eval_a/k", "Wait, there are seven apples in the basket. 然后我们再加上两个苹果就好了", "我们先把两个数字加起来再看 and then we wait for it", false);
+  put_evaluation(dir.path() / "p" / "stages/eval_b/k", "<think>There are seven apples in both of them.</think>7", "我们先把两个数字加起来再看结果", true);
+  const PageInput input = load_page(std::vector<fs::path>{dir / "p"});
+  const std::string page = render_page(input);
+  check_self_contained(page);
+  const auto row = [&](const char* stage) {
+    const std::size_t at = page.find(std::string("<th scope=\"row\">") + stage + "</th><td>sums, greedy</td>");
+    REQUIRE(at != std::string::npos);
+    return page.substr(at, page.find("</tr>", at) - at);
+  };
+  CHECK(row("eval_a").find("<td>2</td><td>10</td><td>50.0 %</td><td>0.0 %</td>") != std::string::npos);
+  CHECK(row("eval_b").find("<td>50.0 %</td><td>50.0 %</td><td>100.0 %</td><td>0.0 %</td><td>0</td>") != std::string::npos);
+  CHECK(row("eval_a").find("<td>100.0 %</td><td>1</td>") != std::string::npos);  // both mix, each waits once
+  // Verdicts of item a change, so it comes first, with both stages' answers under it.
+  const std::size_t same = page.find("The same prompt at every stage"), a = page.find("How many apples", same), b = page.find("2 + 2", same);
+  REQUIRE(a != std::string::npos);
+  CHECK(a < b);
+  CHECK(page.find("<h4>eval_a</h4>", a) < page.find("<h4>eval_b</h4>", a));
+}
+
+TEST_CASE("report page: two pipelines side by side have a table of means") {
+  const test::TempDir dir;
+  put_evaluation(dir.path() / "s0" / "stages/eval_a/k", "x", "y", true);
+  put_evaluation(dir.path() / "s1" / "stages/eval_a/k", "x", "y", false);
+  const std::string page = render_page(load_page(std::vector<fs::path>{dir / "s0", dir / "s1"}));
+  check_self_contained(page);
+  CHECK(page.find("25.0 % ± 35.4 <span class=\"note\">50.0, 0.0</span>") != std::string::npos);
+  CHECK(render_page(load_page(std::vector<fs::path>{dir / "s0"})).find("over 1 pipelines") == std::string::npos);
+}
+
 }  // namespace
 }  // namespace r1::report

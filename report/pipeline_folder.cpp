@@ -75,6 +75,15 @@ void load_record(RunData& run, const fs::path& file) {
   run.stage = std::move(facts);
 }
 
+// NAME and file of each NAME + ending, by name.
+std::map<std::string, fs::path> benchmark_files(const fs::path& dir, std::string_view ending) {
+  std::map<std::string, fs::path> files;
+  std::error_code none;
+  for (const auto& entry : fs::directory_iterator(dir, none))
+    if (const std::string file = entry.path().filename().string(); file.ends_with(ending)) files[file.substr(0, file.size() - ending.size())] = entry.path();
+  return files;
+}
+
 RunData load_stage(const Found& found) {
   if (found.plain) return load_run(found.dir);
   RunData run;
@@ -82,8 +91,12 @@ RunData load_stage(const Found& found) {
   if (fs::is_directory(found.dir / "run", none)) run = load_run(found.dir / "run");
   run.path = found.dir, run.name = found.name;
   try {
-    if (fs::is_directory(found.dir / "eval", none)) run.kind = "eval", run.benchmarks = load_benchmarks(found.dir / "eval", run.problems);
-    else if (run.kind.empty() && fs::is_directory(found.dir / "set", none)) run.kind = "generate";
+    if (fs::is_directory(found.dir / "eval", none)) {
+      run.kind = "eval";
+      run.benchmarks = load_benchmarks(found.dir / "eval", run.problems);
+      run.benchmark_texts = load_benchmark_texts(found.dir / "eval", run.problems);
+    }
+    if (run.kind.empty() && fs::is_directory(found.dir / "set", none)) run.kind = "generate";
     load_record(run, found.dir / "stage.json");
   } catch (const Error& e) {
     run.problems.push_back(e.what());
@@ -95,14 +108,8 @@ RunData load_stage(const Found& found) {
 }  // namespace
 
 std::vector<BenchmarkScore> load_benchmarks(const fs::path& dir, std::vector<std::string>& problems) {
-  constexpr std::string_view kEnding = ".items.jsonl";
-  std::vector<fs::path> files;
-  std::error_code none;
-  for (const auto& entry : fs::directory_iterator(dir, none))
-    if (entry.path().filename().string().ends_with(kEnding)) files.push_back(entry.path());
-  std::sort(files.begin(), files.end());
   std::vector<BenchmarkScore> scores;
-  for (const fs::path& file : files) {
+  for (const auto& [name, file] : benchmark_files(dir, ".items.jsonl")) {
     struct Part { std::vector<double> shares; std::int64_t right = 0, samples = 0; };
     std::map<std::string, Part> parts;
     read_rows(file, problems, [&](const Json& j) {
@@ -112,8 +119,6 @@ std::vector<BenchmarkScore> load_benchmarks(const fs::path& dir, std::vector<std
       p.shares.push_back(static_cast<double>(right) / static_cast<double>(samples));
       p.right += right, p.samples += samples;
     });
-    std::string name = file.filename().string();
-    name.resize(name.size() - kEnding.size());
     for (const auto& [part, p] : parts) {
       const auto items = static_cast<std::int64_t>(p.shares.size());
       const Interval interval = p.samples == items ? wilson_interval(p.right, items) : bootstrap_mean(p.shares, 0);
@@ -121,6 +126,38 @@ std::vector<BenchmarkScore> load_benchmarks(const fs::path& dir, std::vector<std
     }
   }
   return scores;
+}
+
+std::vector<BenchmarkTexts> load_benchmark_texts(const fs::path& dir, std::vector<std::string>& problems) {
+  std::vector<BenchmarkTexts> all;
+  for (const auto& [name, file] : benchmark_files(dir, ".samples.jsonl")) {
+    struct Asked { std::string question, reference, language; };
+    std::map<std::string, Asked> asked;
+    std::error_code none;
+    if (const fs::path prompts = dir / (name + ".prompts.jsonl"); fs::exists(prompts, none))
+      read_rows(prompts, problems, [&](const Json& j) {
+        asked[text_of(j, "id")] = {text_of(j, "question"), text_of(j, "reference"), text_of(j, "language")};
+      });
+    BenchmarkTexts texts{name, {}};
+    read_rows(file, problems, [&](const Json& j) {
+      SampleRow row;
+      row.prompt_id = j.at("id").get<std::string>();
+      row.sample = static_cast<std::int64_t>(number_of(j, "sample").value_or(0));
+      row.greedy = text_of(j, "part") == "greedy";
+      row.completion = text_of(j, "text"), row.stop = text_of(j, "stop");
+      row.tokens = static_cast<std::int64_t>(number_of(j, "tokens").value_or(0));
+      const Json& strict = j.at("strict");
+      row.verdict = text_of(strict, "verdict"), row.detail = text_of(strict, "detail");
+      row.reward = number_of(strict, "value").value_or(0);
+      if (const auto it = asked.find(row.prompt_id); it != asked.end()) {
+        row.prompt = it->second.question, row.reference = it->second.reference;
+        if (!it->second.language.empty()) row.columns["language"] = it->second.language;
+      }
+      texts.rows.push_back(std::move(row));
+    });
+    all.push_back(std::move(texts));
+  }
+  return all;
 }
 
 std::vector<RunData> load_stages(const fs::path& dir) {

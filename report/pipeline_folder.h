@@ -15,5 +15,7 @@ std::vector<RunData> load_stages(const std::filesystem::path& dir);
 
 // Scores from NAME.items.jsonl files of `r1 eval`.
 std::vector<BenchmarkScore> load_benchmarks(const std::filesystem::path& dir, std::vector<std::string>& problems);
+// NAME.samples.jsonl, with the questions of NAME.prompts.jsonl where there is one.
+std::vector<BenchmarkTexts> load_benchmark_texts(const std::filesystem::path& dir, std::vector<std::string>& problems);
 
 }  // namespace r1::report

@@ -97,6 +97,20 @@ TEST_CASE("report: phases of a step add up to the step, overlap is not counted t
   CHECK(steps[1].seconds.at("other") == 0);
 }
 
+TEST_CASE("report: a phase has the same colour in every chart, whatever its share") {
+  RunData first = run_of({{1, 0, {{"timing_s/gen", 9}, {"timing_s/update_actor", 1}, {"timing_s/step", 10}}}});
+  RunData second = run_of({{1, 0, {{"timing_s/gen", 1}, {"timing_s/update_actor", 9}, {"timing_s/step", 10}}}});
+  first.name = "first", second.name = "second";
+  const std::string html = cost_section(std::vector<RunData>{first, second});
+  const auto swatches = [&](const char* text) {
+    std::size_t n = 0;
+    for (std::size_t at = html.find(text); at != std::string::npos; at = html.find(text, at + 1)) ++n;
+    return n;
+  };
+  CHECK(swatches("<span class=\"swatch c0\"></span>generate") == 2);
+  CHECK(swatches("<span class=\"swatch c1\"></span>update") == 2);
+}
+
 TEST_CASE("report: charts leave out what is not finite and draw nothing from nothing") {
   CHECK(line_chart({"empty", "", "", {}}, "a").empty());
   const double nan = std::nan("");

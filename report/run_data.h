@@ -52,6 +52,12 @@ struct BenchmarkScore {
   double accuracy = 0, low = 0, high = 0;  // mean over items of the share right; 95 %: Wilson at one sample an item, else bootstrap
 };
 
+// The completions of one benchmark of a `kind: eval` stage. `prompt` is the question, columns["language"] its language where the data says one.
+struct BenchmarkTexts {
+  std::string name;
+  std::vector<SampleRow> rows;
+};
+
 // What a pipeline records of a finished stage (stage.json).
 struct StageFacts {
   std::string key, output, score;     // output: digest of what the stage made; score: for people
@@ -74,6 +80,8 @@ struct RunData {
   std::vector<Disagreement> disagreements;
   std::vector<CheckpointInfo> checkpoints;
   std::vector<BenchmarkScore> benchmarks;
+  std::vector<BenchmarkTexts> benchmark_texts;
+  std::string pipeline;                                        // of a stage: its pipeline's folder
   std::optional<StageFacts> stage;
   std::vector<std::string> problems;
 

@@ -1,5 +1,6 @@
 // Where time and memory went.
 #include <algorithm>
+#include <array>
 
 #include "core/error.h"
 #include "core/format.h"
@@ -15,6 +16,13 @@ const char* in_words(const std::string& phase) {
   if (phase == "gen") return "generate";
   if (phase == "update_actor") return "update";
   return phase.c_str();
+}
+
+// A phase has one colour on the whole page, whatever its share. Phases that this program does not write share the last one.
+int colour_of(const std::string& phase) {
+  constexpr std::array kPhases = {"generate", "update", "evaluate", "reward", "prepare", "other"};
+  const auto at = std::find(kPhases.begin(), kPhases.end(), phase);
+  return at == kPhases.end() ? 7 : static_cast<int>(at - kPhases.begin());
 }
 
 }  // namespace
@@ -53,6 +61,7 @@ std::string cost_section(std::span<const RunData> runs) {
     StackedBars chart{"Time by phase", "s", run.name, {}, {}, {}};
     for (const auto& [phase, seconds] : totals) all += seconds, chart.layers.push_back(phase);
     std::sort(chart.layers.begin(), chart.layers.end(), [&](const auto& a, const auto& b) { return totals[a] > totals[b]; });
+    for (const std::string& phase : chart.layers) chart.colours.push_back(colour_of(phase));
     std::string shares;
     for (const std::string& phase : chart.layers)
       shares += message(shares.empty() ? "" : ", ", escape(phase), " ", human_duration(totals[phase]), " (", percent(all > 0 ? totals[phase] / all

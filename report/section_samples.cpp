@@ -22,6 +22,8 @@ std::string cut(const std::string& text) {
       " characters in all)</span>");
 }
 
+}  // namespace
+
 std::string transcript(const SampleRow& s) {
   const std::string verdict = s.verdict.empty() ? "none" : s.verdict;
   std::string facts = message("<span class=\"verdict v-", escape(verdict), "\">", escape(verdict), "</span> ", s.greedy ? "greedy, " : "", "reward ",
@@ -36,6 +38,8 @@ std::string transcript(const SampleRow& s) {
       "<pre>",
                  s.completion.empty() ? "<span class=\"note\">(empty)</span>" : cut(s.completion), "</pre></article>\n");
 }
+
+namespace {
 
 // How often the verdict of a prompt's completions changed between steps: those that changed tell the most.
 struct Candidate {

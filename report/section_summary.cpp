@@ -2,6 +2,8 @@
 #include <algorithm>
 #include <cmath>
 #include <limits>
+#include <map>
+#include <set>
 
 #include "core/error.h"
 #include "core/format.h"
@@ -97,6 +99,46 @@ std::string benchmark_table(std::span<const RunData> runs) {
   return table.empty() ? std::string() : table.str();
 }
 
+// Several pipelines side by side: mean over them and every value, a row a stage, where the same stage was evaluated in at least two.
+std::string benchmarks_over_pipelines(std::span<const RunData> runs) {
+  std::vector<std::string> stages, columns;
+  std::map<std::pair<std::string, std::string>, std::vector<double>> cells;
+  std::set<std::string> pipelines;
+  const auto add = [](std::vector<std::string>& list, const std::string& one) {
+    if (std::find(list.begin(), list.end(), one) == list.end()) list.push_back(one);
+  };
+  for (const RunData& run : runs) {
+    if (run.pipeline.empty()) continue;
+    pipelines.insert(run.path.parent_path().parent_path().parent_path().string());
+    const std::string stage = run.path.parent_path().filename().string();
+    for (const BenchmarkScore& b : run.benchmarks) {
+      add(stages, stage), add(columns, b.name + ", " + b.part);
+      cells[{stage, b.name + ", " + b.part}].push_back(b.accuracy);
+    }
+  }
+  if (pipelines.size() < 2) return {};
+  std::vector<std::string> header = {"evaluation"};
+  for (const std::string& column : columns) header.push_back(escape(column));
+  HtmlTable table(message("Benchmarks by stage over ", pipelines.size(), " pipelines: mean, standard deviation (n - 1), and each"), header);
+  for (const std::string& stage : stages) {
+    std::vector<std::string> row = {escape(stage)};
+    for (const std::string& column : columns) {
+      const std::vector<double>& values = cells[{stage, column}];
+      if (values.empty()) {
+        row.emplace_back();
+        continue;
+      }
+      double mean = 0;
+      std::string each;
+      for (const double v : values) mean += v / static_cast<double>(values.size()), each += (each.empty() ? "" : ", ") + bound({0, v});
+      row.push_back(message(percent(mean), values.size() > 1 ? message(" ± ", bound({0, sample_deviation(values)})) : std::string(),
+                            " <span class=\"note\">", each, "</span>"));
+    }
+    table.add_row(std::move(row));
+  }
+  return table.empty() ? std::string() : table.str();
+}
+
 // Mean and deviation over seeds of the last value.
 std::string over_seeds(const RunGroup& group) {
   HtmlTable table(message(group.name, ": last values over ", group.runs.size(), " seeds"), {"metric", "mean", "standard deviation", "lowest",
@@ -163,7 +205,7 @@ std::string summary_section(const PageInput& input) {
       : "Runs: first → last value, 95 % intervals in brackets", header);
   for (auto& row : rows) table.add_row(std::move(row));
   if (table.empty()) return {};
-  std::string out = table.str() + benchmark_table(input.runs);
+  std::string out = table.str() + benchmarks_over_pipelines(input.runs) + benchmark_table(input.runs);
   if (!input.pipeline)
     for (const RunGroup& group : group_runs(input.runs))
       if (group.runs.size() > 1) out += over_seeds(group);

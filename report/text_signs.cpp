@@ -52,6 +52,21 @@ std::map<std::string, std::size_t> words_by_language(std::string_view text) {
   return words;
 }
 
+std::optional<double> share_in_language(const SampleRow& row) {
+  const auto said = row.columns.find("language");
+  const Language* language = said != row.columns.end() ? find_language(said->second) : guess_language(row.prompt);
+  if (!language) return std::nullopt;
+  std::string_view text = row.completion;
+  if (const std::size_t open = text.find("<think>"); open != std::string_view::npos) {
+    text.remove_prefix(open + 7);
+    text = text.substr(0, text.find("</think>"));
+  }
+  ConsistencyOptions options;
+  options.allowance = 0;
+  const Consistency c = language_consistency(text, *language, options);
+  return c.defined ? std::optional(c.score) : std::nullopt;
+}
+
 bool is_mixed(const std::map<std::string, std::size_t>& words) {
   std::size_t all = 0, most = 0;
   for (const auto& [language, n] : words) {

@@ -3,9 +3,12 @@
 
 #include <cstddef>
 #include <map>
+#include <optional>
 #include <span>
 #include <string>
 #include <string_view>
+
+#include "report/run_data.h"
 
 namespace r1::report {
 
@@ -18,6 +21,10 @@ std::map<std::string, std::size_t> count_reflective(std::string_view text);
 
 // Words of the text by language or script (rewards/language/consistency.h); formulas, code and numbers belong to none.
 std::map<std::string, std::size_t> words_by_language(std::string_view text);
+// The share of the completion's words (of its think block's, if it has one) that are in the question's language: columns["language"], else
+// what the question is written in. As the reward `language` counts, but nothing is free. None where the language is not known or the words
+// are under five.
+std::optional<double> share_in_language(const SampleRow& row);
 // At least a tenth of the words are not of the most frequent language. False below five words.
 bool is_mixed(const std::map<std::string, std::size_t>& words);
 

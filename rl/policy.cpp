@@ -5,11 +5,13 @@
 namespace r1 {
 namespace {
 
-[[noreturn]] void refuse() {
-  throw ConfigError("losses over the whole vocabulary are computed on the CPU only: set model.device: cpu, or distill by mode sft or on_policy");
-}
+[[noreturn]] void refuse() { throw Error("this model gives no logits to the host"); }
 
 }  // namespace
+
+void TrainedModel::join(Session&, int) {
+  throw ConfigError("this kind of model is trained in one process only; start it without several ranks");
+}
 
 void ScoringModel::prepare_logits(const PackedBatch&) { refuse(); }
 const float* ScoringModel::logit_rows(std::int64_t, std::int64_t) { refuse(); }

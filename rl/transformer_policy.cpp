@@ -9,6 +9,15 @@ TransformerPolicy::TransformerPolicy(Transformer& model, Options options)
           {model.weights().parameters(), model.weights().data(), model.weights().dtype(), model.weights().elements()},
           model.pool(), options.master_start, options.parts) {}
 
+void TransformerPolicy::join(Session& session, int zero) {
+  arena_.join(session, zero);
+  if (arena_.gradient_is_sharded()) model_.set_gradient_hook([this](std::int64_t begin, std::int64_t end) { arena_.gradient_ready(begin, end); });
+}
+
+void TransformerPolicy::absent_backward() {
+  for (const auto& [begin, end] : model_.gradient_stretches()) arena_.gradient_ready(begin, end);
+}
+
 LogprobRows TransformerPolicy::evaluate(const PackedBatch& batch, float temperature, bool want_entropies) {
   return model_.evaluate(batch, temperature, want_entropies);
 }
@@ -33,7 +42,7 @@ void TransformerPolicy::restore_optimizer_state(const WeightSnapshot& state) {
 
 void TransformerPolicy::load(const WeightSnapshot& weights) {
   model_.weights().load(weights);
-  arena_.load_master(weights);
+  if (options_.parts == ArenaParts::kAll) arena_.load_master(weights);
   model_.weights_changed();
 }
 

@@ -40,6 +40,12 @@ class TransformerPolicy : public PolicyModel {
   void load(const WeightSnapshot& weights) override;
   WeightDigest digest() const override { return model_.weights().digest(); }
 
+  void join(Session& session, int zero) override;
+  void close_lane() override { arena_.close_lane(); }
+  void finish_gradient() override { arena_.finish_gradient(); }
+  bool backward_is_collective() const override { return arena_.gradient_is_sharded(); }
+  void absent_backward() override;
+
   ParameterArena& arena() { return arena_; }
 
  private:

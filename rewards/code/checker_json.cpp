@@ -78,6 +78,9 @@ Checker checker_of(const Json& json) {
 Checker checker_from_json(const std::string& json) {
   const Json value = Json::parse(json, nullptr, false);
   if (!value.is_discarded()) return checker_of(value);
+  const std::string_view text = trim(json);
+  if (text.empty()) throw DataError("checker: its program is empty");
+  if (text[0] == '{') throw DataError("checker: it begins as an object but is no JSON");
   Checker checker;
   checker.program = json;
   return checker;

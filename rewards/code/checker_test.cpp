@@ -105,6 +105,8 @@ TEST_CASE("a checker is read from a row, and a bad one is named") {
                                    {R"({"program":"x","verdict":"maybe"})", "exit or printed"},
                                    {R"({"program":"x","time":1})", "time"},
                                    {R"({"program":" "})", "empty"},
+                                   {" \n", "empty"},
+                                   {R"({"program":"x")", "no JSON"},
                                    {"3", "text or an object"}})
     CHECK_THROWS_WITH_AS((void)checker_from_json(json), doctest::Contains(word), DataError);
 }

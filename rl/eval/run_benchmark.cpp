@@ -48,6 +48,17 @@ std::string items_jsonl(const BenchmarkResult& result) {
   return text;
 }
 
+// What was asked, so that a reader of the folder need not have the data: the user's last words, or the text itself.
+std::string prompts_jsonl(std::span<const Prompt> prompts) {
+  std::string text;
+  for (const Prompt& p : prompts) {
+    Json j = {{"id", p.id}, {"question", p.messages.empty() ? p.text : p.messages.back().content}, {"reference", p.reference}};
+    if (const auto it = p.columns.find("language"); it != p.columns.end()) j["language"] = Json::parse(it->second, nullptr, false);
+    text += j.dump(-1, ' ', false, Json::error_handler_t::replace) + "\n";
+  }
+  return text;
+}
+
 // How the results of these samples are counted: kept in the settings, so that a folder can be read again.
 Json counting_json(const ResultOptions& o, const std::string& title, std::int64_t rows) {
   return {{"pass_k", o.pass_k},
@@ -135,6 +146,7 @@ BenchmarkResult run_benchmark(const BenchmarkRun& run, const Grader& grader, Com
   BenchmarkResult result = count(name, counting, samples, references);
   if (store) {
     store->finish(ids);
+    write_file_atomic(run.out / (name + ".prompts.jsonl"), prompts_jsonl(run.prompts));
     write_file_atomic(run.out / (name + ".items.jsonl"), items_jsonl(result));
   }
   return result;

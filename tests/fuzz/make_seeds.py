@@ -41,6 +41,9 @@ REQUESTS = [
     (3, {"completion": "```cpp\nint main(){}\n```", "tests": TESTS[:1]}), (3, TESTS), (3, json.dumps(TESTS)),
     (3, {"prompt": "def f(x):\n", "entry_point": "f", "test": "def check(candidate):\n    assert candidate(1) == 2\n"}),
     (3, {"test_list": ["assert f(1) == 2"], "test_setup_code": "import math", "code": "x"}),
+    (3, {"program": "print(1)", "language": "python", "tests": TESTS[:1], "checker": "import sys\nsys.exit(0)\n"}),
+    (3, {"program": "int main(){}", "language": "cpp", "verdict": "printed", "files": {"testlib.h": "#pragma once"}, "limits": {"wall_ms": 2000}}),
+    (3, {"program": "x", "files": {"../a": "b"}}), (3, {"program": "x", "limits": {"cpu_ms": -1, "pids": 3}}),
 ]
 
 

@@ -3,8 +3,10 @@
 #include <nlohmann/json.hpp>
 
 #include "core/error.h"
+#include "rewards/code/checker_json.h"
 #include "rewards/code/code_json.h"
 #include "rewards/code/test_formats.h"
+#include "rewards/code/toolchain.h"
 #include "tests/fuzz/targets.h"
 
 namespace r1::fuzz {
@@ -35,6 +37,12 @@ void read_code(std::string_view text) {
   }
   try {
     (void)code::tests_from_row(json);
+  } catch (const DataError&) {
+  }
+  try {
+    const code::Checker checker = code::checker_from_json(json);
+    R1_FUZZ_CHECK(!checker.program.empty() && code::find_language(checker.language) != nullptr);
+    for (const code::BoxFile& f : checker.files) R1_FUZZ_CHECK(!f.name.empty() && f.name.find('/') == f.name.npos);
   } catch (const DataError&) {
   }
 }
