@@ -3,6 +3,7 @@
 
 #include "apps/command.h"
 #include "apps/gguf_out.h"
+#include "apps/hub_files.h"
 #include "apps/runtime.h"
 #include "core/error.h"
 #include "model/cut_layers.h"
@@ -26,7 +27,7 @@ struct Args {
 std::filesystem::path base_of(const Args& args) {
   const std::string name = args.base.empty() ? LoraAdapter::base_model(args.in) : args.base;
   if (name.empty()) throw ConfigError(message(args.in, " names no base model; name it with --base"));
-  return resolve_model(name);
+  return find_model(name);
 }
 
 // The base with the adapter merged into it.
@@ -62,7 +63,7 @@ void convert(const Args& args, int threads) {
   if (args.layers > 0 && is_adapter) throw ConfigError(message("--layers takes a model, but ", args.in, " is an adapter; merge it first"));
   if (!is_adapter && !args.base.empty()) throw ConfigError("--base belongs to an adapter, but " + args.in + " holds no adapter_config.json");
   const GgmlType type = parse_gguf_type(args.type);
-  const std::filesystem::path in = is_adapter ? base_of(args) : resolve_model(args.in);
+  const std::filesystem::path in = is_adapter ? base_of(args) : find_model(args.in);
   if (!to_gguf && args.layers == 0 && !is_adapter) {
     if (!is_gguf(in))
       throw ConfigError(message(in.string(), " is a Hugging Face directory already; r1 convert makes a GGUF file of it (OUT.gguf), and --layers N a smaller model"));

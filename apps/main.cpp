@@ -34,6 +34,10 @@ int main(int argc, char** argv) {
   add_inspect(app, globals, exit_code);
   add_data(app, globals, exit_code);
   add_report(app, globals, exit_code);
+  add_doctor(app, globals, exit_code);
+  add_replay(app, globals, exit_code);
+  add_watch(app, globals, exit_code);
+  add_hub(app, globals, exit_code);
   add_bench(app, globals, exit_code);
   add_docs(app, globals, exit_code);
 

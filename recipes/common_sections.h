@@ -29,6 +29,7 @@ struct OutputSection {
   std::filesystem::path dir;        // the run folder; default runs/NAME of the recipe file
   std::int64_t save_every = 50;     // updates; 0 = at the end only
   int keep = 3;                     // checkpoints that stay; 0 = all
+  double record_gb = 1.0;           // GiB of rollouts/ that stay, for r1 replay, reward-diff and watch; 0 = none is written
   std::int64_t samples_every = 10;  // updates between transcripts in samples/ and on the screen; 0 = none
   bool tensorboard = true;
 };

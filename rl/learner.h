@@ -20,6 +20,7 @@
 #include "rl/policy_loss.h"
 #include "rl/ranks.h"
 #include "rl/token_selection.h"
+#include "rl/token_trace.h"
 
 namespace r1 {
 
@@ -102,6 +103,9 @@ class GrpoLearner {
   const GrpoOptions& options() const { return options_; }
   void set_tokens_per_micro_batch(std::int64_t rows) { options_.tokens_per_micro_batch = rows; }  // between updates
   const std::vector<TrainSample>& samples() const { return samples_; }
+  // Whether each update leaves what it did with its tokens, about 32 bytes a token. Off at first.
+  void keep_traces(bool keep) { keep_traces_ = keep; }
+  const std::vector<TokenTrace>& traces() const { return traces_; }  // of the last update; with several ranks of this one's share
 
   // ---- exact resume ----------------------------------------------------------------------------------------------
   // Views of master, moments, the reference if it was ever refreshed (reference.NAME), the critic (critic.NAME), coefficients that
@@ -133,6 +137,7 @@ class GrpoLearner {
   std::vector<std::uint8_t> clipped_tokens(std::span<const std::int32_t> chosen, std::span<const float> logprobs,
                                            std::span<const float> advantages) const;
   void end_rollout();
+  void trace(const MicroBatch& micro_batch, const Pass& pass);
   Pass forward_backward(const MicroBatch& micro_batch, const LossDenominator& denominator);
   void add_metrics(UpdateMetrics& metrics, const Pass& pass) const;
   [[noreturn]] void blame_gradient(const LossDenominator& denominator);
@@ -155,6 +160,8 @@ class GrpoLearner {
   std::optional<Critic> critic_;
   double kl_in_reward_ = 0;  // beta of the rollout
   AdaptiveEntropy::State entropy_;
+  bool keep_traces_ = false;
+  std::vector<TokenTrace> traces_;
   mutable std::vector<float> packed_old_, packed_ref_;  // what state() views
   mutable std::vector<double> packed_numbers_;
 };

@@ -170,6 +170,8 @@ void Trainer::one_update() {
     record.kept = kept_;
     record.samples = parts_.learner->samples();
   }
+  record.traces = parts_.learner->traces();
+  record.trained = parts_.learner->samples();
   record.metrics["timing_s/step"] = record.metrics["step_time"] = step_time;
   record.metrics["num_tokens"] = static_cast<double>(num_tokens_);
   if (first)
