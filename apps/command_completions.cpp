@@ -5,7 +5,7 @@ namespace r1 {
 namespace {
 
 // Inside single quotes of a shell.
-std::string quoted(const std::string& text, const std::string& quote_as = "'\\''") {
+std::string shell_quoted(const std::string& text, const std::string& quote_as = "'\\''") {
   std::string out = "'";
   for (const char c : text) {
     if (c == '\'') out += quote_as;
@@ -48,8 +48,8 @@ std::string bash_completion(const CommandEntry& root) {
         options += (options.empty() ? "" : " ") + name;
         if (!o->value.empty()) with_value += (with_value.empty() ? "" : "|") + name;
       }
-    const std::string label = quoted(below_root(*c));
-    commands += "    " + label + ") commands=" + quoted(children) + "; options=" + quoted(options) + " ;;\n";
+    const std::string label = shell_quoted(below_root(*c));
+    commands += "    " + label + ") commands=" + shell_quoted(children) + "; options=" + shell_quoted(options) + " ;;\n";
     if (!with_value.empty()) values += "    " + label + ") case $prev in " + with_value + ") takes_value=1 ;; esac ;;\n";
   }
   return "# bash completion for r1, written by `r1 docs completions`.\n"
@@ -75,11 +75,11 @@ std::string zsh_completion(const CommandEntry& root) {
   // _describe takes "name:what it is"; colons in names there are none.
   std::string cases;
   for (const CommandEntry* c : all_commands(root)) {
-    cases += "    " + quoted(below_root(*c)) + ")\n      commands=(";
-    for (const CommandEntry& child : c->children) cases += "\n        " + quoted(child.path.back() + ":" + first_line(child.summary));
+    cases += "    " + shell_quoted(below_root(*c)) + ")\n      commands=(";
+    for (const CommandEntry& child : c->children) cases += "\n        " + shell_quoted(child.path.back() + ":" + first_line(child.summary));
     cases += ")\n      options=(";
     for (const OptionEntry* o : offered(*c, root))
-      for (const std::string& name : o->names) cases += "\n        " + quoted(name + ":" + first_line(o->help));
+      for (const std::string& name : o->names) cases += "\n        " + shell_quoted(name + ":" + first_line(o->help));
     cases += ") ;;\n";
   }
   return "#compdef r1\n# zsh completion for r1, written by `r1 docs completions`.\n"
@@ -109,14 +109,14 @@ std::string fish_completion(const CommandEntry& root) {
     if (!c->children.empty()) {
       const std::string when = condition + (condition.empty() ? "" : "; and ") + "not __fish_seen_subcommand_from " + names;
       for (const CommandEntry& child : c->children)
-        out += "complete -c r1 -f -n " + quoted(when, "\\'") + " -a " + child.path.back() + " -d " + quoted(first_line(child.summary), "\\'") + "\n";
+        out += "complete -c r1 -f -n " + shell_quoted(when, "\\'") + " -a " + child.path.back() + " -d " + shell_quoted(first_line(child.summary), "\\'") + "\n";
     }
     for (const OptionEntry& o : c->options) {
       if (o.positional) continue;
       std::string line = "complete -c r1";
-      if (!condition.empty()) line += " -n " + quoted(condition, "\\'");
+      if (!condition.empty()) line += " -n " + shell_quoted(condition, "\\'");
       for (const std::string& name : o.names) line += name.starts_with("--") ? " -l " + name.substr(2) : " -s " + name.substr(1);
-      out += line + (o.value.empty() ? "" : " -r") + " -d " + quoted(first_line(o.help), "\\'") + "\n";
+      out += line + (o.value.empty() ? "" : " -r") + " -d " + shell_quoted(first_line(o.help), "\\'") + "\n";
     }
   }
   return out;
