@@ -54,7 +54,7 @@ std::vector<Kind> kinds(const std::string& file) {
         {"decontaminate.against=" + file}, {"difficulty={min_pass_rate: 0.1, max_pass_rate: 0.9}"}, {"rewrite={model: m, url: 'http://127.0.0.1:9/v1'}"}, {"from=" + file}}},
       {"generate", "kind: generate\noutput: {path: o.jsonl}\nengines: [{model: m, url: 'http://127.0.0.1:9/v1'}]\n" + from_file, generate, {{"engines=[{model: m}]"}}},
       {"generate mix", "kind: generate\noutput: {path: o.jsonl}\nmix: {sets: [{path: '" + file + "'}]}\n", generate, {{"dedup.near=0.8"}, {"decontaminate.against=" + file}}},
-      {"eval", "kind: eval\nmodel: {path: m}\nbenchmarks: [gsm8k]\n", [](const Config& c) { load_eval_recipe(c); },
+      {"eval", "kind: eval\noutput: {dir: o}\nmodel: {path: m}\nbenchmarks: [gsm8k]\n", [](const Config& c) { load_eval_recipe(c); },
        {{"model.path='http://127.0.0.1:9/v1'"}, {"data.path=" + file}}},
       {"pipeline", "kind: pipeline\nstages: [{name: a, recipe: {kind: sft}, set: {seed: 1}, needs: []}]\nvars: {x: 1}\n", [](const Config& c) { make_pipeline(c); }, {}},
   };
