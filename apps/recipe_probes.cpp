@@ -36,7 +36,7 @@ std::vector<Kind> kinds(const std::string& file) {
   const auto distill = [](const Config& c) { make_distill_recipe(c, reward_context()); };
   std::vector<Kind> out = {
       {"grpo", model + from_file + "rewards: [math]\n", grpo,
-       {{"rl.kl.coefficient=0.1", "rl.kl.in_reward=0.1", "rl.kl.target=0.1"}, {"rl.max_staleness=1"}, {"eval.data=" + file},
+       {{"rl.kl.coefficient=0.1", "rl.kl.in_reward=0.1", "rl.kl.target=0.1"}, {"rl.max_staleness=1"}, {"rl.max_staleness=1", "rl.async.mode=free"}, {"eval.data=" + file},
         {"audit.rewards=[math]"}, {"audit.check=code"}, {"rollout.samples_per_prompt=8"}, {"data.template=file", "data.template_file=" + file}}},
       {"grpo", model + made + "rewards: [math]\n", grpo, {{"eval.generate={task: add, n: 8}"}}},
       {"sft", "kind: sft\n" + model + from_file, sft,
