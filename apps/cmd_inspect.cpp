@@ -19,7 +19,7 @@ void print(const std::string& name, const std::string& value) { std::printf("%-1
 // A folder with a config.json alone is enough: a shape can be judged before its weights are there.
 fs::path find(const std::string& given) {
   if (fs::exists(fs::path(given) / "config.json")) return given;
-  return resolve_model(given);
+  return find_model(given);
 }
 
 std::string weights_line(const fs::path& path) {

@@ -36,7 +36,7 @@ std::vector<Kind> kinds(const std::string& file) {
   const auto distill = [](const Config& c) { make_distill_recipe(c, reward_context()); };
   std::vector<Kind> out = {
       {"grpo", model + from_file + "rewards: [math]\n", grpo,
-       {{"rl.kl.coefficient=0.1", "rl.kl.in_reward=0.1", "rl.kl.target=0.1"}, {"rl.max_staleness=1"}, {"eval.data=" + file},
+       {{"rl.kl.coefficient=0.1", "rl.kl.in_reward=0.1", "rl.kl.target=0.1"}, {"rl.max_staleness=1"}, {"rl.max_staleness=1", "rl.async.mode=free"}, {"eval.data=" + file},
         {"audit.rewards=[math]"}, {"audit.check=code"}, {"rollout.samples_per_prompt=8"}, {"data.template=file", "data.template_file=" + file}}},
       {"grpo", model + made + "rewards: [math]\n", grpo, {{"eval.generate={task: add, n: 8}"}}},
       {"sft", "kind: sft\n" + model + from_file, sft,
@@ -54,7 +54,7 @@ std::vector<Kind> kinds(const std::string& file) {
         {"decontaminate.against=" + file}, {"difficulty={min_pass_rate: 0.1, max_pass_rate: 0.9}"}, {"rewrite={model: m, url: 'http://127.0.0.1:9/v1'}"}, {"from=" + file}}},
       {"generate", "kind: generate\noutput: {path: o.jsonl}\nengines: [{model: m, url: 'http://127.0.0.1:9/v1'}]\n" + from_file, generate, {{"engines=[{model: m}]"}}},
       {"generate mix", "kind: generate\noutput: {path: o.jsonl}\nmix: {sets: [{path: '" + file + "'}]}\n", generate, {{"dedup.near=0.8"}, {"decontaminate.against=" + file}}},
-      {"eval", "kind: eval\nmodel: {path: m}\nbenchmarks: [gsm8k]\n", [](const Config& c) { load_eval_recipe(c); },
+      {"eval", "kind: eval\noutput: {dir: o}\nmodel: {path: m}\nbenchmarks: [gsm8k]\n", [](const Config& c) { load_eval_recipe(c); },
        {{"model.path='http://127.0.0.1:9/v1'"}, {"data.path=" + file}}},
       {"pipeline", "kind: pipeline\nstages: [{name: a, recipe: {kind: sft}, set: {seed: 1}, needs: []}]\nvars: {x: 1}\n", [](const Config& c) { make_pipeline(c); }, {}},
   };
