@@ -2,6 +2,7 @@
 #include <cstdio>
 
 #include "apps/command.h"
+#include "apps/hub_files.h"
 #include "core/error.h"
 #include "core/files.h"
 #include "model/gguf_model.h"
