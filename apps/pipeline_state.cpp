@@ -35,6 +35,7 @@ std::optional<StageRecord> read_record(const fs::path& dir, const std::string& k
     r.output = json.at("output").get<std::string>();
     r.inputs = json.at("inputs").get<std::map<std::string, std::string>>();
     r.seconds = json.at("seconds").get<double>();
+    r.cpu_seconds = json.value("cpu_seconds", 0.0);
     r.score = json.at("score").get<std::string>();
   } catch (const Json::exception& e) {
     throw DataError(message(file.string(), ": is no stage's record (", e.what(), "); delete it, and the stage runs again"));
@@ -43,7 +44,8 @@ std::optional<StageRecord> read_record(const fs::path& dir, const std::string& k
 }
 
 void write_record(const fs::path& dir, const std::string& stage, const StageRecord& r) {
-  const Json json = {{"stage", stage}, {"key", r.key}, {"output", r.output}, {"inputs", r.inputs}, {"seconds", r.seconds}, {"score", r.score}};
+  const Json json = {{"stage", stage}, {"key", r.key}, {"output", r.output}, {"inputs", r.inputs}, {"seconds", r.seconds}, {"cpu_seconds", r.cpu_seconds},
+                     {"score", r.score}};
   write_file_atomic(dir / "stage.json", json.dump(2) + "\n");
 }
 
@@ -156,7 +158,7 @@ void PipelineState::plan(StageState& s, InputDigests& digests) const {
     parts.insert(path + "=" + keyed.root().find("value")->text);
   });
   const StagePlan planned = plan_stage(readable(stage, *s.kind, missing));
-  s.lines = planned.lines;
+  s.lines = planned.lines, s.load = planned.load, s.resolved = planned.resolved;
   Hasher hasher;
   hasher.update_field(message("stage 1 ", s.kind->name, " ", s.kind->version));
   hasher.update_field(to_hex(planned.resolved.digest(keys_without_effect(s.kind->work))));
@@ -213,13 +215,13 @@ Config PipelineState::runnable(const StageState& s) const {
   return config_of(root, filled.name());
 }
 
-void PipelineState::finish(const StageState& s, double seconds) {
+void PipelineState::finish(const StageState& s, double seconds, double cpu_seconds) {
   StageRecord r;
   r.key = s.key;
   const fs::path result = place(s, s.kind->work == StageWork::kTrain ? "checkpoint" : "output");
   r.output = digest_of_output(*s.kind, result);
   for (const std::string& need : s.stage->needs) r.inputs[need] = at(need).record.value().output;
-  r.seconds = seconds;
+  r.seconds = seconds, r.cpu_seconds = cpu_seconds;
   r.score = stage_score(s.kind->work, s.kind->work == StageWork::kTrain ? s.dir / "run" : result);
   write_record(s.dir, s.stage->name, r);
   if (pipeline_.keep != PipelineRecipe::Keep::kAll && s.kind->work == StageWork::kTrain) drop_resume_state(s.dir / "run");

@@ -2,6 +2,7 @@
 #include <algorithm>
 #include <cstring>
 
+#include "model/activation_bytes.h"
 #include "model/transformer_impl.h"
 
 namespace r1 {
@@ -94,14 +95,7 @@ void Transformer::Impl::run_layers(const PackedBatch& batch, float* h_rows, bool
 }
 
 std::int64_t Transformer::kept_bytes_per_token(bool recompute) const {
-  const Impl& m = *impl_;
-  const auto size = static_cast<std::int64_t>(m.esize);
-  std::int64_t layer = 4 * m.D;  // h_in
-  if (!recompute) {
-    layer += 4 * m.D + 8 + 4 * m.H + size * (m.qkv_width + m.q_width + 2 * m.F);
-    if (m.config.qk_norm) layer += size * (m.q_width + m.kv_width) + 4 * (m.H + m.KV);
-  }
-  return m.L * layer;
+  return r1::kept_bytes_per_token(impl_->config, weights().dtype(), recompute);
 }
 
 LogprobRows Transformer::forward(const PackedBatch& batch, float temperature, bool want_entropies, bool recompute) {
