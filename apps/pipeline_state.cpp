@@ -101,12 +101,12 @@ void set_output(ConfigValue& root, const StageKind& kind, const fs::path& dir) {
   apply_override(root, message(set ? "output.path=" : "output.dir=", json_quote(place.string())));
 }
 
-// The recipe as its kind can read it before anything ran.
+// The recipe as its kind can read it before anything ran. `missing`: the settings that name what is not there.
 Config readable(const PipelineStage& stage, const StageKind& kind, const std::set<std::string>& missing) {
   const Config filled = with_references(stage.recipe, [](const std::string&, const std::string&) { return std::string(kNothing); });
   ConfigValue root = filled.root();
-  for_each_value(root, [&](const std::string&, ConfigValue& v) {
-    if (missing.contains(v.text)) v.text = kNothing;
+  for_each_value(root, [&](const std::string& path, ConfigValue& v) {
+    if (missing.contains(path)) v.text = kNothing;
   });
   set_output(root, kind, "planned");
   return config_of(root, filled.name());
@@ -145,7 +145,7 @@ void PipelineState::plan(StageState& s, InputDigests& digests) const {
     const bool maybe_no_file = path.ends_with(".model") || path.ends_with(".python");  // a server's name for its model, a Python module
     if (!digest.empty() || maybe_no_file) continue;
     s.missing.push_back(path + ": " + name);
-    missing.insert(name);
+    missing.insert(path);
   }
   for (const std::string& need : stage.needs) parts.insert("needs " + at(need).key);
   ConfigValue root = stage.recipe.root();

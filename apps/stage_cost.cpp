@@ -187,7 +187,7 @@ DeviceRates device_rates(const std::string& name, int threads) {
     throw ConfigError(message("--device ", name, ": no rates are known for it; known are cpu (this machine), h100, h200"));
   ComputePool pool(threads);
   const double product = measure_flops(pool, cpu::Type::kBF16);
-  const std::vector<std::byte> memory(std::size_t{256} << 20);
+  const std::vector<std::byte> memory(std::size_t{96} << 20);
   DeviceRates r{message("this CPU, ", pool.size(), " threads (", human_count(product), "FLOP/s just now)"), false, kCpuTrainShare * product,
                 kCpuSampleShare * product, 0, 0, measure_bandwidth(pool, memory.data(), memory.size()), 0.1, 0.45e-3, 1.5, 0.8e9, 0};
   r.memory = static_cast<double>(available_memory());

@@ -171,7 +171,12 @@ StageLoad load_of(const EvalRecipe& r) {
     load.drawings.push_back({name, prompts, parts.greedy + parts.samples, 1, job.max_new_tokens_set ? job.sampling.options.max_new_tokens : max_new_tokens});
   };
   for (const std::string& name : job.benchmarks) {
-    const Benchmark b = load_benchmark(name);
+    Benchmark b;
+    try {
+      b = load_benchmark(name);
+    } catch (const Error&) {  // its file is not there: counted as nothing, and named by the plan
+      b.name = name, b.sampling.max_new_tokens = job.sampling.options.max_new_tokens;
+    }
     add(b.name, data.limit > 0 && b.rows > 0 ? std::min(data.limit, b.rows) : std::max(data.limit, b.rows), b.samples, b.sampling.max_new_tokens);
   }
   if (!job.benchmarks.empty()) return load;

@@ -122,11 +122,10 @@ def disk(tmp, judge, expected):
     try:
         make(full)
         ballast = full / "ballast"
-        with open(ballast, "wb") as f:
+        with open(ballast, "wb", buffering=0) as f:
             try:
                 while True:
                     f.write(b"x" * 4096)
-                    f.flush()
             except OSError:
                 pass
         with open(ballast, "r+b") as f:  # room for the records, none for a checkpoint
@@ -154,8 +153,7 @@ def main():
         # The dry run asks nobody.
         r1(whole, "pipeline", "p.yaml", f"vars.judge={nobody}", "--dry-run", words=("3 eval",))
         # Nobody answers: what was finished before stays; the same call with the judge there goes on.
-        text = pipeline(whole, nobody, code=1, words=("r1: error: stage rl: ", "judge"))
-        assert "no connection" in text or "127.0.0.1" in text.split("r1: error: ")[1], text
+        pipeline(whole, nobody, code=2, words=("r1: error: stage rl: ", f"no connection to {nobody}"))
         assert sorted(outputs(whole)) == ["sft"]
         text = pipeline(whole, judge)
         assert "stage 1/3 sft" in text and ": finished" in text.split("stage 1/3 sft")[1].splitlines()[0], text
