@@ -14,6 +14,7 @@
 #include "core/compute_pool.h"
 #include "kd/kd_pass.h"
 #include "model/weight_store.h"
+#include "rl/lora_state.h"
 #include "rl/optimizer_format.h"
 #include "rl/parameter_arena.h"
 #include "rl/policy.h"
@@ -44,13 +45,15 @@ struct BackendModel {
 struct BackendNeeds {
   LocalEngineOptions engine;  // 0 in max_rows, kv_cache_bytes, prefill_tokens_per_step = the device's own choice
   bool trains = false, reference = false;
+  bool overlap = false;             // the engine samples beside the learner: it gets weights and memory of its own
   bool critic = false;              // a value head on a copy of the model: PPO
   std::optional<BackendModel> teacher;  // a frozen model beside the one that learns: distillation
   std::optional<std::int64_t> tokens_per_micro_batch;  // none = the device's choice
   std::optional<bool> recompute;                       // none = by memory
   MasterStart master_start = MasterStart::kExact;
+  int shard = 0, shards = 1;  // of the GPU: which share of the optimizer's state is kept (train.zero: 1 on several ranks)
   OptimizerWishes optimizer;  // of the GPU; the CPU has float32 alone and throws ConfigError for others
-  ArenaParts arena_parts = ArenaParts::kAll;  // kGradient: the policy's weights are changed by load() alone (LoRA)
+  std::optional<LoraAdapter> lora;  // of the policy, or of the value model: pairs are trained in place of the weights
   std::optional<TransformerValue::Options> value;  // a scalar head on the model in place of policy and engine (recompute is set there)
   double gpu_memory_share = 0.9;
   std::int64_t longest_sample = 0;  // tokens, prompt and completion
@@ -71,6 +74,7 @@ struct BackendParts {
   std::unique_ptr<ValueModel> critic;       // with critic
   std::unique_ptr<ScoringModel> teacher;    // with teacher
   std::unique_ptr<ValueModel> value;        // with value: then the only one
+  const LoraState* lora = nullptr;          // with lora: of policy or value, which own it
   std::int64_t tokens_per_micro_batch = 0;  // with trains, value
   std::vector<std::string> memory;          // the plan, lines for people
 };

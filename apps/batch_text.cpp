@@ -11,9 +11,16 @@ std::string rollout_text(const Recipe& recipe) {
                  t.sampling.max_new_tokens, " tokens, temperature ", t.sampling.temperature);
 }
 
+namespace {
+std::string overlap_text(const AsyncOptions& o) {
+  if (o.max_staleness == 0) return "";
+  return message(", beside the next rollouts: staleness ", o.max_staleness, o.free_running ? ", free running" : "");
+}
+}  // namespace
+
 std::string updates_text(const Recipe& recipe) {
   return message(recipe.trainer.steps, " updates, ", recipe.learner.updates_per_rollout, " a rollout, learning rate ",
-                 recipe.learner.optimizer.learning_rate.peak);
+                 recipe.learner.optimizer.learning_rate.peak, overlap_text(recipe.trainer.async));
 }
 
 }  // namespace r1

@@ -1,6 +1,7 @@
 // r1 bench: speed on this machine, one JSON line a case, with the floor beside it.
 #include <iostream>
 
+#include "apps/bench_async.h"
 #include "apps/bench_rewards.h"
 #include "apps/bench_train.h"
 #include "apps/command.h"
@@ -55,6 +56,7 @@ void add_bench(CLI::App& app, const Globals& globals, int&) {
     int prompt_tokens = 64, new_tokens = 64, repeats = 3;
     TrainBenchCase train;
     TrainBenchOptions options;
+    AsyncBenchCase async;
     bool repeat_prompts = false;
     std::string master = "auto", moments = "auto", gradients = "auto";
     double memory_gb = 0;
@@ -117,6 +119,21 @@ void add_bench(CLI::App& app, const Globals& globals, int&) {
   CLI::App* grpo = bench->add_subcommand("grpo", "a whole step: rollout and update");
   common(grpo), steps(grpo);
   grpo->callback([run_steps] { run_steps(&Backend::bench_grpo); });
+  CLI::App* async = bench->add_subcommand("async", "steps of the trainer, rollout and learning in turns and side by side");
+  common(async), steps(async);
+  async->add_option("--staleness", args->async.staleness, "rl.max_staleness of each case (default 0,1)")->delimiter(',');
+  async->add_option("--updates", args->async.updates, "a rollout (default 1)")->check(CLI::PositiveNumber);
+  async->add_flag("--free", args->async.free_running, "weights change within a rollout too");
+  async->add_option("--reward-ms", args->async.reward_ms, "that scoring one completion takes (default 0)")->check(CLI::NonNegativeNumber);
+  async->add_option("--reward-threads", args->async.reward_threads, "that score (default 1)")->check(CLI::Range(1, 256));
+  async->add_flag("--whole-groups", args->async.whole_groups, "completions are scored with their group, not as they end");
+  async->callback([args, open] {
+    args->options.optimizer = {parse_master_format(args->master), parse_moment_format(args->moments), parse_gradient_format(args->gradients)};
+    args->options.repeats = args->repeats;
+    args->async.batch = args->train;
+    args->async.batch.prompt_tokens = args->prompt_tokens, args->async.batch.new_tokens = args->new_tokens;
+    run_async_bench(open, args->async, args->options, std::cout);
+  });
   add_kernel_bench(*bench, globals.threads);
   add_reward_benches(*bench, globals.threads);
   bench->footer("Example: r1 bench rollout -m models/SmolLM2-135M-Instruct --batch 1,64\n         r1 bench grpo --shape qwen2.5-0.5b --device cuda --prompts 32 --prompt-tokens 128 --new-tokens 512");

@@ -20,6 +20,8 @@ void add_data(CLI::App& app, const Globals&, int&) {
   cmd->add_option("--n,-n", args->n, "rows (default 100)")->check(CLI::Range(std::int64_t{1}, std::int64_t{1} << 40));
   cmd->add_option("--seed", args->task.seed, "default 0");
   cmd->add_flag("--worked", args->task.worked, "add a column \"completion\" that works the answer out (add, sub, chain): data for kind: sft");
+  cmd->add_flag("--pairs", args->task.pairs,
+                "add columns \"chosen\" and \"rejected\": worked answers, the latter with one wrong step (add, sub, chain): data for kind: reward_model and dpo");
   cmd->add_option("--out,-o", args->out, "JSON lines file (default: standard output)");
   cmd->footer("Example: r1 data add --level 2 --split test --n 300 --out add2_test.jsonl");
   cmd->callback([args] {

@@ -2,6 +2,7 @@
 #include <algorithm>
 #include <cstdio>
 #include <filesystem>
+#include <system_error>
 #include <thread>
 
 #include "apps/command.h"
@@ -39,15 +40,43 @@ struct Args {
   bool json = false, list = false;
 };
 
-// Results of a folder, or of an evaluation that runs now.
-std::vector<BenchmarkResult> results_of(EvalModelOptions model, const EvalJobOptions& job, const std::filesystem::path& out) {
+std::string listed(const std::vector<std::string>& names) {
+  std::string out;
+  for (const std::string& name : names) out += (out.empty() ? "" : ", ") + name;
+  return out;
+}
+
+// Results that `name` holds, a folder of --out or --completions; none where it is a model. Throws ConfigError for a folder whose results are
+// others than wanted, or in folders of their own; DataError for an evaluation that has not ended.
+std::vector<BenchmarkResult> results_in_folder(const std::string& name, const EvalJobOptions& job) {
+  std::error_code none;
+  if (is_url(name) || !std::filesystem::is_directory(name, none)) return {};
+  const std::vector<std::string> there = results_in(name);
+  std::vector<std::string> wanted;
+  for (const std::string& b : job.benchmarks) wanted.push_back(load_benchmark(b).name);
   std::vector<BenchmarkResult> results;
-  for (const std::string& name : is_url(model.name) ? std::vector<std::string>{} : results_in(model.name))
-    if (job.benchmarks.empty() || std::find(job.benchmarks.begin(), job.benchmarks.end(), name) != job.benchmarks.end())
-      results.push_back(load_result(model.name, name));
-  if (!results.empty()) return results;
-  check_eval_job(job);
-  const auto opened = open_eval_model(model);
+  for (const std::string& found : there)
+    if (wanted.empty() || std::find(wanted.begin(), wanted.end(), found) != wanted.end()) results.push_back(load_result(name, found));
+  if (results.empty() && !there.empty())
+    throw ConfigError(message(name, " holds results of ", listed(there), ", none of ", listed(wanted), "; leave --benchmark out, or evaluate them"));
+  if (!there.empty() || std::filesystem::exists(std::filesystem::path(name) / "config.json")) return results;
+  std::vector<std::string> below;
+  for (const auto& entry : std::filesystem::directory_iterator(name))
+    if (entry.is_directory() && !results_in(entry.path()).empty()) below.push_back(entry.path().string());
+  std::sort(below.begin(), below.end());
+  if (!below.empty()) throw ConfigError(message(name, " holds results in folders of their own; name one of them: ", listed(below)));
+  return results;
+}
+
+std::vector<BenchmarkResult> evaluate_model(const EvalModelOptions& options, const EvalJobOptions& job, const std::filesystem::path& out) {
+  std::unique_ptr<EvalModel> opened;
+  try {
+    opened = open_eval_model(options);
+  } catch (const CheckpointError& e) {
+    std::error_code none;
+    if (!std::filesystem::is_directory(options.name, none)) throw;
+    throw ConfigError(message(e.what(), "; and there are no results of r1 eval in it"));
+  }
   return run_eval_job(*opened, job, out);
 }
 
@@ -78,14 +107,22 @@ void run(Args& a) {
     throw ConfigError("--model is missing: a directory, a GGUF file, a hub name, a URL, or a folder of results; or use --completions, --elo, --list");
   const std::filesystem::path out = a.job.out;
   const bool two = !a.compare.empty();
-  std::vector<BenchmarkResult> first = results_of(a.model, a.job, two && !out.empty() ? out / "a" : out);
+  std::vector<BenchmarkResult> first = results_in_folder(a.model.name, a.job), second;
+  if (two) second = results_in_folder(a.compare, a.job);
+  const bool asks_first = first.empty(), asks_second = two && second.empty();
+  if (asks_first || asks_second) check_eval_job(a.job);
+  // Folders of their own only where both are evaluated now: what is kept is then found again by the name it was given.
+  const bool both = asks_first && asks_second && !out.empty();
+  if (asks_first) first = evaluate_model(a.model, a.job, both ? out / "a" : out);
   if (!two) return print(a.json ? results_json(first) + "\n" : results_table(first));
-  EvalModelOptions other = a.model;
-  other.name = a.compare;
-  if (!a.compare_served.empty()) other.served_model = a.compare_served;
-  if (!is_url(other.name))
-    other.served_model.clear(), other.completions_api = false, other.api_key_env.clear(), other.ca_file.clear(), other.extra_json.clear();
-  const std::vector<BenchmarkResult> second = results_of(other, a.job, out.empty() ? out : out / "b");
+  if (asks_second) {
+    EvalModelOptions other = a.model;
+    other.name = a.compare;
+    if (!a.compare_served.empty()) other.served_model = a.compare_served;
+    if (!is_url(other.name))
+      other.served_model.clear(), other.completions_api = false, other.api_key_env.clear(), other.ca_file.clear(), other.extra_json.clear();
+    second = evaluate_model(other, a.job, both ? out / "b" : out);
+  }
   const std::vector<ComparisonRow> rows = compare_results(first, second, a.job.sampling.seed);
   if (a.json) return print(comparison_json(rows, a.model.name, a.compare) + "\n");
   print("A: " + a.model.name + "\n" + results_table(first) + "\nB: " + a.compare + "\n" + results_table(second) + "\n");
@@ -126,6 +163,8 @@ void add_eval(CLI::App& app, const Globals& globals, int&) {
       ->check(CLI::IsMember({"r1", "greedy", "both"}));
   cmd->add_option("--samples,-n", a.job.samples, "samples an item (default: the benchmark's)")->check(CLI::Range(0, 1 << 16));
   cmd->add_flag("--no-greedy", a.job.no_greedy, "samples only");
+  cmd->add_option("--shots", a.job.shots, "worked examples before each question of --benchmark: the first rows of --shots-data")->check(CLI::Range(1, 1000));
+  cmd->add_option("--shots-data", a.job.shots_data, "rows of the benchmark's form that are not evaluated, such as its training split");
   cmd->add_option("--k", a.job.pass_k, "k of pass@k and cons@k (default: the benchmark's, else --samples)")->delimiter(',');
   a.job.sampling.add_to(*cmd, 1.f);
   cmd->get_option("--temperature")->description("default 0.6 with --benchmark, else 1");

@@ -16,6 +16,7 @@
 #include "apps/reward_context.h"
 #include "apps/stage_estimate.h"
 #include "apps/train_kind.h"
+#include "comm/launch.h"
 #include "core/error.h"
 #include "core/files.h"
 #include "core/format.h"
@@ -181,6 +182,8 @@ void add_pipeline(CLI::App& app, const Globals& globals, int& exit_code) {
   cmd->footer("Example: r1 pipeline recipes/r1_cpu.yaml --until cold_start_sft\ndocs/pipeline.md says more.");
   cmd->callback([args, &globals, &exit_code] {
     install_stop_signals();
+    if (const Launch launch = read_launch(); launch.world > 1)
+      throw ConfigError(message("r1 pipeline runs in one process, this is rank ", launch.rank, " of ", launch.world, " (", launch.launcher, "); launch its training stages by r1 train"));
     exit_code = run_pipeline(*args, globals);
   });
 }

@@ -26,8 +26,10 @@ void add_serve_rewards(CLI::App& app, const Globals& globals, int& exit_code);
 void add_verify(CLI::App& app, const Globals& globals, int& exit_code);
 void add_chat(CLI::App& app, const Globals& globals, int& exit_code);
 void add_convert(CLI::App& app, const Globals& globals, int& exit_code);
+void add_inspect(CLI::App& app, const Globals& globals, int& exit_code);
 void add_data(CLI::App& app, const Globals& globals, int& exit_code);
 void add_report(CLI::App& app, const Globals& globals, int& exit_code);
 void add_bench(CLI::App& app, const Globals& globals, int& exit_code);
+void add_docs(CLI::App& app, const Globals& globals, int& exit_code);
 
 }  // namespace r1

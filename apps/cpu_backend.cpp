@@ -5,10 +5,12 @@
 
 #include "apps/backend.h"
 #include "core/error.h"
+#include "core/format.h"
 #include "kernels/cpu.h"
 #include "kernels/gpu/device.h"
 #include "model/transformer.h"
 #include "rl/activation_plan.h"
+#include "rl/host_lora.h"
 #include "rl/transformer_policy.h"
 
 namespace r1 {
@@ -70,18 +72,26 @@ class CpuBackend : public Backend {
 
   BackendParts make(const BackendNeeds& needs, std::shared_ptr<const Tokenizer> tokenizer) override {
     BackendParts parts;
+    TransformerPolicy::Options own_policy;
     if (needs.trains || needs.value) {
       refuse_packed(needs.optimizer);
       parts.tokens_per_micro_batch = needs.tokens_per_micro_batch.value_or(kMicroBatch);
-      const ActivationPlan activations = plan_activations(model_, parts.tokens_per_micro_batch, needs.recompute, -1, needs.arena_parts);
+      const ActivationPlan activations = plan_activations(model_, parts.tokens_per_micro_batch, needs.recompute, -1,
+                                                         needs.lora ? ArenaParts::kGradient : ArenaParts::kAll);
       parts.memory.push_back(activations.line);
       if (needs.value) {
         TransformerValue::Options options = *needs.value;
         options.recompute = activations.recompute;
-        parts.value = std::make_unique<TransformerValue>(model_, options);
+        if (needs.lora) {
+          auto value = with_lora(model_, options, *needs.lora);
+          parts.lora = &value->lora();
+          parts.value = std::move(value);
+        } else {
+          parts.value = std::make_unique<TransformerValue>(model_, options);
+        }
         return parts;
       }
-      parts.policy = std::make_unique<TransformerPolicy>(model_, TransformerPolicy::Options{activations.recompute, needs.master_start, needs.arena_parts});
+      own_policy = {activations.recompute, needs.master_start};
     }
     if (needs.reference) {
       reference_ = std::make_unique<Transformer>(model_.config(), model_.weights().dtype(), pool_);
@@ -101,12 +111,34 @@ class CpuBackend : public Backend {
       options.recompute = activations.recompute, options.master_start = needs.master_start;
       parts.critic = std::make_unique<TransformerValue>(*critic_, options);
     }
+    if (needs.trains) {  // after the copies of the start model: pairs that an adapter brings are no part of them
+      if (needs.lora) {
+        auto policy = with_lora(model_, own_policy, *needs.lora);
+        parts.lora = &policy->lora();
+        parts.policy = std::move(policy);
+      } else {
+        parts.policy = std::make_unique<TransformerPolicy>(model_, own_policy);
+      }
+    }
     const LocalEngineOptions usual;
     LocalEngineOptions engine = needs.engine;
     if (engine.max_rows == 0) engine.max_rows = usual.max_rows;
     if (engine.kv_cache_bytes == 0) engine.kv_cache_bytes = usual.kv_cache_bytes;
     if (engine.prefill_tokens_per_step == 0) engine.prefill_tokens_per_step = usual.prefill_tokens_per_step;
-    parts.engine = std::make_unique<LocalEngine>(model_, std::move(tokenizer), engine);
+    Transformer* sampled = &model_;
+    if (needs.overlap) {
+      // The machine's cores are for both; whoever has nothing to do leaves them to the other.
+      rollout_pool_ = std::make_unique<ComputePool>(pool_.size());
+      rollout_ = std::make_unique<Transformer>(model_.config(), model_.weights().dtype(), *rollout_pool_);
+      rollout_->weights().load(model_.weights().snapshot(0));
+      rollout_->weights_changed();
+      rollout_->set_vocab_limit(model_.vocab_limit());
+      sampled = rollout_.get();
+      const WeightStore& weights = rollout_->weights();
+      parts.memory.push_back(message("the rollout's own weights: ", human_bytes(static_cast<std::uint64_t>(weights.elements()) * size_of(weights.dtype()))));
+    }
+    parts.engine = std::make_unique<LocalEngine>(*sampled, std::move(tokenizer), engine);
+    model_.set_vocab_limit(sampled->vocab_limit());  // the engine knows the tokenizer's
     return parts;
   }
 
@@ -138,6 +170,8 @@ class CpuBackend : public Backend {
   ComputePool& pool_;
   Transformer model_;
   std::unique_ptr<Transformer> reference_, critic_;
+  std::unique_ptr<ComputePool> rollout_pool_;
+  std::unique_ptr<Transformer> rollout_;  // with overlap
 };
 
 }  // namespace

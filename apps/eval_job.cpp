@@ -101,7 +101,8 @@ Prepared prepare(const EvalModel& model, const EvalJobOptions& job, const std::s
     if (job.rewards_set) throw ConfigError("--rewards has no effect with --benchmark; copy its YAML (--show) and change `strict`");
     Benchmark& b = p.run.benchmark = load_benchmark(name);
     apply_flags(job, p.run);
-    const std::vector<Row> rows = benchmark_rows(b, {data_of(b, job.data.section.files)}, job.data.section.limit, job.sampling.seed);
+    std::vector<Row> rows = benchmark_rows(b, {data_of(b, job.data.section.files)}, job.data.section.limit, job.sampling.seed);
+    if (job.shots > 0) put_examples_before(rows, b, job.shots_data, job.shots, job.sampling.seed);
     p.run.prompts = with_context(b.name, [&] { return model.prompts(rows, benchmark_row_options()); });
     b.sampling.max_new_tokens = p.run.sampling.max_new_tokens;
     p.grader = std::make_unique<Grader>(b, reward_context());
@@ -139,6 +140,8 @@ EvalParts eval_parts(const EvalJobOptions& job, int benchmark_samples) {
 }
 
 void check_eval_job(const EvalJobOptions& job) {
+  if ((job.shots > 0) != !job.shots_data.empty()) throw ConfigError("--shots N and --shots-data FILE go together: how many worked examples, and whose");
+  if (job.shots > 0 && job.benchmarks.size() != 1) throw ConfigError("--shots takes one --benchmark: the examples are of its kind");
   for (const std::string& name : job.benchmarks) data_of(load_benchmark(name), job.data.section.files);
 }
 

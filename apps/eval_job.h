@@ -19,6 +19,8 @@ struct EvalJobOptions {
   int samples = 0;
   bool no_greedy = false;
   std::vector<int> pass_k;
+  int shots = 0;                        // worked examples before a benchmark's question, of shots_data's first rows
+  std::string shots_data;
   SamplingFlags sampling;
   std::string out;                      // folder; empty = nothing is kept
   int grading_threads = 0;

@@ -50,6 +50,8 @@ EvalRecipe load_eval_recipe(const Config& config) {
   job.protocol = root.get_choice("protocol", "", std::array<std::string, 4>{"", "r1", "greedy", "both"});
   job.samples_set = root.has("samples");
   job.samples = root.get_in<int>("samples", 0, 0, 1 << 16);
+  job.shots = root.get_in<int>("shots", 0, 0, 1000);
+  job.shots_data = root.get<std::string>("shots_data", "");
   job.pass_k = root.get<std::vector<int>>("pass_k", {});
   SamplingOptions& s = job.sampling.options;
   job.temperature_set = root.has("temperature"), job.top_p_set = root.has("top_p"), job.max_new_tokens_set = root.has("max_new_tokens");

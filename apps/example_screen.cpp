@@ -7,6 +7,7 @@
 #include "core/error.h"
 #include "core/format.h"
 #include "core/progress.h"
+#include "rl/ranked_checkpoints.h"
 #include "rl/run_recorder.h"
 
 namespace r1 {
@@ -14,13 +15,15 @@ namespace {
 
 class ExampleScreen : public TrainObserver {
  public:
-  ExampleScreen(Terminal& terminal, std::int64_t steps, std::int64_t first_step, const OutputSection& output, std::vector<ShownMetric> shown, bool scorer)
+  ExampleScreen(Terminal& terminal, const ExampleTrainerOptions& options, std::int64_t first_step, const OutputSection& output,
+                std::vector<ShownMetric> shown, bool scorer)
       : terminal_(terminal),
-        steps_(steps),
+        steps_(options.loop.steps),
+        temperature_(options.eval.sampling.temperature),
         output_(output),
         shown_(std::move(shown)),
         scorer_(scorer),
-        progress_(terminal, {steps, first_step, Progress::Clock::now}),
+        progress_(terminal, {steps_, first_step, Progress::Clock::now}),
         started_(now_s()) {}
 
   void on_step(const StepRecord& record) override {
@@ -38,6 +41,10 @@ class ExampleScreen : public TrainObserver {
     last_ = line;
     terminal_.print(terminal_.paint(message("  validation at ", step, ":", line), "1"));
   }
+  void on_evaluation(std::int64_t step, const EvalReport& report) override {
+    accuracy_.add(step, report);
+    terminal_.print(terminal_.paint(eval_line(step, report, temperature_), "1"));
+  }
   void on_checkpoint(std::int64_t, const std::filesystem::path& path) override { checkpoint_ = path; }
   void on_message(const std::string& text) override { terminal_.print("  " + text); }
 
@@ -46,7 +53,7 @@ class ExampleScreen : public TrainObserver {
     std::string out = message(interrupted ? "stopped" : "done", " after ", human_duration(now_s() - started_), "\n");
     if (first_) out += message("  validation, first: ", *first_, "\n  validation, last:  ", last_, "\n");
     if (!scorer_) {
-      terminal_.print(out + closing_lines(output_.dir, checkpoint_, interrupted), true);
+      terminal_.print(out + accuracy_.line() + closing_lines(output_.dir, checkpoint_, interrupted), true);
       return;
     }
     if (!checkpoint_.empty())
@@ -72,10 +79,12 @@ class ExampleScreen : public TrainObserver {
 
   Terminal& terminal_;
   std::int64_t steps_;
+  float temperature_;
   const OutputSection& output_;
   std::vector<ShownMetric> shown_;
   bool scorer_;
   Progress progress_;
+  AccuracyChange accuracy_;
   std::optional<std::string> first_;
   std::string last_;
   std::filesystem::path checkpoint_;
@@ -98,14 +107,18 @@ std::string example_start_block(const ModelSection& model, const Backend& backen
   return out;
 }
 
-int run_examples(TrainRun& run, RunFolder& folder, const char* stage, ExampleObjective& objective, const ExampleTrainerOptions& options,
-                 const OutputSection& output, const std::vector<ShownMetric>& shown, TrainObserver* extra) {
+int run_examples(TrainRun& run, RunFolder& folder, const char* stage, const BackendParts& made, ExampleTrainer::Parts parts,
+                 const ExampleTrainerOptions& options, const OutputSection& output, const std::vector<ShownMetric>& shown, TrainObserver* extra) {
   Terminal& terminal = run.terminal();
-  ModelCheckpointStore checkpoints = run.checkpoints();
-  ExampleTrainer trainer(stage, {&objective, &checkpoints, {}, [&] { return run.backend().peak_gb(); }}, options);
+  ModelCheckpointStore files = run.checkpoints(made);
+  RankedCheckpoints checkpoints(files, run.ranks());
+  parts.ranks = &run.ranks();
+  parts.checkpoints = &checkpoints;
+  parts.peak_gb = [&] { return run.backend().peak_gb(); };
+  ExampleTrainer trainer(stage, std::move(parts), options);
   const std::optional<std::int64_t> resumed = trainer.resume();
   if (resumed) terminal.print(message("  resuming  at step ", *resumed));
-  if (folder.state() == RunFolder::State::kFinished && trainer.step() >= options.loop.steps) {
+  if (run.was_finished() && trainer.step() >= options.loop.steps) {
     terminal.print(message("this run is finished (", trainer.step(), " of ", options.loop.steps, " updates); use --overwrite or another output.dir"),
                    true);
     return 0;
@@ -113,8 +126,9 @@ int run_examples(TrainRun& run, RunFolder& folder, const char* stage, ExampleObj
   MetricsWriter metrics = run.metrics(resumed);
   RunRecorder::Options recorder_options;
   recorder_options.samples_every = 0;
+  recorder_options.eval_items = folder.path() / "eval";
   RunRecorder recorder(&metrics, recorder_options);
-  ExampleScreen screen(terminal, options.loop.steps, trainer.step(), output, shown, stage == std::string("reward_model"));
+  ExampleScreen screen(terminal, options, trainer.step(), output, shown, stage == std::string("reward_model"));
   trainer.add_observer(&recorder);
   if (extra) trainer.add_observer(extra);
   trainer.add_observer(&screen);

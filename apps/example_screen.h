@@ -1,4 +1,4 @@
-// What runs over examples (reward models, DPO, distillation by logits) show, and their last stretch: trainer, resume, recorder, screen.
+// What runs over examples (SFT, reward models, DPO, distillation by logits) show, and their last stretch: trainer, resume, recorder, screen.
 #pragma once
 
 #include <string>
@@ -18,9 +18,9 @@ struct ShownMetric {
 std::string example_start_block(const ModelSection& model, const Backend& backend, const std::string& data, const ExampleTrainerOptions& options,
                                 const OutputSection& output, const char* unit);
 
-// Trains to the end; gives the exit code. `extra` may be null: one more observer. Stage reward_model: the last lines say how such a model
-// is used.
-int run_examples(TrainRun& run, RunFolder& folder, const char* stage, ExampleObjective& objective, const ExampleTrainerOptions& options,
-                 const OutputSection& output, const std::vector<ShownMetric>& shown, TrainObserver* extra);
+// Trains to the end; gives the exit code. Of `parts`, checkpoints, observers and peak_gb are set here. `extra` may be null: one more
+// observer. Stage reward_model: the last lines say how such a model is used.
+int run_examples(TrainRun& run, RunFolder& folder, const char* stage, const BackendParts& made, ExampleTrainer::Parts parts,
+                 const ExampleTrainerOptions& options, const OutputSection& output, const std::vector<ShownMetric>& shown, TrainObserver* extra);
 
 }  // namespace r1

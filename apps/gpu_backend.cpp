@@ -1,4 +1,5 @@
-// The GPU behind Backend: one transformer, one memory plan, one region that rollout and learner use in turns.
+// The GPU behind Backend: one transformer, one memory plan, one region that rollout and learner use in turns; with overlap a second
+// transformer and a region of its own for the rollout.
 #include <algorithm>
 
 #include "apps/backend.h"
@@ -6,10 +7,13 @@
 #include "core/error.h"
 #include "kd/gpu_kd_pass.h"
 #include "kernels/gpu/device.h"
+#include "rl/gpu_lora.h"
 #include "rl/gpu_memory_plan.h"
 #include "rl/gpu_policy.h"
 #include "rl/gpu_teacher.h"
 #include "rl/gpu_value.h"
+#include "rl/lora_policy.h"
+#include "rl/lora_value.h"
 #include "rollout/gpu_step_device.h"
 #include "rollout/pipelined_engine.h"
 
@@ -44,11 +48,17 @@ class GpuBackend : public Backend {
     w.total = before_.memory_total, w.free = before_.memory_free, w.share = needs.gpu_memory_share;
     w.weights = static_cast<std::size_t>(elements) * 2;
     if (needs.reference) w.reference = w.weights;
+    if (needs.overlap) w.rollout = w.weights;
     const GpuTraining counting(model_, region_);
     const auto head = needs.value ? GpuTraining::HeadKind::kScores : GpuTraining::HeadKind::kLogprobs;
     if (needs.trains || needs.value) {
       w.trained = elements, w.tensors = tensors, w.formats = needs.optimizer;
-      w.formats.gradient_only = needs.arena_parts == ArenaParts::kGradient;
+      w.formats.gradient_only = needs.lora.has_value();
+      if (needs.shards > 1 && !needs.lora) {
+        w.own = shard_of(needs).own(elements).size();
+        if (!w.formats.moments) w.formats.moments = MomentFormat::kFloat32;  // 8-bit blocks are not cut
+      }
+      if (needs.lora) w.lora = GpuLora::bytes(*needs.lora);
       w.training = [&](std::int64_t rows, bool recompute) { return counting.bytes_needed(rows, rows, {head, true, recompute}); };
     }
     if (needs.critic) {
@@ -76,12 +86,22 @@ class GpuBackend : public Backend {
       reference_ = copy_of_model();
       parts.reference = std::make_unique<GpuReference>(*reference_, region_);
     }
-    if (needs.trains) parts.policy = std::make_unique<GpuPolicy>(model_, region_, GpuPolicy::Options{plan.recompute, needs.master_start, plan.format});
     if (needs.critic) {
       critic_ = copy_of_model();
       TransformerValue::Options options;
       options.recompute = plan.recompute, options.master_start = needs.master_start;
       parts.critic = std::make_unique<GpuValue>(*critic_, region_, options, plan.format.gradient_only ? OptimizerFormat{} : plan.format);
+    }
+    if (needs.trains) {
+      auto policy = std::make_unique<GpuPolicy>(model_, region_, GpuPolicy::Options{plan.recompute, needs.master_start, plan.format,
+                                                                                              needs.lora ? GpuOptimizer::Shard{} : shard_of(needs)});
+      if (needs.lora) {
+        auto state = std::make_unique<GpuLora>(model_, policy->optimizer(), *needs.lora);
+        parts.lora = state.get();
+        parts.policy = std::make_unique<LoraPolicy>(std::move(policy), std::move(state));
+      } else {
+        parts.policy = std::move(policy);
+      }
     }
     if (teacher) {
       teacher->reserve(plan.beside_rows);
@@ -90,12 +110,26 @@ class GpuBackend : public Backend {
     if (needs.value) {
       TransformerValue::Options options = *needs.value;
       options.recompute = plan.recompute;
-      parts.value = std::make_unique<GpuValue>(model_, region_, options, plan.format);
+      auto value = std::make_unique<GpuValue>(model_, region_, options, plan.format);
+      if (needs.lora) {
+        auto state = std::make_unique<GpuLora>(model_, value->optimizer(), *needs.lora);
+        parts.lora = state.get();
+        parts.value = std::make_unique<LoraValue>(std::move(value), std::move(state));
+      } else {
+        parts.value = std::move(value);
+      }
     }
     memory_ = gpu::DeviceMemory(plan.shared);
     region_ = GpuRegion(memory_);
     if (needs.value) return parts;
 
+    if (needs.overlap) {
+      rollout_ = copy_of_model();
+      rollout_memory_ = gpu::DeviceMemory(plan.sampling);
+      rollout_region_ = GpuRegion(rollout_memory_);
+    }
+    GpuTransformer& sampled = rollout_ ? *rollout_ : model_;
+    GpuRegion& region = rollout_ ? rollout_region_ : region_;
     LocalEngineOptions engine = needs.engine;
     if (engine.max_rows == 0) engine.max_rows = kRows;
     if (engine.prefill_tokens_per_step == 0) engine.prefill_tokens_per_step = kPrefill;
@@ -103,8 +137,9 @@ class GpuBackend : public Backend {
     step.max_decode_rows = std::max(engine.max_rows, 64);
     step.max_prefill_rows = engine.prefill_tokens_per_step;
     step.max_kv_bytes = needs.engine.kv_cache_bytes;
-    device_ = std::make_unique<GpuStepDevice>(model_, region_, step);
+    device_ = std::make_unique<GpuStepDevice>(sampled, region, step);
     parts.engine = std::make_unique<PipelinedEngine>(*device_, std::move(tokenizer), engine);
+    if (rollout_) model_.set_vocab_limit(rollout_->vocab_limit());  // the engine knows the tokenizer's
     return parts;
   }
 
@@ -114,10 +149,10 @@ class GpuBackend : public Backend {
     return teacher;
   }
   std::unique_ptr<KdPass> kd_pass(PolicyModel& student, ScoringModel& teacher) override {
-    return std::make_unique<GpuLiveKdPass>(dynamic_cast<GpuPolicy&>(student), dynamic_cast<GpuTeacher&>(teacher));
+    return std::make_unique<GpuLiveKdPass>(gpu_policy(student), dynamic_cast<GpuTeacher&>(teacher));
   }
   std::unique_ptr<KdPass> kd_pass(PolicyModel& student, TeacherStore& store) override {
-    return std::make_unique<GpuStoreKdPass>(dynamic_cast<GpuPolicy&>(student), store);
+    return std::make_unique<GpuStoreKdPass>(gpu_policy(student), store);
   }
 
   double peak_gb() const override { return static_cast<double>(gpu::used_bytes()) / (1 << 30); }
@@ -138,6 +173,12 @@ class GpuBackend : public Backend {
   }
 
  private:
+  static GpuOptimizer::Shard shard_of(const BackendNeeds& needs) { return {needs.shard, needs.shards}; }
+  // Losses of whole distributions are made on the device, beside the pairs of a policy that has such.
+  static GpuPolicy& gpu_policy(PolicyModel& policy) {
+    auto* const with_pairs = dynamic_cast<LoraPolicy*>(&policy);
+    return dynamic_cast<GpuPolicy&>(with_pairs ? with_pairs->inner() : policy);
+  }
   // Before anything is taken: a model that cannot fit is an error of ours, not of the allocator's.
   static ModelConfig checked(const BackendModel& model, const gpu::DeviceInfo& info) {
     const auto bytes = static_cast<std::size_t>(model.config.num_parameters()) * 2;
@@ -173,9 +214,9 @@ class GpuBackend : public Backend {
 
   gpu::DeviceInfo before_;
   GpuTransformer model_;
-  std::unique_ptr<GpuTransformer> reference_, critic_;
-  gpu::DeviceMemory memory_;
-  GpuRegion region_;
+  std::unique_ptr<GpuTransformer> reference_, critic_, rollout_;  // the last with overlap: the engine's, on a stream of its own
+  gpu::DeviceMemory memory_, rollout_memory_;
+  GpuRegion region_, rollout_region_;
   std::unique_ptr<GpuStepDevice> device_;
 };
 

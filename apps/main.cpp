@@ -32,9 +32,11 @@ int main(int argc, char** argv) {
   add_verify(app, globals, exit_code);
   add_chat(app, globals, exit_code);
   add_convert(app, globals, exit_code);
+  add_inspect(app, globals, exit_code);
   add_data(app, globals, exit_code);
   add_report(app, globals, exit_code);
   add_bench(app, globals, exit_code);
+  add_docs(app, globals, exit_code);
 
   const auto fail = [](int code, const char* what) {
     std::fflush(stdout);

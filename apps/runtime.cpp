@@ -84,7 +84,7 @@ Runtime open_scorer(const std::string& name, DType dtype, int threads, const std
 void load_head(const std::filesystem::path& path, ValueModel& value) {
   if (is_gguf(path)) return;
   const ModelDirectory directory(path);
-  if (directory.config().scalar_head) value.load(directory.snapshot());
+  if (directory.config().scalar_head) value.load_head(directory.snapshot());
 }
 
 Runtime open_shape(const std::string& shape, DType dtype, int threads, const std::string& device) {

@@ -104,7 +104,7 @@ StageLoad load_of(const SftRecipe& r) {
   StageLoad load;
   read_model(load, r.model, r.train, r.output, r.lora.has_value());
   load.learns = StageLoad::Learns::kExamples;
-  load.updates = r.steps.value_or(0), load.per_update = r.trainer.examples_per_update, load.epochs = r.epochs;
+  load.updates = r.steps.value_or(0), load.per_update = r.trainer.examples_per_update, load.epochs = r.trainer.epochs;
   add_evaluation(load, r.eval_data, r.trainer.eval, r.trainer.loop.eval_every, r.trainer.loop.eval_at_start, load.updates);
   load.data = [sources = r.data.sources](const auto& tokenizer, const auto& stops) { return size_of_sources(sources, tokenizer, stops); };
   return load;
@@ -113,7 +113,7 @@ StageLoad load_of(const SftRecipe& r) {
 StageLoad load_of(const DistillRecipe& r) {
   StageLoad load = load_of(r.base);
   load.teacher = r.teacher;
-  load.forward_passes = r.top_k > 0 ? 1.0 / std::max(1.0, r.base.epochs) : 1;  // a store is made once
+  load.forward_passes = r.top_k > 0 ? 1.0 / std::max(1.0, r.base.trainer.epochs) : 1;  // a store is made once
   // In mode gkd the student writes the answers of a share of the updates.
   if (r.sampling.max_new_tokens > 0 && r.options.student_share > 0)
     load.drawings.push_back({"the student's answers", std::max<std::int64_t>(1, static_cast<std::int64_t>(r.options.student_share * static_cast<double>(load.per_update))), 1,

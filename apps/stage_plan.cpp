@@ -7,6 +7,7 @@
 #include "apps/batch_text.h"
 #include "apps/eval_recipe.h"
 #include "core/error.h"
+#include "recipes/common_sections.h"
 #include "recipes/generate_recipe.h"
 #include "recipes/pipeline_recipe.h"
 #include "recipes/recipe.h"
@@ -82,7 +83,7 @@ StagePlan plan_of(const SftRecipe& r) {
   }
   if (r.validation && r.validation->share > 0) rows = -1;
   return {*r.resolved,
-          {examples_text(r.trainer.examples_per_update, r.epochs, r.steps.value_or(0), rows, r.learner.optimizer.learning_rate.peak, "examples")}, load_of(r)};
+          {examples_text(r.trainer.examples_per_update, r.trainer.epochs, r.steps.value_or(0), rows, r.trainer.optimizer.learning_rate.peak, "examples")}, load_of(r)};
 }
 
 StagePlan plan_of(const PreferenceRecipe& r) {
@@ -169,7 +170,9 @@ std::vector<std::pair<std::string, std::string>> named_inputs(const Config& conf
 std::vector<std::string> keys_without_effect(StageWork work) {
   if (work == StageWork::kGenerate) return {"output.path", "run"};
   if (work == StageWork::kEval) return {"output"};
-  return {"output", "train.threads", "train.reward_threads", "rollout.gpu_memory_share", "rollout.gpu_memory_gb", "train.gpu_memory_share"};
+  std::vector<std::string> out = rank_keys();
+  out.insert(out.end(), {"output", "train.threads", "train.reward_threads", "rollout.gpu_memory_share", "rollout.gpu_memory_gb", "train.gpu_memory_share"});
+  return out;
 }
 
 }  // namespace r1

@@ -4,6 +4,7 @@
 #include <utility>
 
 #include "apps/example_screen.h"
+#include "apps/reward_context.h"
 #include "apps/sft_data.h"
 #include "apps/teacher_model.h"
 #include "apps/train_kind.h"
@@ -35,10 +36,10 @@ std::vector<TrainSample> as_samples(std::vector<SftExample> examples) {
 constexpr std::int64_t kTeacherRows = 8192;  // of a batch that fills a store
 
 int train_logits(const TrainRequest& request) {
-  DistillRecipe recipe = make_distill_recipe(request.config);
+  DistillRecipe recipe = make_distill_recipe(request.config, reward_context());
   SftRecipe& base = recipe.base;
   TrainRun::Setup setup{base.model, base.output, base.train.threads, base.seed, &*base.resolved, {}, base.warnings};
-  setup.may_change = {"validation.every", "validation.at_start", "train.gpu_memory_share"};
+  setup.may_change = {"validation.every", "validation.at_start", "train.gpu_memory_share", "rewards"};
   TrainRun run(request, std::move(setup));
   Terminal& terminal = run.terminal();
   Backend& backend = run.backend();
@@ -46,21 +47,18 @@ int train_logits(const TrainRequest& request) {
   ComputePool& pool = *run.runtime().pool;
 
   SftData data = load_sft_data(base, backend.config(), tokenizer, terminal);
-  ExampleTrainerOptions options;
-  options.optimizer = base.learner.optimizer;
-  options.examples_per_update = base.trainer.examples_per_update;
-  options.epochs = base.epochs;
-  options.shuffle = base.data.shuffle;
+  ExampleTrainerOptions& options = base.trainer;
   options.parts = data.parts;
-  options.loop = base.trainer.loop;
-  plan_updates(options, base.warmup_ratio, ExampleStream(data.parts, base.seed, false).epoch_size(), "sft");
+  plan_updates(options, base.steps, base.warmup_ratio, ExampleStream(data.parts, base.seed, false).epoch_size(), "sft");
+  std::vector<Prompt> eval_prompts = load_eval_prompts(base, backend.config(), tokenizer, data);
+  if (!eval_prompts.empty()) data.line += message("; evaluation on ", eval_prompts.size());
   const std::vector<TrainSample> train = as_samples(std::move(data.examples)), held_out = as_samples(std::move(data.validation));
   options.loop.config_digest += to_hex(digest_of(train));
 
   RunFolder& folder = run.open_folder();
   terminal.print(example_start_block(base.model, backend, data.line, options, base.output, "examples"));
   const bool gkd = recipe.options.student_share > 0, stored = !recipe.store.empty();
-  std::int64_t longest = 0, longest_prompt = 0;
+  std::int64_t longest = data.longest, longest_prompt = 0;
   for (const auto* texts : {&train, &held_out})
     for (const TrainSample& s : *texts) longest = std::max<std::int64_t>(longest, std::ssize(s.tokens));
   for (const TrainSample& s : train) longest_prompt = std::max<std::int64_t>(longest_prompt, s.prompt_length);
@@ -91,6 +89,7 @@ int train_logits(const TrainRequest& request) {
   needs.trains = true;
   needs.tokens_per_micro_batch = base.train.tokens_per_micro_batch, needs.recompute = base.train.recompute, needs.optimizer = base.train.optimizer;
   needs.longest_sample = std::max(longest, gkd ? longest_prompt + recipe.sampling.max_new_tokens : 0);
+  needs.lora = run.adapter(base.lora);
   if (!stored) needs.teacher = open();
   const BackendParts made = backend.make(needs, tokenizer);
   for (const std::string& line : made.memory) terminal.print("  memory    " + line);
@@ -112,7 +111,7 @@ int train_logits(const TrainRequest& request) {
     parts.sampler = make_student_sampler(*made.engine, *made.policy, recipe.sampling, base.seed);
   }
   DistillObjective objective(std::move(parts), recipe.options);
-  return run_examples(run, folder, "distill", objective, options, base.output,
+  return run_examples(run, folder, "distill", made, sampled_evaluation(objective, made, std::move(eval_prompts), base.rubric), options, base.output,
                       {{"loss", "loss", "%.4f"},
                        {"forward kl", "forward_kl", "%.4f"},
                        {"reverse kl", "reverse_kl", "%.4f"},

@@ -14,6 +14,7 @@
 #include "recipes/data_section.h"
 #include "recipes/recipe_distill.h"
 #include "rl/audit_recorder.h"
+#include "rl/ranked_checkpoints.h"
 #include "rl/run_recorder.h"
 
 namespace r1 {
@@ -41,8 +42,9 @@ int train_grpo(const TrainRequest& request) {
   const bool distill = request.config.peek("kind") == "distill";
   const Recipe recipe = distill ? make_on_policy_recipe(request.config, reward_context()) : make_recipe(request.config, reward_context());
   TrainRun::Setup setup{recipe.model, recipe.output, recipe.train.threads, recipe.trainer.seed, &*recipe.resolved, {}, recipe.warnings};
-  setup.may_change = {"audit", "train.reward_threads", "train.numerics", "rollout.gpu_memory_share", "rollout.gpu_memory_gb"};
+  setup.may_change = {"audit", "train.reward_threads", "train.numerics", "rollout.gpu_memory_share", "rollout.gpu_memory_gb", "rollout.engine", "rollout.grpc", "rl.async.patience_s"};
   if (recipe.learner.optimizer.learning_rate.schedule == LrSchedule::kConstant) setup.may_change.emplace_back("rl.steps");
+  setup.ranks = recipe.train.ranks;
   if (recipe.gpu_memory_gb > 0) gpu::limit_memory(static_cast<std::size_t>(recipe.gpu_memory_gb * 1073741824.0));
   TrainRun run(request, std::move(setup));
   Terminal& terminal = run.terminal();
@@ -65,35 +67,42 @@ int train_grpo(const TrainRequest& request) {
   BackendNeeds needs;
   needs.engine = recipe.engine;
   needs.trains = true, needs.reference = recipe.learner.needs_reference();
+  needs.overlap = recipe.trainer.async.max_staleness > 0 && recipe.grpc.servers.empty();  // servers have weights of their own
   needs.critic = recipe.learner.critic.has_value();
   needs.tokens_per_micro_batch = recipe.train.tokens_per_micro_batch, needs.recompute = recipe.train.recompute, needs.optimizer = recipe.train.optimizer;
   needs.master_start = recipe.policy.master_start;
   needs.gpu_memory_share = recipe.gpu_memory_share, needs.longest_sample = longest;
-  if (recipe.lora) needs.arena_parts = ArenaParts::kGradient;
+  needs.lora = run.adapter(recipe.lora);
+  run.share(needs);
   if (distill) needs.teacher = open_teacher(recipe.teacher, recipe.model.dtype, recipe.model.path, *tokenizer);
   BackendParts made = backend.make(needs, tokenizer);
   for (const std::string& line : made.memory) terminal.print("  memory    " + line);
-  const std::unique_ptr<PolicyModel> policy = run.trained(std::move(made.policy), recipe.lora);
+  if (!recipe.grpc.servers.empty()) {
+    GrpcEngineOptions options = recipe.grpc;
+    options.to_host = [policy = made.policy.get()](const WeightSnapshot& s) { return policy->host_weights(s.version); };
+    made.engine = make_grpc_engine(std::move(options), tokenizer);
+  }
   GrpoOptions learner_options = recipe.learner;
   learner_options.tokens_per_micro_batch = made.tokens_per_micro_batch;
-  GrpoLearner learner(*policy, made.reference.get(), learner_options, made.critic.get());
+  run.join(made);
+  GrpoLearner learner(*made.policy, made.reference.get(), learner_options, made.critic.get(), &run.ranks());
 
-  ModelCheckpointStore checkpoints = run.checkpoints();
+  ModelCheckpointStore files = run.checkpoints(made);
+  RankedCheckpoints checkpoints(files, run.ranks());
   const ShuffledPrompts source(std::move(prompts), recipe.trainer.seed, recipe.data.shuffle);
   Trainer::Parts parts;
   parts.learner = &learner;
   parts.engine = made.engine.get();
   parts.prompts = &source;
-  parts.eval_scorer = [&](const SampleGroup& group) { return recipe.rubric->score(group); };
-  parts.scorer = [&](const SampleGroup& group) {
-    std::vector<Score> scores = recipe.rubric->score(group);
-    if (recipe.audit.auditor) recipe.audit.auditor->audit(group, scores);
-    return scores;
-  };
+  parts.scorer = [&](const SampleGroup& group) { return recipe.rubric->score(group); };
+  if (recipe.rubric->scores_alone()) parts.completion_scorer = parts.scorer;
+  if (recipe.audit.auditor)
+    parts.group_scored = [&](const SampleGroup& group, std::vector<Score>& scores) { recipe.audit.auditor->audit(group, scores); };
   if (distill) parts.token_advantages = teacher_advantages(*made.teacher, recipe.learner.temperature, made.tokens_per_micro_batch);
   parts.eval_prompts = std::move(eval_prompts);
   parts.checkpoints = &checkpoints;
   parts.journal = folder.journal();
+  parts.ranks = &run.ranks();
   parts.peak_gb = [&] { return backend.peak_gb(); };
   TrainerOptions trainer_options = recipe.trainer;
   trainer_options.device = backend.device();
@@ -101,7 +110,7 @@ int train_grpo(const TrainRequest& request) {
 
   const std::optional<std::int64_t> resumed = trainer.resume();
   if (resumed) terminal.print(message("  resuming  at step ", *resumed));
-  if (folder.state() == RunFolder::State::kFinished && trainer.step() >= recipe.trainer.steps) {
+  if (run.was_finished() && trainer.step() >= recipe.trainer.steps) {
     terminal.print(message("this run is finished (", trainer.step(), " of ", recipe.trainer.steps, " updates); raise rl.steps to go on, or use --overwrite or another output.dir"), true);
     return 0;
   }

@@ -6,6 +6,7 @@
 #include <string_view>
 
 #include "apps/command.h"
+#include "comm/session.h"
 #include "core/config.h"
 
 namespace r1 {
@@ -15,15 +16,18 @@ struct TrainRequest {
   const Globals& globals;
   bool overwrite = false, resume = false;
   std::string command_line;
+  Session* session = nullptr;  // of a run on several ranks; null = one process
 };
 
 struct TrainKind {
   std::string_view name;
   int (*train)(const TrainRequest&);  // gives the exit code; throws core/error.h's classes
+  bool on_ranks = false;              // may be one of several processes (docs/distributed.md)
 };
 std::span<const TrainKind> train_kinds();  // the table; its first is what a recipe without kind: is
 
-// Throws ConfigError naming the known kinds for any other.
+// Throws ConfigError naming the known kinds for any other. As one of several ranks (comm/launch.h) it meets the others first; what ends it
+// ends them too.
 int train_by_kind(const TrainRequest& request);
 
 int train_grpo(const TrainRequest& request);

@@ -25,21 +25,21 @@ struct PreferenceData {
 };
 
 PreferenceData load_data(PreferenceRecipe& recipe, const ModelConfig& model, const std::shared_ptr<const Tokenizer>& tokenizer, Terminal& terminal) {
-  const auto load = [&](PreferenceRowOptions rows, const char* what) {
+  const auto load = [&](PreferenceRowOptions rows, const std::optional<GeneratedData>& generate, const char* what) {
     if (rows.sft.max_length == 0) rows.sft.max_length = model.max_position_embeddings;
     if (rows.sft.max_length > model.max_position_embeddings)
       throw ConfigError(
           message("data.max_length is ", rows.sft.max_length, ", but the model's context has ", model.max_position_embeddings, " tokens"));
-    PreferenceRows loaded = with_context(what, [&] { return load_preference_rows(rows, tokenizer, model.eos_token_ids); });
+    PreferenceRows loaded = load_preference_source(rows, generate, what, tokenizer, model.eos_token_ids);
     if (!loaded.skipped.empty())
       terminal.print(message("warning: ", what, ": ", loaded.skipped.size(), " bad rows left out, the first: ", loaded.skipped.front()), true);
     if (loaded.too_long > 0) terminal.print(message("warning: ", what, ": ", loaded.too_long, " left out above data.max_length"), true);
     return std::move(loaded.set);
   };
   PreferenceData data;
-  data.train = load(recipe.data.rows, "data");
+  data.train = load(recipe.data.rows, recipe.data.generate, "data");
   data.held_out.pairs = data.train.pairs;
-  if (recipe.validation && recipe.validation->rows) data.held_out = load(*recipe.validation->rows, "validation");
+  if (recipe.validation && recipe.validation->rows) data.held_out = load(*recipe.validation->rows, recipe.validation->generate, "validation");
   if (recipe.validation && recipe.validation->share > 0) data.held_out = take_held_out(data.train, recipe.validation->share, recipe.seed);
   const char* what = data.train.pairs ? " pairs" : " labelled answers";
   const auto lengths = [&] {
@@ -91,7 +91,7 @@ int train_preference(const TrainRequest& request, bool reward_model) {
   Terminal& terminal = run.terminal();
   Backend& backend = run.backend();
   PreferenceData data = load_data(recipe, backend.config(), run.runtime().tokenizer, terminal);
-  plan_updates(recipe.trainer, recipe.warmup_ratio, data.train.size(), kind);
+  plan_updates(recipe.trainer, {}, recipe.warmup_ratio, data.train.size(), kind);
   recipe.trainer.loop.config_digest += to_hex(digest_of(data.train.samples));  // other data is another run
 
   RunFolder& folder = run.open_folder();
@@ -99,9 +99,10 @@ int train_preference(const TrainRequest& request, bool reward_model) {
 
   BackendNeeds needs = device_default();
   needs.trains = !reward_model;
-  if (reward_model) needs.value = TransformerValue::Options{true, MasterStart::kExact, recipe.head_std, recipe.seed, false};
+  if (reward_model) needs.value = TransformerValue::Options{true, MasterStart::kExact, recipe.head_std, recipe.seed};
   needs.tokens_per_micro_batch = recipe.train.tokens_per_micro_batch, needs.recompute = recipe.train.recompute, needs.optimizer = recipe.train.optimizer;
   needs.gpu_memory_share = recipe.gpu_memory_share, needs.longest_sample = data.longest;
+  needs.lora = run.adapter(recipe.lora);
   const BackendParts made = backend.make(needs, run.runtime().tokenizer);
   for (const std::string& line : made.memory) terminal.print("  memory    " + line);
   recipe.trainer.tokens_per_micro_batch = made.tokens_per_micro_batch;
@@ -137,7 +138,7 @@ int train_preference(const TrainRequest& request, bool reward_model) {
                                                                                  {"margin", "rewards/margins", "%.3f"},
                                                                                  {"chosen", "rewards/chosen", "%.3f"},
                                                                                  {"rejected", "rewards/rejected", "%.3f"}};
-  return run_examples(run, folder, kind, *objective, recipe.trainer, recipe.output, shown, files.get());
+  return run_examples(run, folder, kind, made, {objective.get()}, recipe.trainer, recipe.output, shown, files.get());
 }
 
 }  // namespace

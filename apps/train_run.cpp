@@ -1,6 +1,11 @@
 #include "apps/train_run.h"
 
+#include <algorithm>
+#include <cstdlib>
 #include <utility>
+
+#include <fcntl.h>
+#include <unistd.h>
 
 #include "core/error.h"
 #include "core/format.h"
@@ -11,22 +16,52 @@
 namespace r1 {
 namespace {
 
-Terminal::Options screen_options(const Globals& globals) {
+Terminal::Options screen_options(const TrainRequest& request) {
   Terminal::Options options;
-  options.quiet = globals.quiet;
+  options.quiet = request.globals.quiet;
+  if (request.session && request.session->rank() != 0) {
+    options.descriptor = ::open("/dev/null", O_WRONLY | O_CLOEXEC);
+    options.interactive = false;
+  }
   return options;
+}
+
+// The cores of this machine are shared by its ranks.
+int threads_of(const TrainRequest& request, int wanted) {
+  if (wanted > 0 || !request.session) return wanted;
+  return std::max(1, usable_cores() / request.session->launch().local_world);
 }
 
 }  // namespace
 
 TrainRun::TrainRun(const TrainRequest& request, Setup setup)
-    : setup_(std::move(setup)), request_(request), terminal_(screen_options(request.globals)) {
-  if (request.resume && !std::filesystem::exists(setup_.output.dir / "config.yaml"))
+    : setup_(std::move(setup)), request_(request), terminal_(screen_options(request)), ranks_(request.session, setup_.ranks.lanes) {
+  if (request.resume && ranks_.rank() == 0 && !std::filesystem::exists(setup_.output.dir / "config.yaml"))
     throw ConfigError(message("--resume: ", setup_.output.dir.string(), " holds no run; leave --resume out to start one"));
   for (const std::string& warning : setup_.warnings) terminal_.print("warning: " + warning, true);
-  const int threads = request.globals.threads > 0 ? request.globals.threads : setup_.threads;
+  const int threads = threads_of(request, request.globals.threads > 0 ? request.globals.threads : setup_.threads);
+  if (!ranks_.alone())
+    terminal_.print(message("  ranks     ", ranks_.world(), " (", request.session->launch().launcher, "), ", ranks_.lanes(), " lanes, zero ", setup_.ranks.zero));
+  ranks_.phase("opening the model");
   runtime_ = setup_.scorer ? open_scorer(setup_.model.path, setup_.model.dtype, threads, setup_.model.device)
                            : open_model(setup_.model.path, setup_.model.dtype, threads, setup_.model.device);
+}
+
+TrainRun::~TrainRun() {
+  log_.reset();
+  folder_.reset();
+  std::error_code ignored;
+  if (!scratch_.empty()) std::filesystem::remove_all(scratch_, ignored);
+}
+
+void TrainRun::share(BackendNeeds& needs) const {
+  if (!ranks_.alone() && setup_.ranks.zero == 1) needs.shard = ranks_.rank(), needs.shards = ranks_.world();
+}
+
+void TrainRun::join(const BackendParts& made) {
+  if (ranks_.alone()) return;
+  if (made.policy) made.policy->join(*ranks_.session(), setup_.ranks.zero);
+  if (made.critic) made.critic->join(*ranks_.session(), setup_.ranks.zero);
 }
 
 RunFolder& TrainRun::open_folder() {
@@ -40,29 +75,44 @@ RunFolder& TrainRun::open_folder() {
   options.overwrite = request_.overwrite;
   options.may_change = {"output", "eval", "train.threads", "train.recompute", "model.device"};
   options.may_change.insert(options.may_change.end(), setup_.may_change.begin(), setup_.may_change.end());
-  folder_.emplace(setup_.output.dir, *setup_.resolved, environment, options);
+  for (std::string& key : rank_keys()) options.may_change.push_back(std::move(key));
+  std::filesystem::path dir = setup_.output.dir;
+  if (ranks_.rank() != 0) {
+    std::string pattern = (std::filesystem::temp_directory_path() / "r1_rank_XXXXXX").string();
+    if (mkdtemp(pattern.data()) == nullptr)
+      throw IoError(message("no folder can be made in ", std::filesystem::temp_directory_path().string(), "; set TMPDIR to one that is writable"));
+    scratch_ = pattern;
+    dir = scratch_ / "run";
+  }
+  folder_.emplace(dir, *setup_.resolved, environment, options);
+  std::string state(1, folder_->state() == RunFolder::State::kFinished ? '1' : '0');
+  ranks_.broadcast(state, "the run folder");
+  was_finished_ = state == "1";
   log_.emplace(LogOptions{&terminal_, LogLevel::kWarning, folder_->log(), LogLevel::kDebug});
   return *folder_;
 }
 
-std::unique_ptr<PolicyModel> TrainRun::trained(std::unique_ptr<PolicyModel> made, const std::optional<LoraSection>& lora) {
-  if (!lora) return made;
+std::optional<LoraAdapter> TrainRun::adapter(const std::optional<LoraSection>& lora) {
+  if (!lora) return std::nullopt;
   LoraAdapter adapter =
       lora->init_from.empty() ? LoraAdapter(backend().config(), lora->options) : LoraAdapter::load(lora->init_from, backend().config());
   terminal_.print(message("  lora      rank ", adapter.options().rank, ", scale ", adapter.options().scale(), ", ", adapter.pairs().size(),
-                          " matrices, ", human_count(static_cast<double>(adapter.values().size())), " trained parameters"));
-  auto policy = std::make_unique<LoraPolicy>(std::move(made), std::move(adapter), *runtime_.pool);
-  lora_ = policy.get();
-  return policy;
+                          " matrices, ", human_count(static_cast<double>(adapter.values().size())), " trained parameters",
+                          lora->options.dropout > 0 ? message(", dropout ", lora->options.dropout) : ""));
+  adapter.set_dropout(lora->options.dropout, lora->options.seed);
+  return adapter;
 }
 
-ModelCheckpointStore TrainRun::checkpoints() {
+ModelCheckpointStore TrainRun::checkpoints(const BackendParts& made) {
   SaveCheckpointOptions save;
   save.dtype = setup_.model.dtype;
   save.keep = setup_.output.keep;
   if (is_gguf(runtime_.path)) save.side_files = GgufModel(runtime_.path).side_files();
   else save.side_files_from = runtime_.path;
-  if (lora_) save.write_more = [this](const std::filesystem::path& folder) { lora_->adapter().save(folder / "adapter", setup_.model.path); };
+  if (made.lora)
+    save.write_more = [&made, base = setup_.model.path](const std::filesystem::path& folder) {
+      made.lora->adapter().save(folder / "adapter", base, made.value ? made.value->head() : std::span<const float>());
+    };
   return ModelCheckpointStore(folder_->path() / "checkpoints", backend().config(), save);
 }
 

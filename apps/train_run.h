@@ -17,7 +17,7 @@
 #include "core/terminal.h"
 #include "recipes/common_sections.h"
 #include "rl/checkpoint_store.h"
-#include "rl/lora_policy.h"
+#include "rl/ranks.h"
 
 namespace r1 {
 
@@ -32,22 +32,33 @@ class TrainRun {
     std::vector<std::string> may_change;  // keys of the kind that may differ from the earlier start, beside those of every kind
     std::vector<std::string> warnings;    // shown at once
     bool scorer = false;                  // the model is the backbone of a scorer (open_scorer)
+    RanksSection ranks;                   // the recipe's; read by kinds that run on several
   };
   // Throws ConfigError where --resume finds no run, and for a model or device that is not there.
   TrainRun(const TrainRequest& request, Setup setup);
 
-  Terminal& terminal() { return terminal_; }
+  ~TrainRun();
+
+  // Of this run; one process is one rank.
+  Ranks& ranks() { return ranks_; }
+  // What this rank's device keeps of the optimizer's state.
+  void share(BackendNeeds& needs) const;
+  // The trained models of `made` are one of several from here on. All ranks come here.
+  void join(const BackendParts& made);
+  Terminal& terminal() { return terminal_; }  // of rank 0; the others show nothing
   Runtime& runtime() { return runtime_; }
   Backend& backend() { return *runtime_.backend; }
 
-  // Opens or makes the run folder, and the log in it; after the data was found to be good.
+  // Opens or makes the run folder, and the log in it; after the data was found to be good. Ranks but 0 get a scratch folder in its place,
+  // which goes away with the run.
   RunFolder& open_folder();
+  bool was_finished() const { return was_finished_; }  // as rank 0 found the folder
   RunFolder& folder() { return *folder_; }
-  // The policy that is trained: `made` itself, or with lora: pairs on top of it (made with ArenaParts::kGradient); says so on the screen.
-  std::unique_ptr<PolicyModel> trained(std::unique_ptr<PolicyModel> made, const std::optional<LoraSection>& lora);
-  // Saves HF directories with the start model's tokenizer files, and with lora: the pairs as a PEFT directory adapter/ in each. After
-  // open_folder() and trained().
-  ModelCheckpointStore checkpoints();
+  // For BackendNeeds::lora: new pairs or those to go on from; says so on the screen. None without the section.
+  std::optional<LoraAdapter> adapter(const std::optional<LoraSection>& lora);
+  // Saves HF directories with the start model's tokenizer files, and with lora: the pairs as a PEFT directory adapter/ in each; with the
+  // head of a value model if there is one. After open_folder(); `made` outlives the store.
+  ModelCheckpointStore checkpoints(const BackendParts& made);
   // metrics.jsonl and TensorBoard; records above `resumed` are dropped first. After open_folder().
   MetricsWriter metrics(std::optional<std::int64_t> resumed);
 
@@ -56,9 +67,11 @@ class TrainRun {
   const TrainRequest& request_;
   Terminal terminal_;
   Runtime runtime_;
+  Ranks ranks_;
+  bool was_finished_ = false;
+  std::filesystem::path scratch_;  // with several ranks
   std::optional<RunFolder> folder_;
   std::optional<LogScope> log_;
-  const LoraPolicy* lora_ = nullptr;  // what trained() gave
 };
 
 // Runs to the last update or Ctrl-C, with the numbers on disk before the screen says so; -> the program's exit code.

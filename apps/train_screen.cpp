@@ -58,6 +58,10 @@ std::string TrainScreen::step_line(const StepRecord& record) const {
   add("reverse kl", "distill/reverse_kl", "%.4f");
   add("grad", "grad_norm", "%.2f");
   add("dlogp", "mismatch/max_abs_logp", "%.2g");
+  if (recipe_.trainer.async.max_staleness > 0) {
+    add("stale", "staleness/mean", "%.1f");
+    add("overlap", "rollout/overlap_share", "%.2f");
+  }
   add("tok/s", "rollout/tokens_per_s", "%.0f");
   const double total = get("step_time").value_or(0);
   if (total > 0) {

@@ -1,12 +1,14 @@
 #include "core/serialize.h"
 
+#include <cstring>
+
 #include "core/byte_stream.h"
 
 namespace r1 {
 namespace {
 
 // First bytes of a record. A change of the layout takes a new number.
-constexpr std::uint32_t kSampleGroup = 0x52314701, kScoredGroup = 0x52315302;
+constexpr std::uint32_t kSampleGroup = 0x52314702, kScoredGroup = 0x52315303;
 constexpr std::uint32_t kWithoutSteps = 0x52315301;  // scored groups of before step rewards: still read
 
 // A declared enum value, or DataError.
@@ -73,6 +75,7 @@ void put(ByteWriter& out, const Completion& completion) {
   out.put_all(completion.logprobs);
   out.put_all(completion.entropies);
   out.put_all(completion.sampled);
+  out.put_all(completion.experts);
   out.put(std::string_view(completion.text));
   out.put(completion.stop);
   out.put(static_cast<std::uint64_t>(completion.version_runs.size()));
@@ -89,6 +92,7 @@ Completion get_completion(ByteReader& in) {
   completion.logprobs = in.get_all<float>();
   completion.entropies = in.get_all<float>();
   completion.sampled = in.get_all<std::uint8_t>();
+  completion.experts = in.get_all<std::uint16_t>();
   completion.text = in.get_text();
   completion.stop = get_enum(in, StopReason::kAborted);
   completion.version_runs.resize(in.get_count(28));
@@ -132,7 +136,7 @@ void put(ByteWriter& out, const SampleGroup& group) {
 SampleGroup get_group(ByteReader& in) {
   SampleGroup group;
   group.prompt = get_prompt(in);
-  const std::size_t count = in.get_count(49);
+  const std::size_t count = in.get_count(57);
   for (std::size_t i = 0; i < count; ++i) group.completions.push_back(get_completion(in));
   return group;
 }
@@ -179,6 +183,21 @@ ScoredGroup scored_group_from_bytes(std::string_view bytes) {
   for (std::size_t i = 0; i < count; ++i) scored.scores.push_back(get_score(in, kind == kScoredGroup));
   in.expect_end();
   return scored;
+}
+
+void append_record(std::string& to, std::string_view record) {
+  const std::uint64_t size = record.size();
+  to.append(reinterpret_cast<const char*>(&size), sizeof size);
+  to += record;
+}
+
+std::string_view take_record(std::string_view& from) {
+  std::uint64_t size = 0;
+  if (from.size() >= sizeof size) std::memcpy(&size, from.data(), sizeof size);
+  if (from.size() < sizeof size || from.size() - sizeof size < size) throw DataError("a list of records is cut off");
+  const std::string_view out = from.substr(sizeof size, size);
+  from.remove_prefix(sizeof size + size);
+  return out;
 }
 
 }  // namespace r1

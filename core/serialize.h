@@ -14,4 +14,9 @@ std::string to_bytes(const ScoredGroup& group);
 SampleGroup sample_group_from_bytes(std::string_view bytes);
 ScoredGroup scored_group_from_bytes(std::string_view bytes);
 
+// Records one behind another, each with its length.
+void append_record(std::string& to, std::string_view record);
+// Takes the first off. Throws DataError where it is cut off.
+std::string_view take_record(std::string_view& from);
+
 }  // namespace r1

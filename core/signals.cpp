@@ -13,6 +13,7 @@ namespace r1 {
 namespace {
 
 std::atomic<int> first_signal{0};
+std::atomic<const std::string*> abort_cause{nullptr};  // never freed: a reader may hold it
 static_assert(std::atomic<int>::is_always_lock_free);  // else a handler may not touch it
 
 extern "C" void on_stop_signal(int number) {
@@ -43,9 +44,17 @@ void request_stop() {
   int none = 0;
   first_signal.compare_exchange_strong(none, SIGINT);
 }
+void request_abort(const std::string& cause) {
+  const std::string *none = nullptr, *mine = new std::string(cause);
+  if (!abort_cause.compare_exchange_strong(none, mine)) delete mine;
+}
 void throw_if_stopped() {
+  if (const std::string* cause = abort_cause.load()) throw Error(*cause);
   if (stop_requested()) throw Interrupted(message("stopped by signal ", stop_signal(), " (", strsignal(stop_signal()), ")"));
 }
-void reset_stop_for_tests() { first_signal = 0; }
+void reset_stop_for_tests() {
+  first_signal = 0;
+  abort_cause = nullptr;
+}
 
 }  // namespace r1

@@ -74,6 +74,21 @@ std::string what_else(const CurateOptions& o) {
   return out;
 }
 
+// What LLaMA-Factory's data/dataset_info.json needs: its own names of roles are others.
+std::string llama_factory_entry(const SetPaths& paths) {
+  const Json entry = {{paths.data.stem().string(),
+                       {{"file_name", paths.data.filename().string()},
+                        {"formatting", "sharegpt"},
+                        {"columns", {{"messages", "messages"}}},
+                        {"tags",
+                         {{"role_tag", "role"},
+                          {"content_tag", "content"},
+                          {"user_tag", "user"},
+                          {"assistant_tag", "assistant"},
+                          {"system_tag", "system"}}}}}};
+  return block(entry.dump(2));
+}
+
 }  // namespace
 
 std::vector<std::pair<std::string, std::int64_t>> step_counts(const CurateOptions& o, const CurateStats& s, const SetStats& set) {
@@ -110,6 +125,7 @@ std::string set_card(const RawFile& file, const CurateOptions& curated, const Cu
       set.unknown_tokens == 0 ? ", " + with_commas(set.tokens) + " tokens" : "", ", made by sampling, checking and filtering (`r1 generate`).");
   add("Each row's `messages` is a conversation as TRL, LLaMA-Factory and r1's SFT read it; `provenance` says how to draw it again (`r1 generate "
       "--regenerate`).\n");
+  add("LLaMA-Factory finds it by an entry in its `data/dataset_info.json`:\n\n", llama_factory_entry(paths));
   add("## Models\n\n| model | weights | template | temperature | top-p | top-k | min-p | tokens at most | samples a prompt "
       "|\n|---|---|---|---|---|---|---|---|---|");
   for (std::size_t t = 0; t < h.teachers.size(); ++t) {

@@ -155,6 +155,8 @@ TEST_CASE_FIXTURE(Fixture, "card: counts, models, licences as given, examples as
         "| samples drawn | 12,345 |", "| - correct | 12,000 |", "correct: wrong: 12,000", "3 of 4 judged samples were right (75 %)",
         "- model: made by us", "    <think>\n    a word</think>", "MinHash, 128 hashes"})
     CHECK_MESSAGE(card.find(part) != std::string::npos, part);
+  CHECK(card.find("\"role_tag\": \"role\"") != std::string::npos);
+  CHECK(card.find("\"file_name\": \"" + paths.data.filename().string() + "\"") != std::string::npos);
   CHECK(set_card(*file, curated, counted, nullptr, paths, options, stats) == card);
   options.license.clear();
   options.license_notes.clear();

@@ -7,6 +7,7 @@
 
 #include "core/error.h"
 #include "core/rng.h"
+#include "core/signals.h"
 #include "rl/train_samples.h"
 
 namespace r1 {
@@ -73,10 +74,8 @@ std::vector<std::int64_t> DistillObjective::begin_update(std::int64_t update, st
   return rows;
 }
 
-void DistillObjective::train(std::int64_t first, std::int64_t last) {
-  std::vector<std::int32_t> chosen(static_cast<std::size_t>(last - first));
-  std::iota(chosen.begin(), chosen.end(), static_cast<std::int32_t>(first));
-  MicroBatch batch = build_micro_batch(texts_, chosen);
+void DistillObjective::train(std::span<const std::int32_t> places) {
+  MicroBatch batch = build_micro_batch(texts_, places);
   const std::vector<TokenRef> own = batch.tokens;  // by place in the update
   if (!on_student_)
     for (TokenRef& t : batch.tokens) t.sample = index_[static_cast<std::size_t>(t.sample)];
@@ -106,6 +105,7 @@ Metrics DistillObjective::evaluate(std::int64_t budget) {
   double sums[3] = {0, 0, 0};
   std::int64_t tokens = 0;
   for (const auto& part : plan_micro_batches(parts_.held_out, all, budget)) {
+    throw_if_stopped();
     const MicroBatch batch = build_micro_batch(parts_.held_out, part);
     const std::vector<double> losses = parts_.held_out_pass->evaluate(batch, kinds);
     for (std::size_t i = 0; i < losses.size(); ++i) sums[i % 3] += losses[i];

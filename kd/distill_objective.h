@@ -40,7 +40,7 @@ class DistillObjective : public ExampleObjective {
   TrainedModel& model() override { return *parts_.student; }
   WeightSnapshot weights_to_save(WeightVersion version) const override { return parts_.student->host_weights(version); }
   std::vector<std::int64_t> begin_update(std::int64_t update, std::span<const std::int64_t> examples) override;
-  void train(std::int64_t first, std::int64_t last) override;
+  void train(std::span<const std::int32_t> places) override;
   // loss: mean over trained tokens (times temperature^2), trained_tokens, on_student (1: the student's answers), mean answer length.
   Metrics report() override;
   std::string name(std::int64_t example) const override { return parts_.train[static_cast<std::size_t>(example)].name; }

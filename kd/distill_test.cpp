@@ -8,10 +8,11 @@
 #include "core/rng.h"
 #include "kd/distill_objective.h"
 #include "kd/on_policy.h"
+#include "rl/host_lora.h"
 #include "rl/table_policy.h"
 #include "rl/transformer_run.h"
-#include "sft/sft_learner.h"
-#include "sft/sft_trainer.h"
+#include "sft/packing.h"
+#include "sft/sft_objective.h"
 #include "tests/support/support.h"
 
 namespace r1 {
@@ -22,12 +23,13 @@ constexpr std::int64_t kBudget = 96;
 
 // A model of random weights of the tiny Llama's shape, with the parts that train and sample it.
 struct World {
-  explicit World(std::uint64_t seed, DType dtype = DType::kBF16, int threads = 1) : pool(threads) {
+  explicit World(std::uint64_t seed, DType dtype = DType::kBF16, int threads = 1, bool lora = false) : pool(threads) {
     const ModelConfig config = ModelConfig::from_json(read_file(std::filesystem::path(kTiny) / "config.json"), "config.json");
     model = std::make_unique<Transformer>(config, dtype, pool);
     init_random(model->weights(), seed, 0.14f);
     model->weights_changed();
-    policy = std::make_unique<TransformerPolicy>(*model);
+    if (lora) policy = with_lora(*model, TransformerPolicy::Options{}, LoraAdapter(config, {.rank = 8, .alpha = 16}));
+    else policy = std::make_unique<TransformerPolicy>(*model);
     LocalEngineOptions options;
     options.kv_cache_bytes = 1 << 20;
     options.max_rows = 16;
@@ -35,7 +37,7 @@ struct World {
   }
   ComputePool pool;
   std::unique_ptr<Transformer> model;
-  std::unique_ptr<TransformerPolicy> policy;
+  std::unique_ptr<PolicyModel> policy;
   std::unique_ptr<LocalEngine> engine;
   std::vector<std::unique_ptr<KdPass>> passes;
 };
@@ -106,7 +108,7 @@ std::vector<float> gradient_of(DistillObjective& objective, std::int64_t budget,
   std::vector<std::int64_t> all(static_cast<std::size_t>(objective.size()));
   for (std::size_t i = 0; i < all.size(); ++i) all[i] = static_cast<std::int64_t>(i);
   objective.model().zero_gradient();
-  for (const auto& [first, last] : split_by_rows(objective.begin_update(0, all), budget)) objective.train(first, last);
+  for (const auto& part : pack_best_fit(objective.begin_update(0, all), budget)) objective.train(part);
   if (metrics) *metrics = objective.report();
   return objective.model().gradient();
 }
@@ -275,16 +277,12 @@ TEST_CASE("a student approaches its teacher in every mode") {
 
   {  // mode sft: the teacher's texts as hard labels
     World student(2, DType::kBF16, 2);
-    SftOptions options;
-    options.optimizer.learning_rate.peak = 1e-2;
-    SftLearner learner(*student.policy, options);
     std::vector<SftExample> examples;
     for (const TrainSample& s : texts_of(teacher, 512, 6)) examples.push_back({s.name, s.tokens, s.loss_mask});
-    for (int update = 0; update < 64; ++update) {
-      std::vector<const SftExample*> batch;
-      for (std::size_t i = 0; i < 32; ++i) batch.push_back(&examples[(static_cast<std::size_t>(update) * 32 + i) % examples.size()]);
-      learner.update(batch);
-    }
+    SftObjective objective(*student.policy, examples, {});
+    ExampleTrainerOptions o = trainer_options(objective.size(), 4);
+    o.examples_per_update = 32, o.shuffle = false, o.loop.steps = 64;
+    ExampleTrainer("sft", {&objective}, o).run();
     const auto [f, r] = distance(student);
     CHECK(f < 0.75 * forward);
   }
@@ -369,10 +367,12 @@ TEST_CASE("distillation by logits and gkd: a killed run ends with the same weigh
   World teacher(1);
   const std::vector<TrainSample> texts = texts_of(teacher, 40, 4);
   LiveTeacher live(*teacher.policy);
-  for (double share : {0.0, 0.5}) {
+  for (const auto& [share, lora] : {std::pair<double, bool>{0.0, false}, {0.5, false}, {0.0, true}}) {
     CAPTURE(share);
-    const auto run = [&](const std::filesystem::path& dir, std::int64_t steps) {
-      World student(2);
+    CAPTURE(lora);
+    const auto run = [&, share = share, lora = lora](const std::filesystem::path& dir, std::int64_t steps) {
+      World student(2, DType::kBF16, 1, lora);
+      const WeightDigest start = student.policy->digest();
       DistillOptions options;
       options.student_share = share;
       DistillObjective objective(parts_of(student, texts, {}, &live), options);
@@ -382,6 +382,7 @@ TEST_CASE("distillation by logits and gkd: a killed run ends with the same weigh
       ExampleTrainer trainer("distill", {&objective, &store, {}, {}}, o);
       trainer.resume();
       trainer.run();
+      CHECK(student.policy->digest() != start);
       return student.policy->digest();
     };
     const test::TempDir a, b;

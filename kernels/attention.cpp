@@ -12,7 +12,7 @@ namespace {
 
 void check(const AttentionShape& s) {
   R1_CHECK(s.heads > 0 && s.kv_heads > 0 && s.heads % s.kv_heads == 0, s.heads, " heads over ", s.kv_heads, " kv heads");
-  R1_CHECK(s.head_dim > 0 && s.head_dim % 16 == 0 && s.head_dim <= 256, "head_dim must be a multiple of 16, at most 256; got ",
+  R1_CHECK(s.head_dim > 0 && s.head_dim % 16 == 0 && s.head_dim <= 1024, "head_dim must be a multiple of 16, at most 1024; got ",
            s.head_dim);
 }
 
@@ -61,7 +61,7 @@ std::vector<RowGroup> group_rows(const KvRow* rows, std::int64_t m, std::int64_t
 
 std::size_t kv_block_bytes(const AttentionShape& s) {
   check(s);
-  return static_cast<std::size_t>(2 * s.kv_heads * kKvBlock * s.head_dim * (s.type == Type::kBF16 ? 2 : 4));
+  return static_cast<std::size_t>((s.shared_values ? 1 : 2) * s.kv_heads * kKvBlock * s.head_dim * (s.type == Type::kBF16 ? 2 : 4));
 }
 
 void write_kv(ComputePool& pool, const AttentionShape& shape, const void* k, const void* v, std::int64_t m, std::int64_t ld,

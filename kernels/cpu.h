@@ -97,28 +97,46 @@ void transpose(ComputePool&, const void* in, std::int64_t rows, std::int64_t col
 // ---- rows ---------------------------------------------------------------------------------------------------
 // y[m] = g * cast(x[m] / sqrt(mean(x[m]^2) + eps)): statistics in float32, the cast to `type` comes before the product
 // with g, as HF does. x [M][D] float32 (the residual stream), g and y of `type`; rstd [M] float32 may be null.
+// kUnitOffset is Gemma's: y = cast((1 + g) x / sqrt(...)).
+enum class Gain : std::uint8_t { kPlain, kUnitOffset };
 void rms_norm(ComputePool&, const float* x, std::int64_t m, std::int64_t d, const void* g, float eps, void* y, Type type,
-              float* rstd);
+              float* rstd, Gain gain = Gain::kPlain);
 // The same over rows of `type` (QK-norm): x [M][ld] heads of width d at a stride, in place allowed.
 void rms_norm_heads(ComputePool&, const void* x, std::int64_t m, std::int64_t heads, std::int64_t d, std::int64_t ld,
-                    const void* g, float eps, void* y, std::int64_t y_ld, Type type, float* rstd);
+                    const void* g, float eps, void* y, std::int64_t y_ld, Type type, float* rstd, Gain gain = Gain::kPlain);
 // dx [M][D] float32 += gradient of rms_norm; dg [D] float32 += sum over rows (fixed order).
 void rms_norm_backward(ComputePool&, const float* x, const void* g, const float* rstd, const void* dy, Type type,
-                       std::int64_t m, std::int64_t d, float* dx, float* dg);
+                       std::int64_t m, std::int64_t d, float* dx, float* dg, Gain gain = Gain::kPlain);
 // As above for heads; dx is of `type`, stored (not added), dx_ld apart.
 void rms_norm_heads_backward(ComputePool&, const void* x, std::int64_t ld, const void* g, const float* rstd, const void* dy,
                              std::int64_t dy_ld, Type type, std::int64_t m, std::int64_t heads, std::int64_t d, void* dx,
-                             std::int64_t dx_ld, float* dg);
+                             std::int64_t dx_ld, float* dg, Gain gain = Gain::kPlain);
 
 // Rotates `heads` heads of width d in place, half-split pairs (i, i + d/2); row m sits at positions[m]. cos, sin
 // [max_position][d/2] float32. sign -1 rotates back (the backward pass).
 void rope(ComputePool&, void* x, std::int64_t m, std::int64_t heads, std::int64_t d, std::int64_t ld,
           const std::int32_t* positions, const float* cos, const float* sin, float sign, Type type);
 
+// The rotary embedding of a part of each head, from one place to another: `heads` parts of width d (of the head pitch given), out
+// half-split. interleaved: the pairs lie at (2i, 2i + 1) in `x`, as in DeepSeek V2 and V3. In place if not interleaved.
+struct RopePart {
+  std::int64_t heads = 1, d = 0;
+  std::int64_t x_ld = 0, x_pitch = 0, y_ld = 0, y_pitch = 0;  // elements between rows, between heads
+  bool interleaved = false;
+};
+void rope_part(ComputePool&, const RopePart&, const void* x, void* y, std::int64_t m, const std::int32_t* positions, const float* cos,
+               const float* sin, Type type);
+// Its gradient: from dy, laid out as y, to dx, laid out as x.
+void rope_part_backward(ComputePool&, const RopePart&, const void* dy, void* dx, std::int64_t m, const std::int32_t* positions,
+                        const float* cos, const float* sin, Type type);
+
 // out [M][F] = silu(gate) * up with gate_up [M][2F] = gate | up; backward gives d_gate_up [M][2F].
-void swiglu(ComputePool&, const void* gate_up, std::int64_t m, std::int64_t f, void* out, Type type);
+// kGeluTanh: 0.5 x (1 + tanh(sqrt(2/pi) (x + 0.044715 x^3))) in silu's place (Gemma).
+enum class Activation : std::uint8_t { kSilu, kGeluTanh };
+void swiglu(ComputePool&, const void* gate_up, std::int64_t m, std::int64_t f, void* out, Type type,
+            Activation activation = Activation::kSilu);
 void swiglu_backward(ComputePool&, const void* gate_up, const void* dy, std::int64_t m, std::int64_t f, void* d_gate_up,
-                     Type type);
+                     Type type, Activation activation = Activation::kSilu);
 
 // ---- attention over KV blocks ---------------------------------------------------------------------------------
 // Keys and values lie in blocks of kKvBlock consecutive positions; a block holds, for one layer, all kv heads:
@@ -126,9 +144,12 @@ void swiglu_backward(ComputePool&, const void* gate_up, const void* dy, std::int
 // blocks in ascending order, so prefill, decode and training share every rounding.
 inline constexpr std::int64_t kKvBlock = 16;
 struct AttentionShape {
-  std::int64_t heads = 0, kv_heads = 0, head_dim = 0;  // heads % kv_heads == 0; head_dim a multiple of 16, at most 256
+  std::int64_t heads = 0, kv_heads = 0, head_dim = 0;  // heads % kv_heads == 0; head_dim a multiple of 16, at most 1024
   float scale = 0.f;
   Type type = Type::kBF16;
+  float softcap = 0.f;       // > 0: scores become softcap * tanh(score / softcap) before the softmax (Gemma 2)
+  std::int64_t window = 0;   // > 0: a row sees its own position and the window - 1 before it
+  bool shared_values = false;  // the values are the keys (latent attention): a block holds the keys alone, `v` is not read
 };
 std::size_t kv_block_bytes(const AttentionShape&);  // keys and values of one block, one layer; multiple of 64
 

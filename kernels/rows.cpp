@@ -57,37 +57,37 @@ void convert(ComputePool& pool, const bf16* in, float* out, std::int64_t n) {
 }
 
 void rms_norm(ComputePool& pool, const float* x, std::int64_t m, std::int64_t d, const void* g, float eps, void* y, Type type,
-              float* rstd) {
+              float* rstd, Gain gain) {
   const Table& t = table();
   pool.parallel_for(m, rows_per_chunk(d), [&](std::int64_t b, std::int64_t e) {
-    t.rms_norm(x + b * d, e - b, d, g, eps, at(y, b * d, type), type, rstd ? rstd + b : nullptr);
+    t.rms_norm(x + b * d, e - b, d, g, eps, at(y, b * d, type), type, rstd ? rstd + b : nullptr, gain);
   });
 }
 
 void rms_norm_heads(ComputePool& pool, const void* x, std::int64_t m, std::int64_t heads, std::int64_t d, std::int64_t ld,
-                    const void* g, float eps, void* y, std::int64_t y_ld, Type type, float* rstd) {
+                    const void* g, float eps, void* y, std::int64_t y_ld, Type type, float* rstd, Gain gain) {
   const Table& t = table();
   pool.parallel_for(m, rows_per_chunk(heads * d), [&](std::int64_t b, std::int64_t e) {
     t.rms_norm_heads(at(x, b * ld, type), e - b, heads, d, ld, g, eps, at(y, b * y_ld, type), y_ld, type,
-                     rstd ? rstd + b * heads : nullptr);
+                     rstd ? rstd + b * heads : nullptr, gain);
   });
 }
 
 void rms_norm_backward(ComputePool& pool, const float* x, const void* g, const float* rstd, const void* dy, Type type,
-                       std::int64_t m, std::int64_t d, float* dx, float* dg) {
+                       std::int64_t m, std::int64_t d, float* dx, float* dg, Gain gain) {
   const Table& t = table();
   sum_over_rows(pool, m, d, dg, [&](std::int64_t b, std::int64_t e, float* part) {
-    t.rms_norm_backward(x + b * d, g, rstd + b, at(dy, b * d, type), type, e - b, d, dx + b * d, part);
+    t.rms_norm_backward(x + b * d, g, rstd + b, at(dy, b * d, type), type, e - b, d, dx + b * d, part, gain);
   });
 }
 
 void rms_norm_heads_backward(ComputePool& pool, const void* x, std::int64_t ld, const void* g, const float* rstd, const void* dy,
                              std::int64_t dy_ld, Type type, std::int64_t m, std::int64_t heads, std::int64_t d, void* dx,
-                             std::int64_t dx_ld, float* dg) {
+                             std::int64_t dx_ld, float* dg, Gain gain) {
   const Table& t = table();
   sum_over_rows(pool, m, d, dg, [&](std::int64_t b, std::int64_t e, float* part) {
     t.rms_norm_heads_backward(at(x, b * ld, type), ld, g, rstd + b * heads, at(dy, b * dy_ld, type), dy_ld, type, e - b, heads, d,
-                              at(dx, b * dx_ld, type), dx_ld, part);
+                              at(dx, b * dx_ld, type), dx_ld, part, gain);
   });
 }
 
@@ -100,18 +100,18 @@ void rope(ComputePool& pool, void* x, std::int64_t m, std::int64_t heads, std::i
   });
 }
 
-void swiglu(ComputePool& pool, const void* gate_up, std::int64_t m, std::int64_t f, void* out, Type type) {
+void swiglu(ComputePool& pool, const void* gate_up, std::int64_t m, std::int64_t f, void* out, Type type, Activation activation) {
   const Table& t = table();
   pool.parallel_for(m, rows_per_chunk(3 * f), [&](std::int64_t b, std::int64_t e) {
-    t.swiglu(at(gate_up, b * 2 * f, type), e - b, f, at(out, b * f, type), type);
+    t.swiglu(at(gate_up, b * 2 * f, type), e - b, f, at(out, b * f, type), type, activation);
   });
 }
 
 void swiglu_backward(ComputePool& pool, const void* gate_up, const void* dy, std::int64_t m, std::int64_t f, void* d_gate_up,
-                     Type type) {
+                     Type type, Activation activation) {
   const Table& t = table();
   pool.parallel_for(m, rows_per_chunk(3 * f), [&](std::int64_t b, std::int64_t e) {
-    t.swiglu_backward(at(gate_up, b * 2 * f, type), at(dy, b * f, type), e - b, f, at(d_gate_up, b * 2 * f, type), type);
+    t.swiglu_backward(at(gate_up, b * 2 * f, type), at(dy, b * f, type), e - b, f, at(d_gate_up, b * 2 * f, type), type, activation);
   });
 }
 

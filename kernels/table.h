@@ -84,19 +84,19 @@ struct Table {
   void (*to_bf16)(const float* in, bf16* out, std::int64_t n);
   void (*to_f32)(const bf16* in, float* out, std::int64_t n);
 
-  void (*rms_norm)(const float* x, std::int64_t m, std::int64_t d, const void* g, float eps, void* y, Type type, float* rstd);
+  void (*rms_norm)(const float* x, std::int64_t m, std::int64_t d, const void* g, float eps, void* y, Type type, float* rstd, Gain);
   void (*rms_norm_heads)(const void* x, std::int64_t m, std::int64_t heads, std::int64_t d, std::int64_t ld, const void* g,
-                         float eps, void* y, std::int64_t y_ld, Type type, float* rstd);
+                         float eps, void* y, std::int64_t y_ld, Type type, float* rstd, Gain);
   // dg_part [d] is added to.
   void (*rms_norm_backward)(const float* x, const void* g, const float* rstd, const void* dy, Type type, std::int64_t m,
-                            std::int64_t d, float* dx, float* dg_part);
+                            std::int64_t d, float* dx, float* dg_part, Gain);
   void (*rms_norm_heads_backward)(const void* x, std::int64_t ld, const void* g, const float* rstd, const void* dy,
                                   std::int64_t dy_ld, Type type, std::int64_t m, std::int64_t heads, std::int64_t d, void* dx,
-                                  std::int64_t dx_ld, float* dg_part);
+                                  std::int64_t dx_ld, float* dg_part, Gain);
   void (*rope)(void* x, std::int64_t m, std::int64_t heads, std::int64_t d, std::int64_t ld, const std::int32_t* positions,
                const float* cos, const float* sin, float sign, Type type);
-  void (*swiglu)(const void* gate_up, std::int64_t m, std::int64_t f, void* out, Type type);
-  void (*swiglu_backward)(const void* gate_up, const void* dy, std::int64_t m, std::int64_t f, void* d_gate_up, Type type);
+  void (*swiglu)(const void* gate_up, std::int64_t m, std::int64_t f, void* out, Type type, Activation);
+  void (*swiglu_backward)(const void* gate_up, const void* dy, std::int64_t m, std::int64_t f, void* d_gate_up, Type type, Activation);
 
   void (*write_kv)(const WriteKvCall&, std::int64_t begin, std::int64_t end);
   // Rows [begin, begin + count) for one kv head; the first `joint` block pointers of all rows are equal, and those

@@ -1,4 +1,5 @@
-// Bytes that the CPU transformer's kept forward pass holds of a token, from the architecture alone.
+// Bytes that the CPU transformer's kept forward pass holds of a token, from the architecture alone: of a dense decoder, for estimates. The
+// transformer itself counts what it has (kept_bytes_per_token).
 #pragma once
 
 #include <cstdint>

@@ -24,15 +24,19 @@ void ConfigJson::refuse(const std::string& key, const std::string& why) const {
 
 bool ConfigJson::has(const char* key) const { return object_.contains(key) && !object_.at(key).is_null(); }
 
-std::int64_t ConfigJson::positive(const char* key, std::optional<std::int64_t> missing, std::int64_t limit) const {
+std::int64_t ConfigJson::whole(const char* key, std::optional<std::int64_t> missing, std::int64_t low, std::int64_t limit) const {
   if (!has(key)) {
     if (missing) return *missing;
-    refuse(key, "a positive whole number is needed");
+    refuse(key, low > 0 ? "a positive whole number is needed" : "a whole number is needed");
   }
   const json& value = object_.at(key);
-  if (!value.is_number_integer() || value.get<double>() < 1 || value.get<double>() > static_cast<double>(limit))
-    refuse(key, message("a whole number from 1 to ", limit, " is needed"));
+  if (!value.is_number_integer() || value.get<double>() < static_cast<double>(low) || value.get<double>() > static_cast<double>(limit))
+    refuse(key, message("a whole number from ", low, " to ", limit, " is needed"));
   return value.get<std::int64_t>();
+}
+
+std::int64_t ConfigJson::positive(const char* key, std::optional<std::int64_t> missing, std::int64_t limit) const {
+  return whole(key, missing, 1, limit);
 }
 
 double ConfigJson::number(const char* key, double missing) const {
@@ -103,6 +107,11 @@ const std::vector<Rule>& rules() {
       {"residual_multiplier", {1, 1.0}, "scaled residuals are not supported"},
       {"attention_multiplier", {}, "a scale of the scores other than 1/sqrt(head_dim) is not supported"},
       {"use_mrope", {false}, "multi-axis rotary embedding is not supported"},
+      {"use_mla", {true}, "only latent attention is supported for this family"},
+      {"router_jitter_noise", {0, 0.0}, "noise in the router is not supported"},
+      {"embd_pdrop", {0, 0.0}, "dropout is not supported"},
+      {"resid_pdrop", {0, 0.0}, "dropout is not supported"},
+      {"use_bidirectional_attention", {false}, "only causal attention is supported"},
       {"is_decoder", {true, false}, "true or false is needed"},
       {"add_cross_attention", {false}, "cross attention is not supported"},
       {"tie_encoder_decoder", {false}, "encoder-decoder models are not supported"},
@@ -119,7 +128,7 @@ const std::set<std::string, std::less<>>& harmless_keys() {
       "tie_word_embeddings", "sliding_window", "max_window_layers", "output_attentions", "attn_implementation",
       "_attn_implementation", "_attn_implementation_autoset", "_attn_implementation_internal", "initializer_range",
       "cross_attention_hidden_size", "repetition_penalty", "length_penalty", "diversity_penalty",
-      "encoder_no_repeat_ngram_size", "position_embedding_type"};
+      "encoder_no_repeat_ngram_size", "position_embedding_type", "output_router_logits", "cache_implementation"};
   return kKeys;
 }
 
@@ -140,17 +149,17 @@ bool turns_nothing_on(const json& value) {
 
 }  // namespace
 
-void refuse_unsupported_keys(const json& config, const ConfigJson& reader) {
+void refuse_unsupported_keys(const json& config, const ConfigJson& reader, const std::set<std::string>& honoured_keys) {
   std::set<std::string, std::less<>> ruled;
   for (const Rule& rule : rules()) {
     ruled.insert(rule.key);
-    if (!reader.has(rule.key)) continue;
+    if (!reader.has(rule.key) || honoured_keys.contains(rule.key)) continue;
     bool honoured = false;
     for (const json& value : rule.honoured) honoured = honoured || config.at(rule.key) == value;
     if (!honoured) reader.refuse(rule.key, rule.why);
   }
   for (const auto& [key, value] : config.items()) {
-    if (ruled.contains(key) || harmless_keys().contains(key) || turns_nothing_on(value)) continue;
+    if (ruled.contains(key) || harmless_keys().contains(key) || honoured_keys.contains(key) || turns_nothing_on(value)) continue;
     if (speaks_of_the_computation(key))
       reader.refuse(key, "this key is not known here and seems to change the computation; remove it if it does not");
   }

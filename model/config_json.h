@@ -3,6 +3,7 @@
 
 #include <cstdint>
 #include <optional>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -20,6 +21,8 @@ class ConfigJson {
 
   bool has(const char* key) const;  // there and not null
   // 1 to `limit`; a larger value is damage, and would make the sizes computed from it overflow.
+  const std::string& name() const { return name_; }
+  std::int64_t whole(const char* key, std::optional<std::int64_t> missing, std::int64_t low, std::int64_t limit) const;
   std::int64_t positive(const char* key, std::optional<std::int64_t> missing = std::nullopt, std::int64_t limit = 1 << 24) const;
   double positive_number(const char* key, std::optional<double> missing = std::nullopt) const;
   double number(const char* key, double missing) const;
@@ -37,7 +40,7 @@ class ConfigJson {
 };
 
 // Throws CheckpointError for a key that changes the computation in a way we do not honour. A key that we do not know is
-// refused if its name speaks of the computation and its value turns something on.
-void refuse_unsupported_keys(const nlohmann::json& config, const ConfigJson& reader);
+// refused if its name speaks of the computation and its value turns something on. `honoured` are the keys that the family reads.
+void refuse_unsupported_keys(const nlohmann::json& config, const ConfigJson& reader, const std::set<std::string>& honoured = {});
 
 }  // namespace r1::detail

@@ -129,8 +129,8 @@ TEST_CASE("defaults follow transformers") {
 }
 
 TEST_CASE("what is not honoured is refused by name, value and remedy") {
-  const std::string unknown = refusal(config_text("", "mixtral"));
-  CHECK(contains(unknown, "some/config.json: model_type is \"mixtral\""));
+  const std::string unknown = refusal(config_text("", "mamba2"));
+  CHECK(contains(unknown, "some/config.json: model_type is \"mamba2\""));
   CHECK(contains(unknown, "llama, qwen2, qwen3"));
   const char* cases[] = {
       R"("hidden_act":"gelu")", R"("use_sliding_window":true)", R"("partial_rotary_factor":0.5)", R"("pretraining_tp":2)",
@@ -139,7 +139,8 @@ TEST_CASE("what is not honoured is refused by name, value and remedy") {
       R"("attention_multiplier":0.015)", R"("final_logit_softcapping":30.0)", R"("num_local_experts":8)",
       R"("embedding_scale":12)", R"("architectures":["LlamaForSequenceClassification"])", R"("rope_theta":"big")",
       R"("rms_norm_eps":0)", R"("head_dim":15)", R"("tie_word_embeddings":1)", R"("eos_token_id":"end")",
-      R"("eos_token_id":[1,-2])", R"("rope_scaling":{"rope_type":"yarn","factor":4.0})", R"("rope_scaling":{"type":"dynamic","factor":2.0})",
+      R"("eos_token_id":[1,-2])", R"("rope_scaling":{"rope_type":"yarn","factor":4.0,"low_freq_factor":1.0})",
+      R"("rope_scaling":{"rope_type":"longrope","factor":4.0})", R"("rope_scaling":{"type":"dynamic","factor":2.0})",
       R"("rope_scaling":{"rope_type":"linear"})", R"("rope_scaling":{"rope_type":"linear","factor":0})",
       R"("rope_scaling":{"type":"linear","rope_type":"llama3","factor":4.0})", R"("rope_scaling":"linear")",
       R"("rope_scaling":{"rope_type":"linear","factor":4.0,"attention_factor":0.5})",

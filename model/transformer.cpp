@@ -18,98 +18,56 @@ Transformer::Impl::Impl(ModelConfig c, DType dtype, ComputePool& p)
   D = config.hidden_size, H = config.num_attention_heads, KV = config.num_key_value_heads, hd = config.head_dim;
   F = config.intermediate_size, V = config.vocab_size, L = config.num_hidden_layers;
   q_width = H * hd, kv_width = KV * hd, qkv_width = q_width + 2 * kv_width;
+  attn_width = q_width, attn_in = qkv_width;
   vocab_limit = V;
   esize = size_of(dtype);
-  shape = {H, KV, hd, static_cast<float>(1.0 / std::sqrt(static_cast<double>(hd))), type};
-  inv_freq = rope_inverse_frequencies(config);
+  shape = {H, KV, hd, static_cast<float>(config.score_scale()), type, static_cast<float>(config.attention_softcap)};
+  if (config.mla) {
+    const LatentAttention& m = *config.mla;
+    latent_width = (m.cached_width() + 15) / 16 * 16;
+    down_width = (m.q_lora_rank > 0 ? m.q_lora_rank : q_width) + m.cached_width();
+    attn_width = H * m.v_head_dim, attn_in = (H + 1) * latent_width;
+    shape.kv_heads = 1, shape.head_dim = latent_width, shape.shared_values = true;
+  }
+  gain = config.unit_offset_norms ? cpu::Gain::kUnitOffset : cpu::Gain::kPlain;
+  activation = config.gelu ? cpu::Activation::kGeluTanh : cpu::Activation::kSilu;
+  // transformers casts the scale to the model's type.
+  embedding_scale = static_cast<float>(config.embedding_scale);
+  if (type == cpu::Type::kBF16) embedding_scale = cpu::to_float(cpu::to_bf16(embedding_scale));
+  rope.inv_freq = rope_inverse_frequencies(config);
+  if (config.rope_local_theta > 0) local_rope.inv_freq = rope_inverse_frequencies(config, true);
 
   embed = &store.find("model.embed_tokens.weight");
   final_norm = &store.find("model.norm.weight");
   head = config.tie_word_embeddings ? embed : &store.find("lm_head.weight");
-  layers.resize(static_cast<std::size_t>(L));
-  for (std::int64_t l = 0; l < L; ++l) {
-    const std::string prefix = message("model.layers.", l, ".");
-    const auto find = [&](const char* name) { return &store.find(prefix + name); };
-    LayerWeights& w = layers[static_cast<std::size_t>(l)];
-    w.input_norm = find("input_layernorm.weight");
-    w.post_norm = find("post_attention_layernorm.weight");
-    w.q = find("self_attn.q_proj.weight"), w.k = find("self_attn.k_proj.weight"), w.v = find("self_attn.v_proj.weight");
-    w.o = find("self_attn.o_proj.weight");
-    w.gate = find("mlp.gate_proj.weight"), w.up = find("mlp.up_proj.weight"), w.down = find("mlp.down_proj.weight");
-    if (config.qkv_bias) {
-      w.q_bias = find("self_attn.q_proj.bias"), w.k_bias = find("self_attn.k_proj.bias"), w.v_bias = find("self_attn.v_proj.bias");
-      R1_CHECK(w.k_bias->offset == w.q_bias->offset + q_width && w.v_bias->offset == w.k_bias->offset + kv_width,
-               "q, k, v biases are not adjacent");
-    }
-    if (config.o_bias) w.o_bias = find("self_attn.o_proj.bias");
-    if (config.qk_norm) w.q_norm = find("self_attn.q_norm.weight"), w.k_norm = find("self_attn.k_norm.weight");
-    if (config.mlp_bias) {
-      w.gate_bias = find("mlp.gate_proj.bias"), w.up_bias = find("mlp.up_proj.bias"), w.down_bias = find("mlp.down_proj.bias");
-      R1_CHECK(w.up_bias->offset == w.gate_bias->offset + F, "gate and up biases are not adjacent");
-    }
-    R1_CHECK(w.k->offset == w.q->offset + w.q->elements && w.v->offset == w.k->offset + w.k->elements, "q, k, v are not adjacent");
-    R1_CHECK(w.up->offset == w.gate->offset + w.gate->elements, "gate and up are not adjacent");
-  }
-}
-
-void Transformer::Impl::pack_weights() {
-  if (packed) return;
-  const auto pack = [&](const Parameter* p, std::int64_t rows, std::int64_t depth, cpu::PackedMatrix& out) {
-    if (out.empty()) out = cpu::make_packed(type, rows, depth);
-    cpu::pack(pool, w(p), depth, out);
-  };
-  for (LayerWeights& l : layers) {
-    pack(l.q, qkv_width, D, l.qkv_p);
-    pack(l.o, D, q_width, l.o_p);
-    pack(l.gate, 2 * F, D, l.gate_up_p);
-    pack(l.down, D, F, l.down_p);
-  }
-  packed = true;
-}
-
-void Transformer::Impl::pack_transposed_weights() {
-  if (packed_transposed) return;
-  const auto pack = [&](const Parameter* p, std::int64_t out_features, std::int64_t in_features, cpu::PackedMatrix& out) {
-    if (out.empty()) out = cpu::make_packed(type, in_features, out_features);
-    cpu::pack_transposed(pool, w(p), in_features, out);
-  };
-  for (LayerWeights& l : layers) {
-    pack(l.q, qkv_width, D, l.qkv_pt);
-    pack(l.o, D, q_width, l.o_pt);
-    pack(l.gate, 2 * F, D, l.gate_up_pt);
-    pack(l.down, D, F, l.down_pt);
-  }
-  packed_transposed = true;
-}
-
-void Transformer::Impl::pack_head() {
-  if (head_packed) return;
-  if (head_p.empty()) head_p = cpu::make_packed(type, V, D);
-  cpu::pack(pool, w(head), D, head_p);
-  head_packed = true;
-}
-
-void Transformer::Impl::pack_transposed_head() {
-  if (head_packed_transposed) return;
-  if (head_pt.empty()) head_pt = cpu::make_packed(type, D, V);
-  cpu::pack_transposed(pool, w(head), D, head_pt);
-  head_packed_transposed = true;
+  head_norm = final_norm;
+  const std::int64_t all_layers = L + (config.num_mtp_layers > 0 ? 1 : 0);
+  layers.resize(static_cast<std::size_t>(all_layers));
+  moe_layers.assign(static_cast<std::size_t>(all_layers), -1);
+  for (std::int64_t l = 0; l < all_layers; ++l) find_layer(l);
+  find_prediction();
+  R1_CHECK(!(config.post_norms && (config.mla || config.moe)), "norms behind attention together with experts or latent attention");
+  if (config.moe) expert_load.assign(static_cast<std::size_t>(num_moe_layers * config.moe->num_experts), 0);
 }
 
 void Transformer::Impl::ensure_rope(std::int64_t positions) {
   if (positions <= rope_positions) return;
-  const std::int64_t half = hd / 2;
   const std::int64_t size = std::max<std::int64_t>({positions, 2 * rope_positions, 512});
-  rope_cos.resize(static_cast<std::size_t>(size * half));
-  rope_sin.resize(static_cast<std::size_t>(size * half));
-  for (std::int64_t p = rope_positions; p < size; ++p)
-    for (std::int64_t i = 0; i < half; ++i) {
-      const float angle = static_cast<float>(p) * inv_freq[static_cast<std::size_t>(i)];  // float32, as HF does
-      // HF casts cos and sin to the model's type before they meet q and k.
-      const auto cast = [&](float v) { return type == cpu::Type::kBF16 ? cpu::to_float(cpu::to_bf16(v)) : v; };
-      rope_cos[static_cast<std::size_t>(p * half + i)] = cast(std::cos(angle));
-      rope_sin[static_cast<std::size_t>(p * half + i)] = cast(std::sin(angle));
-    }
+  const auto factor = static_cast<float>(rope_attention_factor(config));
+  // HF casts cos and sin to the model's type before they meet q and k.
+  const auto cast = [&](float v) { return type == cpu::Type::kBF16 ? cpu::to_float(cpu::to_bf16(v)) : v; };
+  for (Rope* r : {&rope, &local_rope}) {
+    const auto half = static_cast<std::int64_t>(r->inv_freq.size());
+    const float scaled = r == &rope ? factor : 1.f;
+    r->cos.resize(static_cast<std::size_t>(size * half));
+    r->sin.resize(static_cast<std::size_t>(size * half));
+    for (std::int64_t p = rope_positions; p < size; ++p)
+      for (std::int64_t i = 0; i < half; ++i) {
+        const float angle = static_cast<float>(p) * r->inv_freq[static_cast<std::size_t>(i)];  // float32, as HF does
+        r->cos[static_cast<std::size_t>(p * half + i)] = cast(std::cos(angle) * scaled);
+        r->sin[static_cast<std::size_t>(p * half + i)] = cast(std::sin(angle) * scaled);
+      }
+  }
   rope_positions = size;
 }
 
@@ -141,56 +99,44 @@ void Transformer::Impl::embed_rows(const TokenId* tokens, std::int64_t n, float*
         const auto* from = reinterpret_cast<const cpu::bf16*>(row);
         for (std::int64_t j = 0; j < D; ++j) to[j] = cpu::to_float(from[j]);
       }
+      for (std::int64_t j = 0; config.embedding_scale != 1 && j < D; ++j) to[j] *= embedding_scale;
     }
+  });
+}
+
+const std::byte* Transformer::Impl::normed(const float* h_rows, std::int64_t n, const Parameter* norm, float* rstd) {
+  auto* xb = x.get<std::byte>(n * D * static_cast<std::int64_t>(esize));
+  if (norm != nullptr) cpu::rms_norm(pool, h_rows, n, D, w(norm), config.rms_norm_eps, xb, type, rstd, gain);
+  else if (type == cpu::Type::kF32) copy_rows(reinterpret_cast<float*>(xb), h_rows, n * D);
+  else cpu::convert(pool, h_rows, reinterpret_cast<cpu::bf16*>(xb), n * D);
+  return xb;
+}
+
+void Transformer::Impl::add_normed(const float* out, std::int64_t n, const Parameter* norm, float* rstd, float* h_rows) {
+  auto* y = act.get<std::byte>(n * D * static_cast<std::int64_t>(esize));
+  cpu::rms_norm(pool, out, n, D, w(norm), config.rms_norm_eps, y, type, rstd, gain);
+  pool.parallel_for(n, 16, [&](std::int64_t begin, std::int64_t end) {
+    for (std::int64_t i = begin * D; i < end * D; ++i)
+      h_rows[i] += type == cpu::Type::kF32 ? reinterpret_cast<const float*>(y)[i] : cpu::to_float(reinterpret_cast<const cpu::bf16*>(y)[i]);
   });
 }
 
 void Transformer::Impl::layer_forward(std::int64_t l, std::int64_t n, float* h_rows, const std::int32_t* positions,
                                       const AttentionPlan& plan, LayerActivations& a, bool keep) {
   const LayerWeights& lw = layers[static_cast<std::size_t>(l)];
-  const auto bytes = [&](std::int64_t width) { return n * width * static_cast<std::int64_t>(esize); };
-  auto* xb = x.get<std::byte>(bytes(D));
   if (keep) copy_rows(a.h_in.get<float>(n * D), h_rows, n * D);
-  cpu::rms_norm(pool, h_rows, n, D, w(lw.input_norm), config.rms_norm_eps, xb, type, keep ? a.rstd_in.get<float>(n) : nullptr);
-
-  auto* qkv = a.qkv.get<std::byte>(bytes(qkv_width));
-  gemm(xb, n, D, lw.qkv_p, qkv, type, cpu::Store::kStore, lw.q_bias ? w(lw.q_bias) : nullptr);
-  std::byte* k = qkv + static_cast<std::size_t>(q_width) * esize;
-  std::byte* v = k + static_cast<std::size_t>(kv_width) * esize;
-  if (config.qk_norm) {
-    const std::int64_t width = q_width + kv_width;
-    if (keep) {
-      auto* raw = a.qk_raw.get<std::byte>(bytes(width));
-      for (std::int64_t i = 0; i < n; ++i)
-        std::memcpy(raw + static_cast<std::size_t>(i * width) * esize, qkv + static_cast<std::size_t>(i * qkv_width) * esize,
-                    static_cast<std::size_t>(width) * esize);
-    }
-    cpu::rms_norm_heads(pool, qkv, n, H, hd, qkv_width, w(lw.q_norm), config.rms_norm_eps, qkv, qkv_width, type,
-                        keep ? a.rstd_q.get<float>(n * H) : nullptr);
-    cpu::rms_norm_heads(pool, k, n, KV, hd, qkv_width, w(lw.k_norm), config.rms_norm_eps, k, qkv_width, type,
-                        keep ? a.rstd_k.get<float>(n * KV) : nullptr);
-  }
-  // q and k lie side by side and rotate alike: one call for both.
-  cpu::rope(pool, qkv, n, H + KV, hd, qkv_width, positions, rope_cos.data(), rope_sin.data(), 1.f, type);
-
-  const std::size_t layer_offset = plan.layer_stride * static_cast<std::size_t>(l);
-  cpu::write_kv(pool, shape, k, v, n, qkv_width, plan.prefix_rows.empty() ? plan.rows.data() : plan.prefix_rows.data(), layer_offset);
-  if (!plan.prefix_rows.empty()) {
-    const std::size_t block_bytes = cpu::kv_block_bytes(shape);
-    for (const auto& [from, to] : plan.copies) std::memcpy(to, from, block_bytes);
-    cpu::write_kv(pool, shape, k, v, n, qkv_width, plan.own_rows.data(), layer_offset);
-  }
-  auto* attn = a.attn.get<std::byte>(bytes(q_width));
-  cpu::attention(pool, shape, qkv, qkv_width, plan.rows.data(), n, layer_offset, attn, q_width, keep ? a.lse.get<float>(n * H) : nullptr);
-  gemm(attn, n, q_width, lw.o_p, h_rows, cpu::Type::kF32, cpu::Store::kAdd, lw.o_bias ? w(lw.o_bias) : nullptr);
+  const std::byte* xb = normed(h_rows, n, lw.input_norm, keep ? a.rstd_in.get<float>(n) : nullptr);
+  float* out = lw.attn_out_norm ? a.attn_out.get<float>(n * D) : nullptr;
+  if (lw.latent) latent_forward(l, n, xb, positions, plan, a, keep, h_rows);
+  else attention_forward(l, n, xb, positions, plan, a, keep, h_rows, out);
+  if (out) add_normed(out, n, lw.attn_out_norm, keep ? a.rstd_attn_out.get<float>(n) : nullptr, h_rows);
 
   if (keep) copy_rows(a.h_mid.get<float>(n * D), h_rows, n * D);
-  cpu::rms_norm(pool, h_rows, n, D, w(lw.post_norm), config.rms_norm_eps, xb, type, keep ? a.rstd_mid.get<float>(n) : nullptr);
-  auto* gate_up = a.gate_up.get<std::byte>(bytes(2 * F));
-  gemm(xb, n, D, lw.gate_up_p, gate_up, type, cpu::Store::kStore, lw.gate_bias ? w(lw.gate_bias) : nullptr);
-  auto* inner = act.get<std::byte>(bytes(F));
-  cpu::swiglu(pool, gate_up, n, F, inner, type);
-  gemm(inner, n, F, lw.down_p, h_rows, cpu::Type::kF32, cpu::Store::kAdd, lw.down_bias ? w(lw.down_bias) : nullptr);
+  xb = normed(h_rows, n, lw.mlp_norm, keep ? a.rstd_mid.get<float>(n) : nullptr);
+  out = lw.mlp_out_norm ? a.mlp_out.get<float>(n * D) : nullptr;
+  if (lw.moe) moe_forward(l, n, xb, a, h_rows);
+  else mlp_forward(lw.mlp, n, xb, a.gate_up, h_rows, out);
+  if (out) add_normed(out, n, lw.mlp_out_norm, keep ? a.rstd_mlp_out.get<float>(n) : nullptr, h_rows);
 }
 
 void Transformer::Impl::for_logits(const std::byte* x_rows, std::int64_t n,
@@ -210,8 +156,8 @@ void Transformer::Impl::gather_normed(std::span<const std::int32_t> rows, const 
   float* g = gathered.get<float>(m * D);
   for (std::int64_t i = 0; i < m; ++i)
     std::memcpy(g + i * D, h_rows + rows[static_cast<std::size_t>(i)] * D, static_cast<std::size_t>(D) * 4);
-  cpu::rms_norm(pool, g, m, D, w(final_norm), config.rms_norm_eps, gathered_x.get<std::byte>(m * D * static_cast<std::int64_t>(esize)),
-                type, rstd);
+  cpu::rms_norm(pool, g, m, D, w(head_norm), config.rms_norm_eps, gathered_x.get<std::byte>(m * D * static_cast<std::int64_t>(esize)),
+                type, rstd, gain);
 }
 
 LogprobRows Transformer::Impl::logprob_rows(const PackedBatch& batch, const float* h_rows, float temperature, bool want_entropies,
@@ -248,6 +194,7 @@ const WeightStore& Transformer::weights() const { return impl_->store; }
 ComputePool& Transformer::pool() { return impl_->pool; }
 void Transformer::weights_changed() {
   impl_->packed = impl_->packed_transposed = impl_->head_packed = impl_->head_packed_transposed = false;
+  if (impl_->prediction) impl_->prediction->packed = false;
 }
 
 void Transformer::set_vocab_limit(std::int64_t limit) {
@@ -256,7 +203,10 @@ void Transformer::set_vocab_limit(std::int64_t limit) {
 }
 std::int64_t Transformer::vocab_limit() const { return impl_->vocab_limit; }
 
-std::size_t Transformer::kv_block_bytes() const { return cpu::kv_block_bytes(impl_->shape) * static_cast<std::size_t>(impl_->L); }
+std::size_t Transformer::kv_block_bytes() const {
+  const auto routes = static_cast<std::size_t>(cpu::kKvBlock * impl_->choices()) * sizeof(std::uint16_t);
+  return impl_->routes_offset() + (routes + 63) / 64 * 64;
+}
 
 void Transformer::step(std::span<const Row> rows, FunctionRef<void(std::size_t, const float*)> on_logits) {
   Impl& m = *impl_;
@@ -278,7 +228,19 @@ void Transformer::step(std::span<const Row> rows, FunctionRef<void(std::size_t, 
   m.ensure_rope(*std::max_element(positions.begin(), positions.end()) + 1);
   float* h = m.h.get<float>(n * m.D);
   m.embed_rows(tokens.data(), n, h);
+  const std::int64_t choices = m.choices();
+  m.replay = {};
+  m.recorded.resize(static_cast<std::size_t>(n * choices));
+  m.record = choices > 0 ? m.recorded.data() : nullptr;
   for (std::int64_t l = 0; l < m.L; ++l) m.layer_forward(l, n, h, positions.data(), plan, m.scratch, false);
+  m.record = nullptr;
+  m.step_rows = n;
+  for (std::int64_t i = 0; choices > 0 && i < n; ++i) {
+    const cpu::KvRow& kv = plan.rows[static_cast<std::size_t>(i)];
+    const auto bytes = static_cast<std::size_t>(choices) * sizeof(std::uint16_t);
+    std::memcpy(kv.blocks[kv.position / cpu::kKvBlock] + m.routes_offset() + static_cast<std::size_t>(kv.position % cpu::kKvBlock) * bytes,
+                m.recorded.data() + i * choices, bytes);
+  }
   if (wanted.empty()) return;
   m.gather_normed(wanted, h, nullptr);
   m.for_logits(m.gathered_x.data(), static_cast<std::int64_t>(wanted.size()), [&](std::int64_t i, const float* z) {

@@ -64,7 +64,7 @@ double gradient_error(const GoldenModel& g, const Transformer& model, const std:
 
 TEST_CASE("float32 equals transformers") {
   double worst_logits = 0, worst_gradient = 0;
-  for (const std::string& family : test::kGoldenFamilies) {
+  for (const std::string& family : test::all_golden_families()) {
     CAPTURE(family);
     const GoldenModel g(family);
     Loaded m(g, DType::kF32);
@@ -94,18 +94,21 @@ TEST_CASE("float32 equals transformers") {
 
 TEST_CASE("bfloat16 is within its rounding of float32 arithmetic on the same weights") {
   double worst = 0, worst_logprob = 0, theirs = 0;
-  for (const std::string& family : test::kGoldenFamilies) {
+  std::vector<std::string> families = test::kGoldenFamilies;
+  families.insert(families.end(), test::kGoldenDense.begin(), test::kGoldenDense.end());
+  for (const std::string& family : families) {
     CAPTURE(family);
     const GoldenModel g(family);
     Loaded m(g, DType::kBF16);
     const double e = error(m.all_logits(), g.floats("rounded.logits"));
     const LogprobRows rows = m.model.forward(m.batch, 1.f, false, false);
     const double logprob = error(rows.logprobs, g.floats("rounded.logprobs"));
-    CHECK(e < 2e-2);
+    const double its = std::stod(g.expected.metadata().at("bf16_error"));
+    CHECK(e < std::max(2e-2, 1.2 * its));  // Gemma 2's capped logits lose as much in transformers
     CHECK(logprob < 2e-2);
     worst = std::max(worst, e);
     worst_logprob = std::max(worst_logprob, logprob);
-    theirs = std::max(theirs, std::stod(g.expected.metadata().at("bf16_error")));
+    theirs = std::max(theirs, its);
   }
   MESSAGE("worst relative error: logits ", worst, ", log-probabilities ", worst_logprob, "; transformers in bfloat16: ", theirs);
   CHECK(worst <= theirs);  // the float32 residual stream must pay

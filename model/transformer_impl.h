@@ -1,6 +1,7 @@
 // Inside of Transformer: packed weights, scratch memory, and the passes over layers. Private to model/transformer*.cpp.
 #pragma once
 
+#include <cstring>
 #include <memory>
 #include <new>
 #include <vector>
@@ -45,24 +46,78 @@ inline std::int64_t spread_ld(std::int64_t width) {
 }
 
 // What a layer's backward pass reads. `t` stands for the model's type.
+// One MLP's or its experts' part of a layer: [rows][2F] t, before the activation.
+struct ExpertActivations {
+  Buffer scores;      // [N][E] float32, all experts
+  Buffer chosen;      // [N][K] int32, ascending
+  Buffer weights;     // [N][K] float32
+  std::vector<std::int32_t> rows;     // [N K] entries token * K + slot, by expert, then token
+  std::vector<std::int64_t> offsets;  // [E + 1] into rows
+  Buffer gate_up;     // [N K][2F] t, in the order of rows
+  Buffer shared_gate_up;  // [N][2F'] t
+  Buffer shared_weight;   // [N] float32: the shared expert's gate, after the sigmoid
+};
+
+// Latent attention: q is what the heads' queries are before they meet the keys' projection.
+struct LatentActivations {
+  Buffer down;        // [N][down width] t: q_a or q, the raw latent, the raw rotary key
+  Buffer q_normed;    // [N][r_q] t; only with query compression
+  Buffer q;           // [N][H (n+p)] t; only with query compression (else it is in `down`)
+  Buffer rstd_q, rstd_kv;  // [N] float32
+  Buffer context;     // [N][H][latent width] t: the attention's result, still latent
+};
+
 struct LayerActivations {
   Buffer h_in;        // [N][D] float32, the residual stream before the layer
   Buffer h_mid;       // [N][D] float32, after attention
   Buffer rstd_in, rstd_mid;  // [N] float32
   Buffer qk_raw;      // [N][(H+KV) hd] t: q, k before QK-norm; only with qk_norm
   Buffer rstd_q, rstd_k;     // [N][H], [N][KV] float32; only with qk_norm
-  Buffer qkv;         // [N][(H+2KV) hd] t, after rope
+  Buffer qkv;         // [N][(H+2KV) hd] t, after rope; latent attention: [N][(H+1) latent width], queries and the latent
   Buffer attn;        // [N][H hd] t
+  Buffer attn_out, mlp_out;  // [N][D] float32, before the norms behind them; only with post_norms
+  Buffer rstd_attn_out, rstd_mlp_out;  // [N] float32
+  LatentActivations latent;
+  ExpertActivations moe;
   Buffer lse;         // [N][H] float32
   Buffer gate_up;     // [N][2F] t
 };
 
+// Gated MLP of a layer, an expert or the shared expert. gate and up are adjacent in the arena.
+struct MlpWeights {
+  std::int64_t width = 0;
+  const Parameter *gate = nullptr, *down = nullptr, *gate_bias = nullptr, *down_bias = nullptr;
+  cpu::PackedMatrix gate_up_p, down_p;    // y = x W^T
+  cpu::PackedMatrix gate_up_pt, down_pt;  // dx = dy W
+};
+
+struct MoeWeights {
+  const Parameter *router = nullptr, *shared_gate = nullptr, *bias = nullptr;  // bias: a buffer of the store
+  cpu::PackedMatrix router_p, router_pt, shared_gate_p;  // float32 whatever the model's type
+  std::vector<MlpWeights> experts;
+  MlpWeights shared;  // width 0 = none
+};
+
+struct LatentWeights {
+  const Parameter *down, *q_norm = nullptr, *q_b = nullptr, *kv_norm, *kv_b;  // down: q_a or q, and kv_a behind it
+  cpu::PackedMatrix down_p, down_pt, q_b_p, q_b_pt;
+  // For each head, of its part of kv_b [n + v, r]: keys and values, each as it is used forwards (_p) and backwards (_pt).
+  std::vector<cpu::PackedMatrix> key_p, key_pt, value_p, value_pt;
+};
+
+struct PredictionWeights {
+  const Parameter *enorm = nullptr, *hnorm = nullptr, *eh = nullptr, *norm = nullptr;  // its layer is layers[L]
+  cpu::PackedMatrix eh_p, eh_pt;
+  bool packed = false;
+};
+
 struct LayerWeights {
-  const Parameter *input_norm, *post_norm, *q, *k, *v, *o, *gate, *up, *down;
-  const Parameter *q_bias = nullptr, *k_bias = nullptr, *v_bias = nullptr, *o_bias = nullptr, *q_norm = nullptr,
-                  *k_norm = nullptr, *gate_bias = nullptr, *up_bias = nullptr, *down_bias = nullptr;
-  cpu::PackedMatrix qkv_p, o_p, gate_up_p, down_p;      // y = x W^T
-  cpu::PackedMatrix qkv_pt, o_pt, gate_up_pt, down_pt;  // dx = dy W
+  const Parameter *input_norm = nullptr, *attn_out_norm = nullptr, *mlp_norm = nullptr, *mlp_out_norm = nullptr, *q = nullptr, *o = nullptr;
+  const Parameter *q_bias = nullptr, *o_bias = nullptr, *q_norm = nullptr, *k_norm = nullptr;
+  cpu::PackedMatrix qkv_p, o_p, qkv_pt, o_pt;
+  std::unique_ptr<LatentWeights> latent;
+  MlpWeights mlp;
+  std::unique_ptr<MoeWeights> moe;
 };
 
 struct Transformer::Impl {
@@ -75,18 +130,32 @@ struct Transformer::Impl {
   std::int64_t D, H, KV, hd, F, V, L, q_width, kv_width, qkv_width;
   std::int64_t vocab_limit;
   std::size_t esize;  // bytes of an element of `type`
-  cpu::AttentionShape shape;
+  cpu::AttentionShape shape;  // without a window
+  cpu::Gain gain;
+  cpu::Activation activation;
+  std::int64_t latent_width = 0, down_width = 0, attn_width = 0;  // of latent attention; attn_width: columns that o_proj reads
+  std::int64_t attn_in = 0;  // columns of qkv
+  float embedding_scale = 1.f;
+  std::vector<std::int64_t> moe_layers;  // number of a layer among those with experts; -1
+  std::int64_t num_moe_layers = 0;
 
   const Parameter *embed, *final_norm, *head;
-  std::vector<LayerWeights> layers;
+  const Parameter* head_norm;  // before the head: final_norm but in the prediction layer's pass
+  std::vector<LayerWeights> layers;  // [L], and the first multi-token prediction layer behind them
+  std::unique_ptr<PredictionWeights> prediction;
+  double prediction_weight = 0, prediction_value = 0;
+  std::int64_t prediction_rows = 0;
+  LayerActivations prediction_activations;
   cpu::PackedMatrix head_p, head_pt;
   bool packed = false, packed_transposed = false, head_packed = false, head_packed_transposed = false;
 
-  std::vector<float> rope_cos, rope_sin, inv_freq;
+  struct Rope { std::vector<float> inv_freq, cos, sin; };  // cos, sin [positions][rotated width / 2]
+  Rope rope, local_rope;  // local: of layers with rope_local_theta
   std::int64_t rope_positions = 0;
 
   // scratch of one pass
-  Buffer h, x, act, logits, gathered, gathered_x;
+  Buffer h, x, x32, act, logits, gathered, gathered_x;
+  Buffer expert_x, expert_out, expert_act;
   LayerActivations scratch;
   // kept by forward() for backward()
   std::vector<LayerActivations> kept;
@@ -102,7 +171,17 @@ struct Transformer::Impl {
   std::int64_t prepared_rows = 0;  // of prepare_logits(), in gathered_x; 0 once another pass took it
   // backward scratch
   Buffer d_h, d_t, d_attn, d_qkv, d_gate_up, d_act, d_x, d_x_sum, dy_transposed, d_logits;
+  Buffer d_out, d_context, d_q, d_q_normed, d_down, d_x32, d_weights, d_scores, d_expert_x;
   cpu::PackedMatrix packed_input;  // of dW products
+  std::function<void(std::int64_t, std::int64_t)> gradient_hook;  // may be empty
+  // ---- mixtures of experts
+  std::vector<std::int64_t> expert_load;  // [moe layers][E] tokens of forward passes since the last take
+  std::int64_t expert_rows = 0;           // rows that were routed in them, all layers
+  bool count_load = false;
+  double balance_weight = 0, balance_value = 0;
+  std::vector<std::uint16_t> recorded;    // of a step, before it goes into the blocks
+  std::span<const std::uint16_t> replay;  // [N][moe layers][K] of the pass under way; empty = none
+  std::uint16_t* record = nullptr;        // as replay: where the pass under way leaves its choice; null = nowhere
   // KV blocks of a packed batch, one layer
   Buffer kv_arena;
   std::vector<std::vector<std::byte*>> kv_blocks;
@@ -117,6 +196,16 @@ struct Transformer::Impl {
   };
 
   const std::byte* w(const Parameter* p) const { return store.at(*p); }
+  void find_attention(const std::string& prefix, LayerWeights& w);
+  void find_latent(const std::string& prefix, LayerWeights& w);
+  void find_mlp(const std::string& prefix, MlpWeights& w, std::int64_t width, const char* gate, const char* up, const char* down);
+  void find_experts(const std::string& prefix, LayerWeights& w);
+  // Packs the first use and after changes; `transposed` for the backward pass.
+  void pack(const Parameter* p, std::int64_t rows, std::int64_t depth, cpu::PackedMatrix& out, std::int64_t skip = 0);
+  void pack_transposed(const Parameter* p, std::int64_t out_features, std::int64_t in_features, cpu::PackedMatrix& out, std::int64_t skip = 0);
+  void pack_mlp(MlpWeights& m, bool transposed);
+  void pack_latent(LatentWeights& m, bool transposed);
+  void pack_experts(MoeWeights& m, bool transposed);
   void pack_weights();
   void pack_transposed_weights();
   void pack_head();  // apart: a model that serves as a backbone never needs it
@@ -128,6 +217,55 @@ struct Transformer::Impl {
   void layer_forward(std::int64_t l, std::int64_t n, float* h, const std::int32_t* positions, const AttentionPlan& plan,
                      LayerActivations& a, bool keep);
   void layer_backward(std::int64_t l, std::int64_t n, float* d_h, const PackedBatch& batch, LayerActivations& a, float* grad);
+  cpu::AttentionShape shape_of(std::int64_t l) const;
+  const Rope& rope_of(std::int64_t l) const { return config.has_window(l) && config.rope_local_theta > 0 ? local_rope : rope; }
+  // The parts of a layer. x [N][D] is their normed input; the result is added to h, or stored in `out` where that is not null.
+  void attention_forward(std::int64_t l, std::int64_t n, const std::byte* x, const std::int32_t* positions, const AttentionPlan& plan,
+                         LayerActivations& a, bool keep, float* h, float* out);
+  void latent_forward(std::int64_t l, std::int64_t n, const std::byte* x, const std::int32_t* positions, const AttentionPlan& plan,
+                      LayerActivations& a, bool keep, float* h);
+  void mlp_forward(const MlpWeights& m, std::int64_t n, const std::byte* x, Buffer& gate_up, float* h, float* out);
+  void moe_forward(std::int64_t l, std::int64_t n, const std::byte* x, LayerActivations& a, float* h);
+  // From dy [N][D], the gradient of what was added, to dx [N][D] of `type`, the gradient of x.
+  void attention_backward(std::int64_t l, std::int64_t n, const std::byte* x, const void* dy, const PackedBatch& batch, LayerActivations& a,
+                          float* grad, std::byte* dx);
+  void latent_backward(std::int64_t l, std::int64_t n, const std::byte* x, const void* dy, const PackedBatch& batch, LayerActivations& a,
+                       float* grad, std::byte* dx);
+  void mlp_backward(const MlpWeights& m, std::int64_t n, const std::byte* x, const void* dy, const Buffer& gate_up, float* grad, std::byte* dx);
+  void moe_backward(std::int64_t l, std::int64_t n, const std::byte* x, const void* dy, const PackedBatch& batch, LayerActivations& a,
+                    float* grad, std::byte* dx);
+  std::int64_t choices() const { return config.moe ? num_moe_layers * config.moe->experts_per_token : 0; }
+  // Inside a block of step(): behind the layers, and behind the prediction layer where drafts are made.
+  std::size_t routes_offset() const { return cpu::kv_block_bytes(shape) * static_cast<std::size_t>(L + (drafting ? 1 : 0)); }
+  void route(std::int64_t l, std::int64_t n, const std::byte* x, ExpertActivations& a);
+  void balance_gradient(const MoeWeights& m, const PackedBatch& batch, ExpertActivations& a, float* d_logits);
+  const float* as_float(const std::byte* x, std::int64_t elements);  // x itself if it is float32
+  const std::byte* normed(const float* h, std::int64_t n, const Parameter* norm, float* rstd);  // into x; a cast without a norm
+  void add_normed(const float* out, std::int64_t n, const Parameter* norm, float* rstd, float* h);  // h += norm(out)
+  // The gradient of add_normed's `out`, of `type`.
+  const void* add_normed_backward(const float* out, std::int64_t n, const Parameter* norm, const float* rstd, const void* dy, float* grad);
+  // dh += the gradient through normed(), from dx.
+  void normed_backward(const float* h, std::int64_t n, const Parameter* norm, const float* rstd, const std::byte* dx, float* dh, float* grad);
+  void write_cache(const cpu::AttentionShape& s, std::int64_t l, std::int64_t n, const std::byte* k, const std::byte* v, std::int64_t ld,
+                   const AttentionPlan& plan);
+  void find_layer(std::int64_t l);
+  void find_prediction();
+  struct PredictionBatch {
+    PackedBatch batch;
+    std::vector<std::int32_t> rows;  // of the whole batch, whose hidden states these rows see
+  };
+  PredictionBatch prediction_batch(const PackedBatch& batch) const;
+  // What rows of h and the tokens behind them make of the prediction layer's input m [n][D], and what its gradient needs.
+  struct PredictionInput {
+    std::vector<float> rstd_final, rstd_e, rstd_h, hidden;
+    Buffer embedded, part, both, m;
+  };
+  PredictionInput prediction_input_;
+  void prediction_input(std::span<const std::int32_t> rows, const TokenId* next, const float* h, PredictionInput& in);
+  bool drafting = false;
+  std::int64_t step_rows = 0;  // of the last step, in h
+  // Adds the loss's gradient to grad and, through the hidden states h, to dh.
+  void prediction_backward(const PackedBatch& batch, const float* h, float* dh, float* grad);
   AttentionPlan plan_batch(const PackedBatch& batch);
   void run_layers(const PackedBatch& batch, float* h, bool keep, bool recompute);
   void check_batch(const PackedBatch& batch) const;
@@ -146,14 +284,17 @@ struct Transformer::Impl {
   void norm_backward(std::span<const std::int32_t> rows, const float* rstd, const float* dx, float* d_h, float* grad);
   // Logits of m normed rows into `logits`.
   float* head_logits(const std::byte* x_rows, std::int64_t m);
+  void cap_backward(const float* capped, std::int64_t count, std::byte* dz) const;  // dz of `type`, through the cap
+  void cap_logits(float* z, std::int64_t count);  // in place, where the model caps them
   void logit_loss_backward(const PackedBatch& batch, const float* h, LogitLoss loss, float* d_h, float* grad);
   float* start_backward(Pending::Pass pass, std::span<float> grad);  // the zeroed gradient of h_out
   void layers_backward(float* d_h, float* grad);
+  std::vector<std::pair<std::int64_t, std::int64_t>> gradient_stretches() const;
 
   void gemm(const void* a, std::int64_t m, std::int64_t lda, const cpu::PackedMatrix& b, void* c, cpu::Type out,
             cpu::Store store_mode, const void* bias = nullptr, std::int64_t ldc = -1);
-  // grad_w [out][in] += dy[n][ld_dy]^T x[n][in], the first `out` columns of dy; x is what pack_input() took last.
-  void pack_input(const void* x, std::int64_t n, std::int64_t in);
+  // grad_w [out][in] += dy[n][ld_dy]^T x[n][in], the first `out` columns of dy; x [n][ld] is what pack_input() took last.
+  void pack_input(const void* x, std::int64_t n, std::int64_t in, std::int64_t ld = -1);
   void weight_gradient(const void* dy, std::int64_t ld_dy, std::int64_t out, float* grad_w);
   void copy_rows(float* to, const float* from, std::int64_t elements);  // by all threads
   void bias_gradient(const void* dy, std::int64_t n, std::int64_t width, float* grad_b);

@@ -1,5 +1,6 @@
 // Losses of whole distributions: logits of chosen rows a part at a time, and the backward pass from their gradient.
 #include <algorithm>
+#include <cmath>
 #include <cstring>
 
 #include "model/transformer_impl.h"
@@ -15,7 +16,17 @@ float* Transformer::Impl::head_logits(const std::byte* x_rows, std::int64_t m) {
   pack_head();
   float* out = logits.get<float>(m * V);
   gemm(x_rows, m, D, head_p, out, cpu::Type::kF32, cpu::Store::kStore);
+  cap_logits(out, m * V);
   return out;
+}
+
+void Transformer::Impl::cap_logits(float* z, std::int64_t count) {
+  if (config.logit_softcap == 0) return;
+  const auto cap = static_cast<float>(config.logit_softcap);
+  constexpr std::int64_t kPiece = 4096;
+  pool.parallel_for((count + kPiece - 1) / kPiece, 1, [&](std::int64_t begin, std::int64_t end) {
+    for (std::int64_t i = begin * kPiece; i < std::min(count, end * kPiece); ++i) z[i] = cap * std::tanh(z[i] / cap);
+  });
 }
 
 void Transformer::prepare_logits(const PackedBatch& batch) {
@@ -58,7 +69,11 @@ void Transformer::Impl::logit_loss_backward(const PackedBatch& batch, const floa
     const std::int64_t count = std::min(kLossRows, n - first);
     const std::byte* rows = gathered_x.data() + static_cast<std::size_t>(first * D) * esize;
     float* z = head_logits(rows, count);
+    std::vector<float> capped;
+    if (config.logit_softcap > 0) capped.assign(z, z + count * V);
     loss(first, count, z);
+    const auto cap = static_cast<float>(config.logit_softcap);
+    for (std::size_t i = 0; i < capped.size(); ++i) z[i] *= 1 - capped[i] / cap * (capped[i] / cap);
     auto* dz = d_logits.get<std::byte>(count * ld * static_cast<std::int64_t>(esize));
     pool.parallel_for(count, 1, [&](std::int64_t b, std::int64_t e) {
       for (std::int64_t i = b; i < e; ++i) {

@@ -2,7 +2,6 @@
 #include <algorithm>
 #include <cstring>
 
-#include "model/activation_bytes.h"
 #include "model/transformer_impl.h"
 
 namespace r1 {
@@ -19,6 +18,8 @@ void Transformer::Impl::check_batch(const PackedBatch& batch) const {
   R1_CHECK(batch.predictors.size() == batch.targets.size(), batch.predictors.size(), " predictors, ", batch.targets.size(), " targets");
   for (TokenId t : batch.tokens) R1_CHECK(t >= 0 && t < V, "token ", t, " outside the vocabulary of ", V);
   check_rows(batch, batch.predictors);
+  R1_CHECK(batch.experts.empty() || static_cast<std::int64_t>(batch.experts.size()) == static_cast<std::int64_t>(batch.tokens.size()) * choices(),
+           batch.experts.size(), " replayed experts for ", batch.tokens.size(), " tokens that meet ", choices());
   for (TokenId t : batch.targets) R1_CHECK(t >= 0 && t < vocab_limit, "target ", t, " outside the vocabulary of ", vocab_limit);
 }
 
@@ -86,16 +87,39 @@ void Transformer::Impl::run_layers(const PackedBatch& batch, float* h_rows, bool
   const AttentionPlan plan = plan_batch(batch);
   embed_rows(batch.tokens.data(), n, h_rows);
   if (keep) kept.resize(static_cast<std::size_t>(L));
+  replay = batch.experts;
+  count_load = keep;
   for (std::int64_t l = 0; l < L; ++l) {
     LayerActivations& a = keep && !recompute ? kept[static_cast<std::size_t>(l)] : scratch;
     if (keep && recompute)
       std::memcpy(kept[static_cast<std::size_t>(l)].h_in.get<float>(n * D), h_rows, static_cast<std::size_t>(n * D) * 4);
     layer_forward(l, n, h_rows, batch.positions.data(), plan, a, keep && !recompute);
   }
+  count_load = false;
 }
 
 std::int64_t Transformer::kept_bytes_per_token(bool recompute) const {
-  return r1::kept_bytes_per_token(impl_->config, weights().dtype(), recompute);
+  const Impl& m = *impl_;
+  const auto size = static_cast<std::int64_t>(m.esize);
+  std::int64_t bytes = 0;
+  for (std::int64_t l = 0; l < m.L; ++l) {
+    bytes += 4 * m.D;  // h_in
+    if (recompute) continue;
+    bytes += 4 * m.D + 8 + 4 * m.H + size * (m.attn_in + m.attn_width);
+    if (m.config.qk_norm) bytes += size * (m.q_width + m.kv_width) + 4 * (m.H + m.KV);
+    if (m.config.post_norms) bytes += 8 * m.D + 8;
+    if (m.config.mla) {
+      bytes += size * (m.down_width + m.H * m.latent_width) + 8;
+      if (m.config.mla->q_lora_rank > 0) bytes += size * (m.config.mla->q_lora_rank + m.q_width);
+    }
+    if (!m.config.has_experts(l)) {
+      bytes += size * 2 * m.F;
+      continue;
+    }
+    const MixtureOfExperts& moe = *m.config.moe;
+    bytes += 4 * moe.num_experts + moe.experts_per_token * (12 + size * 2 * moe.intermediate_size) + size * 2 * moe.shared_intermediate_size + 4;
+  }
+  return bytes;
 }
 
 LogprobRows Transformer::forward(const PackedBatch& batch, float temperature, bool want_entropies, bool recompute) {
@@ -127,9 +151,9 @@ std::vector<float> Transformer::forward_hidden(const PackedBatch& batch, std::sp
   return m.normed_as_float(static_cast<std::int64_t>(rows.size()));
 }
 
-void Transformer::Impl::pack_input(const void* x_rows, std::int64_t n, std::int64_t in) {
+void Transformer::Impl::pack_input(const void* x_rows, std::int64_t n, std::int64_t in, std::int64_t ld) {
   cpu::reshape(packed_input, type, in, n);
-  cpu::pack_transposed(pool, x_rows, in, packed_input);
+  cpu::pack_transposed(pool, x_rows, ld < 0 ? in : ld, packed_input);
 }
 
 void Transformer::Impl::weight_gradient(const void* dy, std::int64_t ld_dy, std::int64_t out, float* grad_w) {
@@ -154,65 +178,64 @@ void Transformer::Impl::bias_gradient(const void* dy, std::int64_t n, std::int64
   });
 }
 
+const void* Transformer::Impl::add_normed_backward(const float* out, std::int64_t n, const Parameter* norm, const float* rstd,
+                                                   const void* dy, float* grad) {
+  float* d = d_out.get<float>(n * D);
+  std::memset(d, 0, static_cast<std::size_t>(n * D) * 4);
+  cpu::rms_norm_backward(pool, out, w(norm), rstd, dy, type, n, D, d, grad + norm->offset, gain);
+  if (type == cpu::Type::kF32) return d;
+  cpu::convert(pool, d, d_expert_x.get<cpu::bf16>(n * D), n * D);
+  return d_expert_x.data();
+}
+
+void Transformer::Impl::normed_backward(const float* h_rows, std::int64_t n, const Parameter* norm, const float* rstd, const std::byte* dx,
+                                        float* dh, float* grad) {
+  if (norm != nullptr) {
+    cpu::rms_norm_backward(pool, h_rows, w(norm), rstd, dx, type, n, D, dh, grad + norm->offset, gain);
+    return;
+  }
+  pool.parallel_for(n, 16, [&](std::int64_t begin, std::int64_t end) {
+    for (std::int64_t i = begin * D; i < end * D; ++i)
+      dh[i] += type == cpu::Type::kF32 ? reinterpret_cast<const float*>(dx)[i] : cpu::to_float(reinterpret_cast<const cpu::bf16*>(dx)[i]);
+  });
+}
+
 void Transformer::Impl::layer_backward(std::int64_t l, std::int64_t n, float* dh, const PackedBatch& batch, LayerActivations& a,
                                        float* grad) {
   const LayerWeights& lw = layers[static_cast<std::size_t>(l)];
-  const auto bytes = [&](std::int64_t width) { return n * width * static_cast<std::int64_t>(esize); };
-  const auto g = [&](const Parameter* p) { return grad + p->offset; };
   // The gradient of the residual stream in the type of the products.
   const auto cast_dh = [&]() -> const void* {
     if (type == cpu::Type::kF32) return dh;
     cpu::convert(pool, dh, d_t.get<cpu::bf16>(n * D), n * D);
     return d_t.data();
   };
-  auto* xb = x.get<std::byte>(bytes(D));
+  auto* dx = d_x.get<std::byte>(n * D * static_cast<std::int64_t>(esize));
 
-  // MLP: h_out = h_mid + down(silu(gate) * up)
+  // h_out = h_mid + mlp(norm(h_mid)), with another norm around the MLP in some families
   const void* dy = cast_dh();
-  auto* inner = act.get<std::byte>(bytes(F));
-  cpu::swiglu(pool, a.gate_up.data(), n, F, inner, type);
-  pack_input(inner, n, F);
-  weight_gradient(dy, D, D, g(lw.down));
-  if (lw.down_bias) bias_gradient(dy, n, D, g(lw.down_bias));
-  auto* da = d_act.get<std::byte>(bytes(F));
-  gemm(dy, n, D, lw.down_pt, da, type, cpu::Store::kStore);
-  auto* dgu = d_gate_up.get<std::byte>(bytes(2 * F));
-  cpu::swiglu_backward(pool, a.gate_up.data(), da, n, F, dgu, type);
-  cpu::rms_norm(pool, a.h_mid.as<float>(), n, D, w(lw.post_norm), config.rms_norm_eps, xb, type, nullptr);
-  pack_input(xb, n, D);
-  weight_gradient(dgu, 2 * F, 2 * F, g(lw.gate));
-  if (lw.gate_bias) bias_gradient(dgu, n, 2 * F, g(lw.gate_bias));
-  auto* dx = d_x.get<std::byte>(bytes(D));
-  gemm(dgu, n, 2 * F, lw.gate_up_pt, dx, type, cpu::Store::kStore);
-  cpu::rms_norm_backward(pool, a.h_mid.as<float>(), w(lw.post_norm), a.rstd_mid.as<float>(), dx, type, n, D, dh, g(lw.post_norm));
+  if (lw.mlp_out_norm) dy = add_normed_backward(a.mlp_out.as<float>(), n, lw.mlp_out_norm, a.rstd_mlp_out.as<float>(), dy, grad);
+  const std::byte* xb = normed(a.h_mid.as<float>(), n, lw.mlp_norm, nullptr);
+  if (lw.moe) moe_backward(l, n, xb, dy, batch, a, grad, dx);
+  else mlp_backward(lw.mlp, n, xb, dy, a.gate_up, grad, dx);
+  normed_backward(a.h_mid.as<float>(), n, lw.mlp_norm, a.rstd_mid.as<float>(), dx, dh, grad);
 
-  // Attention: h_mid = h_in + o(attention(q, k, v))
+  // h_mid = h_in + attention(norm(h_in)), likewise
   dy = cast_dh();
-  pack_input(a.attn.data(), n, q_width);
-  weight_gradient(dy, D, D, g(lw.o));
-  if (lw.o_bias) bias_gradient(dy, n, D, g(lw.o_bias));
-  auto* dattn = d_attn.get<std::byte>(bytes(q_width));
-  gemm(dy, n, D, lw.o_pt, dattn, type, cpu::Store::kStore);
-  auto* dqkv = d_qkv.get<std::byte>(bytes(qkv_width));
-  const std::size_t k_at = static_cast<std::size_t>(q_width) * esize, v_at = k_at + static_cast<std::size_t>(kv_width) * esize;
-  std::byte* qkv = a.qkv.data();
-  cpu::attention_backward(pool, shape, qkv, qkv + k_at, qkv + v_at, qkv_width, a.attn.data(), q_width, dattn, q_width,
-                          a.lse.as<float>(), batch.sequences.data(), static_cast<std::int64_t>(batch.sequences.size()), dqkv,
-                          dqkv + k_at, dqkv + v_at, qkv_width);
-  cpu::rope(pool, dqkv, n, H + KV, hd, qkv_width, batch.positions.data(), rope_cos.data(), rope_sin.data(), -1.f, type);
-  if (config.qk_norm) {
-    const std::int64_t raw_width = q_width + kv_width;
-    cpu::rms_norm_heads_backward(pool, a.qk_raw.data(), raw_width, w(lw.q_norm), a.rstd_q.as<float>(), dqkv, qkv_width, type, n, H, hd,
-                                 dqkv, qkv_width, g(lw.q_norm));
-    cpu::rms_norm_heads_backward(pool, a.qk_raw.data() + k_at, raw_width, w(lw.k_norm), a.rstd_k.as<float>(), dqkv + k_at, qkv_width,
-                                 type, n, KV, hd, dqkv + k_at, qkv_width, g(lw.k_norm));
+  if (lw.attn_out_norm) dy = add_normed_backward(a.attn_out.as<float>(), n, lw.attn_out_norm, a.rstd_attn_out.as<float>(), dy, grad);
+  xb = normed(a.h_in.as<float>(), n, lw.input_norm, nullptr);
+  if (lw.latent) latent_backward(l, n, xb, dy, batch, a, grad, dx);
+  else attention_backward(l, n, xb, dy, batch, a, grad, dx);
+  normed_backward(a.h_in.as<float>(), n, lw.input_norm, a.rstd_in.as<float>(), dx, dh, grad);
+}
+
+void Transformer::Impl::cap_backward(const float* capped, std::int64_t count, std::byte* dz) const {
+  if (config.logit_softcap == 0) return;
+  const auto cap = static_cast<float>(config.logit_softcap);
+  for (std::int64_t j = 0; j < count; ++j) {
+    const float t = capped[j] / cap, slope = 1 - t * t;
+    if (type == cpu::Type::kF32) reinterpret_cast<float*>(dz)[j] *= slope;
+    else reinterpret_cast<cpu::bf16*>(dz)[j] = cpu::to_bf16(cpu::to_float(reinterpret_cast<cpu::bf16*>(dz)[j]) * slope);
   }
-  cpu::rms_norm(pool, a.h_in.as<float>(), n, D, w(lw.input_norm), config.rms_norm_eps, xb, type, nullptr);
-  pack_input(xb, n, D);
-  weight_gradient(dqkv, qkv_width, qkv_width, g(lw.q));
-  if (lw.q_bias) bias_gradient(dqkv, n, qkv_width, g(lw.q_bias));
-  gemm(dqkv, n, qkv_width, lw.qkv_pt, dx, type, cpu::Store::kStore);
-  cpu::rms_norm_backward(pool, a.h_in.as<float>(), w(lw.input_norm), a.rstd_in.as<float>(), dx, type, n, D, dh, g(lw.input_norm));
 }
 
 void Transformer::Impl::head_backward(const PackedBatch& batch, const float* h_rows, std::span<const float> d_logprobs,
@@ -234,6 +257,7 @@ void Transformer::Impl::head_backward(const PackedBatch& batch, const float* h_r
     forward.b = &head_p, forward.n_first = first, forward.n_count = c;
     forward.c = z, forward.ldc = c;
     cpu::gemm(pool, forward);
+    cap_logits(z, m * c);
     auto* dz = d_logits.get<std::byte>(m * ld * static_cast<std::int64_t>(esize));
     pool.parallel_for(m, 4, [&](std::int64_t b, std::int64_t e) {
       for (std::int64_t i = b; i < e; ++i) {
@@ -241,6 +265,7 @@ void Transformer::Impl::head_backward(const PackedBatch& batch, const float* h_r
         std::byte* row = dz + static_cast<std::size_t>(i * ld) * esize;
         cpu::row_logprob_backward(z + i * c, real, pending.stats[u], batch.targets[u] - first, pending.temperature, d_logprobs[u],
                                   d_entropies.empty() ? 0.f : d_entropies[u], row, type);
+        cap_backward(z + i * c, real, row);
         std::memset(row + static_cast<std::size_t>(real) * esize, 0, static_cast<std::size_t>(ld - real) * esize);
       }
     });
@@ -264,7 +289,7 @@ void Transformer::Impl::norm_backward(std::span<const std::int32_t> rows, const 
     cpu::convert(pool, dx, d_x.get<cpu::bf16>(m * D), m * D);
     typed = d_x.data();
   }
-  cpu::rms_norm_backward(pool, gathered.as<float>(), w(final_norm), rstd, typed, type, m, D, dg, grad + final_norm->offset);
+  cpu::rms_norm_backward(pool, gathered.as<float>(), w(head_norm), rstd, typed, type, m, D, dg, grad + head_norm->offset, gain);
   // Rows may repeat (the last prompt row predicts the first token of every sample): added in order.
   pool.parallel_for(D, 64, [&](std::int64_t b, std::int64_t e) {
     for (std::int64_t i = 0; i < m; ++i) {
@@ -292,6 +317,7 @@ void Transformer::backward(std::span<const float> d_logprobs, std::span<const fl
            "gradients of ", d_logprobs.size(), " log-probabilities for ", batch.predictors.size());
   float* dh = m.start_backward(Impl::Pending::Pass::kLogprobs, grad);
   m.head_backward(batch, m.pending.h_out.as<float>(), d_logprobs, d_entropies, dh, grad.data());
+  m.prediction_backward(batch, m.pending.h_out.as<float>(), dh, grad.data());
   m.layers_backward(dh, grad.data());
 }
 
@@ -313,24 +339,50 @@ void Transformer::Impl::layers_backward(float* dh, float* grad) {
   // The blocks of plan_batch() hold one layer, so a recomputed layer writes its own keys and values again.
   AttentionPlan plan;
   if (pending.recompute) plan = plan_batch(batch);
+  replay = batch.experts;
+  const auto stretches = gradient_hook ? gradient_stretches() : std::vector<std::pair<std::int64_t, std::int64_t>>();
   for (std::int64_t l = L - 1; l >= 0; --l) {
     LayerActivations& a = kept[static_cast<std::size_t>(l)];
-    if (!pending.recompute) {
-      layer_backward(l, n, dh, batch, a, grad);
-      continue;
+    if (pending.recompute) {
+      float* rows = h.get<float>(n * D);
+      std::memcpy(rows, a.h_in.as<float>(), static_cast<std::size_t>(n * D) * 4);
+      layer_forward(l, n, rows, batch.positions.data(), plan, scratch, true);
     }
-    float* rows = h.get<float>(n * D);
-    std::memcpy(rows, a.h_in.as<float>(), static_cast<std::size_t>(n * D) * 4);
-    layer_forward(l, n, rows, batch.positions.data(), plan, scratch, true);
-    layer_backward(l, n, dh, batch, scratch, grad);
+    layer_backward(l, n, dh, batch, pending.recompute ? scratch : a, grad);
+    if (gradient_hook) gradient_hook(stretches[static_cast<std::size_t>(L - 1 - l)].first, stretches[static_cast<std::size_t>(L - 1 - l)].second);
   }
   float* d_embed = grad + embed->offset;
   pool.parallel_for(D, 64, [&](std::int64_t b, std::int64_t e) {
     for (std::int64_t i = 0; i < n; ++i) {
       float* to = d_embed + batch.tokens[static_cast<std::size_t>(i)] * D;
-      for (std::int64_t j = b; j < e; ++j) to[j] += dh[i * D + j];
+      for (std::int64_t j = b; j < e; ++j) to[j] += embedding_scale * dh[i * D + j];
     }
   });
+  for (std::size_t i = static_cast<std::size_t>(L); i < stretches.size(); ++i) gradient_hook(stretches[i].first, stretches[i].second);
 }
+
+std::vector<std::pair<std::int64_t, std::int64_t>> Transformer::Impl::gradient_stretches() const {
+  std::vector<std::int64_t> begins;  // of the layers, and the end of the last
+  std::int64_t end = 0;
+  for (std::int64_t l = 0; l < L; ++l) {
+    const std::string prefix = "model.layers." + std::to_string(l) + ".";
+    std::int64_t begin = store.elements();
+    for (const Parameter& p : store.parameters()) {
+      if (!p.name.starts_with(prefix)) continue;
+      begin = std::min(begin, p.offset);
+      end = std::max(end, p.offset + p.elements);
+    }
+    begins.push_back(begin);
+  }
+  begins.push_back(end);
+  std::vector<std::pair<std::int64_t, std::int64_t>> out;
+  for (auto l = static_cast<std::size_t>(L); l-- > 0;) out.emplace_back(begins[l], begins[l + 1]);
+  out.emplace_back(0, begins[0]);
+  out.emplace_back(end, store.elements());
+  return out;
+}
+
+void Transformer::set_gradient_hook(std::function<void(std::int64_t, std::int64_t)> hook) { impl_->gradient_hook = std::move(hook); }
+std::vector<std::pair<std::int64_t, std::int64_t>> Transformer::gradient_stretches() const { return impl_->gradient_stretches(); }
 
 }  // namespace r1

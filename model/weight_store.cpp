@@ -37,7 +37,12 @@ std::string shape_text(const std::vector<std::int64_t>& shape) {
 
 }  // namespace
 
-WeightStore::WeightStore(const ModelConfig& config, DType dtype) : dtype_(dtype), parameters_(parameter_layout(config)) {
+WeightStore::WeightStore(const ModelConfig& config, DType dtype)
+    : dtype_(dtype), parameters_(parameter_layout(config)), buffers_(buffer_layout(config)) {
+  for (std::size_t i = 0; i < parameters_.size(); ++i) index_.emplace(parameters_[i].name, i);
+  const Parameter none;
+  const Parameter& last_buffer = buffers_.empty() ? none : buffers_.back();
+  buffer_data_ = std::make_shared<std::vector<float>>(static_cast<std::size_t>(last_buffer.offset + last_buffer.elements), 0.f);
   R1_CHECK(dtype == DType::kF32 || dtype == DType::kBF16, "a weight store holds F32 or BF16, not ", safetensors_name(dtype));
   const Parameter& last = parameters_.back();
   elements_ = (last.offset + last.elements + 31) / 32 * 32;
@@ -45,14 +50,16 @@ WeightStore::WeightStore(const ModelConfig& config, DType dtype) : dtype_(dtype)
 }
 
 const Parameter& WeightStore::find(std::string_view name) const {
-  for (const Parameter& p : parameters_)
-    if (p.name == name) return p;
+  if (const auto it = index_.find(name); it != index_.end()) return parameters_[it->second];
   throw CheckpointError(message("tensor ", name, " is not a parameter of this model (", parameters_.size(),
                                 " parameters, the first is ", parameters_.front().name, ")"));
 }
 
 void WeightStore::set(const TensorView& tensor) {
-  const Parameter& p = find(tensor.name);
+  const Parameter* of_buffer = nullptr;
+  for (const Parameter& b : buffers_)
+    if (b.name == tensor.name) of_buffer = &b;
+  const Parameter& p = of_buffer != nullptr ? *of_buffer : find(tensor.name);
   if (tensor.shape != p.shape)
     throw CheckpointError(message("tensor ", tensor.name, " has shape ", shape_text(tensor.shape), ", the model wants ",
                                   shape_text(p.shape)));
@@ -61,6 +68,11 @@ void WeightStore::set(const TensorView& tensor) {
                                   "; supported are F32, F16 and BF16"));
   if (tensor.device != -1)
     throw CheckpointError(message("tensor ", tensor.name, " lies on device ", tensor.device, "; copy it to the host first"));
+  if (of_buffer != nullptr) {
+    if (tensor.data != reinterpret_cast<const std::byte*>(buffer(p)))
+      convert_elements(tensor.dtype, tensor.data, DType::kF32, reinterpret_cast<std::byte*>(buffer(p)), static_cast<std::size_t>(p.elements));
+    return;
+  }
   if (tensor.dtype == dtype_ && tensor.data == at(p)) return;
   convert_elements(tensor.dtype, tensor.data, dtype_, at(p), static_cast<std::size_t>(p.elements));
 }
@@ -68,23 +80,27 @@ void WeightStore::set(const TensorView& tensor) {
 void WeightStore::load(const WeightSnapshot& snapshot) {
   std::unordered_map<std::string_view, bool> seen;
   for (const Parameter& p : parameters_) seen.emplace(p.name, false);
+  for (const Parameter& p : buffers_) seen.emplace(p.name, false);
   for (const TensorView& tensor : snapshot.tensors) {
     const auto it = seen.find(tensor.name);
     if (it == seen.end()) throw CheckpointError(message("tensor ", tensor.name, " is not a parameter of this model"));
     if (it->second) throw CheckpointError(message("tensor ", tensor.name, " is there twice"));
     it->second = true;
   }
-  for (const Parameter& p : parameters_)  // before anything is written, so that a refusal leaves the store as it was
-    if (!seen[p.name]) throw CheckpointError(message("tensor ", p.name, " is missing"));
+  for (const auto* list : {&parameters_, &buffers_})  // before anything is written, so that a refusal leaves the store as it was
+    for (const Parameter& p : *list)
+      if (!seen[p.name]) throw CheckpointError(message("tensor ", p.name, " is missing"));
   for (const TensorView& tensor : snapshot.tensors) set(tensor);
 }
 
 WeightSnapshot WeightStore::snapshot(WeightVersion version) const {
   WeightSnapshot snapshot;
   snapshot.version = version;
-  snapshot.owner = data_;
-  snapshot.tensors.reserve(parameters_.size());
+  snapshot.owner = std::make_shared<std::pair<std::shared_ptr<std::byte>, std::shared_ptr<std::vector<float>>>>(data_, buffer_data_);
+  snapshot.tensors.reserve(parameters_.size() + buffers_.size());
   for (const Parameter& p : parameters_) snapshot.tensors.push_back({p.name, dtype_, p.shape, at(p), -1});
+  for (const Parameter& p : buffers_)
+    snapshot.tensors.push_back({p.name, DType::kF32, p.shape, reinterpret_cast<const std::byte*>(buffer(p)), -1});
   return snapshot;
 }
 
@@ -94,6 +110,10 @@ WeightDigest WeightStore::digest() const {
     hash.update_field(p.name);
     hash.update_field(safetensors_name(dtype_));
     hash.update(at(p), static_cast<std::size_t>(p.elements) * size_of(dtype_));
+  }
+  for (const Parameter& p : buffers_) {
+    hash.update_field(p.name);
+    hash.update(buffer(p), static_cast<std::size_t>(p.elements) * sizeof(float));
   }
   return hash.digest();
 }
@@ -105,7 +125,7 @@ void init_random(WeightStore& store, std::uint64_t seed, float std) {
   std::uint64_t stream = 0;
   for (const Parameter& p : store.parameters()) {
     std::vector<float> values(static_cast<std::size_t>(p.elements), 0.f);
-    const bool is_norm = p.name.ends_with("norm.weight") || p.name.ends_with("layernorm.weight");
+    const bool is_norm = p.name.ends_with("norm.weight");
     if (is_norm) {
       values.assign(values.size(), 1.f);
     } else if (!p.name.ends_with(".bias")) {

@@ -6,6 +6,7 @@
 #include <span>
 #include <string>
 #include <string_view>
+#include <unordered_map>
 #include <vector>
 
 #include "core/weights.h"
@@ -21,9 +22,11 @@ struct Parameter {
   std::int64_t offset = 0, elements = 0;  // in the arena, in elements
 };
 
-// HF names, shapes and arena order of a dense decoder. The first of such a group, and every parameter outside a group, starts
+// HF names, shapes and arena order of a decoder. The first of such a group, and every parameter outside a group, starts
 // at a multiple of 32 elements; inside a group there is no padding.
 std::vector<Parameter> parameter_layout(const ModelConfig&);
+// Tensors that have no gradient and stay in float32 whatever the arena's type: the routers' correction biases.
+std::vector<Parameter> buffer_layout(const ModelConfig&);
 
 // Memory of one type, 64-byte aligned, zeroed. Not copyable; views live as long as the store.
 class WeightStore {
@@ -39,6 +42,10 @@ class WeightStore {
   std::byte* data() { return data_.get(); }
   const std::byte* data() const { return data_.get(); }
   const Parameter& find(std::string_view name) const;  // throws CheckpointError
+  // Float32 tensors beside the arena; they travel with snapshot(), load(), set() and digest(), an optimizer does not see them.
+  std::span<const Parameter> buffers() const { return buffers_; }
+  float* buffer(const Parameter& p) { return buffer_data_->data() + p.offset; }
+  const float* buffer(const Parameter& p) const { return buffer_data_->data() + p.offset; }
   std::byte* at(const Parameter& p) { return data_.get() + p.offset * static_cast<std::int64_t>(size_of(dtype_)); }
   const std::byte* at(const Parameter& p) const { return data_.get() + p.offset * static_cast<std::int64_t>(size_of(dtype_)); }
 
@@ -54,8 +61,11 @@ class WeightStore {
  private:
   DType dtype_;
   std::vector<Parameter> parameters_;
+  std::unordered_map<std::string_view, std::size_t> index_;  // of parameters_, whose names outlive it
   std::int64_t elements_ = 0;
   std::shared_ptr<std::byte> data_;
+  std::vector<Parameter> buffers_;
+  std::shared_ptr<std::vector<float>> buffer_data_;
 };
 
 // Fills with N(0, std) from a seed, norms with 1, biases 0: the same numbers everywhere. For tests and tiny models.

@@ -7,8 +7,10 @@
 
 #include "core/digest.h"
 #include "core/error.h"
+#include "core/signals.h"
 #include "model/safetensors.h"
 #include "rl/train_samples.h"
+#include "sft/packing.h"
 
 namespace r1 {
 namespace {
@@ -107,9 +109,8 @@ std::vector<float> DpoObjective::judge(const Data& data, const MicroBatch& batch
   return gradient;
 }
 
-void DpoObjective::train(std::int64_t first, std::int64_t last) {
-  const std::span<const std::int64_t> part(examples_.data() + first, static_cast<std::size_t>(last - first));
-  const MicroBatch batch = build_micro_batch(train_.set.samples, samples_of(train_.set, part));
+void DpoObjective::train(std::span<const std::int32_t> places) {
+  const MicroBatch batch = build_micro_batch(train_.set.samples, samples_of(train_.set, at_places(examples_, places)));
   const LogprobRows rows = policy_.forward(batch.batch, 1.f, false);
   policy_.backward(judge(train_, batch, rows.logprobs, static_cast<std::int64_t>(examples_.size()), sums_), {});
 }
@@ -132,9 +133,9 @@ Metrics DpoObjective::evaluate(std::int64_t budget) {
   std::vector<std::int64_t> all(static_cast<std::size_t>(n));
   std::iota(all.begin(), all.end(), std::int64_t{0});
   Sums sums;
-  for (const auto& [first, last] : split_by_rows(rows_of(held_out_.set, all), budget)) {
-    const std::span<const std::int64_t> part(all.data() + first, static_cast<std::size_t>(last - first));
-    const MicroBatch batch = build_micro_batch(held_out_.set.samples, samples_of(held_out_.set, part));
+  for (const std::vector<std::int32_t>& part : pack_best_fit(rows_of(held_out_.set, all), budget)) {
+    throw_if_stopped();
+    const MicroBatch batch = build_micro_batch(held_out_.set.samples, samples_of(held_out_.set, at_places(all, part)));
     judge(held_out_, batch, policy_.evaluate(batch.batch, 1.f, false).logprobs, n, sums);
   }
   return metrics_of(sums, "eval/");

@@ -33,7 +33,7 @@ class DpoObjective : public ExampleObjective {
   TrainedModel& model() override { return policy_; }
   WeightSnapshot weights_to_save(WeightVersion version) const override { return policy_.host_weights(version); }
   std::vector<std::int64_t> begin_update(std::int64_t update, std::span<const std::int64_t> examples) override;
-  void train(std::int64_t first, std::int64_t last) override;
+  void train(std::span<const std::int32_t> places) override;
   // loss and TRL's names: rewards/chosen, rewards/rejected, rewards/accuracies, rewards/margins, logps/chosen, logps/rejected.
   Metrics report() override;
   std::string name(std::int64_t example) const override { return train_.set.samples[static_cast<std::size_t>(2 * example)].name; }

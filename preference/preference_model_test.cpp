@@ -12,7 +12,8 @@
 #include "preference/dpo_objective.h"
 #include "preference/reward_objective.h"
 #include "preference/test_support.h"
-#include "sft/sft_trainer.h"
+#include "rl/host_lora.h"
+#include "sft/packing.h"
 #include "tests/support/support.h"
 
 namespace r1 {
@@ -51,7 +52,7 @@ std::vector<float> gradient_of(ExampleObjective& objective, std::int64_t budget,
   for (std::size_t i = 0; i < all.size(); ++i) all[i] = static_cast<std::int64_t>(i);
   objective.model().zero_gradient();
   const std::vector<std::int64_t> rows = objective.begin_update(0, all);
-  for (const auto& [first, last] : split_by_rows(rows, budget)) objective.train(first, last);
+  for (const auto& part : pack_best_fit(rows, budget)) objective.train(part);
   metrics = objective.report();
   return objective.model().gradient();
 }
@@ -240,14 +241,16 @@ TEST_CASE("DPO moves the margins of held-out pairs, and a killed run ends with t
 }
 
 TEST_CASE("a reward model's run resumes bit for bit, head included; its checkpoint is a scorer's directory") {
-  const auto run = [](const std::filesystem::path& dir, std::int64_t steps) {
+  const auto run = [](const std::filesystem::path& dir, std::int64_t steps, bool lora) {
     TinyModel tiny(DType::kBF16);
     TransformerValue::Options head;
     head.head_std = 0.1;
-    TransformerValue model(*tiny.model, head);
+    std::unique_ptr<ValueModel> model;
+    if (lora) model = with_lora(*tiny.model, head, LoraAdapter(tiny.model->config(), {.rank = 4, .alpha = 8, .seed = 2, .dropout = 0.2}));
+    else model = std::make_unique<TransformerValue>(*tiny.model, head);
     PreferenceSet train = toy_pairs(24, 6);
     mark_for_scores(train);
-    RewardObjective objective(model, train, {}, {});
+    RewardObjective objective(*model, train, {}, {});
     ExampleTrainerOptions o = options_for(train.size(), 2, 8, 1e-3);
     o.loop.steps = steps;
     SaveCheckpointOptions save;
@@ -256,15 +259,60 @@ TEST_CASE("a reward model's run resumes bit for bit, head included; its checkpoi
     ExampleTrainer trainer("reward_model", {&objective, &store, {}, {}}, o);
     trainer.resume();
     trainer.run();
-    return model.digest();
+    return model->digest();
   };
-  const test::TempDir a, b;
-  const WeightDigest whole = run(a.path(), 6);
-  run(b.path(), 2);
-  CHECK(run(b.path(), 6) == whole);
-  const ModelDirectory saved(a / "latest");
-  CHECK(saved.config().scalar_head);
-  CHECK(saved.snapshot().tensors.back().name == "score.weight");
+  for (const bool lora : {false, true}) {
+    CAPTURE(lora);
+    const test::TempDir a, b;
+    const WeightDigest whole = run(a.path(), 6, lora);
+    run(b.path(), 2, lora);
+    CHECK(run(b.path(), 6, lora) == whole);
+    const ModelDirectory saved(a / "latest");
+    CHECK(saved.config().scalar_head);
+    CHECK(saved.snapshot().tensors.back().name == "score.weight");
+  }
+}
+
+TEST_CASE("LoRA in a reward model and in DPO: pairs and head learn, every other weight stays") {
+  const PreferenceSet train = toy_pairs(96, 1), held_out = toy_pairs(100, 2);
+  for (const bool reward : {true, false}) {
+    CAPTURE(reward);
+    TinyModel tiny(DType::kBF16, 2);
+    WeightStore before(tiny.model->config(), DType::kBF16);
+    before.load(tiny.model->weights().snapshot(0));
+    const LoraAdapter adapter(tiny.model->config(), {.rank = 4, .alpha = 16, .targets = {"q_proj", "v_proj", "down_proj"}, .dropout = 0.1});
+    TransformerValue::Options head;
+    head.head_std = 0.02;
+    std::unique_ptr<LoraValue> value;
+    std::unique_ptr<LoraPolicy> policy;
+    std::unique_ptr<ExampleObjective> objective;
+    PreferenceSet marked = train, marked_held_out = held_out;
+    if (reward) {
+      mark_for_scores(marked), mark_for_scores(marked_held_out);
+      value = with_lora(*tiny.model, head, adapter);
+      objective = std::make_unique<RewardObjective>(*value, marked, marked_held_out, RewardOptions{});
+    } else {
+      policy = with_lora(*tiny.model, TransformerPolicy::Options{}, adapter);
+      objective = std::make_unique<DpoObjective>(*policy, DpoObjective::Data{train, answer_logprobs(*policy, train.samples, 256)},
+                                                 DpoObjective::Data{held_out, answer_logprobs(*policy, held_out.samples, 256)}, DpoOptions{});
+    }
+    ExampleTrainerOptions o = options_for(train.size(), 6, 16, 1e-2);
+    o.tokens_per_micro_batch = 256;
+    Recorder recorder;
+    ExampleTrainer(reward ? "reward_model" : "dpo", {objective.get(), nullptr, {&recorder}}, o).run();
+    const char* accuracy = reward ? "eval/accuracy" : "eval/rewards/accuracies";
+    CHECK(recorder.validations.front().at(accuracy) < 0.8);
+    CHECK(recorder.validations.back().at(accuracy) > 0.9);
+    std::int64_t moved = 0;
+    for (const Parameter& p : before.parameters()) {
+      CAPTURE(p.name);
+      const bool chosen = p.name.ends_with("q_proj.weight") || p.name.ends_with("v_proj.weight") || p.name.ends_with("down_proj.weight");
+      const bool same = std::memcmp(before.at(p), tiny.model->weights().at(p), static_cast<std::size_t>(p.elements) * 2) == 0;
+      CHECK((chosen || same));
+      moved += !same;
+    }
+    CHECK(moved > 0);
+  }
 }
 
 }  // namespace r1

@@ -136,11 +136,20 @@ class Maker {
 
 PreferenceRows load_preference_rows(const PreferenceRowOptions& options, std::shared_ptr<const Tokenizer> tokenizer,
                                     const std::vector<TokenId>& stop_tokens) {
+  std::vector<std::string> skipped;
+  const std::vector<Row> rows = read_rows(options.sft.dataset, &skipped);
+  PreferenceRows out = make_preference_rows(rows, options, std::move(tokenizer), stop_tokens);
+  out.skipped.insert(out.skipped.begin(), skipped.begin(), skipped.end());
+  return out;
+}
+
+PreferenceRows make_preference_rows(const std::vector<Row>& rows, const PreferenceRowOptions& options, std::shared_ptr<const Tokenizer> tokenizer,
+                                    const std::vector<TokenId>& stop_tokens) {
   if (options.sft.overlong == Overlong::kTruncate) throw ConfigError("data.overlong: an answer that is cut cannot be judged; use error or skip");
   const Maker maker(options, std::move(tokenizer), stop_tokens);
   PreferenceRows out;
   out.set.pairs = options.pairs;
-  for (const Row& row : read_rows(options.sft.dataset, &out.skipped)) {
+  for (const Row& row : rows) {
     ++out.rows;
     try {
       maker.add(row, out);

@@ -29,6 +29,9 @@ struct PreferenceRows {
 // list of messages; without either, chosen and rejected are whole conversations that begin alike. Labelled answers: prompt or messages,
 // the response, and label: true or false, or a number from 0 to 1; without a response, messages ends with it. Answers end with the model's
 // stop token; names are "file:line". Throws DataError that names file, line, column and remedy (also if nothing is left), ConfigError.
+PreferenceRows make_preference_rows(const std::vector<Row>& rows, const PreferenceRowOptions& options, std::shared_ptr<const Tokenizer> tokenizer,
+                                    const std::vector<TokenId>& stop_tokens);
+// The same of options.sft's files.
 PreferenceRows load_preference_rows(const PreferenceRowOptions& options, std::shared_ptr<const Tokenizer> tokenizer,
                                     const std::vector<TokenId>& stop_tokens);
 

@@ -20,6 +20,12 @@ std::int64_t answer_length(const TrainSample& s) { return static_cast<std::int64
 
 }  // namespace
 
+std::vector<std::int64_t> at_places(std::span<const std::int64_t> examples, std::span<const std::int32_t> places) {
+  std::vector<std::int64_t> out;
+  for (const std::int32_t place : places) out.push_back(examples[static_cast<std::size_t>(place)]);
+  return out;
+}
+
 std::vector<std::int32_t> samples_of(const PreferenceSet& set, std::span<const std::int64_t> chosen) {
   std::vector<std::int32_t> out;
   for (const std::int64_t e : chosen) {

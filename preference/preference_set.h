@@ -19,6 +19,8 @@ struct PreferenceSet {
   std::int64_t size() const { return static_cast<std::int64_t>(samples.size()) / (pairs ? 2 : 1); }
 };
 
+// The examples at `places` of a list, as an update or a micro-batch names them.
+std::vector<std::int64_t> at_places(std::span<const std::int64_t> examples, std::span<const std::int32_t> places);
 // The samples of examples `chosen`, in order.
 std::vector<std::int32_t> samples_of(const PreferenceSet& set, std::span<const std::int64_t> chosen);
 // Rows that each of them takes: a pair's prompt counts once.

@@ -8,8 +8,10 @@
 
 #include "core/error.h"
 #include "core/metrics.h"
+#include "core/signals.h"
 #include "preference/preference_loss.h"
 #include "rl/statistics.h"
+#include "sft/packing.h"
 
 namespace r1 {
 
@@ -65,9 +67,8 @@ std::vector<float> RewardObjective::judge(const PreferenceSet& set, const MicroB
   return gradient;
 }
 
-void RewardObjective::train(std::int64_t first, std::int64_t last) {
-  const std::span<const std::int64_t> part(examples_.data() + first, static_cast<std::size_t>(last - first));
-  const MicroBatch batch = build_micro_batch(train_.samples, samples_of(train_, part));
+void RewardObjective::train(std::span<const std::int32_t> places) {
+  const MicroBatch batch = build_micro_batch(train_.samples, samples_of(train_, at_places(examples_, places)));
   const std::vector<float> scores = model_.forward(batch.batch, batch.batch.predictors);
   model_.backward(judge(train_, batch, scores, static_cast<std::int64_t>(examples_.size()), sums_));
 }
@@ -87,12 +88,12 @@ Metrics RewardObjective::evaluate(std::int64_t budget) {
   std::vector<std::int64_t> all(static_cast<std::size_t>(n));
   std::iota(all.begin(), all.end(), std::int64_t{0});
   Sums sums;
-  scored_.clear();
+  scored_.assign(static_cast<std::size_t>(n), {});
   std::map<std::vector<TokenId>, std::pair<double, double>> by_prompt;  // pairs right, pairs
   Statistics margins;
-  for (const auto& [first, last] : split_by_rows(rows_of(held_out_, all), budget)) {
-    const std::span<const std::int64_t> part(all.data() + first, static_cast<std::size_t>(last - first));
-    const MicroBatch batch = build_micro_batch(held_out_.samples, samples_of(held_out_, part));
+  for (const std::vector<std::int32_t>& part : pack_best_fit(rows_of(held_out_, all), budget)) {
+    throw_if_stopped();
+    const MicroBatch batch = build_micro_batch(held_out_.samples, samples_of(held_out_, at_places(all, part)));
     const std::vector<float> scores = model_.evaluate(batch.batch, batch.batch.predictors);
     judge(held_out_, batch, scores, n, sums);
     for (std::size_t i = 0; i < scores.size(); i += held_out_.pairs ? 2 : 1) {
@@ -105,7 +106,7 @@ Metrics RewardObjective::evaluate(std::int64_t budget) {
         right += scores[i] > scores[i + 1], pairs += 1;
         margins.add(double{scores[i]} - scores[i + 1]);
       }
-      scored_.push_back(std::move(example));
+      scored_[at / (held_out_.pairs ? 2 : 1)] = std::move(example);
     }
   }
   Metrics out = metrics_of(sums, held_out_.pairs, "eval/");

@@ -30,7 +30,7 @@ class RewardObjective : public ExampleObjective {
   TrainedModel& model() override { return model_; }
   WeightSnapshot weights_to_save(WeightVersion version) const override { return model_.weights(version); }
   std::vector<std::int64_t> begin_update(std::int64_t update, std::span<const std::int64_t> examples) override;
-  void train(std::int64_t first, std::int64_t last) override;
+  void train(std::span<const std::int32_t> places) override;
   // loss and TRL's names: accuracy, margin (pairs), min_reward, mean_reward, max_reward.
   Metrics report() override;
   std::string name(std::int64_t example) const override {

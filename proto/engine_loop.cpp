@@ -17,9 +17,14 @@ struct EngineLoop::Call::State {
   std::vector<RequestId> ids;
   std::deque<Event> events;
   std::map<std::pair<std::size_t, int>, Event*> growing;  // unfetched kTokens event of a sample, which takes more tokens
-  bool stream = false, gone = false, ended = false, seen = false;
+  bool stream = false, gone = false, ended = false, seen = false, cancelled = false;
+  std::function<void()> notify;  // set once, before the loop knows the call
   int unfinished = 0;
   Clock::time_point start = Clock::now();
+
+  void tell() const {
+    if (notify) notify();
+  }
 
   // With mutex held.
   void push(Event&& event) {
@@ -54,6 +59,12 @@ std::optional<EngineLoop::Event> EngineLoop::Call::next(std::chrono::millisecond
   return event;
 }
 
+void EngineLoop::Call::cancel() {
+  const std::lock_guard lock(state_->mutex);
+  state_->cancelled = true;  // requests that are still to be submitted end then
+  for (const RequestId id : state_->ids) loop_.engine_.cancel(id);
+}
+
 EngineLoop::Call::~Call() {
   bool ended = false;
   {
@@ -83,12 +94,13 @@ EngineLoop::~EngineLoop() {
 
 void EngineLoop::close() { closed_ = true; }
 
-std::unique_ptr<EngineLoop::Call> EngineLoop::submit(std::vector<RolloutRequest> requests, bool stream) {
+std::unique_ptr<EngineLoop::Call> EngineLoop::submit(std::vector<RolloutRequest> requests, bool stream, std::function<void()> notify) {
   auto state = std::make_shared<Call::State>();
   for (const RolloutRequest& r : requests) state->unfinished += r.samples;
   const int samples = state->unfinished;
   state->requests = std::move(requests);
   state->stream = stream;
+  state->notify = std::move(notify);
   {
     const std::lock_guard lock(mutex_);
     if (closed_ || counts_.active >= max_calls_) {
@@ -168,6 +180,7 @@ void EngineLoop::start(const std::shared_ptr<Call::State>& call) {
       running_[id] = {call, i, samples};
       const std::lock_guard lock(call->mutex);
       call->ids.push_back(id);
+      if (call->cancelled) engine_.cancel(id);
       if (!call->gone) continue;
       for (const RequestId known : call->ids) engine_.cancel(known);
       return;
@@ -177,15 +190,16 @@ void EngineLoop::start(const std::shared_ptr<Call::State>& call) {
     } catch (const std::exception& e) {
       refusal.failure = e.what();
     }
-    const std::lock_guard lock(call->mutex);
-    for (const RequestId id : call->ids) engine_.cancel(id);
-    if (call->gone) return;
-    call->ended = true;
     {
+      const std::lock_guard lock(call->mutex);
+      for (const RequestId id : call->ids) engine_.cancel(id);
+      if (call->gone) return;
+      call->ended = true;
       const std::lock_guard counts_lock(mutex_);
       ++(refusal.refused ? counts_.refused : counts_.failed);
+      call->push(std::move(refusal));
     }
-    return call->push(std::move(refusal));
+    return call->tell();
   }
 }
 
@@ -197,7 +211,7 @@ void EngineLoop::deliver(RolloutEvent&& event) {
   const bool finished = event.kind == RolloutEvent::Kind::kFinished;
   if (finished || Clock::now() - stats_time_ > std::chrono::milliseconds(100)) refresh_stats();
   if (finished && --found->second.samples == 0) running_.erase(found);
-  const std::lock_guard lock(call->mutex);
+  std::unique_lock lock(call->mutex);
   const bool last = finished && --call->unfinished == 0;
   if (call->gone || call->ended) return;
   call->ended = last;
@@ -210,18 +224,22 @@ void EngineLoop::deliver(RolloutEvent&& event) {
       counts_.first_token_s += s;
     }
   }
-  if (finished || call->stream) call->push({request, std::move(event), {}, false});
+  if (!finished && !call->stream) return;
+  call->push({request, std::move(event), {}, false});
+  lock.unlock();
+  call->tell();
 }
 
 void EngineLoop::fail_all(const std::string& why) {
   for (auto& [id, target] : std::exchange(running_, {})) {
-    const std::lock_guard lock(target.call->mutex);
-    if (target.call->gone || std::exchange(target.call->ended, true)) continue;
     {
+      const std::lock_guard lock(target.call->mutex);
+      if (target.call->gone || std::exchange(target.call->ended, true)) continue;
       const std::lock_guard counts_lock(mutex_);
       ++counts_.failed;
+      target.call->push({0, {}, "the model failed: " + why, false});
     }
-    target.call->push({0, {}, "the model failed: " + why, false});
+    target.call->tell();
   }
 }
 

@@ -7,6 +7,7 @@
 #include <chrono>
 #include <condition_variable>
 #include <deque>
+#include <functional>
 #include <memory>
 #include <mutex>
 #include <optional>
@@ -43,6 +44,8 @@ class EngineLoop {
     // Nothing once `wait` is over. After a failure, and after the last kFinished, there are no more events.
     std::optional<Event> next(std::chrono::milliseconds wait);
     int unfinished() const { return unfinished_; }  // samples whose kFinished has not been fetched
+    // Ends what runs; the samples finish as kAborted, with the tokens they have. Any thread.
+    void cancel();
 
    private:
     friend class EngineLoop;
@@ -59,8 +62,9 @@ class EngineLoop {
   EngineLoop(const EngineLoop&) = delete;
   EngineLoop& operator=(const EngineLoop&) = delete;
 
-  // Null if max_calls are running, or after close(). `stream`: kTokens events too. Thread-safe.
-  std::unique_ptr<Call> submit(std::vector<RolloutRequest> requests, bool stream);
+  // Null if max_calls are running, or after close(). `stream`: kTokens events too. `notify` is called on the engine's thread after events
+  // came, possibly once after the call is destroyed: it owns what it touches, and must not wait. Thread-safe.
+  std::unique_ptr<Call> submit(std::vector<RolloutRequest> requests, bool stream, std::function<void()> notify = {});
   void close();  // no new calls. Thread-safe
   bool closed() const { return closed_; }
   int max_calls() const { return max_calls_; }

@@ -8,7 +8,6 @@
 #include <thread>
 
 #include "core/error.h"
-#include "core/files.h"
 #include "core/log.h"
 #include "core/signals.h"
 #include "core/suggest.h"
@@ -56,7 +55,7 @@ class GrpcReward final : public RewardFunction {
  public:
   explicit GrpcReward(Options options)
       : options_(std::move(options)), free_calls_(options_.concurrency), run_(random_id()) {
-    stub_ = wire::RewardService::NewStub(open_channel(options_.target, options_.tls, options_.max_message_bytes));
+    stub_ = wire::RewardService::NewStub(open_channel(options_.target.address, options_.tls, options_.max_message_bytes));
     describe();
   }
 
@@ -158,34 +157,6 @@ class GrpcReward final : public RewardFunction {
   wire::RewardInfo info_;
 };
 
-std::string read_pem(ConfigReader& section, const char* key) {
-  const auto path = section.get<std::string>(key, "");
-  if (path.empty()) return {};
-  try {
-    return read_file(path);
-  } catch (const IoError& e) {
-    section.fail(key, e.what());
-  }
-}
-
-GrpcTls read_tls(ConfigReader& options, const GrpcTarget& target, const char* key) {
-  GrpcTls out;
-  out.used = options.has("tls");
-  if (!out.used) {
-    if (!target.loopback)
-      options.fail(key, message("'", target.address, "' is not this machine, and without TLS prompts and completions would go there in clear text; add tls: {ca: system} or tls: {ca: FILE.pem}"));
-    return out;
-  }
-  ConfigReader tls = options.section("tls");
-  const auto ca = tls.require<std::string>("ca");
-  if (ca != "system") out.ca = read_pem(tls, "ca");
-  out.cert = read_pem(tls, "cert");
-  out.key = read_pem(tls, "key");
-  if (out.cert.empty() != out.key.empty()) tls.fail(out.cert.empty() ? "cert" : "key", "is needed: cert and key go together");
-  out.server_name = tls.get<std::string>("server_name", "");
-  return out;
-}
-
 }  // namespace
 
 bool grpc_available() { return true; }
@@ -198,7 +169,7 @@ std::unique_ptr<RewardFunction> make_grpc_reward(ConfigReader& options) {
   } catch (const ConfigError& e) {
     options.fail(key, e.what());
   }
-  o.tls = read_tls(options, o.target, key);
+  o.tls = read_grpc_tls(options, o.target.address, o.target.loopback, key);
   o.timeout_s = options.get_in<double>("timeout", 60, 0.001, 86'400);
   o.start_timeout_s = options.get_in<double>("start_timeout", 60, 0.001, 86'400);
   o.retries = options.get_in<int>("retries", 8, 0, 1000);

@@ -8,6 +8,7 @@
 
 #include "core/rng.h"
 #include "proto/api_error.h"
+#include "proto/bearer.h"
 #include "proto/http_connection.h"
 #include "proto/loopback.h"
 #include "proto/openai_reply.h"
@@ -23,14 +24,6 @@ using Handled = httplib::Server::HandlerResponse;
 
 constexpr const char* kJson = "application/json";
 constexpr std::chrono::milliseconds kLook{100};  // how often a waiting call looks whether its client is there
-
-// Takes as long for any wrong token.
-bool same_secret(const std::string& a, const std::string& b) {
-  unsigned different = a.size() == b.size() ? 0 : 1;
-  for (std::size_t i = 0; i < b.size(); ++i)
-    different |= static_cast<unsigned char>(i < a.size() ? a[i] : 0) ^ static_cast<unsigned char>(b[i]);
-  return different == 0;
-}
 
 void answer(Response& response, const ApiError& e) {
   response.status = e.status;
@@ -86,7 +79,7 @@ struct OpenAiServer::Impl {
 std::optional<ApiError> OpenAiServer::Impl::refusal(const Request& request) const {
   if (!options.token.empty() && request.path != "/health") {
     const std::string given = request.get_header_value("Authorization");
-    if (!given.starts_with("Bearer ") || !same_secret(given.substr(7), options.token))
+    if (!bearer_is(given, options.token))
       return ApiError(401, given.empty() ? "no API key was sent; send it as a bearer token" : "the API key is wrong", "invalid_request_error", "",
                       "invalid_api_key");
   }

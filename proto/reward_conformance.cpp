@@ -29,7 +29,7 @@ class Check {
     tls.used = !options.tls_ca.empty();
     if (tls.used && options.tls_ca != "system") tls.ca = read_file(options.tls_ca);
     if (!tls.used && !target_.loopback) throw ConfigError(message("--check ", options.target, " is another machine; give --tls-ca FILE or --tls-ca system"));
-    channel_ = open_channel(target_, tls, kMaxMessage);
+    channel_ = open_channel(target_.address, tls, kMaxMessage);
     stub_ = wire::RewardService::NewStub(channel_);
   }
 

@@ -9,10 +9,8 @@
 #include <thread>
 
 #include "core/error.h"
-#include "core/files.h"
 #include "core/suggest.h"
 #include "core/version.h"
-#include "proto/loopback.h"
 #include "proto/wire.h"
 
 namespace r1 {
@@ -168,23 +166,6 @@ class Service final : public wire::RewardService::Service {
   std::atomic<int> running_{0};
 };
 
-std::shared_ptr<grpc::ServerCredentials> credentials(const RewardServerOptions& o) {
-  const std::size_t colon = o.listen.rfind(':');
-  if (colon == std::string::npos || colon == 0) throw ConfigError(message("--listen ", o.listen, ": write HOST:PORT"));
-  if (o.tls_cert.empty() != o.tls_key.empty()) throw ConfigError("--tls-cert and --tls-key go together");
-  if (o.tls_cert.empty()) {
-    if (!o.tls_client_ca.empty()) throw ConfigError("--tls-client-ca has an effect with --tls-cert only");
-    if (!is_loopback(o.listen.substr(0, colon)))
-      throw ConfigError(message("--listen ", o.listen, " can be reached from other machines; give --tls-cert and --tls-key, or listen on 127.0.0.1"));
-    return grpc::InsecureServerCredentials();
-  }
-  grpc::SslServerCredentialsOptions ssl(o.tls_client_ca.empty() ? GRPC_SSL_DONT_REQUEST_CLIENT_CERTIFICATE
-                                                               : GRPC_SSL_REQUEST_AND_REQUIRE_CLIENT_CERTIFICATE_AND_VERIFY);
-  ssl.pem_key_cert_pairs.push_back({read_file(o.tls_key), read_file(o.tls_cert)});
-  if (!o.tls_client_ca.empty()) ssl.pem_root_certs = read_file(o.tls_client_ca);
-  return grpc::SslServerCredentials(ssl);
-}
-
 }  // namespace
 
 struct RewardServer::Impl {
@@ -203,15 +184,11 @@ RewardServer::RewardServer(RewardServerOptions options, std::vector<ServedReward
   impl_ = std::make_unique<Impl>(options, std::move(rewards));
   grpc::EnableDefaultHealthCheckService(true);
   grpc::ServerBuilder builder;
-  builder.AddListeningPort(options.listen, credentials(options), &impl_->port);
-  builder.AddChannelArgument(GRPC_ARG_ALLOW_REUSEPORT, 0);  // a second server on the port is an error, not half of the calls
-  builder.AddChannelArgument(GRPC_ARG_HTTP2_MIN_RECV_PING_INTERVAL_WITHOUT_DATA_MS, 60'000);
-  builder.SetMaxReceiveMessageSize(options.max_message_mb << 20);
-  builder.SetMaxSendMessageSize(options.max_message_mb << 20);
+  const GrpcListen listen{options.listen, options.tls_cert, options.tls_key, options.tls_client_ca};
+  configure(builder, listen, "--listen", options.max_message_mb, 60, &impl_->port);
   builder.RegisterService(&impl_->service);
   impl_->server = builder.BuildAndStart();
-  if (!impl_->server || impl_->port == 0)
-    throw ConfigError(message("cannot listen on ", options.listen, "; is the port in use, or the address of another machine?"));
+  if (!impl_->server || impl_->port == 0) fail_to_listen(listen);
 }
 
 RewardServer::~RewardServer() {

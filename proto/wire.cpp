@@ -3,26 +3,8 @@
 #include <cstdlib>
 
 #include "core/error.h"
-#include "core/json_text.h"
-#include "proto/loopback.h"
 
 namespace r1 {
-
-std::string valid_utf8(std::string_view text) {
-  std::string out;
-  out.reserve(text.size());
-  for (std::size_t i = 0; i < text.size();) {
-    const int n = utf8_length(text.substr(i));
-    if (n == 0) {
-      out += "\xEF\xBF\xBD";
-      ++i;
-    } else {
-      out.append(text.substr(i, static_cast<std::size_t>(n)));
-      i += static_cast<std::size_t>(n);
-    }
-  }
-  return out;
-}
 
 void to_wire(const Prompt& p, wire::Prompt& out) {
   out.set_id(valid_utf8(p.id));
@@ -130,42 +112,13 @@ GrpcTarget parse_grpc_target(const std::string& text) {
     out.address = rest.substr(0, slash);
     out.reward = rest.substr(slash + 1);
   }
-  if (out.address.starts_with("unix:")) {
-    out.loopback = true;
-  } else {
-    const std::size_t colon = out.address.rfind(':');
-    const bool port = colon != std::string::npos && colon > 0 && colon + 1 < out.address.size() &&
-                      out.address.find_first_not_of("0123456789", colon + 1) == std::string::npos;
-    if (!port) out.address.clear();
-    else out.loopback = is_loopback(out.address.substr(0, colon));
+  try {
+    out.loopback = is_loopback_address(out.address);
+  } catch (const ConfigError&) {
+    out.address.clear();
   }
   if (out.address.empty() || out.reward.empty()) throw ConfigError(message("= ", text, "; write HOST:PORT/NAME"));
   return out;
-}
-
-std::shared_ptr<grpc::Channel> open_channel(const GrpcTarget& target, const GrpcTls& tls, int max_message_bytes) {
-  grpc::ChannelArguments arguments;
-  arguments.SetMaxReceiveMessageSize(max_message_bytes);
-  arguments.SetMaxSendMessageSize(max_message_bytes);
-  arguments.SetInt(GRPC_ARG_ENABLE_RETRIES, 0);  // ours are the only ones: they keep the request's id
-  arguments.SetInt(GRPC_ARG_MIN_RECONNECT_BACKOFF_MS, 100);
-  arguments.SetInt(GRPC_ARG_INITIAL_RECONNECT_BACKOFF_MS, 100);
-  arguments.SetInt(GRPC_ARG_MAX_RECONNECT_BACKOFF_MS, 2000);
-  arguments.SetInt(GRPC_ARG_KEEPALIVE_TIME_MS, 300'000);  // under what servers take for a flood
-  arguments.SetInt(GRPC_ARG_USE_LOCAL_SUBCHANNEL_POOL, 1);
-  if (target.loopback) arguments.SetInt(GRPC_ARG_ENABLE_HTTP_PROXY, 0);
-  std::shared_ptr<grpc::ChannelCredentials> credentials;
-  if (tls.used) {
-    grpc::SslCredentialsOptions ssl;
-    ssl.pem_root_certs = tls.ca;
-    ssl.pem_cert_chain = tls.cert;
-    ssl.pem_private_key = tls.key;
-    if (!tls.server_name.empty()) arguments.SetSslTargetNameOverride(tls.server_name);
-    credentials = grpc::SslCredentials(ssl);
-  } else {
-    credentials = grpc::InsecureChannelCredentials();
-  }
-  return grpc::CreateCustomChannel(target.address, credentials, arguments);
 }
 
 }  // namespace r1

@@ -8,6 +8,7 @@
 #include <grpcpp/grpcpp.h>
 
 #include "core/types.h"
+#include "proto/grpc_channel.h"
 #include "rewards/reward.h"
 #include "rewards/users/user_reply.h"
 #include "rewards.grpc.pb.h"
@@ -17,9 +18,6 @@ namespace r1 {
 namespace wire = ::r1::rewards::v1;
 
 inline constexpr unsigned kRewardProtocol = 1;
-
-// Bad bytes become U+FFFD: protobuf refuses strings that are not UTF-8.
-std::string valid_utf8(std::string_view text);
 
 void to_wire(const Prompt& prompt, wire::Prompt& out);
 void to_wire(const SampleGroup& group, wire::ScoreRequest& out);
@@ -37,11 +35,5 @@ struct GrpcTarget {
 };
 // "host:port/name", with or without grpc:// before it. Throws ConfigError.
 GrpcTarget parse_grpc_target(const std::string& text);
-
-struct GrpcTls {
-  std::string ca, cert, key, server_name;  // PEM texts; all empty = no TLS
-  bool used = false;
-};
-std::shared_ptr<grpc::Channel> open_channel(const GrpcTarget& target, const GrpcTls& tls, int max_message_bytes);
 
 }  // namespace r1

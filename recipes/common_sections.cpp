@@ -2,6 +2,12 @@
 
 #include <array>
 
+namespace r1 {
+
+std::vector<std::string> rank_keys() { return {"train.zero", "train.comm_timeout_s", "train.comm_silence_s", "train.comm_start_timeout_s"}; }
+
+}  // namespace r1
+
 namespace r1::detail {
 
 std::string recipe_name(const Config& config) { return std::filesystem::path(config.name()).stem().string(); }
@@ -27,10 +33,21 @@ TrainSection read_train(ConfigReader& reader) {
   out.optimizer.moments = parse_moment_format(format("moments", "8bit"));
   out.optimizer.gradients = parse_gradient_format(format("gradients", "bfloat16"));
   out.threads = reader.get_in<int>("threads", 0, 0, 4096);
+  out.ranks = read_ranks(reader);
   return out;
 }
 
-std::optional<LoraSection> read_lora(ConfigReader& root, std::uint64_t seed) {
+RanksSection read_ranks(ConfigReader& train) {
+  RanksSection out;
+  out.zero = train.get_in<int>("zero", 0, 0, 2);
+  out.lanes = train.get_in<int>("lanes", 0, 0, 4096);
+  out.comm_timeout_s = train.get_in<double>("comm_timeout_s", out.comm_timeout_s, 1.0, 1e7);
+  out.comm_silence_s = train.get_in<double>("comm_silence_s", out.comm_silence_s, 1.0, 1e7);
+  out.comm_start_timeout_s = train.get_in<double>("comm_start_timeout_s", out.comm_start_timeout_s, 1.0, 1e7);
+  return out;
+}
+
+std::optional<LoraSection> read_lora(ConfigReader& root, std::uint64_t seed, const std::string& no_dropout) {
   if (!root.has("lora")) return std::nullopt;
   ConfigReader reader = root.section("lora");
   LoraSection out;
@@ -45,10 +62,10 @@ std::optional<LoraSection> read_lora(ConfigReader& root, std::uint64_t seed) {
     out.options.targets = reader.get<std::vector<std::string>>("targets", {"all-linear"});
     if (out.options.targets.empty()) reader.fail("targets", "is empty; name projections (q_proj, v_proj, ...) or all-linear");
     out.options.rslora = reader.get<bool>("rslora", false);
-    out.options.seed = seed;
   }
-  if (reader.get_in<double>("dropout", 0.0, 0.0, 1.0) != 0)
-    reader.fail("dropout", "must be 0: the weights of a LoRA run are the merged ones, which have no place for dropout");
+  out.options.seed = seed;
+  out.options.dropout = reader.get_in<double>("dropout", 0.0, 0.0, 0.9);
+  if (out.options.dropout != 0 && !no_dropout.empty()) reader.fail("dropout", message("must be 0: ", no_dropout));
   return out;
 }
 

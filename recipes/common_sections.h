@@ -5,8 +5,10 @@
 #include <filesystem>
 #include <optional>
 #include <string>
+#include <vector>
 
 #include "core/config.h"
+#include "core/config_recorder.h"
 #include "core/error.h"
 #include "core/weights.h"
 #include "rl/lora_adapter.h"
@@ -31,17 +33,30 @@ struct OutputSection {
   bool tensorboard = true;
 };
 
+// train: what a run on several ranks reads (docs/distributed.md); without effect in one process but for lanes.
+struct RanksSection {
+  int zero = 0;                       // 0 to 2: what each rank keeps a share of
+  int lanes = 0;                      // partial sums of an update's gradient; 0 = as many as ranks
+  double comm_timeout_s = 1800;       // a wait for other ranks
+  double comm_silence_s = 60;         // a rank without a sign of life for so long is lost
+  double comm_start_timeout_s = 300;  // until all ranks are there
+};
+
 // train: what every kind of training says of the machine. None of it changes the numbers but tokens_per_micro_batch, whose split
 // decides the order of sums.
 struct TrainSection {
   std::optional<std::int64_t> tokens_per_micro_batch;  // 0 or none = what suits the device: 8192 on the CPU, by memory on the GPU
   std::optional<bool> recompute;                       // gradient checkpointing; none = auto, by the memory that is free
   OptimizerWishes optimizer;                           // master, moments, gradients; none = auto, by the memory of the GPU
-  int threads = 0;                                     // 0 = all usable cores
+  int threads = 0;                                     // 0 = all usable cores, shared by the ranks of this machine
+  RanksSection ranks;
 };
 
-// lora: rank, alpha (default twice the rank), targets (projections, or all-linear), rslora, dropout (0 only), init_from (a PEFT directory
-// to go on from: it says rank, alpha, rslora and targets).
+// Keys of RanksSection that change no number: left out of digests, free to change between starts.
+std::vector<std::string> rank_keys();
+
+// lora: rank, alpha (default twice the rank), targets (projections, or all-linear), rslora, dropout (0; rl/lora_training.h), init_from
+// (a PEFT directory to go on from: it says rank, alpha, rslora and targets).
 struct LoraSection {
   LoraOptions options;
   std::filesystem::path init_from;  // empty = new pairs
@@ -53,8 +68,9 @@ namespace detail {
 std::string recipe_name(const Config& config);
 ModelSection read_model(ConfigReader reader);
 TrainSection read_train(ConfigReader& reader);
-// None if the recipe has no such section. `seed` draws A.
-std::optional<LoraSection> read_lora(ConfigReader& root, std::uint64_t seed);
+RanksSection read_ranks(ConfigReader& train);
+// None if the recipe has no such section. `seed` draws A and dropout. `no_dropout`: why this kind has none; empty = it may.
+std::optional<LoraSection> read_lora(ConfigReader& root, std::uint64_t seed, const std::string& no_dropout = "");
 // `samples`: whether this kind shows transcripts; else samples_every is an unknown key.
 OutputSection read_output(ConfigReader reader, const std::string& name, bool samples);
 
@@ -67,10 +83,24 @@ struct OptimizerDefaults {
 };
 OptimizerOptions read_optimizer(ConfigReader& section, const OptimizerDefaults& defaults);
 
+// For the recipe reference: the names that a parser lists when it is asked for none of them.
+template <class Parse>
+void note_choices(const ConfigReader& reader, const char* key, Parse parse) {
+  ConfigRecorder* recorder = ConfigRecorder::current();
+  if (recorder == nullptr) return;
+  try {
+    parse(std::string("?"));
+  } catch (const ConfigError& e) {
+    const std::string text = e.what();
+    if (const std::size_t known = text.find("it can be "); known != std::string::npos) recorder->at(reader.path(key)).choices = text.substr(known + 10);
+  }
+}
+
 // Reads a named choice with the parser of the part that owns it; its error gets file, line and key in front.
 template <class Parse>
 auto read_name(ConfigReader& reader, const char* key, const char* fallback, Parse parse) {
   const std::string name = reader.get<std::string>(key, fallback);
+  note_choices(reader, key, parse);
   try {
     return parse(name);
   } catch (const ConfigError& e) {

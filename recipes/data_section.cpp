@@ -46,7 +46,7 @@ std::vector<Prompt> generate_prompts(const DataSection& data, const std::string&
 }  // namespace
 
 std::vector<Row> generate_rows(const GeneratedData& g, std::int64_t limit, const std::string& key) {
-  const TaskOptions task{g.task, g.level, g.split, g.seed, g.worked};
+  const TaskOptions task{g.task, g.level, g.split, g.seed, g.worked, g.pairs};
   const std::int64_t wanted = limit > 0 ? std::min(limit, g.rows) : g.rows;
   // Small tasks run out of different prompts; so many draws without a new one mean that there is none.
   constexpr std::int64_t kPatience = 100'000;

@@ -23,6 +23,7 @@ struct GeneratedData {
   std::string split;      // train or test; they never share a prompt
   bool distinct = false;  // the first n different prompts (small tasks repeat theirs)
   bool worked = false;    // rows have a completion that works the answer out; not in prompts
+  bool pairs = false;     // rows have chosen and rejected worked answers
 };
 // The first `limit` (0 = all) of its rows. `key` stands in errors. Throws ConfigError where there are not so many different prompts.
 std::vector<Row> generate_rows(const GeneratedData& generate, std::int64_t limit, const std::string& key);

@@ -6,6 +6,10 @@
 namespace r1 {
 namespace {
 
+// What many papers share.
+#define R1_CLIP "  clip_low: 0.2\n  clip_high: 0.2\n"
+#define R1_ZSCORE_NO_KL "  advantage: {kind: group_zscore}\n  kl: {coefficient: 0}\n"
+
 constexpr auto kPresets = std::to_array<Preset>({
     {"r1_zero", "arXiv:2501.12948 and its Nature supplement",
      "optimizer betas, weight decay, schedule and gradient clip are not published: DeepSeek-V3's values "
@@ -33,9 +37,7 @@ rl:
   prompts_per_rollout: 16
   updates_per_rollout: 1
   learning_rate: 1.0e-6
-  clip_low: 0.2
-  clip_high: 0.2
-  aggregation: seq_mean_token_mean
+)" R1_CLIP R"(  aggregation: seq_mean_token_mean
   advantage: {kind: group_zscore}
   kl: {coefficient: 0.04, estimator: k3}
 )"},
@@ -54,15 +56,11 @@ rl:
   clip_low: 0.2
   clip_high: 0.28
   aggregation: token_mean
-  advantage: {kind: group_zscore}
-  kl: {coefficient: 0}
-  dynamic_sampling: {enabled: true, max_rounds: 10, oversample: 3.0}
+)" R1_ZSCORE_NO_KL R"(  dynamic_sampling: {enabled: true, max_rounds: 10, oversample: 3.0}
 )"},
     {"dr_grpo", "arXiv:2503.20783", "",
      R"(rl:
-  clip_low: 0.2
-  clip_high: 0.2
-  aggregation: seq_mean_token_sum_norm
+)" R1_CLIP R"(  aggregation: seq_mean_token_sum_norm
   advantage: {kind: group_mean}
   kl: {coefficient: 0}
 )"},
@@ -73,9 +71,7 @@ rl:
   clip_low: 0.0003
   clip_high: 0.0004
   aggregation: seq_mean_token_mean
-  advantage: {kind: group_zscore}
-  kl: {coefficient: 0}
-)"},
+)" R1_ZSCORE_NO_KL},
     {"gspo_token", "arXiv:2507.18071, section 4.3", "",
      R"(rl:
   updates_per_rollout: 4
@@ -83,35 +79,27 @@ rl:
   clip_low: 0.0003
   clip_high: 0.0004
   aggregation: seq_mean_token_mean
-  advantage: {kind: group_zscore}
-  kl: {coefficient: 0}
-)"},
+)" R1_ZSCORE_NO_KL},
     {"gmpo", "arXiv:2507.20673", "the clip is in log space: a token's ratio counts within [e^-0.4, e^0.4]",
      R"(rl:
   surrogate: gmpo
   clip_low: 0.4
   clip_high: 0.4
   aggregation: seq_mean_token_mean
-  advantage: {kind: group_zscore}
-  kl: {coefficient: 0}
-)"},
+)" R1_ZSCORE_NO_KL},
     {"sapo", "arXiv:2511.20347", "",
      R"(rl:
   surrogate: sapo
   sapo_tau_pos: 1.0
   sapo_tau_neg: 1.05
   aggregation: seq_mean_token_mean
-  advantage: {kind: group_zscore}
-  kl: {coefficient: 0}
-)"},
+)" R1_ZSCORE_NO_KL},
     {"cispo", "arXiv:2506.13585", "cispo_ratio_cap 5 is the value of arXiv:2510.13786",
      R"(rl:
   surrogate: cispo
   cispo_ratio_cap: 5.0
   aggregation: token_mean
-  advantage: {kind: group_zscore}
-  kl: {coefficient: 0}
-)"},
+)" R1_ZSCORE_NO_KL},
     {"rloo", "arXiv:2402.14740", "",
      R"(rl:
   surrogate: ratio
@@ -122,18 +110,14 @@ rl:
     {"reinforce_pp", "arXiv:2501.03262", "",
      R"(rl:
   surrogate: clip
-  clip_low: 0.2
-  clip_high: 0.2
-  aggregation: token_mean
+)" R1_CLIP R"(  aggregation: token_mean
   advantage: {kind: none, whiten: true}
   kl: {coefficient: 0, in_reward: 0.01}
 )"},
     {"reinforce_pp_baseline", "arXiv:2501.03262", "its KL coefficient is that of reinforce_pp",
      R"(rl:
   surrogate: clip
-  clip_low: 0.2
-  clip_high: 0.2
-  aggregation: token_mean
+)" R1_CLIP R"(  aggregation: token_mean
   advantage: {kind: group_mean, whiten: true}
   kl: {coefficient: 0.01, estimator: k2}
 )"},
@@ -144,9 +128,7 @@ rl:
   prompts_per_rollout: 256
   updates_per_rollout: 4
   learning_rate: 1.0e-6
-  clip_low: 0.2
-  clip_high: 0.2
-  aggregation: token_mean
+)" R1_CLIP R"(  aggregation: token_mean
   advantage: {kind: gae, gamma: 1.0, lambda: 1.0, whiten: true}
   critic: {learning_rate: 1.0e-5, value_clip: 0.2}
   kl: {coefficient: 0, in_reward: 0.001}
@@ -157,33 +139,25 @@ rl:
   prompts_per_rollout: 16
   updates_per_rollout: 1
   learning_rate: 1.0e-6
-  clip_low: 0.2
-  clip_high: 0.2
-  aggregation: seq_mean_token_mean
+)" R1_CLIP R"(  aggregation: seq_mean_token_mean
   advantage: {kind: process}
   kl: {coefficient: 0.04, estimator: k3}
 )"},
     {"lite_ppo", "arXiv:2508.08221", "",
      R"(rl:
-  clip_low: 0.2
-  clip_high: 0.2
-  aggregation: token_mean
+)" R1_CLIP R"(  aggregation: token_mean
   advantage: {kind: batch_std}
   kl: {coefficient: 0}
 )"},
     {"gdpo", "arXiv:2601.05242", "for recipes with several rewards",
      R"(rl:
-  clip_low: 0.2
-  clip_high: 0.2
-  aggregation: token_mean
+)" R1_CLIP R"(  aggregation: token_mean
   advantage: {kind: gdpo}
   kl: {coefficient: 0}
 )"},
     {"intellect2", "arXiv:2505.07291", "its two-sided clip alone: rates and batch are the recipe's",
      R"(rl:
-  clip_low: 0.2
-  clip_high: 0.2
-  dual_clip: 4.0                 # delta
+)" R1_CLIP R"(  dual_clip: 4.0                 # delta
   aggregation: token_mean
   advantage: {kind: group_zscore}
 )"},
@@ -210,14 +184,10 @@ rl:
   clip_low: 0.2
   clip_high: 0.28
   aggregation: token_mean
-  advantage: {kind: group_zscore}
-  kl: {coefficient: 0}
-)"},
+)" R1_ZSCORE_NO_KL},
     {"skywork_or1", "arXiv:2505.22312", "the adaptive entropy bonus; rates and batch are the recipe's",
      R"(rl:
-  clip_low: 0.2
-  clip_high: 0.2
-  aggregation: token_mean
+)" R1_CLIP R"(  aggregation: token_mean
   advantage: {kind: group_zscore}
   adaptive_entropy: {enabled: true, start: 0.01, target: 0.2, step: 0.005}
   kl: {coefficient: 0}
@@ -237,6 +207,9 @@ rl:
   kl: {coefficient: 0.001, estimator: k3, off_policy: true}
 )"},
 });
+
+#undef R1_CLIP
+#undef R1_ZSCORE_NO_KL
 
 }  // namespace
 

@@ -14,7 +14,7 @@ void read_numerics(ConfigReader reader, Recipe& recipe) {
   recipe.train = detail::read_train(reader);
   for (const char* key : {"master", "moments", "gradients"}) {
     if (recipe.model.device == "cpu") reader.reject(key, "model.device is cpu, where all of it is float32");
-    if (recipe.lora && std::string(key) != "gradients") reader.reject(key, "lora is set: the adapters' optimizer is float32 on the host");
+    if (recipe.lora && std::string(key) != "gradients") reader.reject(key, "lora is set: the adapters' optimizer is float32");
   }
   if (recipe.train.tokens_per_micro_batch) recipe.learner.tokens_per_micro_batch = *recipe.train.tokens_per_micro_batch;
   const SamplingOptions& s = recipe.trainer.sampling;
@@ -89,7 +89,7 @@ Recipe make_recipe(const Config& written, RewardContext context) {
   recipe.eval_data = std::move(eval.data);
   recipe.trainer.eval_every = eval.every, recipe.trainer.eval_at_start = eval.at_start, recipe.trainer.eval = eval.options;
   detail::read_audit(root.section("audit"), config, context, recipe);
-  recipe.lora = detail::read_lora(root, recipe.trainer.seed);
+  recipe.lora = detail::read_lora(root, recipe.trainer.seed, "what is sampled and what is learnt from must be one model");
   read_numerics(root.section("train"), recipe);
   recipe.output = detail::read_output(root.section("output"), recipe.name, true);
   recipe.trainer.save_every = recipe.output.save_every;
@@ -111,7 +111,8 @@ Recipe parse_recipe(const std::string& yaml, const std::string& name, std::span<
 }
 
 std::string recipe_digest(const Recipe& recipe) {
-  std::vector<std::string> ignore = {"output", "eval", "audit", "train.threads", "train.reward_threads", "train.numerics", "model.device", "rollout.gpu_memory_share", "rollout.gpu_memory_gb"};
+  std::vector<std::string> ignore = {"output", "eval", "audit", "train.threads", "train.reward_threads", "train.numerics", "model.device", "rollout.gpu_memory_share", "rollout.gpu_memory_gb", "rollout.engine", "rollout.grpc", "rl.async.patience_s"};
+  for (std::string& key : rank_keys()) ignore.push_back(std::move(key));
   if (recipe.learner.optimizer.learning_rate.schedule == LrSchedule::kConstant) ignore.emplace_back("rl.steps");
   return to_hex(recipe.resolved->digest(ignore));
 }

@@ -12,6 +12,7 @@
 #include <vector>
 
 #include "core/config.h"
+#include "proto/grpc_engine.h"
 #include "recipes/common_sections.h"
 #include "recipes/data_section.h"
 #include "rewards/audit/auditor.h"
@@ -44,6 +45,7 @@ struct Recipe {
   LocalEngineOptions engine;             // rollout: max_rows, kv_cache_gb, prefill_tokens_per_step; 0 = what suits the device
   double gpu_memory_share = 0.9;         // rollout: of what is free on the GPU at the start
   double gpu_memory_gb = 0;              // rollout: GiB that the GPU is treated as having; 0 = all of its own
+  GrpcEngineOptions grpc;                // rollout: engine, grpc; no servers = the engine of this process
   TrainerOptions trainer;                // rollout:, rl:, eval:, output.save_every, seed
   GrpoOptions learner;                   // rl:, train.numerics; the budget of a micro-batch is not set there yet
   std::optional<LoraSection> lora;       // none = all parameters are trained

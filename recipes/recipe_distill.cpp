@@ -45,13 +45,12 @@ DistillMode distill_mode(const Config& config) {
   return mode == "sft" ? DistillMode::kSft : mode == "logits" ? DistillMode::kLogits : mode == "gkd" ? DistillMode::kGkd : DistillMode::kOnPolicy;
 }
 
-DistillRecipe make_distill_recipe(const Config& config) {
+DistillRecipe make_distill_recipe(const Config& config, RewardContext context) {
   DistillRecipe out;
   const bool gkd = distill_mode(config) == DistillMode::kGkd;
-  out.base = make_sft_recipe(config, {}, "distill", [&](ConfigReader& root, SftRecipe& recipe) {
-    if (recipe.eval_data)
-      root.section("eval").fail("data", "modes logits and gkd have no generative evaluation; use validation:, and `r1 eval` on checkpoints");
-    if (recipe.steps) root.section("sft").fail("steps", "modes logits and gkd count epochs; set sft.epochs");
+  out.base = make_sft_recipe(config, std::move(context), "distill", [&](ConfigReader& root, SftRecipe& recipe) {
+    if (recipe.lora && recipe.lora->options.dropout != 0)
+      root.section("lora").fail("dropout", "must be 0 in modes logits and gkd: their loss is made beside the pairs");
     ConfigReader distill = root.section("distill");
     distill.get_choice("mode", "logits", kModes);
     read_divergence(distill, gkd, out.options.kd);

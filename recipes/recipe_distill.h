@@ -20,7 +20,7 @@ enum class DistillMode : std::uint8_t { kSft, kLogits, kGkd, kOnPolicy };
 DistillMode distill_mode(const Config& config);
 
 struct DistillRecipe {
-  SftRecipe base;              // model: is the student; eval: is not there
+  SftRecipe base;              // model: is the student
   std::string teacher;         // HF directory, GGUF file or hub name; empty: the store has it all
   // divergence (forward_kl, reverse_kl, jsd; jsd in mode gkd), beta (0.5), temperature (1); mode gkd: student_share (0.5)
   DistillOptions options;
@@ -30,7 +30,7 @@ struct DistillRecipe {
 };
 
 // Modes logits and gkd.
-DistillRecipe make_distill_recipe(const Config& config);
+DistillRecipe make_distill_recipe(const Config& config, RewardContext context = {});
 // Mode sft.
 SftRecipe make_distill_sft_recipe(const Config& config, RewardContext context = {});
 

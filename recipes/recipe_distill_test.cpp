@@ -40,7 +40,7 @@ TEST_CASE("kind distill: the mode decides what the recipe is made of") {
   CHECK(distill_mode(config("on_policy")) == DistillMode::kOnPolicy);
   CHECK(contains(error_of([] { distill_mode(config("offline")); }), "one of sft, logits, gkd and on_policy"));
   CHECK(contains(error_of([] { distill_mode(Config::parse("kind: distill\n", "d.yaml")); }), "mode"));
-  CHECK(make_distill_sft_recipe(config("sft")).learner.optimizer.learning_rate.peak == 2e-5);
+  CHECK(make_distill_sft_recipe(config("sft")).trainer.optimizer.learning_rate.peak == 2e-5);
   CHECK(contains(error_of([] { make_distill_sft_recipe(config("sft", {"distill.teacher=t"})); }), "learns from the teacher's texts"));
 }
 

@@ -9,17 +9,22 @@
 #include "core/error.h"
 #include "core/rng.h"
 #include "recipes/recipe.h"
-#include "sft/sft_trainer.h"
 
 namespace r1 {
 namespace {
 
 constexpr std::int64_t kMany = 1'000'000'000;
 
-void read_columns(ConfigReader& reader, PreferenceRowOptions& rows) {
-  std::optional<GeneratedData> none;
-  reader.reject("generate", "preferences are read from files");
-  detail::read_source(reader, "path", "train", rows.sft.dataset.paths, none);
+std::optional<GeneratedData> read_columns(ConfigReader& reader, PreferenceRowOptions& rows, const char* split) {
+  std::optional<GeneratedData> generate;
+  if (!rows.pairs) reader.reject("generate", "made rows are pairs; labelled answers are read from files");
+  detail::read_source(reader, "path", split, rows.sft.dataset.paths, generate);
+  if (generate) {
+    generate->pairs = true;
+    for (const char* key : {"prompt", "chosen", "rejected"}) reader.reject(key, "generated rows have columns of their own");
+    rows.sft.dataset.prompt_column = "prompt", rows.chosen_column = "chosen", rows.rejected_column = "rejected";
+    return generate;
+  }
   rows.sft.dataset.prompt_column = reader.get<std::string>("prompt", "");
   const std::pair<const char*, std::string*> of_pairs[] = {{"chosen", &rows.chosen_column}, {"rejected", &rows.rejected_column}};
   const std::pair<const char*, std::string*> of_labels[] = {{"response", &rows.response_column}, {"label", &rows.label_column}};
@@ -31,6 +36,7 @@ void read_columns(ConfigReader& reader, PreferenceRowOptions& rows) {
     if (!rows.pairs) *value = reader.get<std::string>(key, "");
     else reader.reject(key, "pairs have chosen and rejected answers");
   }
+  return generate;
 }
 
 void read_data(ConfigReader reader, PreferenceRecipe& recipe) {
@@ -46,18 +52,18 @@ void read_data(ConfigReader reader, PreferenceRecipe& recipe) {
   recipe.trainer.shuffle = reader.get<bool>("shuffle", true);
   if (rows.pairs) recipe.data.balance_lengths = reader.get<bool>("balance_lengths", false);
   else reader.reject("balance_lengths", "labelled answers have no pairs");
-  read_columns(reader, rows);
+  recipe.data.generate = read_columns(reader, rows, "train");
 }
 
 void read_validation(ConfigReader reader, PreferenceRecipe& recipe) {
   const bool share = reader.has("share");
-  if (!share && !reader.has("path")) {
-    for (const std::string& key : reader.keys()) reader.reject(key, "validation has no data; set validation.path or share");
+  if (!share && !reader.has("path") && !reader.has("generate")) {
+    for (const std::string& key : reader.keys()) reader.reject(key, "validation has no data; set validation.path, generate or share");
     return;
   }
   PreferenceValidationSection out;
   if (share) {
-    for (const char* key : {"path", "prompt", "chosen", "rejected", "response", "label", "limit"})
+    for (const char* key : {"path", "generate", "prompt", "chosen", "rejected", "response", "label", "limit"})
       reader.reject(key, "validation.share takes training examples");
     out.share = reader.get_in<double>("share", 0.0, 0.0, 0.9);
     if (out.share == 0) reader.fail("share", "is 0; leave validation out");
@@ -66,7 +72,7 @@ void read_validation(ConfigReader reader, PreferenceRecipe& recipe) {
     out.rows->sft.dataset.limit = reader.get_in<std::int64_t>("limit", 0, 0, std::int64_t{1} << 40);
     // Columns that are not named here are those of data:.
     PreferenceRowOptions own = *out.rows;
-    read_columns(reader, own);
+    out.generate = read_columns(reader, own, "test");
     const auto keep = [](std::string& to, const std::string& from) { if (to.empty()) to = from; };
     keep(own.sft.dataset.prompt_column, out.rows->sft.dataset.prompt_column);
     keep(own.chosen_column, out.rows->chosen_column), keep(own.rejected_column, out.rows->rejected_column);
@@ -123,6 +129,7 @@ PreferenceRecipe make_preference_recipe(const Config& config, bool reward_model)
   recipe.train = detail::read_train(train);
   if (recipe.model.device == "cpu") train.reject("gpu_memory_share", "this runs on the CPU");
   else recipe.gpu_memory_share = train.get_in<double>("gpu_memory_share", 0.9, 0.05, 1.0);
+  recipe.lora = detail::read_lora(root, recipe.seed);
   recipe.output = detail::read_output(root.section("output"), recipe.name, false);
   root.finish();
 
@@ -130,19 +137,19 @@ PreferenceRecipe make_preference_recipe(const Config& config, bool reward_model)
   LoopOptions& loop = recipe.trainer.loop;
   loop.save_every = recipe.output.save_every;
   loop.seed = recipe.seed;
-  const std::vector<std::string> ignore = {"output",          "validation.every",       "validation.at_start", "train.threads",
+  std::vector<std::string> ignore = {"output",          "validation.every",       "validation.at_start", "train.threads",
                                            "train.recompute", "train.gpu_memory_share", "model.device"};
+  for (std::string& key : rank_keys()) ignore.push_back(std::move(key));
   loop.config_digest = to_hex(recipe.resolved->digest(ignore));
   return recipe;
 }
 
-void plan_updates(ExampleTrainerOptions& t, double warmup_ratio, std::int64_t examples, const std::string& section) {
-  LrOptions& lr = t.optimizer.learning_rate;
-  t.loop.steps = lr.total = updates_for(t.epochs, examples, t.examples_per_update);
-  if (warmup_ratio > 0) lr.warmup = static_cast<std::int64_t>(warmup_ratio * static_cast<double>(t.loop.steps));
-  if (lr.schedule != LrSchedule::kConstant && lr.warmup >= t.loop.steps && lr.warmup > 0)
-    throw ConfigError(message(section, ".warmup_steps = ", lr.warmup, " is not below the ", t.loop.steps, " updates of the run (", examples,
-                              " examples, ", t.examples_per_update, " an update)"));
+PreferenceRows load_preference_source(const PreferenceRowOptions& rows, const std::optional<GeneratedData>& generate, const std::string& key,
+                                      std::shared_ptr<const Tokenizer> tokenizer, const std::vector<TokenId>& stop_tokens) {
+  return with_context(key, [&] {
+    if (!generate) return load_preference_rows(rows, std::move(tokenizer), stop_tokens);
+    return make_preference_rows(generate_rows(*generate, rows.sft.dataset.limit, key), rows, std::move(tokenizer), stop_tokens);
+  });
 }
 
 PreferenceSet take_held_out(PreferenceSet& set, double share, std::uint64_t seed) {

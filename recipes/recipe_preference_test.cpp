@@ -25,7 +25,7 @@ struct Try {
   std::string error_of(const Strings& overrides) {
     try {
       PreferenceRecipe r = make(overrides);
-      plan_updates(r.trainer, r.warmup_ratio, 100, "dpo");
+      plan_updates(r.trainer, {}, r.warmup_ratio, 100, "dpo");
     } catch (const Error& e) {
       return e.what();
     }
@@ -52,7 +52,7 @@ TEST_CASE("kind dpo: DeepSeek LLM's settings are the defaults") {
   CHECK(r.trainer.epochs == 1);
   CHECK(r.trainer.optimizer.learning_rate.peak == 5e-6);
   CHECK(r.trainer.optimizer.learning_rate.schedule == LrSchedule::kCosine);
-  plan_updates(r.trainer, r.warmup_ratio, 20'000, "dpo");
+  plan_updates(r.trainer, {}, r.warmup_ratio, 20'000, "dpo");
   CHECK(r.trainer.loop.steps == 40);
   CHECK(r.trainer.optimizer.learning_rate.warmup == 4);
   CHECK(r.trainer.optimizer.learning_rate.total == 40);
@@ -64,6 +64,33 @@ TEST_CASE("kind dpo: DeepSeek LLM's settings are the defaults") {
   CHECK(contains(t.error_of({"data.label=x"}), "pairs have chosen and rejected"));
   CHECK(contains(t.error_of({"data.overlong=truncate"}), "overlong"));
   CHECK(contains(t.error_of({"data.path=nowhere.jsonl"}), "does not exist"));
+}
+
+TEST_CASE("pairs of a task in place of a file, LoRA with dropout") {
+  const std::string generate = "{task: add, level: 2, n: 40, seed: 1}";
+  const auto recipe = [&](const Strings& overrides, bool reward_model = true) {
+    return make_preference_recipe(
+        Config::parse(message("schema: 1\nkind: ", reward_model ? "reward_model" : "dpo", "\nmodel: {path: m}\ndata: {generate: ", generate, "}\n"), "f.yaml",
+                      overrides),
+        reward_model);
+  };
+  const PreferenceRecipe r = recipe({"validation.generate={task: add, level: 2, n: 10}", "lora={rank: 4, dropout: 0.1}", "seed=3"});
+  CHECK(r.data.generate->pairs);
+  CHECK(r.data.generate->split == "train");
+  CHECK(r.validation->generate->split == "test");
+  CHECK(r.lora->options.dropout == 0.1);
+  CHECK(r.lora->options.seed == 3);
+  CHECK(recipe({}, false).data.generate->rows == 40);
+  const auto error = [&](const Strings& overrides) {
+    try {
+      recipe(overrides);
+    } catch (const ConfigError& e) {
+      return std::string(e.what());
+    }
+    return std::string("no error");
+  };
+  CHECK(contains(error({"data.chosen=good"}), "columns of their own"));
+  CHECK(contains(error({"reward_model.loss=pointwise"}), "labelled answers are read from files"));
 }
 
 TEST_CASE("kind reward_model: R1's settings are the defaults; pointwise models have labels in place of pairs") {
@@ -80,7 +107,7 @@ TEST_CASE("kind reward_model: R1's settings are the defaults; pointwise models h
   CHECK(point.data.rows.label_column == "is_safe");
   CHECK(contains(t.error_of({"reward_model.loss=pointwise", "reward_model.centring=1"}), "belongs to loss: pairwise"));
   CHECK(contains(t.error_of({"reward_model.loss=pointwise", "data.balance_lengths=true"}), "have no pairs"));
-  CHECK(contains(t.error_of({"validation.every=3"}), "set validation.path or share"));
+  CHECK(contains(t.error_of({"validation.every=3"}), "set validation.path, generate or share"));
   CHECK(contains(t.error_of({"validation.share=0.1", "validation.limit=3"}), "takes training examples"));
   const PreferenceRecipe held = t.make({message("validation.path=", (t.dir / "pairs.jsonl").string()), "data.chosen=good"});
   CHECK(held.validation->rows->chosen_column == "good");

@@ -1,5 +1,6 @@
 // The sections rollout: and rl:.
 #include <array>
+#include <cstdlib>
 #include <map>
 #include <vector>
 
@@ -185,11 +186,72 @@ void read_advantage(ConfigReader& rl, Recipe& recipe) {
   }
 }
 
+// rollout.engine, and how its servers are reached.
+void read_servers(ConfigReader& rollout, GrpcEngineOptions& o) {
+  const auto engine = rollout.get<std::string>("engine", "local");
+  if (engine == "local") return rollout.reject("grpc", "rollout.engine is local");
+  std::string far;  // an address that is not this machine's
+  try {
+    o.servers = parse_grpc_servers(engine);
+    for (const std::string& address : o.servers)
+      if (!is_loopback_address(address)) far = address;
+  } catch (const ConfigError& e) {
+    rollout.fail("engine", e.what());
+  }
+  ConfigReader grpc = rollout.section("grpc");
+  o.tls = read_grpc_tls(grpc, far.empty() ? o.servers.front() : far, far.empty(), "tls");
+  if (const auto variable = grpc.get<std::string>("token_env", ""); !variable.empty()) {
+    const char* token = std::getenv(variable.c_str());
+    if (token == nullptr || *token == 0) grpc.fail("token_env", message("= ", variable, ": the variable is not set"));
+    o.token = token;
+  } else if (!far.empty()) {
+    grpc.fail("token_env", message("is needed: '", far, "' is not this machine; set it to the name of the variable with the token of r1 serve --token-env"));
+  }
+  o.start_timeout_s = grpc.get_in<double>("start_timeout", o.start_timeout_s, 0.001, 86'400);
+  o.call_timeout_s = grpc.get_in<double>("call_timeout", o.call_timeout_s, 0.001, 604'800);
+  o.stall_timeout_s = grpc.get_in<double>("stall_timeout", o.stall_timeout_s, 0.001, 86'400);
+  o.weights_timeout_s = grpc.get_in<double>("weights_timeout", o.weights_timeout_s, 0.001, 86'400);
+  o.retries = grpc.get_in<int>("retries", o.retries, 0, 10'000);
+  o.shared_memory = grpc.get<bool>("shared_memory", o.shared_memory);
+  o.max_message_mb = grpc.get_in<int>("max_message_mb", o.max_message_mb, 1, 1024);
+}
+
+// max_staleness and async: rollout and learning side by side (docs/asynchronous.md).
+void read_async(ConfigReader& rl, Recipe& recipe) {
+  AsyncOptions& a = recipe.trainer.async;
+  a.max_staleness = rl.get_in<std::int64_t>("max_staleness", 0, 0, 1000);
+  recipe.learner.stale_samples = a.max_staleness > 0;
+  ConfigReader async = rl.section("async");
+  if (a.max_staleness == 0) {
+    for (const char* key : {"mode", "keep_kv", "patience_s"}) async.reject(key, "rl.max_staleness is 0: rollout and learning take turns");
+    return;
+  }
+  a.free_running = async.get_choice("mode", "deterministic", std::array<std::string, 2>{"deterministic", "free"}) == "free";
+  a.patience_s = async.get_in<double>("patience_s", 3600.0, 1.0, 1e7);
+  if (a.free_running) recipe.engine.recompute_on_new_weights = !async.get<bool>("keep_kv", false);
+  else async.reject("keep_kv", "async.mode is deterministic: weights do not change within a rollout");
+  if (!recipe.grpc.servers.empty()) async.reject("keep_kv", "rollout.engine has servers: they compute unfinished answers again");
+  if (recipe.learner.old_policy == OldPolicy::kRecompute && !recipe.learner.loss.mismatch.method->weigh)
+    recipe.warnings.push_back(message("rl.max_staleness = ", a.max_staleness, " with rl.mismatch.correction: none trains on samples of older weights "
+                                      "as if the present ones had drawn them; token_tis (the default) corrects for that"));
+}
+
+void read_early_stop(ConfigReader early, Recipe& recipe) {
+  EarlyStopOptions& e = recipe.trainer.early_stop;
+  e.enabled = early.get<bool>("enabled", false);
+  if (!e.enabled) return early.reject("oversample", "early_stop.enabled is false");
+  e.oversample = early.get_in<double>("oversample", 1.25, 1.0, 100.0);
+  if (recipe.trainer.dynamic.enabled)
+    early.fail("enabled", "and rl.dynamic_sampling.enabled both sample more prompts than are trained on; enable one of them");
+  recipe.warnings.push_back("rl.early_stop keeps the groups whose longest answer is shortest: short answers are trained on more often than they are "
+                            "drawn (watch early_stop/*_length)");
+}
+
 }  // namespace
 
 void read_rollout(ConfigReader reader, Recipe& recipe) {
   TrainerOptions& t = recipe.trainer;
-  reader.get_choice("engine", "local", std::array<std::string, 1>{"local"});
+  read_servers(reader, recipe.grpc);
   t.samples_per_prompt = reader.get_in<int>("samples_per_prompt", 16, 1, 4096);
   SamplingOptions& s = t.sampling;
   s.temperature = reader.get_in<float>("temperature", 1.f, 0.f, 10.f);
@@ -225,6 +287,8 @@ void read_rollout(ConfigReader reader, Recipe& recipe) {
   if (recipe.model.device == "cpu")
     for (const char* key : {"gpu_memory_share", "gpu_memory_gb"}) reader.reject(key, "model.device is cpu");
   e.prefix_cache = reader.get<bool>("prefix_cache", true);
+  e.speculative = reader.get_choice("speculative", "off", std::array<std::string, 2>{"off", "mtp"}) == "mtp";
+  if (e.speculative && recipe.model.device != "cpu") reader.fail("speculative", "mtp works on the CPU only; set model.device: cpu or leave it off");
 }
 
 void read_rl(ConfigReader rl, Recipe& recipe) {
@@ -255,6 +319,13 @@ void read_rl(ConfigReader rl, Recipe& recipe) {
     dynamic.reject("max_rounds", "dynamic_sampling.enabled is false");
     dynamic.reject("oversample", "dynamic_sampling.enabled is false");
   }
+  ConfigReader router = rl.section("router");
+  g.router.replay = router.get<bool>("replay", false);
+  g.router.balance_loss = router.get_in<double>("balance_loss", 0.0, 0.0, 100.0);
+  g.router.bias_update = router.get_in<double>("bias_update", 0.0, 0.0, 1.0);
+  t.sampling.want_experts = g.router.replay;
+  read_early_stop(rl.section("early_stop"), recipe);
+  read_async(rl, recipe);
   g.temperature = t.sampling.temperature;
   g.length_budget = t.sampling.max_new_tokens;
   if (g.updates_per_rollout * g.passes_per_rollout == 1 && g.loss.surrogate.entry().name == "clip" &&

@@ -44,7 +44,7 @@ DataSection read_sft_data(ConfigReader reader, SftRecipe& recipe, SftRowOptions&
   base.max_length = reader.get_in<std::int64_t>("max_length", 0, 0, 1 << 24);
   if (base.max_length == 1) reader.fail("max_length", "is 1: an example needs a token to predict another from");
   base.overlong = detail::read_name(reader, "overlong", "error", parse_overlong);
-  recipe.data.shuffle = reader.get<bool>("shuffle", true);
+  recipe.trainer.shuffle = reader.get<bool>("shuffle", true);
   if (reader.has("mixture")) {
     for (const char* key : {"path", "generate", "messages", "prompt", "completion"})
       reader.reject(key, "data.mixture is set; its entries have sources and columns of their own");
@@ -62,8 +62,9 @@ DataSection read_sft_data(ConfigReader reader, SftRecipe& recipe, SftRowOptions&
 }
 
 void read_sft(ConfigReader sft, SftRecipe& recipe) {
-  recipe.learner.optimizer = detail::read_optimizer(sft, {2e-5, "cosine_with_min_lr", 0.999});
+  recipe.trainer.optimizer = detail::read_optimizer(sft, {2e-5, "cosine_with_min_lr", 0.999});
   recipe.trainer.examples_per_update = sft.get_in<std::int64_t>("examples_per_update", 64, 1, 1 << 24);
+  recipe.mtp_loss = sft.get_in<double>("mtp_loss", 0.0, 0.0, 10.0);
   // One of the two; the command line's wins over the file's.
   const auto typed = [&](const char* key) { return sft.set_by(key) == Origin::Kind::kCommandLine; };
   const bool steps = sft.has("steps") && !(typed("epochs") && !typed("steps"));
@@ -73,10 +74,10 @@ void read_sft(ConfigReader sft, SftRecipe& recipe) {
     if (sft.has("epochs")) sft.get<double>("epochs", 1.0);
   } else {
     if (sft.has("steps")) sft.get<std::int64_t>("steps", 1);
-    recipe.epochs = sft.get_in<double>("epochs", 1.0, 0.0, 1e6);
-    if (recipe.epochs == 0) sft.fail("epochs", "is 0: nothing would be trained");
+    recipe.trainer.epochs = sft.get_in<double>("epochs", 1.0, 0.0, 1e6);
+    if (recipe.trainer.epochs == 0) sft.fail("epochs", "is 0: nothing would be trained");
   }
-  LrOptions& lr = recipe.learner.optimizer.learning_rate;
+  LrOptions& lr = recipe.trainer.optimizer.learning_rate;
   if (sft.has("warmup_ratio")) {
     sft.reject("warmup_steps", "sft.warmup_ratio is set");
     recipe.warmup_ratio = sft.get_in<double>("warmup_ratio", 0.0, 0.0, 1.0);
@@ -142,7 +143,7 @@ SftRecipe make_sft_recipe(const Config& config, RewardContext context, const cha
   recipe.train = detail::read_train(train);
   recipe.gpu_memory_share = train.get_in<double>("gpu_memory_share", 0.9, 0.05, 1.0);
   if (recipe.model.device == "cpu") train.reject("gpu_memory_share", "model.device is cpu");
-  if (recipe.train.tokens_per_micro_batch) recipe.learner.tokens_per_micro_batch = *recipe.train.tokens_per_micro_batch;
+  if (recipe.train.tokens_per_micro_batch) recipe.trainer.tokens_per_micro_batch = *recipe.train.tokens_per_micro_batch;
   recipe.lora = detail::read_lora(root, recipe.seed);
   recipe.output = detail::read_output(root.section("output"), recipe.name, false);
   if (more) more(root, recipe);
@@ -153,22 +154,10 @@ SftRecipe make_sft_recipe(const Config& config, RewardContext context, const cha
   loop.seed = recipe.seed;
   std::vector<std::string> ignore = {"output", "eval", "rewards", "validation.every", "validation.at_start", "train.threads", "train.recompute",
                                      "train.gpu_memory_share", "model.device"};
-  if (recipe.learner.optimizer.learning_rate.schedule == LrSchedule::kConstant) ignore.insert(ignore.end(), {"sft.steps", "sft.epochs"});
+  for (std::string& key : rank_keys()) ignore.push_back(std::move(key));
+  if (recipe.trainer.optimizer.learning_rate.schedule == LrSchedule::kConstant) ignore.insert(ignore.end(), {"sft.steps", "sft.epochs"});
   loop.config_digest = to_hex(recipe.resolved->digest(ignore));
   return recipe;
-}
-
-void plan_updates(SftRecipe& recipe, std::int64_t epoch_size) {
-  SftTrainerOptions& t = recipe.trainer;
-  LrOptions& lr = recipe.learner.optimizer.learning_rate;
-  t.loop.steps = recipe.steps ? *recipe.steps : updates_for(recipe.epochs, epoch_size, t.examples_per_update);
-  t.total_examples = recipe.steps ? 0 : std::max<std::int64_t>(1, std::llround(recipe.epochs * static_cast<double>(epoch_size)));
-  lr.total = t.loop.steps;
-  if (recipe.warmup_ratio > 0) lr.warmup = static_cast<std::int64_t>(std::ceil(recipe.warmup_ratio * static_cast<double>(t.loop.steps)));
-  if (recipe.warmup_ratio > 0 && recipe.warmup_ratio < 1) lr.warmup = std::min(lr.warmup, t.loop.steps - 1);  // a share of few updates is rounded up to all of them
-  if (lr.schedule != LrSchedule::kConstant && lr.warmup >= t.loop.steps && lr.warmup > 0)
-    throw ConfigError(message("sft.warmup_steps = ", lr.warmup, " is not below the ", t.loop.steps, " updates of the run (", epoch_size,
-                              " examples an epoch, ", t.examples_per_update, " an update)"));
 }
 
 SftRows load_sft_source(const SftSource& source, const std::string& key, std::shared_ptr<const Tokenizer> tokenizer,

@@ -13,9 +13,8 @@
 #include "recipes/data_section.h"
 #include "rewards/factory.h"
 #include "rewards/rubric.h"
+#include "sft/example_trainer.h"
 #include "sft/examples.h"
-#include "sft/sft_learner.h"
-#include "sft/sft_trainer.h"
 
 namespace r1 {
 
@@ -30,7 +29,6 @@ struct SftSource {
 // limit (rows of each source), shuffle, on_error, and the template's keys as for prompts.
 struct SftDataSection {
   std::vector<SftSource> sources;
-  bool shuffle = true;
 };
 
 // validation: held-out examples whose loss is reported. path or generate, or share: of the training examples, drawn by the seed.
@@ -46,11 +44,11 @@ struct SftRecipe {
   std::optional<SftValidationSection> validation;
   std::optional<DataSection> eval_data;  // eval: a generative evaluation; none = none
   std::shared_ptr<const Rubric> rubric;  // rewards: judge it; null without eval
-  double epochs = 1;                     // sft: epochs, or
-  std::optional<std::int64_t> steps;     //      steps: updates
+  // sft: epochs, examples_per_update, optimizer; data.shuffle, evaluation, output.save_every, seed. The updates are set by plan_updates().
+  ExampleTrainerOptions trainer;
+  std::optional<std::int64_t> steps;     // sft: steps, in place of epochs
+  double mtp_loss = 0;                   // sft: factor of the multi-token prediction loss
   double warmup_ratio = 0;               // of the updates, where warmup_steps is not set
-  SftOptions learner;                    // optimizer; total updates are set by plan_updates()
-  SftTrainerOptions trainer;             // examples_per_update, evaluation, output.save_every, seed
   std::optional<LoraSection> lora;       // none = all parameters are trained
   TrainSection train;
   double gpu_memory_share = 0.9;         // train.gpu_memory_share: of what is free on the GPU at the start
@@ -64,10 +62,6 @@ struct SftRecipe {
 // are errors; `kind` is that kind's name.
 SftRecipe make_sft_recipe(const Config& config, RewardContext context = {}, const char* kind = "sft",
                           const std::function<void(ConfigReader& root, SftRecipe& recipe)>& more = {});
-
-// Updates, warm-up and the schedule's end, once the number of examples of an epoch is known. Throws ConfigError for a warm-up that is
-// longer than the run.
-void plan_updates(SftRecipe& recipe, std::int64_t epoch_size);
 
 // Reads or makes the examples of a source. `key` stands in errors.
 SftRows load_sft_source(const SftSource& source, const std::string& key, std::shared_ptr<const Tokenizer> tokenizer,

@@ -22,7 +22,7 @@ SftRecipe good(const Strings& overrides = {}) { return make_sft_recipe(Config::p
 std::string error_of(const Strings& overrides) {
   try {
     SftRecipe r = good(overrides);
-    plan_updates(r, 100);
+    plan_updates(r.trainer, r.steps, r.warmup_ratio, 100, "sft");
   } catch (const Error& e) {
     return e.what();
   }
@@ -41,43 +41,43 @@ TEST_CASE("defaults of kind sft") {
   CHECK(r.name == "try");
   CHECK(r.output.dir == "runs/try");
   CHECK(r.trainer.examples_per_update == 64);
-  CHECK(r.learner.optimizer.learning_rate.peak == 2e-5);
-  CHECK(r.learner.optimizer.learning_rate.schedule == LrSchedule::kCosineWithMinLr);
-  CHECK(r.learner.optimizer.learning_rate.min_ratio == 0.1);
-  CHECK(r.learner.optimizer.beta2 == 0.999);
+  CHECK(r.trainer.optimizer.learning_rate.peak == 2e-5);
+  CHECK(r.trainer.optimizer.learning_rate.schedule == LrSchedule::kCosineWithMinLr);
+  CHECK(r.trainer.optimizer.learning_rate.min_ratio == 0.1);
+  CHECK(r.trainer.optimizer.beta2 == 0.999);
   CHECK(r.data.sources.size() == 1);
   CHECK(r.data.sources[0].generate->worked);
   CHECK(r.data.sources[0].rows.overlong == Overlong::kError);
   CHECK_FALSE(r.validation.has_value());
   CHECK_FALSE(r.eval_data.has_value());
   CHECK(r.trainer.loop.config_digest.size() == 32);
-  plan_updates(r, 100);
+  plan_updates(r.trainer, r.steps, r.warmup_ratio, 100, "sft");
   CHECK(r.trainer.loop.steps == 2);
-  CHECK(r.trainer.total_examples == 100);
-  CHECK(r.learner.optimizer.learning_rate.total == 2);
+  CHECK(r.trainer.epochs == 1);
+  CHECK(r.trainer.optimizer.learning_rate.total == 2);
 }
 
 TEST_CASE("epochs or steps, warm-up steps or share") {
   SftRecipe r = good({"sft.epochs=3", "sft.examples_per_update=10", "sft.warmup_ratio=0.1"});
-  plan_updates(r, 105);
+  plan_updates(r.trainer, r.steps, r.warmup_ratio, 105, "sft");
   CHECK(r.trainer.loop.steps == 32);  // 315 examples
-  CHECK(r.learner.optimizer.learning_rate.warmup == 4);
+  CHECK(r.trainer.optimizer.learning_rate.warmup == 4);
   r = good({"sft.epochs=1", "sft.examples_per_update=10", "sft.warmup_ratio=0.1"});
-  plan_updates(r, 10);  // one update: a share of it is none, though it is rounded up elsewhere
+  plan_updates(r.trainer, r.steps, r.warmup_ratio, 10, "sft");  // one update: a share of it is none, though it is rounded up elsewhere
   CHECK(r.trainer.loop.steps == 1);
-  CHECK(r.learner.optimizer.learning_rate.warmup == 0);
+  CHECK(r.trainer.optimizer.learning_rate.warmup == 0);
   r = good({"sft.steps=7", "sft.warmup_steps=2"});
-  plan_updates(r, 105);
+  plan_updates(r.trainer, r.steps, r.warmup_ratio, 105, "sft");
   CHECK(r.trainer.loop.steps == 7);
-  CHECK(r.trainer.total_examples == 0);
-  CHECK(r.learner.optimizer.learning_rate.warmup == 2);
+  CHECK(r.trainer.epochs == 7.0 * 64 / 105);
+  CHECK(r.trainer.optimizer.learning_rate.warmup == 2);
   CHECK(contains(error_of({"sft.steps=7", "sft.epochs=2"}), "no effect"));
   const auto from_file = [](const char* key, const Strings& overrides) {
     return make_sft_recipe(Config::parse(std::string(kGood) + "sft: {" + key + "}\n", "f.yaml", overrides));
   };
   CHECK(*from_file("epochs: 2", {"sft.steps=7"}).steps == 7);
   CHECK_FALSE(from_file("steps: 7", {"sft.epochs=2"}).steps.has_value());
-  CHECK(from_file("steps: 7", {"sft.epochs=2"}).epochs == 2);
+  CHECK(from_file("steps: 7", {"sft.epochs=2"}).trainer.epochs == 2);
   CHECK_THROWS_AS(from_file("steps: 7, epochs: 2", {}), ConfigError);
   CHECK(contains(error_of({"sft.warmup_ratio=0.1", "sft.warmup_steps=2"}), "no effect"));
   CHECK(contains(error_of({"sft.steps=7", "sft.warmup_steps=7"}), "not below the 7 updates"));
@@ -141,7 +141,9 @@ TEST_CASE("lora: new pairs, or an adapter to go on from") {
   CHECK(good({"lora.init_from=" + adapter}).lora->init_from == adapter);
   CHECK(contains(error_of({"lora.init_from=" + adapter, "lora.rank=4"}), "adapter_config.json says that"));
   CHECK(contains(error_of({"lora.init_from=/nowhere"}), "holds no adapter_config.json"));
-  CHECK(contains(error_of({"lora.dropout=0.1"}), "must be 0"));
+  CHECK(good({"lora.dropout=0.1"}).lora->options.dropout == 0.1);
+  CHECK(good({"lora={init_from: " + adapter + ", dropout: 0.2}", "seed=6"}).lora->options.seed == 6);
+  CHECK(contains(error_of({"lora.dropout=0.95"}), "lora.dropout"));
   CHECK(contains(error_of({"lora.ranks=4"}), "did you mean 'lora.rank'"));
 }
 
@@ -162,9 +164,9 @@ TEST_CASE("the recipes of this folder") {
   write_file_atomic(file, "{}\n");
   const Strings files = {"data.path=" + file, "eval.data=" + file};
   SftRecipe gsm = make_sft_recipe(Config::load(dir / "sft_gsm8k.yaml", files));
-  plan_updates(gsm, 7324);
+  plan_updates(gsm.trainer, gsm.steps, gsm.warmup_ratio, 7324, "sft");
   CHECK(gsm.trainer.loop.steps == 344);
-  CHECK(gsm.learner.optimizer.learning_rate.warmup == 11);
+  CHECK(gsm.trainer.optimizer.learning_rate.warmup == 11);
 }
 
 TEST_CASE("worked rows of a task, and held-out examples") {

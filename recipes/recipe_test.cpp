@@ -213,6 +213,12 @@ TEST_CASE("one clear error for each mistake") {
       {{"model.dtype=int8"}, {"model.dtype", "bfloat16"}},
       {{"kind=ppo"}, {"kind", "grpo"}},
       {{"rollout.engine=vllm"}, {"rollout.engine", "local"}},
+      {{"rollout.engine=grpc://127.0.0.1"}, {"rollout.engine", "HOST:PORT"}},
+      {{"rollout.engine=grpc://127.0.0.1:5,127.0.0.1:5"}, {"rollout.engine", "twice"}},
+      {{"rollout.engine=grpc://10.0.0.1:5"}, {"rollout.grpc.tls", "10.0.0.1:5"}},
+      {{"rollout.engine=grpc://10.0.0.1:5", "rollout.grpc.tls={ca: system}"}, {"rollout.grpc.token_env", "10.0.0.1:5"}},
+      {{"rollout.engine=grpc://127.0.0.1:5", "rollout.grpc.token_env=R1_NO_SUCH_VARIABLE"}, {"rollout.grpc.token_env", "not set"}},
+      {{"rollout.grpc.retries=3"}, {"rollout.grpc", "local"}},
       {{"model.path=~"}, {"model.path"}},  // required
       {{"data.generate=~"}, {"data.path"}},
       {{"data.generate.task=~"}, {"data.generate.task"}},
@@ -325,6 +331,10 @@ TEST_CASE("the digest holds what decides the numbers, and nothing else") {
   const std::string base = recipe_digest(good());
   CHECK(recipe_digest(good({"output.dir=runs/other"})) == base);
   CHECK(recipe_digest(good({"rl.steps=20"})) == base);
+  const Recipe served = good({"rollout.engine=grpc://127.0.0.1:5,localhost:6", "rollout.grpc.retries=3"});  // the same bits come from there
+  CHECK(recipe_digest(served) == base);
+  CHECK(served.grpc.servers == std::vector<std::string>{"127.0.0.1:5", "localhost:6"});
+  CHECK(served.grpc.retries == 3);
   CHECK(recipe_digest(good({"train.threads=1"})) == base);
   CHECK(recipe_digest(good({"seed=1"})) != base);
   CHECK(recipe_digest(good({"rl.learning_rate=2e-6"})) != base);
@@ -368,6 +378,36 @@ TEST_CASE("the resolved recipe reads back as itself") {
   const Recipe again = parse_recipe(r.resolved->to_yaml(), "recipes/try.yaml");
   CHECK(again.resolved->differences(*r.resolved) == Strings{});
   CHECK(again.trainer.config_digest == r.trainer.config_digest);
+}
+
+TEST_CASE("rollout beside learning: keys, and what contradicts them") {
+  const Recipe in_turns = good();
+  CHECK(in_turns.trainer.async.max_staleness == 0);
+  CHECK_FALSE(in_turns.learner.stale_samples);
+  CHECK_FALSE(in_turns.trainer.early_stop.enabled);
+  const Recipe r = good({"rl.max_staleness=2", "rl.async.patience_s=60"});
+  CHECK(r.trainer.async.max_staleness == 2);
+  CHECK_FALSE(r.trainer.async.free_running);
+  CHECK(r.trainer.async.patience_s == 60);
+  CHECK(r.learner.stale_samples);
+  CHECK(r.trainer.config_digest != in_turns.trainer.config_digest);
+  CHECK(r.trainer.config_digest == good({"rl.max_staleness=2"}).trainer.config_digest);  // how long to wait decides no number
+  const Recipe free = good({"rl.max_staleness=1", "rl.async.mode=free", "rl.async.keep_kv=true"});
+  CHECK(free.trainer.async.free_running);
+  CHECK_FALSE(free.engine.recompute_on_new_weights);
+  CHECK(good({"rl.max_staleness=1", "rl.async.mode=free"}).engine.recompute_on_new_weights);
+  CHECK(contains(error_of_setting({"rl.async.mode=free"}), "rl.max_staleness is 0"));
+  CHECK(contains(error_of_setting({"rl.max_staleness=1", "rl.async.keep_kv=true"}), "do not change within a rollout"));
+  CHECK(contains(error_of_setting({"rl.max_staleness=-1"}), "max_staleness"));
+  const Recipe uncorrected = good({"rl.max_staleness=1", "rl.mismatch.correction=none"});
+  REQUIRE_FALSE(uncorrected.warnings.empty());
+  CHECK(contains(uncorrected.warnings.back(), "token_tis"));
+
+  const Recipe early = good({"rl.early_stop.enabled=true", "rl.early_stop.oversample=1.5"});
+  CHECK(early.trainer.early_stop.oversample == 1.5);
+  CHECK(contains(early.warnings.back(), "short answers"));
+  CHECK(contains(error_of_setting({"rl.early_stop.oversample=1.5"}), "early_stop.enabled is false"));
+  CHECK(contains(error_of_setting({"rl.early_stop.enabled=true", "rl.dynamic_sampling.enabled=true"}), "enable one of them"));
 }
 
 }  // namespace

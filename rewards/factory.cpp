@@ -26,32 +26,34 @@ std::unique_ptr<RewardFunction> plain(ConfigReader& options, const RewardContext
   return kMake(options);
 }
 
+constexpr bool kAlone = true;  // looks at nothing but the prompt and this completion
+
 constexpr auto kKinds = std::to_array<RewardKind>({
-    {"math", "final answer equals the gold answer: numbers, expressions, sets, intervals, equations, texts", plain<make_math_reward>},
-    {"code", "the program passes the row's tests, each in a sandbox", plain<make_code_reward>},
-    {"format", "one <think> block, then one answer", plain<make_format_reward>},
-    {"countdown", "an expression that uses each given number once and equals the target", plain<make_countdown_reward>},
-    {"exact_match", "the answer text equals the gold text", plain<make_exact_match_reward>},
-    {"regex", "the completion matches a pattern", plain<make_regex_reward>},
-    {"choice", "the letter of the gold choice", plain<make_choice_reward>},
-    {"instructions", "the row's checkable instructions are followed (IFEval): keywords, length, form, case, language", plain<make_instructions_reward>},
-    {"words_below", "fewer words than a limit", plain<make_words_below_reward>},
+    {"math", "final answer equals the gold answer: numbers, expressions, sets, intervals, equations, texts", plain<make_math_reward>, kAlone},
+    {"code", "the program passes the row's tests, each in a sandbox", plain<make_code_reward>, kAlone},
+    {"format", "one <think> block, then one answer", plain<make_format_reward>, kAlone},
+    {"countdown", "an expression that uses each given number once and equals the target", plain<make_countdown_reward>, kAlone},
+    {"exact_match", "the answer text equals the gold text", plain<make_exact_match_reward>, kAlone},
+    {"regex", "the completion matches a pattern", plain<make_regex_reward>, kAlone},
+    {"choice", "the letter of the gold choice", plain<make_choice_reward>, kAlone},
+    {"instructions", "the row's checkable instructions are followed (IFEval): keywords, length, form, case, language", plain<make_instructions_reward>, kAlone},
+    {"words_below", "fewer words than a limit", plain<make_words_below_reward>, kAlone},
     {"overlong", "DAPO's soft punishment near the token limit, 0 to -1",
-     [](ConfigReader& o, const RewardContext& c) { return make_overlong_reward(o, c.max_new_tokens); }},
+     [](ConfigReader& o, const RewardContext& c) { return make_overlong_reward(o, c.max_new_tokens); }, kAlone},
     {"soft_overlong", "overlong under TRL's option names",
-     [](ConfigReader& o, const RewardContext& c) { return make_soft_overlong_reward("soft_overlong", o, c.max_new_tokens); }},
+     [](ConfigReader& o, const RewardContext& c) { return make_soft_overlong_reward("soft_overlong", o, c.max_new_tokens); }, kAlone},
     {"soft_overlong_punishment", "the same, by open-r1's name",
-     [](ConfigReader& o, const RewardContext& c) { return make_soft_overlong_reward("soft_overlong_punishment", o, c.max_new_tokens); }},
+     [](ConfigReader& o, const RewardContext& c) { return make_soft_overlong_reward("soft_overlong_punishment", o, c.max_new_tokens); }, kAlone},
     {"cosine", "right answers earn more if short, wrong ones lose less if long",
      [](ConfigReader& o, const RewardContext& c) { return make_cosine_reward(o, c.max_new_tokens); }},
     {"length", "1 inside a range of tokens, words or characters; mode relative: shorter than the group's others",
      [](ConfigReader& o, const RewardContext& c) { return make_length_reward(o, c.max_new_tokens); }},
-    {"repetition", "minus the share of repeated n-grams", plain<make_repetition_reward>},
-    {"repetition_penalty", "repetition under TRL's option names", plain<make_repetition_penalty_reward>},
-    {"tag_count", "a quarter for each think and answer tag in its place", plain<make_tag_count_reward>},
+    {"repetition", "minus the share of repeated n-grams", plain<make_repetition_reward>, kAlone},
+    {"repetition_penalty", "repetition under TRL's option names", plain<make_repetition_penalty_reward>, kAlone},
+    {"tag_count", "a quarter for each think and answer tag in its place", plain<make_tag_count_reward>, kAlone},
     {"judge", "a language model's verdict of the answer, the format, or by a rubric",
      [](ConfigReader& o, const RewardContext& c) { return make_llm_judge(o, c.chat_client); }},
-    {"language", "share of the target language's words in the chain of thought", plain<make_language_reward>},
+    {"language", "share of the target language's words in the chain of thought", plain<make_language_reward>, kAlone},
 });
 
 }  // namespace
@@ -106,7 +108,12 @@ Rubric make_rubric(std::vector<ConfigReader> entries, const RewardContext& conte
       entry.reward = maker->second(o);
     }
     if (entry.reward && !url) o.reject("name", "use `as: NAME` to label a reward that is not built in");
-    if (!entry.reward) entry.reward = make_reward(o.require<std::string>("name"), o, context);
+    if (!entry.reward) {
+      const std::string name = o.require<std::string>("name");
+      entry.reward = make_reward(name, o, context);
+      const auto kind = std::find_if(kKinds.begin(), kKinds.end(), [&](const RewardKind& k) { return k.name == name; });
+      entry.alone = kind != kKinds.end() && kind->alone && !context.linked.contains(name);
+    }
     entry.label = o.get<std::string>("as", std::string(entry.reward->name()));
     entry.weight = o.get_in<float>("weight", 1.f, -1e6f, 1e6f);
     entry.verdict = o.get<bool>("verdict", false);

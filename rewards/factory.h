@@ -37,6 +37,7 @@ struct RewardKind {
   std::string_view name;
   std::string_view summary;  // one line, for help texts
   RewardMaker make;
+  bool alone = false;  // Rubric::Entry::alone
 };
 std::span<const RewardKind> reward_kinds();
 

@@ -99,6 +99,10 @@ std::vector<Score> Rubric::score(const SampleGroup& group) const {
   return scores;
 }
 
+bool Rubric::scores_alone() const {
+  return std::all_of(entries_.begin(), entries_.end(), [](const Entry& e) { return e.alone; });
+}
+
 PromptCheck Rubric::check_prompts(std::span<const Prompt> prompts) const {
   PromptCheck out;
   out.prompts = prompts.size();

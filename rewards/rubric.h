@@ -35,6 +35,7 @@ class Rubric {
     float weight = 1.f;              // 0 = measured, not paid
     bool verdict = false;            // this reward's verdict is the sample's
     std::vector<std::string> tasks;  // applies to prompts of these tasks; empty = to all
+    bool alone = false;              // what it says of a completion does not depend on the group's others
   };
   // Throws ConfigError: no entries, equal labels, weights that are not finite.
   explicit Rubric(std::vector<Entry> entries);
@@ -54,6 +55,9 @@ class Rubric {
   // wanted.
   std::vector<std::string> self_test(const Prompt& prompt) const;
   std::size_t count_known_answers(const Prompt& prompt) const;
+
+  // True if a completion may be scored before the others of its group have ended: score() of a group of one gives the same.
+  bool scores_alone() const;
 
   const std::vector<Entry>& entries() const { return entries_; }
 

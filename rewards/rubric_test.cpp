@@ -293,5 +293,42 @@ TEST_CASE("scoring from several threads gives what one thread gives") {
   CHECK(different == 0);
 }
 
+TEST_CASE("which rubrics may score a completion before its group has ended, and that they then say the same") {
+  const auto rubric = [](const std::string& yaml, const RewardContext& context = {}) {
+    ConfigReader root(Config::parse("rewards: " + yaml, "rubric.yaml"));
+    return make_rubric(root.sections("rewards", "name"), context);
+  };
+  RewardContext context;
+  context.max_new_tokens = 8;
+  const Rubric alone = rubric("[{name: math}, {name: format, weight: 0.5}, {name: repetition}, {name: tag_count}, {name: overlong}, {name: language}]", context);
+  CHECK(alone.scores_alone());
+  CHECK_FALSE(rubric("[{name: math}, {name: length, max: 20}]", context).scores_alone());  // may compare lengths within the group
+  // A reward of the user's own may look at the whole group, also under one of our names.
+  context.linked["math"] = [](ConfigReader& options) { return make_reward("exact_match", options); };
+  CHECK_FALSE(rubric("[{name: math}]", context).scores_alone());
+
+  SampleGroup group;
+  group.prompt.id = "p";
+  group.prompt.reference = "42";
+  for (const char* text : {"<think>six times seven</think> \\boxed{42}", "<think>a a a a a a a a</think> \\boxed{41}", "nothing"}) {
+    Completion c;
+    c.text = text;
+    c.tokens.assign(c.text.size() / 4, 1);
+    c.stop = StopReason::kEos;
+    group.completions.push_back(c);
+  }
+  const std::vector<Score> whole = alone.score(group);
+  CHECK(whole[0].value != whole[1].value);
+  for (std::size_t i = 0; i < whole.size(); ++i) {
+    const std::vector<Score> one = alone.score(SampleGroup{group.prompt, {group.completions[i]}});
+    REQUIRE(one.size() == 1);
+    CHECK(one[0].value == whole[i].value);
+    CHECK(one[0].parts == whole[i].parts);
+    CHECK(one[0].verdict == whole[i].verdict);
+    CHECK(one[0].detail == whole[i].detail);
+    CHECK(one[0].columns == whole[i].columns);
+  }
+}
+
 }  // namespace
 }  // namespace r1

@@ -20,6 +20,9 @@ class Explained {
     n_ += 1, value_ += value, target_ += target, target2_ += target * target;
     error_ += target - value, error2_ += (target - value) * (target - value);
   }
+  void merge(const Explained& o) {
+    n_ += o.n_, value_ += o.value_, target_ += o.target_, target2_ += o.target2_, error_ += o.error_, error2_ += o.error2_;
+  }
   void report(std::map<std::string, double>& m) const {
     const double var = target2_ / n_ - target_ / n_ * (target_ / n_), left = error2_ / n_ - error_ / n_ * (error_ / n_);
     m["critic/value_mean"] = value_ / n_;
@@ -38,7 +41,8 @@ void Critic::begin_rollout(std::span<const TrainSample> samples, std::int64_t to
   returns_.assign(samples.size(), {});
   std::vector<std::int32_t> all(samples.size());
   std::iota(all.begin(), all.end(), 0);
-  for (const auto& part : plan_micro_batches(samples, all, token_budget)) {
+  const auto shares = ranks().shares(samples, all);
+  for (const auto& part : plan_micro_batches(samples, shares[static_cast<std::size_t>(ranks().rank())], token_budget)) {
     const MicroBatch mb = build_micro_batch(samples, part);
     const std::vector<float> v = model_.evaluate(mb.batch, mb.batch.predictors);
     for (std::int32_t i : part) values_[i].assign(samples[i].tokens.size(), 0.f);
@@ -49,6 +53,7 @@ void Critic::begin_rollout(std::span<const TrainSample> samples, std::int64_t to
       values_[sample][position] = v[k];
     }
   }
+  ranks().gather_values(values_, shares, "values");
 }
 
 void Critic::set_advantages(std::span<TrainSample> samples, std::span<const std::vector<float>> ref, double beta) {
@@ -76,9 +81,11 @@ void Critic::update(std::span<const TrainSample> samples, std::span<const std::i
   std::int64_t tokens = 0;
   for (std::int32_t i : chosen) tokens += trained_tokens(samples[i]);
   if (tokens == 0) return;
-  const MicroBatchPlan plan = plan_micro_batches(samples, chosen, token_budget);
-  Explained explained;
-  double loss = 0, clipped = 0;
+  struct Sums {
+    Explained explained;
+    double loss = 0, clipped = 0;
+  };
+  std::vector<Sums> lane_sums;
   const auto forward_backward = [&](std::span<const std::int32_t> part) {
     const MicroBatch mb = build_micro_batch(samples, part);
     const std::vector<float> v = model_.forward(mb.batch, mb.batch.predictors), returns = at_tokens(returns_, mb.tokens);
@@ -86,15 +93,23 @@ void Critic::update(std::span<const TrainSample> samples, std::span<const std::i
     if (!std::isfinite(out.loss))
       throw NumericError(message("the critic's loss is ", out.loss, " in the micro-batch of samples ", names_of(samples, part)));
     model_.backward(out.d_values);
-    loss += out.loss;
-    clipped += static_cast<double>(out.clipped);
-    for (std::size_t i = 0; i < v.size(); ++i) explained.add(v[i], returns[i]);
+    lane_sums.back().loss += out.loss;
+    lane_sums.back().clipped += static_cast<double>(out.clipped);
+    for (std::size_t i = 0; i < v.size(); ++i) lane_sums.back().explained.add(v[i], returns[i]);
   };
   model_.zero_gradient();
-  for (const auto& part : plan) forward_backward(part);
-  metrics["critic/loss"] = loss;
-  metrics["critic/clip_ratio"] = clipped / static_cast<double>(tokens);
-  explained.report(metrics);
+  const auto lanes = split_lanes(samples, chosen, ranks().lanes());
+  for (int lane = ranks().first_lane(); lane < ranks().last_lane(); ++lane) {
+    lane_sums.emplace_back();
+    for (const auto& part : plan_micro_batches(samples, lanes[static_cast<std::size_t>(lane)], token_budget)) forward_backward(part);
+    if (ranks().lanes() > 1) model_.close_lane();
+  }
+  Sums all;
+  for (const std::string& bytes : ranks().gather(bytes_of(std::span<const Sums>(lane_sums)), "the critic's metrics"))
+    for (const Sums& s : values_of<Sums>(bytes)) all.explained.merge(s.explained), all.loss += s.loss, all.clipped += s.clipped;
+  metrics["critic/loss"] = all.loss;
+  metrics["critic/clip_ratio"] = all.clipped / static_cast<double>(tokens);
+  all.explained.report(metrics);
   try {
     const UpdateStats stats = optimizer_.step(model_);
     metrics["critic/grad_norm"] = stats.grad_norm;

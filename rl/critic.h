@@ -10,6 +10,7 @@
 #include "rl/optimizer.h"
 #include "rl/packing.h"
 #include "rl/per_sample.h"
+#include "rl/ranks.h"
 #include "rl/value_model.h"
 
 namespace r1 {
@@ -24,7 +25,9 @@ struct CriticOptions {
 // Not thread-safe. The model outlives it.
 class Critic {
  public:
-  Critic(ValueModel& model, const CriticOptions& options) : model_(model), options_(options), optimizer_(options.optimizer) {}
+  // `ranks`: as GrpoLearner's; outlives it, null = one process.
+  Critic(ValueModel& model, const CriticOptions& options, const Ranks* ranks = nullptr)
+      : model_(model), options_(options), ranks_(ranks), optimizer_(options.optimizer) {}
 
   // Values of every trained token's state at the start of a rollout, kept for set_advantages() and the clip of the value loss.
   void begin_rollout(std::span<const TrainSample> samples, std::int64_t token_budget);
@@ -47,8 +50,11 @@ class Critic {
   void restore(const WeightSnapshot& state, std::int64_t updates, std::span<const TrainSample> samples, bool inside_rollout);
 
  private:
+  const Ranks& ranks() const { return ranks_ ? *ranks_ : one_process_; }
   ValueModel& model_;
   CriticOptions options_;
+  Ranks one_process_;
+  const Ranks* ranks_;
   Optimizer optimizer_;
   PerSample values_, returns_;
   mutable std::vector<float> packed_values_;

@@ -5,6 +5,7 @@
 
 #include "core/error.h"
 #include "core/metrics.h"
+#include "core/serialize.h"
 #include "core/signals.h"
 #include "core/thread_pool.h"
 #include "rl/eval/completion_source.h"
@@ -22,10 +23,11 @@ void check(const EvalOptions& o) {
       throw ConfigError(message("pass@", k, " needs at least ", k, " samples, eval.samples is ", o.samples));
 }
 
-std::vector<SampleGroup> run(RolloutEngine& engine, std::span<const Prompt> prompts, const EvalOptions& o, bool greedy,
+// Every world-th prompt from the rank's on; in their order.
+std::vector<SampleGroup> run(RolloutEngine& engine, std::span<const Prompt> prompts, const EvalOptions& o, bool greedy, const Ranks& ranks,
                              const std::function<void(std::size_t, const SampleGroup&)>& on_group) {
   std::vector<RolloutRequest> requests;
-  for (std::size_t i = 0; i < prompts.size(); ++i) {
+  for (auto i = static_cast<std::size_t>(ranks.rank()); i < prompts.size(); i += static_cast<std::size_t>(ranks.world())) {
     RolloutRequest r{prompts[i], greedy ? 1 : o.samples, o.sampling, {o.seed, kEvalStep, i, 0}};
     r.sampling.want_entropy = true;
     if (greedy) r.sampling.temperature = 0, r.sampling.top_k = 0, r.sampling.top_p = 1, r.sampling.min_p = 0;
@@ -35,6 +37,24 @@ std::vector<SampleGroup> run(RolloutEngine& engine, std::span<const Prompt> prom
     on_group(i, g);
     throw_if_stopped();
   });
+}
+
+// The ranks' groups with their scores in the order of the prompts.
+void share(std::vector<SampleGroup>& groups, std::vector<std::vector<Score>>& scores, std::size_t prompts, const Ranks& ranks) {
+  if (ranks.alone()) return;
+  std::string mine;
+  for (std::size_t i = 0; i < groups.size(); ++i) append_record(mine, to_bytes(ScoredGroup{std::move(groups[i]), std::move(scores[i])}));
+  const std::vector<std::string> all = ranks.gather(mine, "evaluated answers");
+  groups.assign(prompts, {});
+  scores.assign(prompts, {});
+  for (std::size_t r = 0; r < all.size(); ++r) {
+    std::string_view bytes = all[r];
+    for (std::size_t i = r; i < prompts; i += all.size()) {
+      ScoredGroup g = scored_group_from_bytes(take_record(bytes));
+      groups[i] = std::move(g.group);
+      scores[i] = std::move(g.scores);
+    }
+  }
 }
 
 EvalPart summarise(const std::vector<SampleGroup>& groups, const std::vector<std::vector<Score>>& scores,
@@ -92,7 +112,9 @@ std::map<std::string, double> EvalReport::metrics() const {
 }
 
 EvalReport evaluate(RolloutEngine& engine, std::span<const Prompt> prompts, const Scorer& scorer,
-                    const EvalOptions& options) {
+                    const EvalOptions& options, const Ranks* given) {
+  const Ranks one_process;
+  const Ranks& ranks = given ? *given : one_process;
   check(options);
   if (prompts.empty()) throw DataError("the evaluation has no prompt");
   const auto start = std::chrono::steady_clock::now();
@@ -107,13 +129,16 @@ EvalReport evaluate(RolloutEngine& engine, std::span<const Prompt> prompts, cons
     std::vector<std::vector<Score>> scores(prompts.size());
     std::vector<std::future<void>> tasks;
     std::vector<SampleGroup> groups;
-    {
-      ThreadPool pool(options.reward_threads, 4096, "r1-reward");  // its end waits for the tasks, also after a throw
-      groups = run(engine, prompts, options, greedy, [&](std::size_t i, const SampleGroup& g) {
-        tasks.push_back(pool.submit([&scores, &scorer, i, g] { scores[i] = scorer(g); }));
-      });
-    }
-    for (auto& t : tasks) t.get();
+    ranks.agree("evaluation", [&] {
+      {
+        ThreadPool pool(options.reward_threads, 4096, "r1-reward");  // its end waits for the tasks, also after a throw
+        groups = run(engine, prompts, options, greedy, ranks, [&](std::size_t i, const SampleGroup& g) {
+          tasks.push_back(pool.submit([&scores, &scorer, i, g] { scores[i] = scorer(g); }));
+        });
+      }
+      for (auto& t : tasks) t.get();
+    });
+    share(groups, scores, prompts.size(), ranks);
     std::vector<double> shares;
     EvalPart part = summarise(groups, scores, shares);
     for (std::size_t i = 0; i < prompts.size(); ++i) {

@@ -8,6 +8,7 @@
 #include <string>
 #include <vector>
 
+#include "rl/ranks.h"
 #include "rl/scorer.h"
 #include "rl/statistics.h"
 #include "rollout/engine.h"
@@ -52,7 +53,8 @@ struct EvalReport {
 
 // The engine must be idle and hold the weights to be judged. A sample is right iff its verdict is ok. Throws
 // ConfigError for options that contradict each other, Interrupted after a stop was requested.
+// With `ranks` each rank samples and scores its share; all get the whole report.
 EvalReport evaluate(RolloutEngine& engine, std::span<const Prompt> prompts, const Scorer& scorer,
-                    const EvalOptions& options);
+                    const EvalOptions& options, const Ranks* ranks = nullptr);
 
 }  // namespace r1

@@ -17,9 +17,12 @@ struct GpuMemoryWishes {
   std::size_t total = 0, free = 0;  // of the device before the program took any
   double share = 0.9;               // of `free` that the program may take
   std::size_t weights = 0, reference = 0;  // 0 = there is none
+  std::size_t lora = 0;                    // pairs with their optimizer, and the base that they are merged into
+  std::size_t rollout = 0;          // a copy of the weights for a rollout beside the learner, which then has memory of its own; 0 = in turns
   std::size_t critic = 0, teacher = 0;     // weights of these; a critic's state too where `formats` is not of it
   std::int64_t trained = 0, tensors = 0;   // elements of the arena that an optimizer holds state for; 0 = none
   OptimizerWishes formats;                 // of that state
+  std::int64_t own = -1;                   // of these elements this rank keeps master and moments (train.zero); -1 = of all
   // Of a micro-batch of that many rows; empty = nothing is trained.
   std::function<std::size_t(std::int64_t rows, bool recompute)> training;
   // Of another model's pass over such a micro-batch, in memory of its own (a teacher's rows stay while the student learns); empty = none.
@@ -32,7 +35,8 @@ struct GpuMemoryWishes {
 };
 
 struct GpuMemoryPlan {
-  std::size_t shared = 0;  // what rollout and learner use in turns
+  std::size_t shared = 0;  // what rollout and learner use in turns; the learner's alone where there is `sampling`
+  std::size_t sampling = 0;  // the rollout's own
   std::int64_t beside_rows = 0;  // what the model beside is given memory for, which is not part of `shared`
   std::int64_t tokens_per_micro_batch = 0;
   bool recompute = false;

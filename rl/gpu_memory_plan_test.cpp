@@ -143,4 +143,34 @@ TEST_CASE("where nothing is sampled the plan does not speak of keys and values")
   for (const std::string& line : plan_gpu_memory(w).lines) CHECK(line.find("keys") == std::string::npos);
 }
 
+TEST_CASE("a rollout beside the learner has weights and memory of its own; the learner has at most half, unless one sample needs more") {
+  GpuMemoryWishes w = wishes();
+  const GpuMemoryPlan in_turns = plan_gpu_memory(w);
+  CHECK(in_turns.sampling == 0);
+  w.rollout = kGb;
+  GpuMemoryPlan plan = plan_gpu_memory(w);
+  CHECK(plan.used == 2 * kGb + 10 * kGb + plan.shared + plan.sampling);
+  CHECK(plan.used == in_turns.used);  // all that may be taken, one way or the other
+  CHECK(plan.shared <= (plan.shared + plan.sampling) / 2);
+  CHECK(plan.shared >= w.training(plan.tokens_per_micro_batch, plan.recompute));
+  CHECK(plan.shared < w.training(plan.tokens_per_micro_batch, plan.recompute) + 256);  // what it does not use is the rollout's
+  CHECK(plan.lines.front().find("the rollout's weights 1") != std::string::npos);
+  CHECK(plan.lines.front().find("sampling beside it") != std::string::npos);
+
+  w.tokens_per_micro_batch = 1024;
+  plan = plan_gpu_memory(w);
+  CHECK(plan.shared == 1'024'000'000);
+  CHECK(plan.sampling > 55 * kGb);
+
+  w = wishes(), w.rollout = kGb;
+  w.formats = {MasterFormat::kFloat32, MomentFormat::kFloat32, GradientFormat::kFloat32};
+  w.free = 20 * kGb;         // 8 GiB for both
+  w.longest_sample = 30000;  // 6e9 bytes at the least: more than half
+  plan = plan_gpu_memory(w);
+  CHECK(plan.shared >= w.training(30000, true));
+  CHECK(plan.sampling < plan.shared);
+  w.longest_sample = 42800;  // 8.56e9 bytes: fits, and leaves nothing to sample in
+  CHECK_THROWS_WITH_AS(plan_gpu_memory(w), doctest::Contains("set rl.max_staleness: 0"), ConfigError);
+}
+
 }  // namespace r1

@@ -4,12 +4,15 @@
 #include <bit>
 #include <cmath>
 #include <cstring>
-#include <map>
+#include <functional>
 
 #include "core/error.h"
 #include "core/moment8.h"
 #include "core/split_float.h"
 #include "kernels/gpu/weights.h"
+#include "rl/ranks.h"
+#include "rl/state_tensors.h"
+#include "rl/zeroed_array.h"
 
 namespace r1 {
 
@@ -49,18 +52,24 @@ struct Owned {
 
 }  // namespace
 
-GpuOptimizer::GpuOptimizer(GpuTransformer& model, OptimizerFormat format, MasterStart start)
-    : model_(model), format_(format), start_(start), elements_(model.weights().elements()),
-      memory_(format.bytes(elements_, static_cast<std::int64_t>(model.weights().parameters().size()))), scratch_(gpu::reduce_scratch_bytes()), result_(64),
+GpuOptimizer::GpuOptimizer(GpuTransformer& model, OptimizerFormat format, MasterStart start, Shard shard)
+    : model_(model), format_(format), start_(start), elements_(model.weights().elements()), shard_(shard), own_(shard.own(elements_)),
+      memory_(format.bytes(elements_, static_cast<std::int64_t>(model.weights().parameters().size()), own_.size())), scratch_(gpu::reduce_scratch_bytes()), result_(64),
       moments_{{"exp_avg", false}, {"exp_avg_sq", true}} {
+  if (sharded() && trains() && format_.moments == MomentFormat::k8Bit)
+    throw ConfigError("train.zero 1 keeps a share of the moments, whose 8-bit blocks it would cut; set train.moments: float32, or train.zero: 0");
   gpu::fill_bytes(model_.stream(), memory_.data(), 0, memory_.bytes());
   std::byte* next = memory_.data();
   const auto take = [&]<class T>(T*& array, std::int64_t n) {
     array = reinterpret_cast<T*>(next);
     next += static_cast<std::size_t>(n) * sizeof(T);
   };
-  if (trains() && format_.master == MasterFormat::kSplit) take(rest_, elements_);
-  else if (trains()) take(master_, elements_);
+  const auto take_own = [&]<class T>(T*& array) {
+    take(array, own_.size());
+    array -= own_.begin;
+  };
+  if (trains() && format_.master == MasterFormat::kSplit) take_own(rest_);
+  else if (trains()) take_own(master_);
   std::uint16_t* half = nullptr;
   float* whole = nullptr;
   if (format_.gradients == GradientFormat::kBFloat16) take(half, elements_), gradient_ = half;
@@ -68,11 +77,12 @@ GpuOptimizer::GpuOptimizer(GpuTransformer& model, OptimizerFormat format, Master
   for (Moment& m : moments_) {
     if (!trains()) continue;
     if (format_.moments == MomentFormat::k8Bit) take(m.codes, elements_);
-    else take(m.values, elements_);
+    else take_own(m.values);
   }
   if (trains() && format_.moments == MomentFormat::k8Bit)
     for (Moment& m : moments_) take(m.scales, moment_scales(elements_, static_cast<std::int64_t>(model.weights().parameters().size())));
   R1_CHECK(next == memory_.data() + memory_.bytes(), "arrays of ", next - memory_.data(), " bytes in ", memory_.bytes());
+  lay_out_tensors();
   start_master();
   model_.synchronize();
 }
@@ -84,8 +94,9 @@ std::int64_t GpuOptimizer::scale_at(std::size_t tensor) const {
 void GpuOptimizer::start_master() {
   if (!trains()) return;
   const bool spread = start_ == MasterStart::kSpread;
-  if (rest_) gpu::rest_from_live(model_.stream(), model_.weights().data(), rest_, elements_, spread);
-  else gpu::master_from_live(model_.stream(), model_.weights().data(), master_, elements_, spread);
+  const gpu::bf16* live = model_.weights().data() + own_.begin;
+  if (rest_) gpu::rest_from_live(model_.stream(), live, rest_ + own_.begin, own_.size(), spread, own_.begin);
+  else gpu::master_from_live(model_.stream(), live, master_ + own_.begin, own_.size(), spread, own_.begin);
 }
 
 GpuGradient GpuOptimizer::gradient() const {
@@ -98,13 +109,32 @@ void GpuOptimizer::zero_gradient() {
 
 double GpuOptimizer::gradient_sum_of_squares() {
   const GpuGradient g = gradient();
-  const auto run = [&](const auto* x) { gpu::sum_of_squares(model_.stream(), x, elements_, result_.as<double>(), scratch_.data()); };
+  const auto run = [&](const auto* x) { gpu::sum_of_squares(model_.stream(), x + own_.begin, own_.size(), result_.as<double>(), scratch_.data()); };
   if (g.is_bf16()) run(g.bf16());
   else run(g.f32());
   double out = 0;
   gpu::copy_to_host(model_.stream(), &out, result_.data(), sizeof out);
   model_.synchronize();
-  return out;
+  if (!sharded()) return out;
+  double total = 0;
+  for (const std::string& bytes : session_->comm().gather_bytes(bytes_of(std::span<const double>(&out, 1)), "the gradient's norm")) total += values_of<double>(bytes)[0];
+  return total;
+}
+
+void GpuOptimizer::sum_gradient() {
+  if (!session_) return;
+  model_.synchronize();
+  const GpuGradient g = gradient();
+  const DType type = g.is_bf16() ? DType::kBF16 : DType::kF32;
+  Communicator& comm = session_->device_comm();
+  if (sharded()) comm.reduce_scatter(gradient_, type, shard_.partition(elements_), 0, elements_, "the gradient's sum");
+  else comm.all_reduce(gradient_, type, elements_, "the gradient's sum");
+}
+
+void GpuOptimizer::share_live() {
+  if (!sharded()) return;
+  model_.synchronize();
+  session_->device_comm().all_gather(model_.weights().data(), DType::kBF16, shard_.partition(elements_), 0, elements_, "the new weights");
 }
 
 std::vector<float> GpuOptimizer::host_gradient() const {
@@ -126,41 +156,68 @@ void GpuOptimizer::step(const AdamWStep& step) {
   const auto bias = [&](double beta) { return static_cast<float>(1.0 - std::pow(beta, static_cast<double>(step.update))); };
   const auto parameters = model_.weights().parameters();
   const GpuGradient g = gradient();
-  const auto run = [&](std::size_t tensor, std::int64_t end, std::int64_t begin, bool decays) {
-    const gpu::AdamWArgs args{static_cast<float>(step.learning_rate), static_cast<float>(step.beta1), static_cast<float>(step.beta2),
-                              static_cast<float>(step.epsilon), static_cast<float>(decays ? step.weight_decay : 0.0), bias(step.beta1),
-                              bias(step.beta2), static_cast<float>(step.gradient_scale)};
-    gpu::bf16* live = model_.weights().data() + begin;
-    if (format_.is_float32())
-      return gpu::adamw(model_.stream(), master_ + begin, moments_[0].values + begin, moments_[1].values + begin, g.f32() + begin, live, end - begin, args);
+  const gpu::AdamWArgs decayed{static_cast<float>(step.learning_rate), static_cast<float>(step.beta1), static_cast<float>(step.beta2),
+                               static_cast<float>(step.epsilon), static_cast<float>(step.weight_decay), bias(step.beta1), bias(step.beta2),
+                               static_cast<float>(step.gradient_scale)};
+  // Of the state from element `begin` on.
+  const auto packed = [&](std::int64_t begin) {
     gpu::PackedAdamW t;
-    t.live = live;
+    t.live = model_.weights().data() + begin;
     if (rest_) t.rest = rest_ + begin;
     else t.master = master_ + begin;
-    if (format_.moments == MomentFormat::k8Bit) {
-      t.exp_avg8 = moments_[0].codes + begin, t.exp_avg_scale = moments_[0].scales + scale_at(tensor);
-      t.exp_avg_sq8 = moments_[1].codes + begin, t.exp_avg_sq_scale = moments_[1].scales + scale_at(tensor);
-    } else {
-      t.exp_avg = moments_[0].values + begin, t.exp_avg_sq = moments_[1].values + begin;
-    }
     if (g.is_bf16()) t.gradient16 = g.bf16() + begin;
     else t.gradient = g.f32() + begin;
+    return t;
+  };
+  if (format_.moments == MomentFormat::k8Bit) {
+    gpu::PackedAdamW t = packed(0);
+    t.exp_avg8 = moments_[0].codes, t.exp_avg_scale = moments_[0].scales, t.exp_avg_sq8 = moments_[1].codes, t.exp_avg_sq_scale = moments_[1].scales;
+    const bool all = step.decay_vectors;
+    gpu::adamw_packed(model_.stream(), t, tensors_.as<gpu::PackedTensor>() + (all ? std::ssize(parameters) : 0), std::ssize(parameters), blocks_,
+                      decayed, static_cast<std::uint64_t>(step.update));
+    return;
+  }
+  const auto run = [&](std::int64_t from, std::int64_t to, bool decays) {
+    const auto [begin, end] = clip(from, to);
+    if (begin >= end) return;
+    gpu::AdamWArgs args = decayed;
+    if (!decays) args.weight_decay = 0.f;
+    if (format_.is_float32())
+      return gpu::adamw(model_.stream(), master_ + begin, moments_[0].values + begin, moments_[1].values + begin, g.f32() + begin,
+                        model_.weights().data() + begin, end - begin, args);
+    gpu::PackedAdamW t = packed(begin);
+    t.exp_avg = moments_[0].values + begin, t.exp_avg_sq = moments_[1].values + begin;
     gpu::adamw_packed(model_.stream(), t, end - begin, args, static_cast<std::uint64_t>(begin), static_cast<std::uint64_t>(step.update));
   };
-  // One launch a run of parameters that decay alike, or a parameter where it has blocks of its own; padding stays 0.
+  // One launch a run of parameters that decay alike; padding stays 0.
   const auto decays = [&](const Parameter& p) { return step.weight_decay != 0 && (step.decay_vectors || p.shape.size() > 1); };
   std::int64_t begin = 0;
   for (std::size_t i = 0; i < parameters.size(); ++i) {
     const bool last = i + 1 == parameters.size();
-    if (format_.moments == MomentFormat::k8Bit) {
-      run(i, parameters[i].offset + parameters[i].elements, parameters[i].offset, decays(parameters[i]));
-      continue;
-    }
     if (!last && decays(parameters[i + 1]) == decays(parameters[i])) continue;
     const std::int64_t end = last ? elements_ : parameters[i + 1].offset;
-    run(i, end, begin, decays(parameters[i]));
+    run(begin, end, decays(parameters[i]));
     begin = end;
   }
+  share_live();
+}
+
+// Twice: matrices alone decay, or all.
+void GpuOptimizer::lay_out_tensors() {
+  if (!trains() || format_.moments != MomentFormat::k8Bit) return;
+  std::vector<gpu::PackedTensor> tensors;
+  const auto parameters = model_.weights().parameters();
+  for (const bool all : {false, true}) {
+    blocks_ = 0;
+    for (std::size_t i = 0; i < parameters.size(); ++i) {
+      const Parameter& p = parameters[i];
+      tensors.push_back({p.offset, p.elements, scale_at(i), blocks_, all || p.shape.size() > 1});
+      blocks_ += blocks_of(p.elements);
+    }
+  }
+  tensors_ = gpu::DeviceMemory(tensors.size() * sizeof(gpu::PackedTensor));
+  gpu::copy_to_device(model_.stream(), tensors_.data(), tensors.data(), tensors_.bytes());
+  model_.synchronize();
 }
 
 std::optional<NonFinite> GpuOptimizer::find_non_finite(ParameterPart which) {
@@ -169,18 +226,26 @@ std::optional<NonFinite> GpuOptimizer::find_non_finite(ParameterPart which) {
   const GpuGradient g = gradient();
   const bool of_master = which == ParameterPart::kMaster;
   if (of_master && !trains()) return std::nullopt;
-  if (of_master && rest_) gpu::first_non_finite_split(stream, model_.weights().data(), rest_, elements_, found, scratch_.data());
-  else if (of_master) gpu::first_non_finite(stream, master_, elements_, found, scratch_.data());
+  if (of_master && rest_) gpu::first_non_finite_split(stream, model_.weights().data() + own_.begin, rest_ + own_.begin, own_.size(), found, scratch_.data());
+  else if (of_master) gpu::first_non_finite(stream, master_ + own_.begin, own_.size(), found, scratch_.data());
   else if (g.is_bf16()) gpu::first_non_finite(stream, g.bf16(), elements_, found, scratch_.data());
   else gpu::first_non_finite(stream, g.f32(), elements_, found, scratch_.data());
   std::int64_t at = -1;
   gpu::copy_to_host(stream, &at, result_.data(), sizeof at);
   model_.synchronize();
+  if (of_master && at >= 0) at += own_.begin;
+  if (of_master && sharded()) {
+    // Everyone's live weights are whole: the first of all has its value there.
+    std::int64_t first = -1;
+    for (const std::string& bytes : session_->comm().gather_bytes(bytes_of(std::span<const std::int64_t>(&at, 1)), "the weights' check"))
+      if (const std::int64_t other = values_of<std::int64_t>(bytes)[0]; other >= 0 && (first < 0 || other < first)) first = other;
+    at = first;
+  }
   if (at < 0) return std::nullopt;
   // A master that is not finite has a live half that says so.
   std::uint16_t half = 0;
   float value = 0;
-  if (of_master ? rest_ != nullptr : g.is_bf16()) {
+  if (of_master ? rest_ != nullptr || sharded() : g.is_bf16()) {
     gpu::copy_to_host(stream, &half, of_master ? model_.weights().data() + at : g.bf16() + at, sizeof half);
     model_.synchronize();
     value = std::bit_cast<float>(std::uint32_t{half} << 16);
@@ -230,7 +295,7 @@ void GpuOptimizer::load_master(const WeightSnapshot& source) {
   if (!trains()) return;
   start_master();
   for (const TensorView& t : source.tensors) {
-    if (t.device >= 0 || t.dtype != DType::kF32) continue;
+    if (sharded() || t.device >= 0 || t.dtype != DType::kF32) continue;  // a shard's master starts from the live weights alone
     std::vector<float> values(static_cast<std::size_t>(t.elements()));
     std::memcpy(values.data(), t.data, t.bytes());
     set_master(model_.weights().find(t.name), std::move(values));
@@ -238,8 +303,65 @@ void GpuOptimizer::load_master(const WeightSnapshot& source) {
   model_.synchronize();
 }
 
+// On the host each array has the layout of the whole, of which a rank fills its part and rank 0 gets the others'.
+WeightSnapshot GpuOptimizer::sharded_state() const {
+  WeightSnapshot out;
+  auto kept = std::make_shared<std::vector<ZeroedArray>>();
+  const auto n = static_cast<std::size_t>(own_.size());
+  const auto add = [&](const std::string& prefix, const std::function<void(float*)>& fill) {
+    ZeroedArray& host = kept->emplace_back(static_cast<std::size_t>(elements_));
+    if (n > 0) fill(host.data() + own_.begin);
+    session_->comm().gather_to(0, host.data(), DType::kF32, shard_.partition(elements_), 0, elements_, "the optimizer's state");
+    for (const Parameter& p : model_.weights().parameters())
+      out.tensors.push_back({prefix + p.name, DType::kF32, p.shape, reinterpret_cast<const std::byte*>(host.data() + p.offset), -1});
+  };
+  kept->reserve(3);  // views stay
+  add("master.", [&](float* to) {
+    if (master_) {
+      gpu::copy_to_host(model_.stream(), to, master_ + own_.begin, n * sizeof(float));
+      return model_.synchronize();
+    }
+    std::vector<std::uint16_t> high(n);
+    std::vector<std::int16_t> rest(n);
+    gpu::copy_to_host(model_.stream(), high.data(), model_.weights().data() + own_.begin, n * 2);
+    gpu::copy_to_host(model_.stream(), rest.data(), rest_ + own_.begin, n * 2);
+    model_.synchronize();
+    for (std::size_t i = 0; i < n; ++i) to[i] = std::bit_cast<float>(join_float({high[i], rest[i]}));
+  });
+  for (const Moment& m : moments_)
+    add(message(m.name, "."), [&](float* to) {
+      gpu::copy_to_host(model_.stream(), to, m.values + own_.begin, n * sizeof(float));
+      model_.synchronize();
+    });
+  out.owner = kept;
+  return out;
+}
+
+void GpuOptimizer::restore_shard(const WeightSnapshot& state) {
+  const StateTensors tensors(state);
+  for (const Parameter& p : model_.weights().parameters()) {
+    const auto [begin, end] = clip(p.offset, p.offset + p.elements);
+    if (begin >= end) continue;
+    const auto n = static_cast<std::size_t>(end - begin);
+    const auto part = [&](const std::string& prefix) {
+      const TensorView& t = tensors.at(prefix + p.name, DType::kF32, p.elements);
+      std::vector<float> values(n);
+      std::memcpy(values.data(), t.data + static_cast<std::size_t>(begin - p.offset) * sizeof(float), n * sizeof(float));
+      return values;
+    };
+    set_master({p.name, {}, begin, end - begin}, part("master."));
+    for (const Moment& m : moments_) {
+      const std::vector<float> values = part(message(m.name, "."));
+      gpu::copy_to_device(model_.stream(), m.values + begin, values.data(), n * sizeof(float));
+      model_.synchronize();
+    }
+  }
+  share_live();
+}
+
 WeightSnapshot GpuOptimizer::state() const {
   if (!trains()) return {};
+  if (sharded()) return sharded_state();
   Owned owned;
   const auto parameters = model_.weights().parameters();
   for (const Parameter& p : parameters) owned.add("master." + p.name, DType::kF32, p.shape, host_master(p));
@@ -295,29 +417,20 @@ void GpuOptimizer::restore_moment(const Moment& m, std::size_t tensor, const Ten
 
 void GpuOptimizer::restore(const WeightSnapshot& state) {
   R1_CHECK(trains(), "the state of weights that have no master");
-  std::map<std::string, const TensorView*> by_name;
-  for (const TensorView& t : state.tensors) by_name[t.name] = &t;
-  const auto find = [&](const std::string& name, DType dtype, std::int64_t elements) -> const TensorView& {
-    const auto found = by_name.find(name);
-    if (found == by_name.end()) throw CheckpointError(message("the optimizer state lacks ", name));
-    const TensorView& t = *found->second;
-    if (t.dtype != dtype || t.elements() != elements)
-      throw CheckpointError(message("optimizer state ", t.name, " has ", t.elements(), " elements of ", safetensors_name(t.dtype), ", wanted ", elements,
-                                    " of ", safetensors_name(dtype), ": it belongs to another model"));
-    return t;
-  };
+  if (sharded()) return restore_shard(state);
+  const StateTensors tensors(state);
   const auto parameters = model_.weights().parameters();
   for (std::size_t i = 0; i < parameters.size(); ++i) {
     const Parameter& p = parameters[i];
-    const TensorView& master = find("master." + p.name, DType::kF32, p.elements);
+    const TensorView& master = tensors.at("master." + p.name, DType::kF32, p.elements);
     std::vector<float> values(static_cast<std::size_t>(p.elements));
     std::memcpy(values.data(), master.data, master.bytes());
     set_master(p, std::move(values));
     for (const Moment& m : moments_) {
-      const auto saved = by_name.find(message(m.name, ".", p.name));
-      const bool codes = saved != by_name.end() && saved->second->dtype == DType::kU8;
-      const TensorView& moment = find(message(m.name, ".", p.name), codes ? DType::kU8 : DType::kF32, p.elements);
-      restore_moment(m, i, moment, codes ? &find(message(m.name, "_scale.", p.name), DType::kU8, blocks_of(p.elements)) : nullptr);
+      const TensorView* saved = tensors.find(message(m.name, ".", p.name));
+      const bool codes = saved && saved->dtype == DType::kU8;
+      const TensorView& moment = tensors.at(message(m.name, ".", p.name), codes ? DType::kU8 : DType::kF32, p.elements);
+      restore_moment(m, i, moment, codes ? &tensors.at(message(m.name, "_scale.", p.name), DType::kU8, blocks_of(p.elements)) : nullptr);
     }
   }
 }

@@ -1,11 +1,14 @@
 // AdamW's state on the device: master, gradient and both moments of a model's weights, each in its format.
 #pragma once
 
+#include <algorithm>
 #include <memory>
 #include <optional>
 #include <vector>
 
+#include "comm/session.h"
 #include "kernels/gpu/device.h"
+#include "kernels/gpu/packed_adamw.h"
 #include "model/gpu/gpu_gradient.h"
 #include "model/gpu/gpu_transformer.h"
 #include "rl/optimizer_format.h"
@@ -17,8 +20,24 @@ namespace r1 {
 // Not thread-safe. The model outlives it. Padding between parameters is 0 in every array. Calls that give something to the host wait.
 class GpuOptimizer {
  public:
-  // Moments and gradient are 0, the master is the live weights or lies in their cells. Throws DeviceError if the memory is not there.
-  GpuOptimizer(GpuTransformer& model, OptimizerFormat format, MasterStart start);
+  // Of several ranks each keeps master and moments of one stretch of the elements (train.zero 1); the gradient is whole.
+  struct Shard {
+    int index = 0, count = 1;
+    Partition partition(std::int64_t elements) const { return {elements, count, Partition::Order::kContiguous}; }
+    ElementRange own(std::int64_t elements) const {
+      const std::vector<ElementRange> r = partition(elements).owned(index);
+      return r.empty() ? ElementRange{} : r.front();
+    }
+  };
+  // Moments and gradient are 0, the master is the live weights or lies in their cells. Throws DeviceError if the memory is not there,
+  // ConfigError for a shard with 8-bit moments, whose blocks it would cut.
+  GpuOptimizer(GpuTransformer& model, OptimizerFormat format, MasterStart start, Shard shard);
+  GpuOptimizer(GpuTransformer& model, OptimizerFormat format, MasterStart start) : GpuOptimizer(model, format, start, Shard{}) {}
+
+  // One of several ranks from here on: a shard's other owners are reached through it. Calls that look at the whole are then collective.
+  void join(Session& session) { session_ = &session; }
+  // The gradient becomes the ranks' sum: all of it, or with a shard the owned part.
+  void sum_gradient();
 
   const OptimizerFormat& format() const { return format_; }
   GpuGradient gradient() const;
@@ -38,6 +57,11 @@ class GpuOptimizer {
   void restore(const WeightSnapshot& state);
 
  private:
+  bool sharded() const { return shard_.count > 1; }
+  ElementRange clip(std::int64_t begin, std::int64_t end) const { return {std::max(begin, own_.begin), std::max(std::max(begin, own_.begin), std::min(end, own_.end))}; }
+  void share_live();
+  WeightSnapshot sharded_state() const;
+  void restore_shard(const WeightSnapshot& state);
   struct Moment {
     const char* name;
     bool second;
@@ -49,13 +73,20 @@ class GpuOptimizer {
   void set_master(const Parameter& p, std::vector<float> values);
   void restore_moment(const Moment& m, std::size_t tensor, const TensorView& values, const TensorView* scales);
   void start_master();
+  void lay_out_tensors();
   bool trains() const { return !format_.gradient_only; }
 
   GpuTransformer& model_;
   OptimizerFormat format_;
   MasterStart start_;
   std::int64_t elements_;
+  Shard shard_;
+  ElementRange own_;
+  Session* session_ = nullptr;
   gpu::DeviceMemory memory_, scratch_, result_;
+  gpu::DeviceMemory tensors_;      // of 8-bit moments: what a launch over all tensors reads, [2][tensors]
+  std::int64_t blocks_ = 0;        // of moments, of all tensors
+  // Of a shard: where element 0 would lie.
   float* master_ = nullptr;        // or
   std::int16_t* rest_ = nullptr;
   Moment moments_[2];

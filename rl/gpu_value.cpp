@@ -48,7 +48,9 @@ void GpuValue::zero_gradient() {
   head_.arena().zero_gradient();
 }
 
-double GpuValue::gradient_sum_of_squares() { return optimizer_.gradient_sum_of_squares() + head_.arena().gradient_sum_of_squares(); }
+double GpuValue::gradient_sum_of_squares() {
+  return (whole() ? optimizer_.gradient_sum_of_squares() : 0) + head_.arena().gradient_sum_of_squares();
+}
 
 std::vector<float> GpuValue::gradient() const {
   std::vector<float> out = optimizer_.host_gradient();
@@ -57,7 +59,7 @@ std::vector<float> GpuValue::gradient() const {
 }
 
 void GpuValue::adamw(const AdamWStep& step) {
-  optimizer_.step(step);
+  if (whole()) optimizer_.step(step);
   head_.arena().adamw(step);
   head_changed();
 }
@@ -74,7 +76,7 @@ WeightSnapshot GpuValue::optimizer_state() const {
 }
 
 void GpuValue::restore_optimizer_state(const WeightSnapshot& state) {
-  optimizer_.restore(state);
+  if (whole()) optimizer_.restore(state);
   head_.arena().restore(state);
   head_changed();
 }
@@ -90,6 +92,13 @@ void GpuValue::load(const WeightSnapshot& weights) {
   const WeightSnapshot backbone = head_.split(weights, head);
   model_.weights().load(backbone);
   optimizer_.load_master(backbone);
+  head_.set(head);
+  head_changed();
+}
+
+void GpuValue::load_head(const WeightSnapshot& weights) {
+  std::vector<float> head;
+  head_.split(weights, head);
   head_.set(head);
   head_changed();
 }

@@ -15,7 +15,8 @@ namespace r1 {
 class GpuValue : public ValueModel {
  public:
   // Backbone weights of its own, loaded already; transformer and memory outlive it. `region`: for activations, shared with whoever needs
-  // it between forward() .. backward() and the other calls. options.recompute, master_start and the head's options count.
+  // it between forward() .. backward() and the other calls. options.recompute, master_start and the head's options count;
+  // with format.gradient_only, norm, step and state are those of the head alone (LoRA).
   GpuValue(GpuTransformer& backbone, GpuRegion& region, const TransformerValue::Options& options, OptimizerFormat format = {});
 
   std::vector<float> evaluate(const PackedBatch& batch, std::span<const std::int32_t> rows) override;
@@ -31,8 +32,13 @@ class GpuValue : public ValueModel {
   WeightSnapshot weights(WeightVersion version) const override;  // host copies of the backbone, views of the head
   void load(const WeightSnapshot& weights) override;
   WeightDigest digest() const override;
+  void load_head(const WeightSnapshot& weights) override;
+  std::span<const float> head() const override { return head_.values(); }
+
+  GpuOptimizer& optimizer() { return optimizer_; }  // of the backbone
 
  private:
+  bool whole() const { return !optimizer_.format().gradient_only; }
   void head_changed();  // copies it to the device
   GpuTransformer& model_;
   bool recompute_;

@@ -1,12 +1,14 @@
 #include "rl/group_sampler.h"
 
-#include <atomic>
 #include <chrono>
 #include <future>
+#include <memory>
+#include <optional>
 #include <unordered_map>
 
 #include "core/error.h"
 #include "core/signals.h"
+#include "rl/early_stop.h"
 
 namespace r1 {
 namespace {
@@ -20,30 +22,69 @@ struct GroupSampler::Work {
   std::vector<int> missing;  // samples still running, by item
   struct Place { std::size_t item = 0; int first_sample = 0; };
   std::unordered_map<RequestId, Place> places;
-  std::vector<std::future<double>> scoring;  // seconds of each call
+  std::vector<std::vector<Score>> scores;         // by item, sample: of completions scored alone
+  std::unique_ptr<std::atomic<int>[]> unscored;   // by item
+  std::vector<std::future<double>> scoring;       // seconds of each call
   RolloutProgress progress;
+  std::optional<EarlyStop> early;
+  const std::function<void(const RolloutProgress&)>* told = nullptr;
+  Clock::time_point start;
 };
 
-GroupSampler::GroupSampler(RolloutEngine& engine, Scorer scorer, RolloutJournal& journal, const Options& options)
+GroupSampler::GroupSampler(RolloutEngine& engine, Scoring scoring, RolloutJournal& journal, const Options& options)
     : engine_(engine),
-      scorer_(std::move(scorer)),
+      scoring_(std::move(scoring)),
       journal_(journal),
       options_(options),
-      pool_(options.reward_threads, 4096, "r1-reward") {}
+      pool_(options.reward_threads, std::size_t{1} << 20, "r1-reward") {}
 
-void GroupSampler::group_finished(Work& work, std::size_t item) {
+void GroupSampler::abandon() {
+  abandoned_ = true;
+  const std::lock_guard lock(requests_mutex_);
+  for (const RequestId id : requests_) engine_.cancel(id);
+}
+
+void GroupSampler::throw_if_over() const {
+  if (abandoned_) throw Interrupted("the rollout was given up");
+  if (options_.interruptible) throw_if_stopped();
+}
+
+void GroupSampler::group_scored(Work& work, std::size_t item, std::vector<Score> scores) {
   ScoredGroup& group = work.groups[item];
-  if (!group.scores.empty()) return;  // the journal had them
-  const std::uint64_t index = work.indices[item];
-  work.scoring.push_back(pool_.submit([this, &group, index] {
+  R1_CHECK(scores.size() == group.group.completions.size(), "prompt ", group.group.prompt.id, ": ", scores.size(),
+           " scores for ", group.group.completions.size(), " completions");
+  if (scoring_.finish) scoring_.finish(group.group, scores);
+  journal_.append_scores(work.indices[item], scores);
+  group.scores = std::move(scores);
+}
+
+void GroupSampler::completion_finished(Work& work, std::size_t item, std::size_t sample) {
+  if (!scoring_.alone || !work.groups[item].scores.empty()) return;
+  work.scoring.push_back(pool_.submit([this, &work, item, sample] {
     const auto start = Clock::now();
-    std::vector<Score> scores = scorer_(group.group);
-    R1_CHECK(scores.size() == group.group.completions.size(), "prompt ", group.group.prompt.id, ": ", scores.size(),
-             " scores for ", group.group.completions.size(), " completions");
-    journal_.append_scores(index, scores);
-    group.scores = std::move(scores);
+    const SampleGroup& group = work.groups[item].group;
+    std::vector<Score> one = scoring_.alone(SampleGroup{group.prompt, {group.completions[sample]}});
+    R1_CHECK(one.size() == 1, "prompt ", group.prompt.id, ": ", one.size(), " scores for one completion");
+    work.scores[item][sample] = std::move(one[0]);
+    if (work.unscored[item].fetch_sub(1) == 1) group_scored(work, item, std::move(work.scores[item]));
     return seconds_since(start);
   }));
+}
+
+void GroupSampler::group_finished(Work& work, std::size_t item) {
+  if (scoring_.alone || !work.groups[item].scores.empty()) return;  // the last completion's task does it; the journal had them
+  work.scoring.push_back(pool_.submit([this, &work, item] {
+    const auto start = Clock::now();
+    group_scored(work, item, scoring_.group(work.groups[item].group));
+    return seconds_since(start);
+  }));
+}
+
+void GroupSampler::cancel_lost(Work& work) {
+  if (!work.early) return;
+  for (const std::size_t lost : work.early->take_lost())
+    for (const auto& [id, place] : work.places)
+      if (place.item == lost) engine_.cancel(id);
 }
 
 void GroupSampler::submit_missing(Work& work, std::uint64_t rollout, RolloutJournal::Contents& known) {
@@ -55,8 +96,10 @@ void GroupSampler::submit_missing(Work& work, std::uint64_t rollout, RolloutJour
     std::erase_if(finished, [&](const auto& entry) { return entry.first >= samples; });
     work.missing[i] = samples - static_cast<int>(finished.size());
     for (auto& [sample, completion] : finished) {
+      const auto tokens = static_cast<std::int64_t>(completion.tokens.size());
       work.progress.completions += 1;
-      work.progress.tokens += static_cast<std::int64_t>(completion.tokens.size());
+      work.progress.tokens += tokens;
+      if (work.early) work.early->ended(i, sample, tokens);
       group.completions[static_cast<std::size_t>(sample)] = completion;
     }
     for (int first = 0; first < samples;) {  // runs of samples that are not there
@@ -76,26 +119,62 @@ void GroupSampler::submit_missing(Work& work, std::uint64_t rollout, RolloutJour
   }
 }
 
+void GroupSampler::on_event(Work& work, RolloutEvent&& event) {
+  const auto place = work.places.find(event.request);
+  if (place == work.places.end()) return;
+  const auto [item, first] = place->second;
+  const int sample = first + event.sample;
+  if (work.early) {
+    if (work.early->lost(item)) return;
+    if (event.kind == RolloutEvent::Kind::kTokens) work.early->grew(item, sample, static_cast<std::int64_t>(event.tokens.size()));
+  }
+  if (event.kind == RolloutEvent::Kind::kFinished) {
+    const auto tokens = static_cast<std::int64_t>(event.completion.tokens.size());
+    if (event.completion.stop != StopReason::kAborted)
+      journal_.append_completion(work.indices[item], sample, event.completion);
+    work.progress.completions += 1;
+    work.progress.tokens += tokens;
+    work.progress.seconds = seconds_since(work.start);
+    work.groups[item].group.completions[static_cast<std::size_t>(sample)] = std::move(event.completion);
+    if (*work.told) (*work.told)(work.progress);
+    completion_finished(work, item, static_cast<std::size_t>(sample));
+    if (--work.missing[item] == 0) group_finished(work, item);
+    if (work.early) work.early->ended(item, sample, tokens);
+    throw_if_over();  // the engine drops what is unfinished
+  }
+  cancel_lost(work);
+}
+
 std::vector<ScoredGroup> GroupSampler::sample(std::vector<Item> items, std::uint64_t rollout,
                                               RolloutJournal::Contents& known,
-                                              const std::function<void(const RolloutProgress&)>& progress) {
+                                              const std::function<void(const RolloutProgress&)>& progress, std::size_t wanted) {
   Work work;
+  const auto samples = static_cast<std::size_t>(options_.samples_per_prompt);
+  early_stop_.clear();
+  if (wanted < items.size()) work.early.emplace(items.size(), options_.samples_per_prompt, wanted);
   work.groups.resize(items.size());
   work.missing.resize(items.size());
-  work.progress.total = static_cast<std::int64_t>(items.size()) * options_.samples_per_prompt;
+  work.scores.assign(items.size(), std::vector<Score>(samples));
+  work.unscored = std::make_unique<std::atomic<int>[]>(items.size());
+  work.progress.total = static_cast<std::int64_t>(items.size() * samples);
+  work.told = &progress;
   for (std::size_t i = 0; i < items.size(); ++i) {
     work.indices.push_back(items[i].index);
     work.groups[i].group.prompt = std::move(items[i].prompt);
+    work.unscored[i] = options_.samples_per_prompt;
   }
-  const auto start = Clock::now();
-  // Whatever happens, no scoring task may outlive `work`.
-  struct WaitForScoring {
+  work.start = Clock::now();
+  // Whatever happens, no scoring task may outlive `work`, and nobody cancels requests of the past.
+  struct AtEnd {
+    GroupSampler& sampler;
     std::vector<std::future<double>>& tasks;
-    ~WaitForScoring() {
+    ~AtEnd() {
       for (auto& t : tasks)
         if (t.valid()) t.wait();
+      const std::lock_guard lock(sampler.requests_mutex_);
+      sampler.requests_.clear();
     }
-  } guard{work.scoring};
+  } guard{*this, work.scoring};
 
   try {
     submit_missing(work, rollout, known);
@@ -104,30 +183,30 @@ std::vector<ScoredGroup> GroupSampler::sample(std::vector<Item> items, std::uint
     engine_.wait([](RolloutEvent&&) {});
     throw;
   }
-  for (std::size_t i = 0; i < work.groups.size(); ++i)
+  {
+    const std::lock_guard lock(requests_mutex_);
+    for (const auto& [id, place] : work.places) requests_.push_back(id);
+    if (abandoned_)
+      for (const RequestId id : requests_) engine_.cancel(id);
+  }
+  for (std::size_t i = 0; i < work.groups.size(); ++i) {
+    for (const auto& [sample, completion] : known.completions[work.indices[i]]) completion_finished(work, i, static_cast<std::size_t>(sample));
     if (work.missing[i] == 0) group_finished(work, i);
-  engine_.wait([&](RolloutEvent&& event) {
-    if (event.kind != RolloutEvent::Kind::kFinished) return;
-    const auto place = work.places.find(event.request);
-    if (place == work.places.end()) return;
-    const auto [item, first] = place->second;
-    const int sample = first + event.sample;
-    if (event.completion.stop != StopReason::kAborted)
-      journal_.append_completion(work.indices[item], sample, event.completion);
-    work.progress.completions += 1;
-    work.progress.tokens += static_cast<std::int64_t>(event.completion.tokens.size());
-    work.progress.seconds = seconds_since(start);
-    work.groups[item].group.completions[static_cast<std::size_t>(sample)] = std::move(event.completion);
-    if (progress) progress(work.progress);
-    if (--work.missing[item] == 0) group_finished(work, item);
-    throw_if_stopped();  // the engine drops what is unfinished
-  });
-  times_.generate_s += seconds_since(start);
+  }
+  cancel_lost(work);
+  engine_.wait([&](RolloutEvent&& event) { on_event(work, std::move(event)); }, work.early.has_value());
+  times_.generate_s += seconds_since(work.start);
   const auto scoring = Clock::now();
   for (auto& task : work.scoring) times_.reward_cpu_s += task.get();
   times_.reward_wait_s += seconds_since(scoring);
-  throw_if_stopped();
-  return std::move(work.groups);
+  throw_if_over();
+  if (!work.early) return std::move(work.groups);
+  work.early->report(early_stop_);
+  std::vector<ScoredGroup> kept;
+  for (std::size_t i = 0; i < work.groups.size(); ++i)
+    if (!work.early->lost(i)) kept.push_back(std::move(work.groups[i]));
+  R1_CHECK(kept.size() == wanted, kept.size(), " groups were kept of ", wanted, " wanted");
+  return kept;
 }
 
 }  // namespace r1

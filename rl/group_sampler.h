@@ -1,9 +1,14 @@
 // Prompts -> groups of scored completions: sampling, scoring in a pool meanwhile, journalling of what is finished.
+// A completion is scored as soon as it has ended where its rewards allow that, else with its group.
 #pragma once
 
+#include <atomic>
 #include <cstdint>
 #include <functional>
+#include <map>
+#include <mutex>
 #include <span>
+#include <string>
 #include <vector>
 
 #include "core/thread_pool.h"
@@ -31,33 +36,47 @@ class GroupSampler {
     SamplingOptions sampling;
     std::uint64_t seed = 0;
     int reward_threads = 1;
+    bool interruptible = true;  // a stop request ends sample(); false: it works on, for somebody who decides what becomes of it
   };
   // All outlive the sampler.
-  GroupSampler(RolloutEngine& engine, Scorer scorer, RolloutJournal& journal, const Options& options);
+  GroupSampler(RolloutEngine& engine, Scoring scoring, RolloutJournal& journal, const Options& options);
 
   struct Item {
     std::uint64_t index = 0;  // in the rollout order of the whole run: key of the draws and of the journal
     Prompt prompt;
   };
   // One scored group an item, in order. What `known` holds is not sampled or scored again. `progress` is called as
-  // samples end. Throws Interrupted soon after a stop was requested (core/signals.h): what is finished lies in the
-  // journal.
+  // samples end. Throws Interrupted soon after a stop was requested (core/signals.h) or after abandon(): what is finished
+  // lies in the journal. With `wanted` below the number of items those groups alone come back that rl/early_stop.h keeps, in
+  // order; the rest is ended early, and early_stop() says what it was.
   std::vector<ScoredGroup> sample(std::vector<Item> items, std::uint64_t rollout, RolloutJournal::Contents& known,
-                                  const std::function<void(const RolloutProgress&)>& progress);
+                                  const std::function<void(const RolloutProgress&)>& progress, std::size_t wanted = ~std::size_t{0});
   const RolloutTimes& times() const { return times_; }  // since the last reset
+  const std::map<std::string, double>& early_stop() const { return early_stop_; }  // metrics of the last sample(), if it had to choose
   void reset_times() { times_ = {}; }
+  // For good: sample() ends with Interrupted, what runs is cancelled. Thread-safe.
+  void abandon();
 
  private:
   struct Work;
   void submit_missing(Work& work, std::uint64_t rollout, RolloutJournal::Contents& known);
+  void on_event(Work& work, RolloutEvent&& event);
+  void completion_finished(Work& work, std::size_t item, std::size_t sample);
   void group_finished(Work& work, std::size_t item);
+  void group_scored(Work& work, std::size_t item, std::vector<Score> scores);
+  void cancel_lost(Work& work);
+  void throw_if_over() const;
 
   RolloutEngine& engine_;
-  Scorer scorer_;
+  Scoring scoring_;
   RolloutJournal& journal_;
   Options options_;
   ThreadPool pool_;
   RolloutTimes times_;
+  std::map<std::string, double> early_stop_;
+  std::atomic<bool> abandoned_{false};
+  std::mutex requests_mutex_;
+  std::vector<RequestId> requests_;  // of the sample() that is going on
 };
 
 }  // namespace r1

@@ -50,12 +50,12 @@ OldPolicy parse_old_policy(std::string_view name) {
   throw ConfigError(message("rl.mismatch.old_policy is \"", name, "\"; it can be recompute or behavior"));
 }
 
-GrpoLearner::GrpoLearner(PolicyModel& policy, ScoringModel* reference, const GrpoOptions& options, ValueModel* critic)
-    : policy_(policy), reference_(reference), options_(options), optimizer_(options.optimizer), loss_(options.loss),
+GrpoLearner::GrpoLearner(PolicyModel& policy, ScoringModel* reference, const GrpoOptions& options, ValueModel* critic, Ranks* ranks)
+    : policy_(policy), reference_(reference), options_(options), ranks_(ranks ? *ranks : one_process_), optimizer_(options.optimizer), loss_(options.loss),
       kl_in_reward_(options.kl_in_reward) {
   entropy_.coefficient = options.loss.entropy_coefficient;
   if (options.critic && !critic) throw ConfigError("advantages by GAE need a critic: a value model beside the policy");
-  if (options.critic) critic_.emplace(*critic, *options.critic);
+  if (options.critic) critic_.emplace(*critic, *options.critic, &ranks_);
   if (options.needs_reference() && !reference)
     throw ConfigError(
         "the KL term needs a reference model; set rl.kl.coefficient and rl.kl.in_reward to 0 to train without one");
@@ -89,7 +89,12 @@ auto GrpoLearner::retried(std::span<const std::int32_t> chosen, Work&& work) -> 
 }
 
 void GrpoLearner::evaluate_into(ScoringModel& model, std::span<const std::int32_t> chosen, PerSample& logprobs, PerSample* entropies) {
-  retried(chosen, [&] { evaluate_once(model, chosen, logprobs, entropies); });
+  const auto shares = ranks_.shares(samples_, chosen);
+  retried(chosen, [&] {
+    ranks_.agree("log-probabilities", [&] { evaluate_once(model, shares[static_cast<std::size_t>(ranks_.rank())], logprobs, entropies); });
+  });
+  ranks_.gather_values(logprobs, shares, "log-probabilities");
+  if (entropies) ranks_.gather_values(*entropies, shares, "entropies");
 }
 
 void GrpoLearner::evaluate_once(ScoringModel& model, std::span<const std::int32_t> chosen, PerSample& out, PerSample* entropies) {
@@ -194,6 +199,7 @@ void GrpoLearner::check_exact(const Pass& pass, const MicroBatch& mb) const {
   for (std::size_t i = 0; i < pass.logprobs.size(); ++i) {
     if (pass.logprobs[i] == pass.behavior[i]) continue;
     const auto [sample, position] = mb.tokens[i];
+    if (options_.stale_samples && samples_[sample].oldest != version()) continue;
     throw NumericError(message("the log-probability of token ", position, " of sample ", samples_[sample].name, " is ", pass.behavior[i],
                                " in the rollout and ", pass.logprobs[i], " in the learner (difference ", pass.logprobs[i] - pass.behavior[i],
                                ") in update ", version() + 1, "; in exact mode they are equal: report it, or set train.numerics: fast to go on "
@@ -226,6 +232,66 @@ StepReport GrpoLearner::update() {
   return report;
 }
 
+// Of an update, over its lanes in order.
+struct GrpoLearner::LaneSums {
+  UpdateMetrics metrics;
+  std::int64_t rows = 0, micro_batches = 0;
+};
+
+GrpoLearner::LaneSums GrpoLearner::train_lanes(const LossDenominator& denominator) {
+  const std::vector<std::int32_t> chosen = trainable(minibatch());
+  const auto lanes = split_lanes(samples_, chosen, ranks_.lanes());
+  std::vector<MicroBatchPlan> plans;
+  for (const auto& lane : lanes) plans.push_back(plan_micro_batches(samples_, lane, options_.tokens_per_micro_batch));
+  std::vector<LaneSums> sums;
+  const auto train = [&] {
+    policy_.zero_gradient();
+    sums.clear();
+    for (int lane = ranks_.first_lane(); lane < ranks_.last_lane(); ++lane) {
+      LaneSums& s = sums.emplace_back();
+      for (const auto& part : plans[static_cast<std::size_t>(lane)]) {
+        const MicroBatch mb = build_micro_batch(samples_, part);
+        const Pass pass = forward_backward(mb, denominator);
+        check_exact(pass, mb);
+        s.rows += static_cast<std::int64_t>(mb.batch.tokens.size());
+        s.micro_batches += 1;
+        add_metrics(s.metrics, pass);
+      }
+      if (ranks_.lanes() > 1) policy_.close_lane();
+    }
+  };
+  if (policy_.backward_is_collective()) {
+    train();
+    ranks_.absent_passes(plans, [&] { policy_.absent_backward(); });
+  } else {
+    ranks_.agree("the backward pass", train);
+  }
+  LaneSums total;
+  for (const std::string& bytes : ranks_.gather(bytes_of(std::span<const LaneSums>(sums)), "the update's metrics"))
+    for (const LaneSums& s : values_of<LaneSums>(bytes)) {
+      total.metrics.merge(s.metrics);
+      total.rows += s.rows, total.micro_batches += s.micro_batches;
+    }
+  if (decoupled() && next_update_ == 0 && !ranks_.alone()) {
+    std::vector<std::vector<std::int32_t>> by_rank(static_cast<std::size_t>(ranks_.world()));
+    for (int rank = 0; rank < ranks_.world(); ++rank)
+      for (int lane = ranks_.first_lane(rank); lane < ranks_.first_lane(rank + 1); ++lane)
+        by_rank[static_cast<std::size_t>(rank)].insert(by_rank[static_cast<std::size_t>(rank)].end(), lanes[static_cast<std::size_t>(lane)].begin(), lanes[static_cast<std::size_t>(lane)].end());
+    ranks_.gather_values(old_, by_rank, "old log-probabilities");
+  }
+  return total;
+}
+
+void GrpoLearner::add_metrics(UpdateMetrics& metrics, const Pass& pass) const {
+  metrics.add(pass.input, pass.output);
+  // Fresh: the very pass that is trained. Later in a rollout: the pass at its start.
+  const std::vector<float>& log_p = next_update_ == 0 ? pass.logprobs : pass.old;
+  for (std::size_t i = 0, end = 0; i < log_p.size(); i = end) {
+    while (end < log_p.size() && pass.answer[end] == pass.answer[i]) ++end;
+    metrics.mismatch().add_answer({log_p.data() + i, end - i}, {pass.behavior.data() + i, end - i});
+  }
+}
+
 StepReport GrpoLearner::update_once() {
   const std::span<const std::int32_t> chosen = minibatch();
   LossDenominator denominator = denominator_of(samples_, chosen, options_.length_budget);
@@ -238,29 +304,15 @@ StepReport GrpoLearner::update_once() {
     ++next_update_;
     return report;
   }
-  policy_.zero_gradient();
-  const MicroBatchPlan plan = plan_micro_batches(samples_, trainable(chosen), options_.tokens_per_micro_batch);
-  UpdateMetrics metrics;
-  std::size_t rows = 0;
-  for (const auto& part : plan) {
-    const MicroBatch mb = build_micro_batch(samples_, part);
-    const Pass pass = forward_backward(mb, denominator);
-    check_exact(pass, mb);
-    rows += mb.batch.tokens.size();
-    metrics.add(pass.input, pass.output);
-    // Fresh: the very pass that is trained. Later in a rollout: the pass at its start.
-    const std::vector<float>& log_p = next_update_ == 0 ? pass.logprobs : pass.old;
-    for (std::size_t i = 0, end = 0; i < log_p.size(); i = end) {
-      while (end < log_p.size() && pass.answer[end] == pass.answer[i]) ++end;
-      metrics.mismatch().add_answer({log_p.data() + i, end - i}, {pass.behavior.data() + i, end - i});
-    }
-  }
+  policy_.set_balance_loss(options_.router.balance_loss / static_cast<double>(denominator.sequences));
+  const LaneSums sums = train_lanes(denominator);
   UpdateStats stats;
   try {
     stats = optimizer_.step(policy_);
   } catch (const BadGradient&) {
-    blame_gradient(plan, denominator);
+    blame_gradient(denominator);
   }
+  finish_experts(policy_, options_.router.bias_update, ranks_, report.metrics);
   ++next_update_;
   if (options_.needs_reference() && options_.reference_refresh > 0 &&
       optimizer_.updates() % options_.reference_refresh == 0) {
@@ -269,7 +321,7 @@ StepReport GrpoLearner::update_once() {
     report.metrics["reference_refreshed"] = 1;
   }
   report.updated = true;
-  metrics.report(report.metrics);
+  sums.metrics.report(report.metrics);
   if (options_.adaptive_entropy.enabled) {
     report.metrics["entropy_coefficient"] = loss_.entropy_coefficient;
     options_.adaptive_entropy.observe(entropy_, report.metrics.at("entropy"));
@@ -277,25 +329,33 @@ StepReport GrpoLearner::update_once() {
   report.metrics["grad_norm"] = stats.grad_norm;
   report.metrics["grad_clip_scale"] = stats.clip_scale;
   report.metrics["learning_rate"] = stats.learning_rate;
-  report.metrics["train/rows"] = static_cast<double>(rows);
-  report.metrics["train/micro_batches"] = static_cast<double>(plan.size());
+  report.metrics["train/rows"] = static_cast<double>(sums.rows);
+  report.metrics["train/micro_batches"] = static_cast<double>(sums.micro_batches);
   report.metrics["train/tokens_per_micro_batch"] = static_cast<double>(options_.tokens_per_micro_batch);
   return report;
 }
 
-void GrpoLearner::blame_gradient(const MicroBatchPlan& plan, const LossDenominator& denominator) {
-  // The sum is spoilt: run the micro-batches again, one by one.
-  for (std::size_t i = 0; i < plan.size(); ++i) {
-    policy_.zero_gradient();
-    forward_backward(build_micro_batch(samples_, plan[i]), denominator);
-    if (const auto bad = policy_.find_non_finite(ParameterPart::kGradient))
-      throw NumericError(message("the gradient of ", bad->tensor, " is ", bad->value, " at element ", bad->element,
-                                 " in update ", version() + 1, ", micro-batch ", i + 1, " of ", plan.size(),
-                                 " (samples ", names_of(samples_, plan[i]),
-                                 "); the weights are still those before it"));
+void GrpoLearner::blame_gradient(const LossDenominator& denominator) {
+  std::size_t passes = 0;
+  // The sum is spoilt: run the micro-batches again, one by one. (A sharded gradient is looked at while it is made.)
+  if (!policy_.backward_is_collective()) {
+    const auto lanes = split_lanes(samples_, trainable(minibatch()), ranks_.lanes());
+    for (int lane = ranks_.first_lane(); lane < ranks_.last_lane(); ++lane) {
+      const MicroBatchPlan plan = plan_micro_batches(samples_, lanes[static_cast<std::size_t>(lane)], options_.tokens_per_micro_batch);
+      for (std::size_t i = 0; i < plan.size(); ++i, ++passes) {
+        policy_.zero_gradient();
+        forward_backward(build_micro_batch(samples_, plan[i]), denominator);
+        if (const auto bad = policy_.find_non_finite(ParameterPart::kGradient))
+          throw NumericError(message("the gradient of ", bad->tensor, " is ", bad->value, " at element ", bad->element,
+                                     " in update ", version() + 1, ", micro-batch ", i + 1, " of ", plan.size(),
+                                     " (samples ", names_of(samples_, plan[i]),
+                                     "); the weights are still those before it"));
+      }
+    }
   }
-  throw NumericError(message("the gradient of update ", version() + 1, " overflows when its ", plan.size(),
-                             " micro-batches are summed; lower rl.learning_rate or check the rewards' scale"));
+  if (!ranks_.alone()) ranks_.comm().barrier("the search for a bad gradient");  // a rank that found it does not come
+  throw NumericError(message("the gradient of update ", version() + 1, " overflows when its micro-batches are summed; lower rl.learning_rate or "
+                             "check the rewards' scale"));
 }
 
 }  // namespace r1

@@ -12,14 +12,18 @@
 #include "core/types.h"
 #include "rl/coefficients.h"
 #include "rl/critic.h"
+#include "rl/expert_balance.h"
 #include "rl/optimizer.h"
 #include "rl/packing.h"
 #include "rl/per_sample.h"
 #include "rl/policy.h"
 #include "rl/policy_loss.h"
+#include "rl/ranks.h"
 #include "rl/token_selection.h"
 
 namespace r1 {
+
+class UpdateMetrics;
 
 // The denominator of the update ratio (algorithms: "Train/sample mismatch").
 enum class OldPolicy : std::uint8_t {
@@ -30,6 +34,7 @@ OldPolicy parse_old_policy(std::string_view name);  // recompute, behavior; thro
 
 struct GrpoOptions {
   PolicyLossOptions loss;
+  RouterOptions router;
   OptimizerOptions optimizer;
   float temperature = 1.f;              // of the rollout: log-probabilities are of the distribution sampled from
   std::int64_t length_budget = 0;       // tokens an answer may have: the constant of seq_mean_token_sum_norm
@@ -51,6 +56,8 @@ struct GrpoOptions {
   bool skip_zero_advantages = true;
   // Log-probabilities of rollout and learner have the same bits: a first update where they do not is an error, not a weight.
   bool exact = false;
+  // Samples may be of older weights (TrainSample::oldest): exact then speaks of those alone that the present weights drew whole.
+  bool stale_samples = false;
   std::uint64_t seed = 0;               // of the minibatch draw
 
   bool needs_reference() const { return loss.kl_coefficient != 0 || kl_in_reward != 0; }
@@ -73,7 +80,9 @@ class GrpoLearner {
  public:
   // `reference` is needed iff options.needs_reference(), `critic` iff options.critic; they hold their weights already. Throws
   // ConfigError.
-  GrpoLearner(PolicyModel& policy, ScoringModel* reference, const GrpoOptions& options, ValueModel* critic = nullptr);
+  // `ranks`: of a data-parallel run, to which policy and critic were joined; outlives it, null = one process. Then every rank's learner
+  // is given the same samples and makes the same calls; each runs its lanes of every pass, and all have the same numbers after a call.
+  GrpoLearner(PolicyModel& policy, ScoringModel* reference, const GrpoOptions& options, ValueModel* critic = nullptr, Ranks* ranks = nullptr);
   ~GrpoLearner();
 
   // Takes a rollout's samples (groups adjacent), computes what is fixed for the rollout: reference and old
@@ -107,6 +116,8 @@ class GrpoLearner {
  private:
   struct Pass;
   StepReport update_once();
+  struct LaneSums;
+  LaneSums train_lanes(const LossDenominator& denominator);  // of all ranks
   template <class Work> auto retried(std::span<const std::int32_t> chosen, Work&& work) -> decltype(work());  // with smaller micro-batches
   void check_exact(const Pass& pass, const MicroBatch& micro_batch) const;
   void prepare(std::vector<TrainSample> samples, std::uint64_t rollout);
@@ -123,11 +134,14 @@ class GrpoLearner {
                                            std::span<const float> advantages) const;
   void end_rollout();
   Pass forward_backward(const MicroBatch& micro_batch, const LossDenominator& denominator);
-  [[noreturn]] void blame_gradient(const MicroBatchPlan& plan, const LossDenominator& denominator);
+  void add_metrics(UpdateMetrics& metrics, const Pass& pass) const;
+  [[noreturn]] void blame_gradient(const LossDenominator& denominator);
 
   PolicyModel& policy_;
   ScoringModel* reference_;
   GrpoOptions options_;
+  Ranks one_process_;
+  Ranks& ranks_;
   Optimizer optimizer_;
   bool reference_refreshed_ = false;
 

@@ -22,12 +22,13 @@ std::string projection_of(const std::string& weight) {
   return module.substr(module.rfind('.') + 1);
 }
 
-// Matrices that an adapter may stand beside.
-std::vector<Parameter> linear_weights(const ModelConfig& config) {
+// Matrices that an adapter may stand beside: not the routers, which choose, and not the multi-token prediction layers.
+std::vector<Parameter> linear_weights(ModelConfig config) {
+  config.num_mtp_layers = 0;
+  const std::set<std::string> left_out = {"embed_tokens", "lm_head", "gate", "shared_expert_gate"};
   std::vector<Parameter> out;
   for (const Parameter& p : parameter_layout(config))
-    if (p.shape.size() == 2 && p.name.ends_with(kWeight) && projection_of(p.name) != "embed_tokens" && projection_of(p.name) != "lm_head")
-      out.push_back(p);
+    if (p.shape.size() == 2 && p.name.ends_with(kWeight) && !left_out.contains(projection_of(p.name))) out.push_back(p);
   return out;
 }
 
@@ -54,7 +55,7 @@ void LoraAdapter::lay_out(const std::vector<Parameter>& weights) {
     return parameters_.back().offset;
   };
   for (const Parameter& p : weights) {
-    LoraPair pair{p, p.shape[0], p.shape[1], 0, 0};
+    LoraPair pair{p, p.shape[0], p.shape[1], 0, 0, columns()};
     pair.a = add(p, ".lora_A.weight", options_.rank, pair.in);
     pair.b = add(p, ".lora_B.weight", pair.out, options_.rank);
     pairs_.push_back(std::move(pair));
@@ -90,10 +91,11 @@ void LoraAdapter::set_b_to_zero() {
   for (const LoraPair& p : pairs_) std::fill_n(values_.begin() + p.b, p.out * options_.rank, 0.f);
 }
 
-void LoraAdapter::merge(const LoraPair& pair, const std::byte* base, DType dtype, bool spread, std::byte* out, ComputePool& pool) const {
+void LoraAdapter::merge(const LoraPair& pair, std::span<const float> values, const std::byte* base, DType dtype, bool spread, std::byte* out,
+                        ComputePool& pool) const {
   R1_CHECK(dtype == DType::kF32 || dtype == DType::kBF16, "a base of type ", safetensors_name(dtype));
   const float scale = static_cast<float>(options_.scale());
-  const float *a = values_.data() + pair.a, *b = values_.data() + pair.b;
+  const float *a = values.data() + pair.a, *b = values.data() + pair.b;
   const std::int64_t rank = options_.rank, n = pair.in;
   pool.parallel_for(pair.out, 8, [&](std::int64_t begin, std::int64_t end) {
     std::vector<float> row(static_cast<std::size_t>(n));
@@ -126,28 +128,33 @@ void LoraAdapter::merge(const LoraPair& pair, const std::byte* base, DType dtype
 void LoraAdapter::merge_into(WeightStore& store, ComputePool& pool) const {
   for (const LoraPair& p : pairs_) {
     std::byte* data = store.at(store.find(p.weight.name));
-    merge(p, data, store.dtype(), false, data, pool);
+    merge(p, values_, data, store.dtype(), false, data, pool);
   }
 }
 
-void LoraAdapter::project(std::span<const float> gradient, std::span<float> out, ComputePool& pool) const {
+void LoraAdapter::project(std::span<const float> gradient, std::span<const float> values, std::span<const float> mask, std::span<float> out,
+                          ComputePool& pool) const {
   R1_CHECK(out.size() == values_.size(), out.size(), " gradients of ", values_.size(), " values");
   const float scale = static_cast<float>(options_.scale());
   const std::int64_t rank = options_.rank;
   for (const LoraPair& p : pairs_) {
-    const float *dw = gradient.data() + p.weight.offset, *a = values_.data() + p.a, *b = values_.data() + p.b;
+    const float *dw = gradient.data() + p.weight.offset, *a = values.data() + p.a, *b = values.data() + p.b;
+    const float* factor_of = mask.empty() ? nullptr : mask.data() + p.column;
     float *da = out.data() + p.a, *db = out.data() + p.b;
     pool.parallel_for(p.out, 8, [&](std::int64_t begin, std::int64_t end) {
       for (std::int64_t o = begin; o < end; ++o)
-        for (std::int64_t k = 0; k < rank; ++k) db[o * rank + k] = scale * dot(dw + o * p.in, a + k * p.in, p.in);
+        for (std::int64_t k = 0; k < rank; ++k) db[o * rank + k] += scale * dot(dw + o * p.in, a + k * p.in, p.in);
     });
     pool.parallel_for(p.in, 64, [&](std::int64_t begin, std::int64_t end) {  // columns: each sum runs over the rows in order
+      std::vector<float> sums(static_cast<std::size_t>(end - begin));
       for (std::int64_t k = 0; k < rank; ++k) {
-        std::fill(da + k * p.in + begin, da + k * p.in + end, 0.f);
+        std::fill(sums.begin(), sums.end(), 0.f);
         for (std::int64_t o = 0; o < p.out; ++o) {
           const float factor = scale * b[o * rank + k];
-          for (std::int64_t i = begin; i < end; ++i) da[k * p.in + i] += factor * dw[o * p.in + i];
+          for (std::int64_t i = begin; i < end; ++i) sums[static_cast<std::size_t>(i - begin)] += factor * dw[o * p.in + i];
         }
+        for (std::int64_t i = begin; i < end; ++i)
+          da[k * p.in + i] += factor_of ? factor_of[i] * sums[static_cast<std::size_t>(i - begin)] : sums[static_cast<std::size_t>(i - begin)];
       }
     });
   }

@@ -21,14 +21,15 @@ struct LoraOptions {
   // Names of projections (q_proj, down_proj, ...), or all-linear: every matrix but the embedding and the LM head.
   std::vector<std::string> targets = {"all-linear"};
   bool rslora = false;      // scale = alpha / sqrt(rank) (arXiv:2312.03732) instead of alpha / rank
-  std::uint64_t seed = 0;   // of A
+  std::uint64_t seed = 0;   // of A, and of dropout
+  double dropout = 0;       // share of a pair's inputs that a micro-batch leaves out (rl/lora_training.h)
   double scale() const;
 };
 
-// The pair of one weight [out, in]. A [rank, in] and B [out, rank] lie in the adapter's values.
+// The pair of one weight [out, in]. A [rank, in] and B [out, rank] lie in the adapter's values; `column` of its inputs in a mask.
 struct LoraPair {
   Parameter weight;
-  std::int64_t out = 0, in = 0, a = 0, b = 0;
+  std::int64_t out = 0, in = 0, a = 0, b = 0, column = 0;
 };
 
 class LoraAdapter {
@@ -48,18 +49,25 @@ class LoraAdapter {
   std::span<float> values() { return values_; }
   std::span<const float> values() const { return values_; }
   void set_b_to_zero();
+  void set_dropout(double dropout, std::uint64_t seed) { options_.dropout = dropout, options_.seed = seed; }
+  std::int64_t columns() const { return pairs_.empty() ? 0 : pairs_.back().column + pairs_.back().in; }  // inputs of all pairs
 
-  // A PEFT directory in float32; the folder is made. `base_model` is what base_model_name_or_path says.
-  void save(const std::filesystem::path& dir, const std::string& base_model) const;
+  // A PEFT directory in float32; the folder is made. `base_model` is what base_model_name_or_path says. `score` [D]: the head of a
+  // sequence classifier of one label, which is trained beside the pairs; empty = a causal model.
+  void save(const std::filesystem::path& dir, const std::string& base_model, std::span<const float> score = {}) const;
 
-  // W0 + scale B A of one pair in the type of `base` [out, in] (kF32, kBF16). `spread`: a bfloat16 base counts as the float32 numbers
-  // that core/spread.h puts in its cells, so that the rounded sum follows small B A on average; with B = 0 it is the base either way.
-  void merge(const LoraPair& pair, const std::byte* base, DType dtype, bool spread, std::byte* out, ComputePool& pool) const;
+  // W0 + scale B A of one pair in the type of `base` [out, in] (kF32, kBF16). `values`: these, or with A's columns masked. `spread`: a
+  // bfloat16 base counts as the float32 numbers that core/spread.h puts in its cells, so that the rounded sum follows small B A on
+  // average; with B = 0 it is the base either way.
+  void merge(const LoraPair& pair, std::span<const float> values, const std::byte* base, DType dtype, bool spread, std::byte* out,
+             ComputePool& pool) const;
   // Adds this adapter to the live weights of a host model.
   void merge_into(WeightStore& store, ComputePool& pool) const;
   // The gradient of the values from that of the merged weights, `model_gradient` in the arena order of parameter_layout():
-  // dB = scale dW A^T, dA = scale B^T dW. Overwrites `out` [values]. Sums have one order, whatever the threads.
-  void project(std::span<const float> model_gradient, std::span<float> out, ComputePool& pool) const;
+  // dB = scale dW A^T, dA = scale B^T dW; with a mask [columns], A and dA have their columns multiplied by it (`values` has it in
+  // already). Adds to `out` [values]. Sums have one order, whatever the threads.
+  void project(std::span<const float> model_gradient, std::span<const float> values, std::span<const float> mask, std::span<float> out,
+               ComputePool& pool) const;
 
  private:
   LoraAdapter() = default;

@@ -109,13 +109,13 @@ LoraAdapter LoraAdapter::load(const fs::path& dir, const ModelConfig& model) {
   return out;
 }
 
-void LoraAdapter::save(const fs::path& dir, const std::string& base_model) const {
+void LoraAdapter::save(const fs::path& dir, const std::string& base_model, std::span<const float> score) const {
   make_directories(dir);
   const bool whole = options_.alpha == std::floor(options_.alpha);
-  Json config = {{"peft_type", "LORA"}, {"task_type", "CAUSAL_LM"}, {"base_model_name_or_path", base_model}, {"r", options_.rank},
-                 {"lora_alpha", whole ? Json(static_cast<std::int64_t>(options_.alpha)) : Json(options_.alpha)}, {"lora_dropout", 0.0},
+  Json config = {{"peft_type", "LORA"}, {"task_type", score.empty() ? "CAUSAL_LM" : "SEQ_CLS"}, {"base_model_name_or_path", base_model}, {"r", options_.rank},
+                 {"lora_alpha", whole ? Json(static_cast<std::int64_t>(options_.alpha)) : Json(options_.alpha)}, {"lora_dropout", options_.dropout},
                  {"target_modules", Json::array()}, {"use_rslora", options_.rslora}, {"use_dora", false}, {"bias", "none"}, {"fan_in_fan_out", false},
-                 {"init_lora_weights", true}, {"modules_to_save", nullptr}, {"inference_mode", true}};
+                 {"init_lora_weights", true}, {"modules_to_save", score.empty() ? Json(nullptr) : Json{"score"}}, {"inference_mode", true}};
   std::map<std::string, bool> targets;
   for (const LoraPair& p : pairs_) {
     const std::string module = p.weight.name.substr(0, p.weight.name.size() - 7);
@@ -125,6 +125,8 @@ void LoraAdapter::save(const fs::path& dir, const std::string& base_model) const
   std::vector<TensorView> tensors;
   for (const Parameter& p : parameters_)
     tensors.push_back({p.name, DType::kF32, p.shape, reinterpret_cast<const std::byte*>(values_.data() + p.offset), -1});
+  if (!score.empty())
+    tensors.push_back({"base_model.model.score.weight", DType::kF32, {1, std::ssize(score)}, reinterpret_cast<const std::byte*>(score.data()), -1});
   write_safetensors(dir / kWeights, tensors, {});
   write_file_atomic(dir / kConfig, config.dump(2) + "\n");
 }

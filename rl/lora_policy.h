@@ -3,54 +3,73 @@
 #pragma once
 
 #include <memory>
+#include <utility>
 #include <vector>
 
-#include "rl/lora_adapter.h"
-#include "rl/parameter_arena.h"
-#include "rl/policy.h"
+#include "rl/lora_training.h"
 
 namespace r1 {
 
 class LoraPolicy : public PolicyModel {
  public:
-  // `inner` holds the base weights and is best made with ArenaParts::kGradient. The
-  // adapter is merged at once. The pool outlives the policy.
-  LoraPolicy(std::unique_ptr<PolicyModel> inner, LoraAdapter adapter, ComputePool& pool);
+  // `inner` holds the base weights and `state` is over it; best made to keep a gradient alone. The pairs are merged at once.
+  LoraPolicy(std::unique_ptr<PolicyModel> inner, std::unique_ptr<LoraState> state)
+      : inner_(std::move(inner)), lora_(*inner_, std::move(state)) {}
 
   LogprobRows evaluate(const PackedBatch& batch, float temperature, bool want_entropies) override {
-    return inner_->evaluate(batch, temperature, want_entropies);
+    return settled().evaluate(batch, temperature, want_entropies);
   }
   LogprobRows forward(const PackedBatch& batch, float temperature, bool want_entropies) override {
+    lora_.begin_pass();
     return inner_->forward(batch, temperature, want_entropies);
   }
-  void backward(std::span<const float> d_logprobs, std::span<const float> d_entropies) override;
-  void zero_gradient() override;
-  double gradient_sum_of_squares() override;
-  std::vector<float> gradient() const override;  // of the adapter's values
-  void adamw(const AdamWStep& step) override;
-  std::optional<NonFinite> find_non_finite(ParameterPart part) override;
+  void backward(std::span<const float> d_logprobs, std::span<const float> d_entropies) override {
+    inner_->backward(d_logprobs, d_entropies);
+    lora_.end_pass();
+  }
+  void set_balance_loss(double weight) override { inner_->set_balance_loss(weight); }
+  double take_balance_loss() override { return inner_->take_balance_loss(); }
+  ExpertLoad take_expert_load() override { return inner_->take_expert_load(); }  // its biases belong to the base, which stays
+  void train_logits(const PackedBatch& batch, Transformer::LogitLoss loss) override {
+    lora_.begin_pass();
+    inner_->train_logits(batch, loss);
+    lora_.end_pass();
+  }
+  void prepare_logits(const PackedBatch& batch) override { settled().prepare_logits(batch); }
+  const float* logit_rows(std::int64_t first, std::int64_t count) override { return inner_->logit_rows(first, count); }
+  std::int64_t logit_stride() const override { return inner_->logit_stride(); }
+  std::int64_t logit_ids() const override { return inner_->logit_ids(); }
+  void zero_gradient() override { lora_.zero_gradient(); }
+  double gradient_sum_of_squares() override { return lora_.gradient_sum_of_squares(); }
+  std::vector<float> gradient() const override { return lora_.gradient(); }  // of the adapter's values
+  void adamw(const AdamWStep& step) override { lora_.adamw(step); }
+  std::optional<NonFinite> find_non_finite(ParameterPart part) override { return lora_.find_non_finite(part); }
   // master., exp_avg., exp_avg_sq. of the pairs; the base is the model that the run started from.
-  WeightSnapshot optimizer_state() const override { return arena_.state(); }
-  void restore_optimizer_state(const WeightSnapshot& state) override;
-  WeightSnapshot weights(WeightVersion version) const override { return inner_->weights(version); }  // merged
-  WeightSnapshot host_weights(WeightVersion version) const override { return inner_->host_weights(version); }
-  void load(const WeightSnapshot& weights) override;  // as the new base; B = 0
-  WeightDigest digest() const override { return inner_->digest(); }
+  WeightSnapshot optimizer_state() const override { return lora_.optimizer_state(); }
+  void restore_optimizer_state(const WeightSnapshot& state) override { lora_.restore_optimizer_state(state); }
+  WeightSnapshot weights(WeightVersion version) const override { return settled().weights(version); }  // merged
+  WeightSnapshot host_weights(WeightVersion version) const override { return settled().host_weights(version); }
+  void load(const WeightSnapshot& weights) override {  // as the new base; B = 0
+    inner_->load(weights);
+    lora_.rebase();
+  }
+  WeightDigest digest() const override { return settled().digest(); }
+  void join(Session& session, int zero) override { lora_.join(session, zero); }
+  void close_lane() override { lora_.close_lane(); }
+  void finish_gradient() override { lora_.finish_gradient(); }
 
-  const LoraAdapter& adapter() const { return adapter_; }
+  const LoraState& lora() const { return lora_.state(); }
+  const LoraAdapter& adapter() const { return lora_.state().adapter(); }
+  // For a loss that is made beside this class, on the device: without dropout the model inside is the merged one, and its gradient counts.
+  PolicyModel& inner() { return *inner_; }
 
  private:
-  void take_base();
-  void merge();
-  void project() const;
-
+  PolicyModel& settled() const {
+    lora_.settle();
+    return *inner_;
+  }
   std::unique_ptr<PolicyModel> inner_;
-  LoraAdapter adapter_;
-  ComputePool& pool_;
-  mutable ParameterArena arena_;         // over the adapter's values
-  mutable bool projected_ = false;       // the arena's gradient is that of the model's gradient
-  DType dtype_ = DType::kF32;            // of the base
-  std::vector<std::byte> base_, merged_; // the matrices that have pairs, one behind another
+  LoraTraining lora_;
 };
 
 }  // namespace r1

@@ -9,6 +9,7 @@ namespace r1 {
 
 UpdateStats Optimizer::step(TrainedModel& model) {
   UpdateStats stats;
+  model.finish_gradient();
   stats.grad_norm = std::sqrt(model.gradient_sum_of_squares());
   if (!std::isfinite(stats.grad_norm)) throw BadGradient("the gradient norm is not finite");
   // As torch.nn.utils.clip_grad_norm_.

@@ -33,7 +33,7 @@ class Optimizer {
  public:
   explicit Optimizer(const OptimizerOptions& options) : options_(options) {}
 
-  // Throws BadGradient before anything changed, NumericError naming the tensor if a weight is not finite afterwards.
+  // With several ranks a collective call, with the same outcome on all. Throws BadGradient before anything changed, NumericError naming the tensor if a weight is not finite afterwards.
   UpdateStats step(TrainedModel& model);
   std::int64_t updates() const { return updates_; }
   void set_updates(std::int64_t n) { updates_ = n; }

@@ -27,10 +27,10 @@ std::optional<GradientFormat> parse_gradient_format(const std::string& name) {
 
 std::int64_t moment_scales(std::int64_t elements, std::int64_t tensors) { return elements / kMomentBlock + tensors + 1; }
 
-std::size_t OptimizerFormat::bytes(std::int64_t elements, std::int64_t tensors) const {
-  const auto n = static_cast<std::size_t>(elements);
-  std::size_t out = n * (gradients == GradientFormat::kBFloat16 ? 2 : 4);
+std::size_t OptimizerFormat::bytes(std::int64_t elements, std::int64_t tensors, std::int64_t own) const {
+  std::size_t out = static_cast<std::size_t>(elements) * (gradients == GradientFormat::kBFloat16 ? 2 : 4);
   if (gradient_only) return out;
+  const auto n = static_cast<std::size_t>(own < 0 ? elements : own);
   out += n * (master == MasterFormat::kSplit ? 2 : 4);
   if (moments == MomentFormat::kFloat32) return out + n * 8;
   return out + 2 * n + 2 * static_cast<std::size_t>(moment_scales(elements, tensors));
@@ -53,7 +53,8 @@ bool OptimizerWishes::asks_for_packed() const {
   return master == MasterFormat::kSplit || moments == MomentFormat::k8Bit || gradients == GradientFormat::kBFloat16;
 }
 
-OptimizerFormat choose_optimizer_format(const OptimizerWishes& w, std::int64_t elements, std::int64_t tensors, std::size_t most) {
+OptimizerFormat choose_optimizer_format(const OptimizerWishes& w, std::int64_t elements, std::int64_t tensors, std::size_t most,
+                                        std::int64_t own) {
   const std::array<OptimizerFormat, 4> ladder = {{
       {},
       {.master = MasterFormat::kSplit},
@@ -65,7 +66,7 @@ OptimizerFormat choose_optimizer_format(const OptimizerWishes& w, std::int64_t e
     f = {w.master.value_or(f.master), w.moments.value_or(f.moments), w.gradients.value_or(f.gradients), w.gradient_only};
     if (w.gradient_only) f.master = MasterFormat::kFloat32, f.moments = MomentFormat::kFloat32;
     last = f;
-    if (f.bytes(elements, tensors) <= most) break;
+    if (f.bytes(elements, tensors, own) <= most) break;
   }
   return last;
 }

@@ -34,8 +34,9 @@ struct OptimizerFormat {
   bool operator==(const OptimizerFormat&) const = default;
   bool is_float32() const { return *this == OptimizerFormat{.gradient_only = gradient_only}; }
 
-  // Of all that is kept beside the live weights; `elements` of the weight arena, `tensors` in it.
-  std::size_t bytes(std::int64_t elements, std::int64_t tensors) const;
+  // Of all that is kept beside the live weights; `elements` of the weight arena, `tensors` in it. The gradient is of all of them, master
+  // and moments of `own`, where a rank keeps a share (-1 = all).
+  std::size_t bytes(std::int64_t elements, std::int64_t tensors, std::int64_t own = -1) const;
   // That AdamW alone reads and writes, each array once, live weights included: its floor.
   double step_bytes(std::int64_t elements) const;
 };
@@ -45,15 +46,16 @@ std::string to_string(const OptimizerFormat& format);  // "master split, moments
 
 // What the recipe asks for; none = auto.
 struct OptimizerWishes {
-  std::optional<MasterFormat> master;
-  std::optional<MomentFormat> moments;
-  std::optional<GradientFormat> gradients;
+  std::optional<MasterFormat> master = {};
+  std::optional<MomentFormat> moments = {};
+  std::optional<GradientFormat> gradients = {};
   bool gradient_only = false;
   bool asks_for_packed() const;
 };
 
 // The first that takes at most `most` bytes of those that cost ever more accuracy: all float32; a split master (the same numbers but for
 // ties); 8-bit moments too; a bfloat16 gradient too. The last of them where none does.
-OptimizerFormat choose_optimizer_format(const OptimizerWishes& wishes, std::int64_t elements, std::int64_t tensors, std::size_t most);
+OptimizerFormat choose_optimizer_format(const OptimizerWishes& wishes, std::int64_t elements, std::int64_t tensors, std::size_t most,
+                                        std::int64_t own = -1);
 
 }  // namespace r1

@@ -5,10 +5,10 @@
 #include <bit>
 #include <cmath>
 #include <cstring>
-#include <map>
 
 #include "core/error.h"
 #include "core/spread.h"
+#include "rl/state_tensors.h"
 
 namespace r1 {
 namespace {
@@ -21,7 +21,7 @@ ParameterArena::ParameterArena(const LiveWeights& live, ComputePool& pool, Maste
     : live_(live), pool_(pool), start_(start), parts_(parts), size_(static_cast<std::size_t>(live.elements)) {
   R1_CHECK(live.dtype == DType::kF32 || live.dtype == DType::kBF16, "live weights of type ",
            safetensors_name(live.dtype));
-  gradient_.assign(size_, 0.f);
+  gradient_ = ZeroedArray(size_);
   if (parts_ == ArenaParts::kGradient) {
     master_ = nullptr;
     return;
@@ -29,11 +29,11 @@ ParameterArena::ParameterArena(const LiveWeights& live, ComputePool& pool, Maste
   if (live.dtype == DType::kF32) {
     master_ = reinterpret_cast<float*>(live.data);
   } else {
-    own_master_.assign(size_, 0.f);
+    own_master_ = ZeroedArray(size_);
     master_ = own_master_.data();
   }
-  exp_avg_.assign(size_, 0.f);
-  exp_avg_sq_.assign(size_, 0.f);
+  exp_avg_ = ZeroedArray(size_);
+  exp_avg_sq_ = ZeroedArray(size_);
   copy_from_live();
 }
 
@@ -50,31 +50,38 @@ void ParameterArena::copy_from_live() {
 
 void ParameterArena::load_master(const WeightSnapshot& source) {
   copy_from_live();
+  if (sharded()) release_foreign();
   if (own_master_.empty()) return;
   for (const TensorView& t : source.tensors) {
     if (t.dtype != DType::kF32) continue;
     for (const Parameter& p : live_.parameters)
-      if (p.name == t.name && p.elements == t.elements()) std::memcpy(master_ + p.offset, t.data, t.bytes());
+      if (p.name == t.name && p.elements == t.elements())
+        for (const ElementRange& r : own(p.offset, p.offset + p.elements))
+          std::memcpy(master_ + r.begin, reinterpret_cast<const float*>(t.data) + (r.begin - p.offset), static_cast<std::size_t>(r.size()) * sizeof(float));
   }
 }
 
 void ParameterArena::write_live() {
   if (own_master_.empty()) return;
-  cpu::convert(pool_, master_, reinterpret_cast<cpu::bf16*>(live_.data), static_cast<std::int64_t>(size_));
+  for (const ElementRange& r : own(0, static_cast<std::int64_t>(size_))) cpu::convert(pool_, master_ + r.begin, reinterpret_cast<cpu::bf16*>(live_.data) + r.begin, r.size());
 }
 
 void ParameterArena::zero_gradient() {
+  for (Lanes& l : closed_) spare_.push_back(std::move(l.sum));
+  closed_.clear();
+  if (gradient_is_sharded()) {
+    share_.clear(0, static_cast<std::int64_t>(size_));
+    gradient_.clear(0, static_cast<std::int64_t>(size_));
+    return;
+  }
   pool_.parallel_for(static_cast<std::int64_t>(size_), 1 << 18, [&](std::int64_t begin, std::int64_t end) {
-    std::fill(gradient_.begin() + begin, gradient_.begin() + end, 0.f);
+    std::fill(gradient_.data() + begin, gradient_.data() + end, 0.f);
   });
-}
-
-double ParameterArena::gradient_sum_of_squares() {
-  return cpu::sum_of_squares(pool_, gradient_.data(), static_cast<std::int64_t>(size_));
 }
 
 void ParameterArena::adamw(const AdamWStep& step) {
   R1_CHECK(parts_ == ArenaParts::kAll, "an optimizer step of weights that have no master");
+  if (gathered_) release_foreign();
   const auto bias = [&](double beta) {
     return static_cast<float>(1 - std::pow(beta, static_cast<double>(step.update)));
   };
@@ -85,24 +92,23 @@ void ParameterArena::adamw(const AdamWStep& step) {
                               static_cast<float>(step.beta2),         static_cast<float>(step.epsilon),
                               static_cast<float>(decays ? step.weight_decay : 0.0), bias(step.beta1), bias(step.beta2),
                               static_cast<float>(step.gradient_scale)};
-    cpu::adamw(pool_, master_ + p.offset, exp_avg_.data() + p.offset, exp_avg_sq_.data() + p.offset,
-               gradient_.data() + p.offset, live ? live + p.offset : nullptr, p.elements, args);
+    for (const ElementRange& r : own(p.offset, p.offset + p.elements))
+      cpu::adamw(pool_, master_ + r.begin, exp_avg_.data() + r.begin, exp_avg_sq_.data() + r.begin, summed() + r.begin,
+                 live ? live + r.begin : nullptr, r.size(), args);
   }
+  share_live();
 }
 
-std::optional<NonFinite> ParameterArena::find_non_finite(ParameterPart part) {
-  if (part == ParameterPart::kMaster && parts_ == ArenaParts::kGradient) return std::nullopt;
-  const float* data = part == ParameterPart::kMaster ? master_ : gradient_.data();
-  const std::int64_t at = cpu::first_non_finite(pool_, data, static_cast<std::int64_t>(size_));
-  if (at < 0) return std::nullopt;
+NonFinite ParameterArena::name(std::int64_t at, float value) const {
   for (const Parameter& p : live_.parameters)
-    if (at >= p.offset && at < p.offset + p.elements) return NonFinite{p.name, at - p.offset, data[at]};
-  return NonFinite{"padding of the weight arena", at, data[at]};
+    if (at >= p.offset && at < p.offset + p.elements) return {p.name, at - p.offset, value};
+  return {"padding of the weight arena", at, value};
 }
 
 WeightSnapshot ParameterArena::state() const {
   WeightSnapshot out;
   if (parts_ == ArenaParts::kGradient) return out;
+  gather_state();
   const std::array<const float*, 3> data = {master_, exp_avg_.data(), exp_avg_sq_.data()};
   for (std::size_t part = 0; part < kParts.size(); ++part)
     for (const Parameter& p : live_.parameters)
@@ -113,25 +119,16 @@ WeightSnapshot ParameterArena::state() const {
 
 void ParameterArena::restore(const WeightSnapshot& state) {
   R1_CHECK(parts_ == ArenaParts::kAll, "the state of weights that have no master");
-  std::map<std::string, const TensorView*> by_name;
-  for (const TensorView& t : state.tensors) by_name[t.name] = &t;
+  const StateTensors tensors(state);
   const std::array<float*, 3> data = {master_, exp_avg_.data(), exp_avg_sq_.data()};
-  for (std::size_t part = 0; part < kParts.size(); ++part) {
+  for (std::size_t part = 0; part < kParts.size(); ++part)
     for (const Parameter& p : live_.parameters) {
-      const std::string name = kParts[part] + p.name;
-      const auto found = by_name.find(name);
-      if (found == by_name.end()) throw CheckpointError(message("the optimizer state lacks ", name));
-      const TensorView& t = *found->second;
-      if (t.dtype == DType::kU8)
-        throw CheckpointError(message("optimizer state ", name, " is in 8 bits, which only a GPU goes on with: use device: cuda"));
-      if (t.dtype != DType::kF32 || t.elements() != p.elements)
-        throw CheckpointError(message("optimizer state ", name, " has ", t.elements(), " elements of ",
-                                      safetensors_name(t.dtype), ", wanted ", p.elements,
-                                      " of F32: it belongs to another model"));
-      std::memcpy(data[part] + p.offset, t.data, t.bytes());
+      const TensorView& t = tensors.at(kParts[part] + p.name, DType::kF32, p.elements);
+      for (const ElementRange& r : own(p.offset, p.offset + p.elements))
+        std::memcpy(data[part] + r.begin, reinterpret_cast<const float*>(t.data) + (r.begin - p.offset), static_cast<std::size_t>(r.size()) * sizeof(float));
     }
-  }
   write_live();
+  share_live();
 }
 
 }  // namespace r1

@@ -7,11 +7,13 @@
 #include <string>
 #include <vector>
 
+#include "comm/partition.h"
 #include "core/compute_pool.h"
 #include "core/weights.h"
 #include "kernels/cpu.h"
 #include "model/weight_store.h"
 #include "rl/policy.h"
+#include "rl/zeroed_array.h"
 
 namespace r1 {
 
@@ -37,7 +39,8 @@ enum class ArenaParts : std::uint8_t {
   kGradient,  // for weights that somebody else changes (LoRA): no master, no moments, no adamw()
 };
 
-// Invariants: padding between parameters is 0 in all four arrays; a float32 model's master is its live arena itself.
+// Invariants: padding between parameters is 0 in all four arrays; a float32 model's master is its live arena itself. On several ranks the
+// arrays keep the layout of the whole model; what a rank does not own of them takes no memory (parameter_arena_ranks.cpp).
 class ParameterArena {
  public:
   // The live weights outlive the arena, as does the pool. The master rounds to the live weights.
@@ -57,17 +60,47 @@ class ParameterArena {
   WeightSnapshot state() const;       // views of this arena; empty with kGradient
   void restore(const WeightSnapshot& state);
 
+  // ---- several ranks: as TrainedModel ----
+  void join(Session& session, int zero);
+  void close_lane();
+  void finish_gradient();
+  bool gradient_is_sharded() const { return zero_ >= 2 && alive(); }
+  // With a sharded gradient: elements [begin, end) of this backward pass are complete. Adds them over the ranks to the owners' shares
+  // and clears them. Throws NumericError for one that is not finite.
+  void gradient_ready(std::int64_t begin, std::int64_t end);
+  struct Resident { std::size_t gradient = 0, master = 0, moments = 0; };  // bytes, as the kernel counts them
+  Resident resident() const;
+
  private:
   void copy_from_live();
   void write_live();
+  bool alive() const { return session_ != nullptr; }  // one of several ranks
+  bool sharded() const { return zero_ >= 1 && alive(); }
+  std::vector<ElementRange> own(std::int64_t begin, std::int64_t end) const;  // all of them without sharding
+  float* summed() { return gradient_is_sharded() ? share_.data() : gradient_.data(); }
+  void add(ZeroedArray& to, const ZeroedArray& from);
+  ZeroedArray take_array();
+  void share_live();                // everyone's live weights from their owners
+  void gather_state() const;        // to rank 0
+  void release_foreign() const;
+  NonFinite name(std::int64_t at, float value) const;
   LiveWeights live_;
   ComputePool& pool_;
   MasterStart start_;
   ArenaParts parts_;
   std::size_t size_;
-  std::vector<float> own_master_;  // empty for a float32 model
+  ZeroedArray own_master_;  // empty for a float32 model
   float* master_;
-  std::vector<float> gradient_, exp_avg_, exp_avg_sq_;
+  ZeroedArray gradient_, exp_avg_, exp_avg_sq_;
+
+  Session* session_ = nullptr;
+  int zero_ = 0;
+  Partition partition_{0, 1, Partition::Order::kInterleaved};
+  struct Lanes { int level = 0; ZeroedArray sum; };
+  std::vector<Lanes> closed_;        // sums of 2^level lanes, levels falling
+  std::vector<ZeroedArray> spare_;   // dirty
+  ZeroedArray share_;                // of a sharded gradient: the sum over passes
+  mutable bool gathered_ = false;    // rank 0 holds what it does not own, since state()
 };
 
 }  // namespace r1

@@ -12,6 +12,8 @@
 
 namespace r1 {
 
+class Session;
+
 // Gives log-probabilities; the reference model is one. Not thread-safe.
 class ScoringModel {
  public:
@@ -19,7 +21,8 @@ class ScoringModel {
   // Log-probabilities of batch.targets, keeping nothing; the same bits as forward().
   virtual LogprobRows evaluate(const PackedBatch& batch, float temperature, bool want_entropies) = 0;
   // Losses of whole distributions (distillation): logits of batch.predictors, a part at a time, as Transformer's. Each row has
-  // logit_ids() that mean something, logit_stride() apart from the next row. CPU models alone; others throw ConfigError.
+  // logit_ids() that mean something, logit_stride() apart from the next row. Models on the host alone; a GPU computes such losses where
+  // its logits are (kd/gpu_kd_pass.h).
   virtual void prepare_logits(const PackedBatch& batch);
   virtual const float* logit_rows(std::int64_t first, std::int64_t count);
   virtual std::int64_t logit_stride() const;
@@ -56,11 +59,24 @@ class TrainedModel {
   virtual std::vector<float> gradient() const = 0;  // a host copy in arena order, for tests and diagnosis
   // Master step, then publish(): the live weights are the rounded master and the kernels see them.
   virtual void adamw(const AdamWStep& step) = 0;
+  // ---- several ranks (rl/ranks.h); a model that no rank was joined to takes them as one ----
+  // Once, before the first gradient: from then on this is one of comm.world() equal models, whose gradients are added. `zero`: what each
+  // rank keeps a share of: 0 nothing, 1 the optimizer's state, 2 the gradient too (docs/distributed.md). Every call below and those that
+  // look at the whole are then collective. Throws ConfigError where this model cannot do it.
+  virtual void join(Session& session, int zero);
+  // What was added to the gradient since zero_gradient() or the last call is one lane, the next of this rank's.
+  virtual void close_lane() {}
+  // All lanes of all ranks are closed: the gradient becomes their sum. Once an update; after it only norm, step and search may follow.
+  virtual void finish_gradient() {}
+  // Takes the part in others' backward pass that a sharded gradient needs, without a pass of its own.
+  virtual bool backward_is_collective() const { return false; }
+  virtual void absent_backward() {}
   // The first element that is NaN or Inf.
   virtual std::optional<NonFinite> find_non_finite(ParameterPart part) = 0;
   // master.NAME in float32, exp_avg.NAME, exp_avg_sq.NAME in float32 or as the policy packs them: with the live weights all that a
   // resumed run needs.
   virtual WeightSnapshot optimizer_state() const = 0;
+  // On several ranks rank 0's is whole; the others' may not be read.
   // Restores them bit for bit and publishes. Throws CheckpointError naming the tensor that is missing or misshapen.
   virtual void restore_optimizer_state(const WeightSnapshot& state) = 0;
   virtual WeightDigest digest() const = 0;  // of the live weights
@@ -68,6 +84,15 @@ class TrainedModel {
 
 class PolicyModel : public ScoringModel, public TrainedModel {
  public:
+  // Mixtures of experts; a model without experts takes 0 only (ConfigError otherwise).
+  // Backward passes add weight * the balance loss of each sequence and layer.
+  virtual void set_balance_loss(double weight);
+  virtual double take_balance_loss() { return 0; }           // what these passes added, since the last call
+  virtual ExpertLoad take_expert_load() { return {}; }       // of forward passes, since the last call
+  virtual void update_correction_biases(const ExpertLoad& load, double speed);  // Transformer's call of this name
+  // Multi-token prediction: Transformer's calls of these names. A model without such a layer takes weight 0 only.
+  virtual void set_prediction_loss(double weight);
+  virtual PredictionLoss take_prediction_loss() { return {}; }
   // As evaluate(), keeping what backward() needs.
   virtual LogprobRows forward(const PackedBatch& batch, float temperature, bool want_entropies) = 0;
   // After forward(): adds the gradient of sum_i d_logprobs[i] logprobs[i] + d_entropies[i] entropies[i] to the gradient

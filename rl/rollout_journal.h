@@ -5,12 +5,14 @@
 #include <filesystem>
 #include <map>
 #include <memory>
+#include <mutex>
 #include <string_view>
 #include <vector>
 
 #include "core/digest.h"
 #include "core/journal.h"
 #include "core/types.h"
+#include "rl/ranks.h"
 
 namespace r1 {
 
@@ -23,7 +25,9 @@ class RolloutJournal {
     std::map<std::uint64_t, std::vector<Score>> scores;              // by prompt index
   };
   // An empty folder name means no journal: open() finds nothing, append does nothing.
-  explicit RolloutJournal(std::filesystem::path root) : root_(std::move(root)) {}
+  // With several ranks rank 0 alone has the folder; the others send it what they finish, and all learn what was found.
+  explicit RolloutJournal(std::filesystem::path root, const Ranks* ranks = nullptr);
+  ~RolloutJournal();
 
   // Starts or continues a rollout. `fingerprint`: weights and everything else that its samples depend on; what was
   // written under another one is discarded.
@@ -35,7 +39,13 @@ class RolloutJournal {
   void drop_before(std::uint64_t rollout);  // call it after a checkpoint that holds everything before `rollout`
 
  private:
+  void append(std::uint32_t kind, std::uint64_t key, const std::string& payload);
+  void take_post(std::string_view post);
+  bool writes() const { return !ranks_ || ranks_->rank() == 0; }
   std::filesystem::path root_;
+  const Ranks* ranks_;
+  std::mutex mutex_;  // the journal against posts of the rollout before
+  std::uint64_t rollout_ = 0;
   std::unique_ptr<Journal> journal_;
 };
 

@@ -12,4 +12,13 @@ namespace r1 {
 // run.
 using Scorer = std::function<std::vector<Score>(const SampleGroup&)>;
 
+// When a group's completions are scored.
+struct Scoring {
+  Scorer group;  // a whole group, once its last completion has ended
+  // The same scores of one completion by itself (a group of one), as soon as that has ended; empty = `group` is asked.
+  Scorer alone;
+  // Once all scores of a group are there, before they are journalled; may be empty.
+  std::function<void(const SampleGroup&, std::vector<Score>&)> finish;
+};
+
 }  // namespace r1

@@ -95,12 +95,19 @@ WeightDigest TablePolicy::digest() const {
   return digest_of({reinterpret_cast<const char*>(table_.data()), table_.size() * sizeof(float)});
 }
 
+void TableEngine::load_weights(const WeightSnapshot& snapshot) {
+  if (own_) own_->load(snapshot);
+  version_ = snapshot.version;
+}
+
 RequestId TableEngine::submit(RolloutRequest request) {
+  const std::lock_guard lock(mutex_);
   queue_.push_back({next_, std::move(request)});
   return next_++;
 }
 
 void TableEngine::cancel(RequestId id) {
+  const std::lock_guard lock(mutex_);
   for (Pending& p : queue_)
     if (p.id == id) p.cancelled = true;
 }
@@ -136,8 +143,13 @@ Completion TableEngine::sample(const RolloutRequest& request, int sample) const 
 }
 
 void TableEngine::wait(const std::function<void(RolloutEvent&&)>& on_event, bool stream) {
-  while (!queue_.empty()) {
-    const auto work = std::exchange(queue_, {});
+  while (true) {
+    std::vector<Pending> work;
+    {
+      const std::lock_guard lock(mutex_);
+      work.swap(queue_);
+    }
+    if (work.empty()) return;
     for (const auto& [id, request, cancelled] : work) {
       stats_.prompt_tokens += static_cast<std::int64_t>(request.prompt.tokens.size());
       for (int s = 0; s < request.samples; ++s) {
@@ -147,7 +159,7 @@ void TableEngine::wait(const std::function<void(RolloutEvent&&)>& on_event, bool
         if (!cancelled) event.completion = sample(request, s);
         stats_.generated_tokens += static_cast<std::int64_t>(event.completion.tokens.size());
         if (stream && !cancelled)
-          on_event({RolloutEvent::Kind::kTokens, id, s, event.completion.tokens, event.completion.text, {}});
+          on_event({RolloutEvent::Kind::kTokens, id, s, event.completion.tokens, event.completion.text, {}, {}});
         on_event(std::move(event));
       }
     }

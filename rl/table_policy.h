@@ -2,7 +2,10 @@
 // Bandits and toy chains for tests and examples run on it through the real learner and trainer.
 #pragma once
 
+#include <algorithm>
 #include <memory>
+#include <mutex>
+#include <type_traits>
 #include <vector>
 
 #include "rl/parameter_arena.h"
@@ -31,6 +34,9 @@ class TablePolicy : public PolicyModel {
   std::optional<NonFinite> find_non_finite(ParameterPart part) override { return arena_.find_non_finite(part); }
   WeightSnapshot optimizer_state() const override { return arena_.state(); }
   void restore_optimizer_state(const WeightSnapshot& state) override { arena_.restore(state); }
+  void join(Session& session, int zero) override { arena_.join(session, std::min(zero, 1)); }
+  void close_lane() override { arena_.close_lane(); }
+  void finish_gradient() override { arena_.finish_gradient(); }
   WeightSnapshot weights(WeightVersion version) const override;  // one tensor, "table" [vocab][vocab]
   void load(const WeightSnapshot& weights) override;
   WeightDigest digest() const override;
@@ -49,17 +55,20 @@ class TablePolicy : public PolicyModel {
 class TableEngine : public RolloutEngine {
  public:
   TableEngine(const TablePolicy& policy, TokenId eos) : policy_(policy), eos_(eos) {}
+  // `own` is the engine's: load_weights() fills it.
+  TableEngine(TablePolicy& own, TokenId eos, std::true_type) : policy_(own), own_(&own), eos_(eos) {}
 
   RequestId submit(RolloutRequest request) override;
   void cancel(RequestId id) override;
   void wait(const std::function<void(RolloutEvent&&)>& on_event, bool stream = false) override;
-  void load_weights(const WeightSnapshot& snapshot) override { version_ = snapshot.version; }
+  void load_weights(const WeightSnapshot& snapshot) override;
   WeightVersion weight_version() const override { return version_; }
   EngineStats stats() const override { return stats_; }
 
  private:
   Completion sample(const RolloutRequest& request, int sample) const;
   const TablePolicy& policy_;
+  TablePolicy* own_ = nullptr;
   TokenId eos_;
   WeightVersion version_ = 0;
   RequestId next_ = 1;
@@ -68,6 +77,7 @@ class TableEngine : public RolloutEngine {
     RolloutRequest request;
     bool cancelled = false;
   };
+  std::mutex mutex_;  // guards queue_
   std::vector<Pending> queue_;
   EngineStats stats_;
 };

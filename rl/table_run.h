@@ -66,12 +66,13 @@ inline std::vector<Score> score_bandit(const SampleGroup& g, std::int32_t vocab)
 struct RunOptions {
   GrpoOptions grpo;
   TrainerOptions trainer;
+  bool stream_rewards = false;  // completions are scored by themselves
 };
 
 struct TableRun {
   static constexpr std::int32_t kVocab = 6;
   std::unique_ptr<ComputePool> pool = std::make_unique<ComputePool>(1);
-  std::unique_ptr<TablePolicy> policy, reference;
+  std::unique_ptr<TablePolicy> policy, reference, sampled;  // `sampled`: the engine's own, with async.max_staleness above 0
   std::unique_ptr<TableValue> critic;  // with options.grpo.critic
   std::unique_ptr<TableEngine> engine;
   std::unique_ptr<ShuffledPrompts> prompts;
@@ -86,7 +87,13 @@ struct TableRun {
     options.grpo.length_budget = options.trainer.sampling.max_new_tokens;
     policy = std::make_unique<TablePolicy>(kVocab, *pool);
     reference = std::make_unique<TablePolicy>(kVocab, *pool);
-    engine = std::make_unique<TableEngine>(*policy, kVocab - 1);
+    if (options.trainer.async.max_staleness > 0) {
+      options.grpo.stale_samples = true;
+      sampled = std::make_unique<TablePolicy>(kVocab, *pool);
+      engine = std::make_unique<TableEngine>(*sampled, kVocab - 1, std::true_type{});
+    } else {
+      engine = std::make_unique<TableEngine>(*policy, kVocab - 1);
+    }
     std::vector<Prompt> list;
     for (TokenId t = 0; t < 3; ++t) list.push_back(make_prompt("p" + std::to_string(t), {5, t}));
     prompts = std::make_unique<ShuffledPrompts>(list, options.trainer.seed);
@@ -98,6 +105,7 @@ struct TableRun {
     parts.engine = engine.get();
     parts.prompts = prompts.get();
     parts.scorer = scorer ? scorer : [](const SampleGroup& g) { return score_bandit(g, kVocab); };
+    if (options.stream_rewards) parts.completion_scorer = parts.scorer;
     parts.eval_prompts = list;
     parts.observers = std::move(observers);
     if (!folder.empty()) {

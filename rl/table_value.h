@@ -1,6 +1,7 @@
 // A critic small enough to check by hand: one value for each last token read. Runs beside TablePolicy in tests.
 #pragma once
 
+#include <algorithm>
 #include <vector>
 
 #include "core/digest.h"
@@ -37,6 +38,9 @@ class TableValue : public ValueModel {
   std::optional<NonFinite> find_non_finite(ParameterPart part) override { return arena_.find_non_finite(part); }
   WeightSnapshot optimizer_state() const override { return arena_.state(); }
   void restore_optimizer_state(const WeightSnapshot& state) override { arena_.restore(state); }
+  void join(Session& session, int zero) override { arena_.join(session, std::min(zero, 1)); }
+  void close_lane() override { arena_.close_lane(); }
+  void finish_gradient() override { arena_.finish_gradient(); }
   WeightSnapshot weights(WeightVersion version) const override {
     return {version, {{"values", DType::kF32, parameters_[0].shape, reinterpret_cast<const std::byte*>(table_.data()), -1}}, nullptr};
   }

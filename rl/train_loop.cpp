@@ -8,10 +8,16 @@
 
 namespace r1 {
 
-TrainLoop::TrainLoop(std::string stage, LoopOptions options, CheckpointStore* checkpoints, std::vector<TrainObserver*> observers)
-    : observers_(std::move(observers)), stage_(std::move(stage)), loop_(std::move(options)), checkpoints_(checkpoints) {}
+TrainLoop::TrainLoop(std::string stage, LoopOptions options, CheckpointStore* checkpoints, std::vector<TrainObserver*> observers, Ranks* ranks)
+    : observers_(std::move(observers)),
+      stage_(std::move(stage)),
+      loop_(std::move(options)),
+      checkpoints_(checkpoints),
+      one_process_(ranks ? nullptr : std::make_unique<Ranks>()),
+      ranks_(ranks ? ranks : one_process_.get()) {}
 
 void TrainLoop::run() {
+  if (!ranks().alone()) check_equal_start();
   try {
     loop();
     if (saved_step_ != step_) save();
@@ -25,12 +31,14 @@ void TrainLoop::loop() {
   while (true) {
     // Evaluation first: so a checkpoint of this step says that it is done.
     if (evaluation_due()) {
+      ranks().phase(message("evaluation after step ", step_));
       evaluate();
       evaluated_step_ = step_;
     }
     if (loop_.save_every > 0 && step_ > 0 && step_ % loop_.save_every == 0 && saved_step_ != step_) save();
     if (step_ >= loop_.steps) return;
-    throw_if_stopped();
+    ranks().throw_if_stopped();
+    ranks().phase(message("step ", step_ + 1));
     advance();
   }
 }
@@ -54,8 +62,37 @@ std::int64_t TrainLoop::number(const CheckpointState& state, const std::string& 
   return value;
 }
 
+void TrainLoop::check_equal_start() const {
+  const std::vector<std::string> all = ranks().gather(message(loop_.config_digest, " ", loop_.seed, " ", step_, " ", ranks().lanes()), "the recipes' digests");
+  for (std::size_t r = 1; r < all.size(); ++r)
+    if (all[r] != all[0]) throw ConfigError(message("rank ", r, " was started with another recipe, seed or data than rank 0; give all ranks the same command"));
+  check_equal_weights();
+}
+
+void TrainLoop::check_equal_weights() const {
+  const std::vector<std::string> all = ranks().gather(to_hex(weights_digest()), "the weights' digests");
+  for (std::size_t r = 1; r < all.size(); ++r)
+    if (all[r] != all[0])
+      throw Error(message("after step ", step_, " the weights of rank ", r, " differ from rank 0's (digests ", all[r], " and ", all[0],
+                          "): the ranks' processors or programs are not the same; train on equal machines"));
+}
+
+void TrainLoop::save_lanes(CheckpointState& state) const {
+  state.extra["lanes"] = std::to_string(ranks().lanes());
+  if (ranks().lanes() > 1) state.plan += message(" lanes=", ranks().lanes());
+}
+
+void TrainLoop::restore_lanes(const CheckpointState& state) {
+  if (!state.extra.contains("lanes")) return;  // of one process
+  const auto lanes = static_cast<int>(number(state, "lanes"));
+  if (lanes >= ranks().world()) return ranks().set_lanes(lanes);
+  tell(message("the run was begun with ", lanes, " lanes; with ", ranks().world(), " ranks its sums have another order from here on"));
+}
+
 void TrainLoop::save() {
   if (!checkpoints_) return;
+  ranks().phase(message("checkpoint of step ", step_));
+  check_equal_weights();
   CheckpointState s;
   s.stage = stage_;
   s.step = static_cast<std::uint64_t>(step_);
@@ -68,6 +105,7 @@ void TrainLoop::save() {
   const std::filesystem::path path = checkpoints_->save(s, weights_to_save(), optimizer);
   saved_step_ = step_;
   saved();
+  if (path.empty()) return;  // rank 0 wrote it
   for (TrainObserver* o : observers_) o->on_checkpoint(step_, path);
 }
 

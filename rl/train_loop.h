@@ -3,11 +3,13 @@
 #pragma once
 
 #include <cstdint>
+#include <memory>
 #include <optional>
 #include <string>
 #include <vector>
 
 #include "rl/checkpoint_store.h"
+#include "rl/ranks.h"
 #include "rl/train_observer.h"
 
 namespace r1 {
@@ -33,8 +35,9 @@ class TrainLoop {
   std::int64_t step() const { return step_; }
 
  protected:
-  // `stage` names the kind in checkpoints. `checkpoints` may be null; all outlive the loop.
-  TrainLoop(std::string stage, LoopOptions options, CheckpointStore* checkpoints, std::vector<TrainObserver*> observers);
+  // `stage` names the kind in checkpoints. `checkpoints` may be null; all outlive the loop. `ranks`: of a run on several, whose loops all
+  // make the same steps; null = one process.
+  TrainLoop(std::string stage, LoopOptions options, CheckpointStore* checkpoints, std::vector<TrainObserver*> observers, Ranks* ranks = nullptr);
 
   virtual bool has_evaluation() const = 0;
   virtual void evaluate() = 0;
@@ -51,6 +54,11 @@ class TrainLoop {
   // The entry of state.extra as a number. Throws CheckpointError.
   std::int64_t number(const CheckpointState& state, const std::string& key) const;
 
+  Ranks& ranks() const { return *ranks_; }
+  // The lanes of an update are part of its plan: saved, and gone on with.
+  void save_lanes(CheckpointState& state) const;
+  void restore_lanes(const CheckpointState& state);
+
   std::int64_t step_ = 0;        // updates done
   std::int64_t num_tokens_ = 0;  // metric num_tokens
   std::vector<TrainObserver*> observers_;
@@ -59,10 +67,14 @@ class TrainLoop {
   void loop();
   bool evaluation_due() const;
   void save();
+  void check_equal_start() const;
+  void check_equal_weights() const;
 
   std::string stage_;
   LoopOptions loop_;
   CheckpointStore* checkpoints_;
+  std::unique_ptr<Ranks> one_process_;
+  Ranks* ranks_;
   std::optional<std::int64_t> saved_step_, evaluated_step_;
 };
 

@@ -1,13 +1,14 @@
 #include "rl/trainer.h"
 
+#include <algorithm>
 #include <chrono>
-#include <cmath>
 #include <utility>
 
 #include <sys/resource.h>
 
 #include "core/error.h"
 #include "rl/rollout_metrics.h"
+#include "rl/staleness.h"
 
 namespace r1 {
 namespace {
@@ -21,6 +22,25 @@ double peak_gb() {
   return static_cast<double>(usage.ru_maxrss) / (1 << 20);
 }
 
+// timing_s/ are the parts of a step's wall time, so an overlapped rollout counts there as what learning did not hide.
+void add_times(const CollectedRollout& r, double waited, bool overlaps, std::map<std::string, double>& m) {
+  m["timing_s/gen"] = overlaps ? waited : r.times.generate_s;
+  m["timing_s/reward"] = overlaps ? 0 : r.times.reward_wait_s;
+  m["timing_s/reward_cpu"] = r.times.reward_cpu_s;
+  m["time/rollout"] = r.seconds;
+  m["time/wait_rollout"] = waited;
+  m["time/wait_learner"] = r.waited_for_weights_s;
+  m["rollout/overlap_share"] = overlaps && r.seconds > 0 ? std::clamp(1 - waited / r.seconds, 0.0, 1.0) : 0;
+}
+
+// A learner that is told that samples may be stale is not surprised by other numbers than the sampler's.
+void check_learner(const GrpoLearner& learner, const TrainerOptions& o) {
+  if (o.async.max_staleness > 0 && learner.options().exact && !learner.options().stale_samples)
+    throw ConfigError(message("rl.max_staleness is ", o.async.max_staleness, ", and the learner expects samples of the present weights alone"));
+}
+
+}  // namespace
+
 void check(const TrainerOptions& o) {
   if (o.prompts_per_rollout < 1)
     throw ConfigError(message("rl.prompts_per_rollout is ", o.prompts_per_rollout, ", must be at least 1"));
@@ -28,23 +48,33 @@ void check(const TrainerOptions& o) {
     throw ConfigError(message("rollout.samples_per_prompt is ", o.samples_per_prompt, ", must be at least 1"));
   if (o.dynamic.enabled && o.samples_per_prompt < 2)
     throw ConfigError("rl.dynamic_sampling needs rollout.samples_per_prompt of at least 2: one sample is never mixed");
+  if (o.dynamic.enabled && o.early_stop.enabled)
+    throw ConfigError("rl.early_stop and rl.dynamic_sampling both sample more prompts than are trained on; enable one of them");
+  if (o.early_stop.enabled && !(o.early_stop.oversample >= 1))
+    throw ConfigError(message("rl.early_stop.oversample is ", o.early_stop.oversample, ", must be at least 1"));
+  if (o.async.max_staleness < 0) throw ConfigError(message("rl.max_staleness is ", o.async.max_staleness, ", must not be negative"));
+  if (o.async.free_running && o.async.max_staleness == 0)
+    throw ConfigError("rl.async.mode free needs rl.max_staleness of at least 1: with 0 rollout and learning take turns");
 }
-
-}  // namespace
 
 Trainer::Trainer(Parts parts, TrainerOptions options)
     : TrainLoop("grpo", {options.steps, options.save_every, options.eval_every, options.eval_at_start, options.seed, options.config_digest},
-                parts.checkpoints, parts.observers),
+                parts.checkpoints, parts.observers, parts.ranks),
       parts_(std::move(parts)),
       options_((check(options), std::move(options))),
-      journal_(parts_.journal),
-      sampler_(*parts_.engine, parts_.scorer, journal_,
-               {options_.samples_per_prompt, options_.sampling, options_.seed, options_.reward_threads}) {
+      collector_(*parts_.engine, *parts_.prompts, {parts_.scorer, parts_.completion_scorer, parts_.group_scored}, parts_.journal, options_, &ranks()) {
+  check_learner(*parts_.learner, options_);
+  if (!ranks().alone() && (overlaps() || options_.early_stop.enabled))
+    throw ConfigError(message(overlaps() ? "rl.max_staleness above 0" : "rl.early_stop", " works in one process, this is one of ", ranks().world(), " ranks; leave it out"));
   if (!parts_.eval_scorer) parts_.eval_scorer = parts_.scorer;
 }
 
 void Trainer::advance() {
+  // First the rollout that is due, which no weights are needed for that were not offered before (but where the thread begins): after it
+  // the engine is idle and takes the new weights on the device. Free running it takes them at any time.
+  if (overlaps() && (!rollouts_ || options_.async.free_running)) offer_weights();
   if (!state_.in_rollout) collect_rollout();
+  if (overlaps()) offer_weights();
   one_update();
 }
 
@@ -54,40 +84,30 @@ void Trainer::publish() {
   published_ = parts_.learner->version();
 }
 
-void Trainer::sample_groups() {
-  RolloutJournal::Contents known = journal_.open(state_.rollout, journal_fingerprint());
-  if (!known.scores.empty())
-    tell(message("rollout ", state_.rollout, ": ", known.scores.size(), " scored groups found in the journal"));
-  groups_.clear();
-  kept_.clear();
-  const DynamicSamplingOptions& dynamic = options_.dynamic;
-  const auto wanted = static_cast<std::size_t>(options_.prompts_per_rollout);
-  std::size_t kept = 0;
-  int round = 0;
-  do {
-    const double factor = dynamic.enabled ? dynamic.oversample : 1.0;
-    const auto prompts = static_cast<std::size_t>(std::ceil(static_cast<double>(wanted - kept) * factor));
-    std::vector<GroupSampler::Item> items;
-    for (std::size_t i = 0; i < prompts; ++i, ++state_.cursor)
-      items.push_back({state_.cursor, parts_.prompts->at(state_.cursor)});
-    for (ScoredGroup& g : sampler_.sample(std::move(items), state_.rollout, known, [&](const RolloutProgress& p) {
-           for (TrainObserver* o : observers_) o->on_rollout_progress(p);
-         })) {
-      // In prompt order, so that which groups are kept does not depend on which ended first.
-      const bool keep = kept < wanted && (!dynamic.enabled || keeps_group(g));
-      kept += keep;
-      kept_.push_back(keep);
-      groups_.push_back(std::move(g));
-    }
-    ++round;
-  } while (dynamic.enabled && kept < wanted && round < dynamic.max_rounds);
-  if (!dynamic.enabled) return;
-  rollout_metrics_["dynamic_sampling/rounds"] = round;
-  rollout_metrics_["dynamic_sampling/kept"] = static_cast<double>(kept);
-  rollout_metrics_["dynamic_sampling/sampled"] = static_cast<double>(groups_.size());
-  if (kept < wanted)
-    tell(message("rollout ", state_.rollout, ": only ", kept, " of ", wanted, " groups are mixed after ", round,
-                 " rounds (", groups_.size(), " sampled)"));
+// Also the place where the rollout's thread begins.
+void Trainer::offer_weights() {
+  if (!rollouts_) {
+    const GrpoOptions& learner = parts_.learner->options();
+    RolloutThread::Options o;
+    o.updates_per_rollout = std::int64_t{learner.updates_per_rollout} * learner.passes_per_rollout;
+    o.max_staleness = options_.async.max_staleness, o.steps = options_.steps;
+    o.free_running = options_.async.free_running, o.patience_s = options_.async.patience_s;
+    RolloutThread::Start start{step_, state_.rollout + state_.in_rollout, state_.cursor, std::move(ready_)};
+    ready_.clear();
+    if (!start.ready.empty()) start.rollout = start.ready.back().number + 1, start.cursor = start.ready.back().cursor;
+    collector_.set_trusted(parts_.learner->version());
+    rollouts_ = std::make_unique<RolloutThread>(*parts_.engine, collector_, o, std::move(start));
+  }
+  rollouts_->offer(step_, *parts_.learner);
+}
+
+CollectedRollout Trainer::next_rollout() {
+  const auto progress = [&](const RolloutProgress& p) {
+    for (TrainObserver* o : observers_) o->on_rollout_progress(p);
+  };
+  if (rollouts_) return rollouts_->take(progress);
+  publish();
+  return collector_.collect(state_.rollout, state_.cursor, {step_, parts_.learner->version(), parts_.learner->digest()}, progress);
 }
 
 TrainSet Trainer::train_set() const {
@@ -98,23 +118,22 @@ TrainSet Trainer::train_set() const {
 
 void Trainer::collect_rollout() {
   for (TrainObserver* o : observers_) o->on_rollout_start(state_.rollout, step_);
-  publish();
-  rollout_metrics_.clear();
-  sampler_.reset_times();
-  const State before = state_;
-  try {
-    sample_groups();
-  } catch (...) {
-    state_ = before;  // the prompts taken are taken again
-    throw;
-  }
+  const auto begin = Clock::now();
+  CollectedRollout rollout = next_rollout();
+  const double waited = seconds_since(begin);
+  R1_CHECK(rollout.number == state_.rollout, "rollout ", rollout.number, " came, ", state_.rollout, " is next");
+  for (const std::string& text : rollout.messages) tell(text);
+  const WeightVersion current = parts_.learner->version();
+  check_versions(rollout.groups, rollout.weights.version, options_.async.free_running ? current : rollout.weights.version);
+  state_.cursor = rollout.cursor;
+  groups_ = std::move(rollout.groups);
+  kept_ = std::move(rollout.kept);
+  rollout_metrics_ = std::move(rollout.metrics);
   rollout_metrics_.merge(r1::rollout_metrics(groups_));
-  const RolloutTimes& times = sampler_.times();
+  add_staleness(groups_, kept_, current, rollout_metrics_);
+  add_times(rollout, waited, overlaps(), rollout_metrics_);
   const auto generated = static_cast<double>(count_completion_tokens(groups_));
-  rollout_metrics_["timing_s/gen"] = times.generate_s;
-  rollout_metrics_["timing_s/reward"] = times.reward_wait_s;
-  rollout_metrics_["timing_s/reward_cpu"] = times.reward_cpu_s;
-  rollout_metrics_["rollout/tokens_per_s"] = times.generate_s > 0 ? generated / times.generate_s : 0;
+  rollout_metrics_["rollout/tokens_per_s"] = rollout.times.generate_s > 0 ? generated / rollout.times.generate_s : 0;
   num_tokens_ += count_tokens(groups_);
 
   const auto start = Clock::now();
@@ -128,6 +147,7 @@ void Trainer::collect_rollout() {
 void Trainer::one_update() {
   const auto start = Clock::now();
   const bool first = !rollout_metrics_.empty();
+  ranks().phase(message("update ", step_ + 1));
   StepReport report = parts_.learner->update();
   ++step_;
   if (const auto halved = report.metrics.find("train/out_of_memory"); halved != report.metrics.end())
@@ -167,10 +187,19 @@ void Trainer::one_update() {
 }
 
 void Trainer::evaluate() {
-  publish();
   EvalOptions eval = options_.eval;
   eval.reward_threads = options_.reward_threads;
-  const EvalReport report = r1::evaluate(*parts_.engine, parts_.eval_prompts, parts_.eval_scorer, eval);
+  EvalReport report;
+  const auto run = [&] { report = r1::evaluate(*parts_.engine, parts_.eval_prompts, parts_.eval_scorer, eval, &ranks()); };
+  if (rollouts_) {
+    rollouts_->with_engine([&] {
+      parts_.engine->load_weights(parts_.learner->publish());
+      run();
+    });
+  } else {
+    publish();
+    run();
+  }
   for (TrainObserver* o : observers_) o->on_evaluation(step_, report);
 }
 

@@ -8,7 +8,8 @@
 
 #include "core/files.h"
 #include "model/transformer.h"
-#include "rl/lora_policy.h"
+#include "rl/host_lora.h"
+#include "rl/ranked_checkpoints.h"
 #include "rl/test_support.h"
 #include "rl/trainer.h"
 #include "rl/transformer_policy.h"
@@ -24,6 +25,14 @@ struct TransformerRunOptions {
   LocalEngineOptions engine;
   int threads = 1;
   bool lora = false;  // train pairs of rank 4 instead of all parameters
+  std::string config = "tests/golden/trl_tiny/config.json";  // of the model, from the source folder
+  std::int64_t prediction_layers = 0;  // multi-token prediction
+  bool stream_rewards = false;  // completions are scored by themselves
+  Scorer scorer;                // empty = score_even
+  std::function<std::unique_ptr<RolloutEngine>(RolloutEngine&)> around_engine;  // what the trainer gets in its place
+  Session* session = nullptr;  // of a run on several ranks
+  int lanes = 0, zero = 0;
+  bool wide = false;  // a model of about a million parameters instead of the tiny one: several pieces of a partition
 };
 
 // Six steps of two updates a rollout with a reference that is refreshed; every part of the state is in use.
@@ -66,28 +75,42 @@ inline std::vector<Score> score_even(const SampleGroup& g) {
 struct TransformerRun {
   TransformerRun(const TransformerRunOptions& o, const std::filesystem::path& folder,
                  std::vector<TrainObserver*> observers = {})
-      : pool(o.threads) {
-    const ModelConfig config = ModelConfig::from_json(
-        read_file(std::filesystem::path(R1_SOURCE_DIR) / "tests/golden/trl_tiny/config.json"), "config.json");
+      : pool(o.threads), sampling_pool(o.threads) {
+    std::string json = read_file(std::filesystem::path(R1_SOURCE_DIR) / o.config);
+    if (o.wide)
+      for (const auto& [from, to] : {std::pair{"\"hidden_size\": 32", "\"hidden_size\": 128"}, {"\"intermediate_size\": 48", "\"intermediate_size\": 512"},
+                                     {"\"num_hidden_layers\": 2", "\"num_hidden_layers\": 4"}})
+        json.replace(json.find(from), std::string_view(from).size(), to);
+    ModelConfig config = ModelConfig::from_json(json, "config.json");
+    config.num_mtp_layers = o.prediction_layers;
     model = std::make_unique<Transformer>(config, o.dtype, pool);
     init_random(model->weights(), 5, 0.2f);
     model->weights_changed();
-    TransformerPolicy::Options policy_options;
-    if (o.lora) policy_options.parts = ArenaParts::kGradient;
-    policy = std::make_unique<TransformerPolicy>(*model, policy_options);
-    if (o.lora) policy = std::make_unique<LoraPolicy>(std::move(policy), LoraAdapter(config, LoraOptions{4, 8, {"all-linear"}, false, 1}), pool);
+    if (o.lora) policy = with_lora(*model, TransformerPolicy::Options{}, LoraAdapter(config, LoraOptions{4, 8, {"all-linear"}, false, 1}));
+    else policy = std::make_unique<TransformerPolicy>(*model);
     reference_model = std::make_unique<Transformer>(config, o.dtype, pool);
     init_random(reference_model->weights(), 5, 0.2f);
     reference_model->weights_changed();
     reference = std::make_unique<TransformerReference>(*reference_model);
-    engine = std::make_unique<LocalEngine>(*model, nullptr, o.engine);
+    GrpoOptions grpo = o.grpo;
+    if (o.trainer.async.max_staleness > 0) {
+      grpo.stale_samples = true;
+      sampled_model = std::make_unique<Transformer>(config, o.dtype, sampling_pool);
+    }
+    engine = std::make_unique<LocalEngine>(sampled_model ? *sampled_model : *model, nullptr, o.engine);
+    if (o.around_engine) outer_engine = o.around_engine(*engine);
     if (o.grpo.critic) {
       critic_model = std::make_unique<Transformer>(config, o.dtype, pool);
       init_random(critic_model->weights(), 5, 0.2f);
       critic_model->weights_changed();
       critic = std::make_unique<TransformerValue>(*critic_model, TransformerValue::Options{});
     }
-    learner = std::make_unique<GrpoLearner>(*policy, reference.get(), o.grpo, critic.get());
+    ranks = std::make_unique<Ranks>(o.session, o.lanes);
+    if (o.session) {
+      policy->join(*o.session, o.zero);
+      if (critic) critic->join(*o.session, o.zero);
+    }
+    learner = std::make_unique<GrpoLearner>(*policy, reference.get(), grpo, critic.get(), ranks.get());
     std::vector<Prompt> list;
     StreamRng rng(17, 0);
     for (int i = 0; i < 6; ++i) {
@@ -97,32 +120,42 @@ struct TransformerRun {
       list.push_back(make_prompt("p" + std::to_string(i), tokens));
     }
     prompts = std::make_unique<ShuffledPrompts>(list, o.trainer.seed);
+    source = list;
     Trainer::Parts parts;
     parts.learner = learner.get();
-    parts.engine = engine.get();
+    parts.engine = outer_engine ? outer_engine.get() : engine.get();
     parts.prompts = prompts.get();
-    parts.scorer = score_even;
+    parts.scorer = o.scorer ? o.scorer : score_even;
+    if (o.stream_rewards) parts.completion_scorer = parts.scorer;
     parts.eval_prompts = list;
     parts.observers = std::move(observers);
     if (!folder.empty()) {
       SaveCheckpointOptions save;
       save.dtype = o.dtype;
       store = std::make_unique<ModelCheckpointStore>(folder / "checkpoints", config, save);
-      parts.checkpoints = store.get();
+      ranked_store = std::make_unique<RankedCheckpoints>(*store, *ranks);
+      parts.checkpoints = ranked_store.get();
       parts.journal = folder / "journal";
     }
-    trainer = std::make_unique<Trainer>(parts, o.trainer);
+    parts.ranks = ranks.get();
+    TrainerOptions trainer_options = o.trainer;
+    trainer_options.sampling.want_experts = o.grpo.router.replay;
+    trainer = std::make_unique<Trainer>(parts, trainer_options);
   }
 
-  ComputePool pool;
-  std::unique_ptr<Transformer> model, reference_model, critic_model;
+  ComputePool pool, sampling_pool;
+  std::unique_ptr<Ranks> ranks;
+  std::unique_ptr<Transformer> model, reference_model, critic_model, sampled_model;  // the last: with async.max_staleness above 0
   std::unique_ptr<PolicyModel> policy;
   std::unique_ptr<TransformerReference> reference;
   std::unique_ptr<TransformerValue> critic;  // with options.grpo.critic
   std::unique_ptr<LocalEngine> engine;
+  std::unique_ptr<RolloutEngine> outer_engine;
   std::unique_ptr<GrpoLearner> learner;
+  std::vector<Prompt> source;
   std::unique_ptr<ShuffledPrompts> prompts;
   std::unique_ptr<ModelCheckpointStore> store;
+  std::unique_ptr<RankedCheckpoints> ranked_store;
   std::unique_ptr<Trainer> trainer;
 };
 

@@ -41,6 +41,21 @@ void MismatchStats::report(std::map<std::string, double>& m) const {
   if (var_p > 0 && var_q > 0) m["mismatch/pearson"] = (sum_pq_ - sum_p_ * sum_q_ / n) / std::sqrt(var_p * var_q);
 }
 
+void MismatchStats::merge(const MismatchStats& o) {
+  tokens_ += o.tokens_, answers_ += o.answers_, answers_over_1_ += o.answers_over_1_;
+  sum_abs_ += o.sum_abs_, sum_k3_ += o.sum_k3_, sum_w_ += o.sum_w_, sum_w2_ += o.sum_w2_;
+  max_abs_ = std::max(max_abs_, o.max_abs_), max_abs_p_ = std::max(max_abs_p_, o.max_abs_p_);
+  sum_p_ += o.sum_p_, sum_q_ += o.sum_q_, sum_pp_ += o.sum_pp_, sum_qq_ += o.sum_qq_, sum_pq_ += o.sum_pq_;
+}
+
+void UpdateMetrics::merge(const UpdateMetrics& o) {
+  answers_ += o.answers_, masked_answers_ += o.masked_answers_, tokens_ += o.tokens_, kl_tokens_ += o.kl_tokens_;
+  entropy_tokens_ += o.entropy_tokens_, clipped_low_ += o.clipped_low_, clipped_high_ += o.clipped_high_;
+  loss_ += o.loss_, kl_ += o.kl_, entropy_ += o.entropy_, ratio_ += o.ratio_, drift_ += o.drift_;
+  max_ratio_ = std::max(max_ratio_, o.max_ratio_);
+  mismatch_.merge(o.mismatch_);
+}
+
 void UpdateMetrics::add(const LossInput& in, const LossOutput& out) {
   loss_ += out.loss;
   answers_ += static_cast<std::int64_t>(in.answer_tokens.size());

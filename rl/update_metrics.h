@@ -19,6 +19,7 @@ class MismatchStats {
   // mismatch/: mean_abs_logp, max_abs_logp, max_abs_p, kl = mean(w - ln w - 1) with w = p/q, chi2 = mean(w^2) - 1,
   // ess = (sum w)^2 / (n sum w^2), answers_over_1 (share of answers with any |ln p - ln q| > 1), pearson of p and q.
   void report(std::map<std::string, double>& metrics) const;
+  void merge(const MismatchStats& other);
 
  private:
   std::int64_t tokens_ = 0, answers_ = 0, answers_over_1_ = 0;
@@ -34,6 +35,7 @@ class UpdateMetrics {
   // loss, kl, entropy, clip_ratio/{low_mean,high_mean,region_mean}, ratio/{mean,max}, policy_drift (k3 of old to
   // new), mismatch/...: means over the trained tokens that were run; off_policy_masked: the share of answers so masked, if any.
   void report(std::map<std::string, double>& metrics) const;
+  void merge(const UpdateMetrics& other);  // of other micro-batches
 
  private:
   std::int64_t answers_ = 0, masked_answers_ = 0;

@@ -14,7 +14,7 @@ TransformerValue::TransformerValue(Transformer& backbone, const Options& options
     : model_(backbone),
       options_(options),
       head_(backbone.config().hidden_size, {options.head_std, options.seed, options.bias}, backbone.pool()),
-      arena_(live_of(backbone.weights()), backbone.pool(), options.master_start) {}
+      arena_(live_of(backbone.weights()), backbone.pool(), options.master_start, options.parts) {}
 
 std::vector<float> head_scores(std::span<const float> hidden, std::span<const float> weight, float bias) {
   const std::size_t d = weight.size(), n = hidden.size() / d;
@@ -59,8 +59,21 @@ void TransformerValue::zero_gradient() {
   head_.arena().zero_gradient();
 }
 
+void TransformerValue::join(Session& session, int zero) {
+  if (whole()) arena_.join(session, zero > 0 ? 1 : 0);
+  head_.arena().join(session, 0);
+}
+void TransformerValue::close_lane() {
+  if (whole()) arena_.close_lane();
+  head_.arena().close_lane();
+}
+void TransformerValue::finish_gradient() {
+  if (whole()) arena_.finish_gradient();
+  head_.arena().finish_gradient();
+}
+
 double TransformerValue::gradient_sum_of_squares() {
-  return arena_.gradient_sum_of_squares() + head_.arena().gradient_sum_of_squares();
+  return (whole() ? arena_.gradient_sum_of_squares() : 0) + head_.arena().gradient_sum_of_squares();
 }
 
 std::vector<float> TransformerValue::gradient() const {
@@ -70,8 +83,9 @@ std::vector<float> TransformerValue::gradient() const {
 }
 
 void TransformerValue::adamw(const AdamWStep& step) {
-  arena_.adamw(step);
   head_.arena().adamw(step);
+  if (!whole()) return;
+  arena_.adamw(step);
   model_.weights_changed();
 }
 
@@ -87,8 +101,9 @@ WeightSnapshot TransformerValue::optimizer_state() const {
 }
 
 void TransformerValue::restore_optimizer_state(const WeightSnapshot& state) {
-  arena_.restore(state);
   head_.arena().restore(state);
+  if (!whole()) return;
+  arena_.restore(state);
   model_.weights_changed();
 }
 
@@ -102,9 +117,15 @@ void TransformerValue::load(const WeightSnapshot& weights) {
   std::vector<float> head;
   const WeightSnapshot backbone = head_.split(weights, head);
   model_.weights().load(backbone);
-  arena_.load_master(backbone);
+  if (whole()) arena_.load_master(backbone);
   head_.set(head);
   model_.weights_changed();
+}
+
+void TransformerValue::load_head(const WeightSnapshot& weights) {
+  std::vector<float> head;
+  head_.split(weights, head);
+  head_.set(head);
 }
 
 WeightDigest TransformerValue::digest() const {

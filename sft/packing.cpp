@@ -34,4 +34,13 @@ MicroBatchPlan pack_best_fit(std::span<const std::int64_t> lengths, std::int64_t
   return plan;
 }
 
+MicroBatchPlan pack_lane(std::span<const std::int64_t> lengths, std::span<const std::int32_t> chosen, std::int64_t budget) {
+  std::vector<std::int64_t> own;
+  for (const std::int32_t i : chosen) own.push_back(lengths[static_cast<std::size_t>(i)]);
+  MicroBatchPlan out = pack_best_fit(own, budget);
+  for (auto& part : out)
+    for (std::int32_t& i : part) i = chosen[static_cast<std::size_t>(i)];
+  return out;
+}
+
 }  // namespace r1

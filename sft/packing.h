@@ -15,4 +15,7 @@ namespace r1 {
 // are the indices of a part.
 MicroBatchPlan pack_best_fit(std::span<const std::int64_t> lengths, std::int64_t budget);
 
+// The same of some of the examples: parts of indices into all `lengths`.
+MicroBatchPlan pack_lane(std::span<const std::int64_t> lengths, std::span<const std::int32_t> chosen, std::int64_t budget);
+
 }  // namespace r1

@@ -1,4 +1,4 @@
-// For tests: a tokenizer of bytes with special tokens, and examples of random tokens.
+// For tests: a tokenizer of bytes with special tokens, examples of random tokens, updates in a row.
 #pragma once
 
 #include <memory>
@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "core/rng.h"
+#include "sft/example_trainer.h"
 #include "sft/examples.h"
 #include "text/tokenizer.h"
 
@@ -84,10 +85,18 @@ inline std::vector<SftExample> random_examples(const std::vector<int>& lengths, 
   return out;
 }
 
-inline std::vector<const SftExample*> pointers(const std::vector<SftExample>& examples) {
-  std::vector<const SftExample*> out;
-  for (const SftExample& e : examples) out.push_back(&e);
-  return out;
+// `n` updates, each on all examples in order, through the loop: the metrics of each.
+inline std::vector<Metrics> updates(ExampleObjective& objective, std::int64_t n, std::int64_t budget, const OptimizerOptions& optimizer) {
+  struct Steps : TrainObserver {
+    std::vector<Metrics> all;
+    void on_step(const StepRecord& r) override { all.push_back(r.metrics); }
+  } steps;
+  ExampleTrainerOptions o;
+  o.optimizer = optimizer;
+  o.examples_per_update = objective.size(), o.shuffle = false, o.tokens_per_micro_batch = budget;
+  o.epochs = static_cast<double>(n), o.loop.steps = n, o.loop.eval_every = 0;
+  ExampleTrainer("test", {&objective, nullptr, {&steps}}, o).run();
+  return std::move(steps.all);
 }
 
 }  // namespace r1::test

@@ -9,24 +9,13 @@
 
 #include "core/files.h"
 #include "tests/support/support.h"
-#include "text/dataset.h"
 #include "text/parquet.h"
+#include "text/parquet_test_support.h"
 
 namespace r1 {
 namespace {
 
 using Json = nlohmann::json;
-
-std::vector<Json> rows_of(const std::string& path) {
-  DatasetOptions o;
-  o.paths = {path};
-  std::vector<Json> out;
-  for (const Row& row : read_rows(o)) {
-    Json& j = out.emplace_back(Json::object());
-    for (const auto& [name, text] : row.columns) j[name] = Json::parse(text);
-  }
-  return out;
-}
 
 TEST_CASE("Parquet of pyarrow, pandas and datasets is read; ours is read by them") {
   const char* python = std::getenv("R1_GOLDEN_PYTHON");
@@ -45,7 +34,7 @@ TEST_CASE("Parquet of pyarrow, pandas and datasets is read; ours is read by them
   std::string to_check;
   for (const char* name : {"snappy", "zstd_small_groups", "gzip_v1", "plain", "v2_pages", "pandas", "datasets", "kinds"}) {
     const std::string lines = (dir / (std::string(name) + ".jsonl")).string(), columns = (dir / (std::string(name) + ".parquet")).string();
-    const auto wanted = rows_of(lines), got = rows_of(columns);
+    const auto wanted = test::rows_of<Json>(lines), got = test::rows_of<Json>(columns);
     REQUIRE(got.size() == wanted.size());
     for (std::size_t i = 0; i < got.size(); ++i)
       if (got[i] != wanted[i]) CHECK_MESSAGE(got[i] == wanted[i], name);

@@ -17,22 +17,12 @@
 #include "tests/support/support.h"
 #include "text/dataset.h"
 #include "text/json_pieces.h"
+#include "text/parquet_test_support.h"
 
 namespace r1 {
 namespace {
 
 using Json = nlohmann::ordered_json;
-
-std::vector<Json> rows_of(const std::string& path) {
-  DatasetOptions o;
-  o.paths = {path};
-  std::vector<Json> out;
-  for (const Row& row : read_rows(o)) {
-    Json& j = out.emplace_back(Json::object());
-    for (const auto& [name, text] : row.columns) j[name] = Json::parse(text);
-  }
-  return out;
-}
 
 // A line of /proc/self/status, in KiB.
 long status_kb(const std::string& key) {
@@ -93,7 +83,7 @@ TEST_CASE_FIXTURE(Fixture, "a build without Parquet says so") {
   if (parquet_available()) return;
   const std::string lines = write("rows.jsonl", "{\"a\": 1}\n");
   CHECK_THROWS_WITH_AS(json_lines_to_parquet(lines, (dir / "a.parquet").string()), doctest::Contains("this build has no Parquet"), ConfigError);
-  CHECK_THROWS_WITH_AS(rows_of(write("b.parquet", "PAR1....PAR1")), doctest::Contains("this build has no Parquet; run scripts/deps.sh"), DataError);
+  CHECK_THROWS_WITH_AS(test::rows_of<Json>(write("b.parquet", "PAR1....PAR1")), doctest::Contains("this build has no Parquet; run scripts/deps.sh"), DataError);
 }
 
 TEST_CASE_FIXTURE(Fixture, "Parquet: every kind of value comes back; missing fields are null; columns keep their order") {
@@ -102,7 +92,7 @@ TEST_CASE_FIXTURE(Fixture, "Parquet: every kind of value comes back; missing fie
       R"({"t": "ä\n\"", "i": -3, "d": 0.1, "b": true, "messages": [{"role": "user", "content": "q"}, {"role": "assistant", "content": "a"}], "o": {"x": {"y": [1, 2]}, "z": null}, "n": null, "e": {}, "l": []}
 {"t": "", "i": 9007199254740993, "d": 2, "b": null, "messages": [], "o": null, "late": "here"}
 )";
-  const auto rows = rows_of(parquet(lines));
+  const auto rows = test::rows_of<Json>(parquet(lines));
   REQUIRE(rows.size() == 2);
   CHECK(rows[0]["t"] == "ä\n\"");
   CHECK(rows[0]["i"] == -3);
@@ -154,10 +144,10 @@ TEST_CASE_FIXTURE(Fixture, "Parquet as prompts: the usual columns, limits, bad r
   o.limit = 0;
   o.skip_bad_rows = true;
   CHECK(load_prompts(o, nullptr).prompts.size() == 2);
-  CHECK_THROWS_WITH_AS(rows_of(parquet("", "empty.parquet")), doctest::Contains("holds no rows"), DataError);
+  CHECK_THROWS_WITH_AS(test::rows_of<Json>(parquet("", "empty.parquet")), doctest::Contains("holds no rows"), DataError);
   const std::string good = read_file(dir / "a.parquet");
   for (const std::string& text : {good.substr(0, good.size() / 2), good.substr(0, good.size() - 4) + "XXXX", std::string("PAR1")})
-    CHECK_THROWS_WITH_AS(rows_of(write("bad.parquet", text)), doctest::Contains("bad.parquet: the Parquet file cannot be read"), DataError);
+    CHECK_THROWS_WITH_AS(test::rows_of<Json>(write("bad.parquet", text)), doctest::Contains("bad.parquet: the Parquet file cannot be read"), DataError);
 }
 
 TEST_CASE_FIXTURE(Fixture, "prompts without a tokenizer are messages alone") {

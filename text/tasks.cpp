@@ -1,6 +1,8 @@
 #include "text/tasks.h"
 
 #include <algorithm>
+#include <array>
+#include <functional>
 #include <set>
 #include <string_view>
 
@@ -90,31 +92,55 @@ struct Item {
   std::string answer;  // as text; `rest` replaces it where a rule decides
   std::string rest;    // further fields, JSON: ", \"limit\": 7"
   bool has_answer = true;
-  std::string worked;  // the way to the answer, in words; "" = this task has none
+  std::string worked = {};  // the way to the answer, in words; "" = this task has none
+  std::function<std::string(Draw&)> slipped = {};  // the same with one wrong step; likewise
+};
+
+// One number of a worked answer that is wrong by `by`; what follows is computed from it. step < 0: none.
+struct Slip {
+  int step = -1;
+  std::int64_t by = 0;
 };
 
 // Column addition and subtraction, lowest digit first, each digit written where it is known: "7 + 5 = 12, write 2, carry 1. ..."
-std::string worked_columns(std::int64_t a, std::int64_t b, char op, std::int64_t value) {
+std::string worked_columns(std::int64_t a, std::int64_t b, char op, Slip slip) {
   std::string out;
-  std::int64_t carry = 0, x = a, y = b;
-  do {
-    const std::int64_t p = x % 10, q = y % 10, sum = op == '+' ? p + q + carry : p - q - carry;
+  std::int64_t carry = 0, x = a, y = b, value = 0, place = 1;
+  for (int i = 0; i == 0 || x > 0 || y > 0; ++i, x /= 10, y /= 10, place *= 10) {
+    const std::int64_t p = x % 10, q = y % 10, sum = (op == '+' ? p + q + carry : p - q - carry) + (i == slip.step ? slip.by : 0);
     out += message(p, " ", op, " ", q);
     if (carry > 0) out += message(" ", op, " ", carry);
     if (op == '+') {
       out += message(" = ", sum);
       carry = sum / 10;
-      if (carry > 0) out += message(", write ", sum % 10, ", carry 1");
+      if (carry > 0) out += message(", write ", sum % 10, ", carry ", carry);
+      value += sum % 10 * place;
     } else {
       if (sum < 0) out += message(" + 10");
-      out += message(" = ", sum < 0 ? sum + 10 : sum);
       carry = sum < 0 ? 1 : 0;
+      out += message(" = ", sum + 10 * carry);
       if (carry > 0) out += ", borrow 1";
+      value += (sum + 10 * carry) * place;
     }
     out += ". ";
-    x /= 10, y /= 10;
-  } while (x > 0 || y > 0);
+  }
+  if (op == '+') value += carry * place;
   return out + message("So ", a, " ", op, " ", b, " = ", value, ".");
+}
+
+// A worked answer of `steps` steps with one wrong step, as long as the right one where that can be had: length is not to tell. A last step's
+// slip may leave nothing but the result wrong. Empty if none is found.
+std::string with_a_slip(Draw& r, const std::string& right, std::int64_t steps, const std::function<std::string(Slip)>& worked) {
+  std::string other;
+  for (int tries = 0; tries < 200; ++tries) {
+    const int step = static_cast<int>(r.below(static_cast<std::uint64_t>(steps)));
+    constexpr std::array<std::int64_t, 4> kBy = {-2, -1, 1, 2};
+    const std::string text = worked({step, kBy[r.below(kBy.size())]});
+    if (text == right || text.find("= -") != std::string::npos) continue;  // no answer of these tasks goes below zero
+    if (text.size() == right.size()) return text;
+    other = text;
+  }
+  return other;
 }
 
 Item sum_of_two(Draw& r, std::int64_t d, char op) {
@@ -122,22 +148,44 @@ Item sum_of_two(Draw& r, std::int64_t d, char op) {
   if (op == '-' && a < b) std::swap(a, b);
   const std::int64_t value = op == '+' ? a + b : op == '-' ? a - b : a * b;
   Item item{message("What is ", a, " ", op, " ", b, "?"), std::to_string(value), ""};
-  if (op != '*') item.worked = worked_columns(a, b, op, value);
+  if (op == '*') return item;
+  item.worked = worked_columns(a, b, op, {});
+  item.slipped = [=, right = item.worked](Draw& draw) {
+    return with_a_slip(draw, right, static_cast<std::int64_t>(std::to_string(a).size()), [&](Slip slip) { return worked_columns(a, b, op, slip); });
+  };
   return item;
 }
 
+struct Term { char op; std::int64_t k; };
+std::string worked_chain(std::int64_t value, const std::vector<Term>& terms, Slip slip) {
+  std::string out;
+  for (std::size_t i = 0; i < terms.size(); ++i) {
+    const auto [op, k] = terms[i];
+    const std::int64_t next = (op == '+' ? value + k : value - k) + (static_cast<int>(i) == slip.step ? slip.by : 0);
+    out += message(value, " ", op, " ", k, " = ", next, ". ");
+    value = next;
+  }
+  return out + message("The answer is ", value, ".");
+}
+
 Item chain(Draw& r, std::int64_t n) {  // one-digit terms, never below zero on the way
-  std::int64_t value = r.between(1, 9);
-  std::string text = std::to_string(value), worked;
+  const std::int64_t first = r.between(1, 9);
+  std::int64_t value = first;
+  std::string text = std::to_string(value);
+  std::vector<Term> terms;
   for (std::int64_t i = 0; i < n; ++i) {
     char op = r.pick("+-");
     const std::int64_t k = r.between(1, 9);
     if (op == '-' && k > value) op = '+';
-    worked += message(value, " ", op, " ", k, " = ", op == '+' ? value + k : value - k, ". ");
     value += op == '+' ? k : -k;
+    terms.push_back({op, k});
     text += message(" ", op, " ", k);
   }
-  return {"Compute " + text + ".", std::to_string(value), "", true, worked + message("The answer is ", value, ".")};
+  Item item{"Compute " + text + ".", std::to_string(value), "", true, worked_chain(first, terms, {})};
+  item.slipped = [=, right = item.worked](Draw& draw) {
+    return with_a_slip(draw, right, n, [&](Slip slip) { return worked_chain(first, terms, slip); });
+  };
+  return item;
 }
 
 Item largest(Draw& r, std::int64_t n) {
@@ -280,13 +328,18 @@ std::string make_task_line(const TaskOptions& options, std::int64_t index) {
   for (int tries = 0; tries < 1'000'000; ++tries) {
     const Item item = task.make(r, options.level);
     if ((fnv1a64(item.prompt) % 10 == 0) != (options.split == "test")) continue;
-    if (options.worked && item.worked.empty())
+    if ((options.worked || options.pairs) && item.worked.empty())
       throw ConfigError(message("task ", task.name, " has no worked form; add, sub and chain have one"));
-    const std::string completion = options.worked ? ", \"completion\": " + quoted(item.worked) : "";
+    std::string more = options.worked ? ", \"completion\": " + quoted(item.worked) : "";
+    if (options.pairs) {
+      const std::string wrong = item.slipped(r);
+      if (wrong.empty()) continue;
+      more += ", \"chosen\": " + quoted(item.worked) + ", \"rejected\": " + quoted(wrong);
+    }
     return message("{\"id\": \"", task.name, options.level, "-", options.split, "-", options.seed, "-", index,
                    "\", \"task\": \"", task.name, "\", \"level\": ", options.level,
                    ", \"prompt\": ", quoted(item.prompt),
-                   ", \"answer\": ", item.has_answer ? quoted(item.answer) : "null", item.rest, completion, "}");
+                   ", \"answer\": ", item.has_answer ? quoted(item.answer) : "null", item.rest, more, "}");
   }
   throw ConfigError(
       message("task ", task.name, " level ", options.level, " has no prompt in the split ", options.split));

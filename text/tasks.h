@@ -14,6 +14,7 @@ struct TaskOptions {
   std::string split = "train";  // or "test"
   std::int64_t seed = 0;
   bool worked = false;          // with a field "completion": the way to the answer, step by step (add, sub, chain)
+  bool pairs = false;           // with fields "chosen", the same, and "rejected", with one wrong step and what follows from it
 };
 
 std::vector<std::string> task_names();

@@ -1,11 +1,17 @@
 #include <doctest/doctest.h>
 
+#include <cstdlib>
 #include <set>
+#include <string>
+#include <utility>
 
 #include <nlohmann/json.hpp>
 
 #include "core/error.h"
 #include "text/tasks.h"
+
+using r1::ConfigError;
+using r1::make_task_line;
 
 namespace {
 std::string line(const char* task, std::int64_t level, const char* split, std::int64_t seed, std::int64_t index) {
@@ -73,6 +79,45 @@ TEST_CASE("items are those of the reference generator, byte for byte") {
   CHECK(
       line("countdown", 6, "train", 123456789012, 1000000) ==
       R"_({"id": "countdown6-train-123456789012-1000000", "task": "countdown", "level": 6, "prompt": "Using the numbers 11, 2, 24, 14, 10, 22, write an arithmetic expression that equals 42. Use each number exactly once and only + - * / and parentheses.", "answer": null, "numbers": [11, 2, 24, 14, 10, 22], "target": 42, "solution": "((((11 + 22) - 10) - 14) * 2) + 24"})_");
+}
+
+TEST_CASE("pairs: the worked answer against one with a wrong step, what follows computed from it, of equal length") {
+  for (const auto& [task, level] : {std::pair<const char*, int>{"add", 2}, {"add", 3}, {"sub", 2}, {"chain", 4}}) {
+    CAPTURE(std::string(task));
+    int equal = 0;
+    for (int i = 0; i < 300; ++i) {
+      const auto row = nlohmann::json::parse(r1::make_task_line({task, level, "train", 0, false, true}, i));
+      const auto worked = nlohmann::json::parse(r1::make_task_line({task, level, "train", 0, true}, i));
+      CHECK(row.at("prompt") == worked.at("prompt"));
+      CHECK(row.at("chosen") == worked.at("completion"));
+      CHECK_FALSE(row.contains("completion"));
+      const std::string chosen = row.at("chosen"), rejected = row.at("rejected");
+      CHECK(chosen != rejected);
+      equal += chosen.size() == rejected.size();
+      // Steps up to the slip are the right ones; the result is never that of the right answer.
+      const std::string result = row.at("answer").get<std::string>() + ".";
+      CHECK(chosen.ends_with(" " + result));
+      CHECK_FALSE(rejected.ends_with(" " + result));
+      CHECK(rejected.find("= -") == std::string::npos);
+    }
+    CHECK(equal > 285);
+  }
+  // One digit, by hand: the slip is in the sum, what is written, and the result.
+  int seen = 0;
+  for (int i = 0; i < 100; ++i) {
+    const auto row = nlohmann::json::parse(r1::make_task_line({"add", 1, "train", 0, false, true}, i));
+    const std::string prompt = row.at("prompt"), terms = prompt.substr(8, 5);  // "7 + 8"
+    const int right = terms[0] + terms[4] - 2 * '0';
+    if (right < 12 || right > 17) continue;
+    ++seen;
+    const auto text = [&](const std::string& sum) { return terms + " = " + sum + ", write " + sum.substr(1) + ", carry 1. So " + terms + " = " + sum + "."; };
+    CHECK(row.at("chosen") == text(std::to_string(right)));
+    const std::string rejected = row.at("rejected"), sum = rejected.substr(8, 2);
+    CHECK(rejected == text(sum));
+    CHECK(std::abs(std::stoi(sum) - right) <= 2);
+  }
+  CHECK(seen > 10);
+  CHECK_THROWS_WITH_AS(r1::make_task_line({"mul", 2, "train", 0, false, true}, 0), doctest::Contains("no worked form"), r1::ConfigError);
 }
 
 TEST_CASE("train and test never share a prompt") {

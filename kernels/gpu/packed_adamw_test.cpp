@@ -191,6 +191,58 @@ TEST_CASE("8-bit moments round by element and update alone: equal runs are equal
   CHECK_FALSE(same_bits(whole.m8.get(), other.m8.get()));
 }
 
+TEST_CASE("all tensors in one launch: the bits of a launch for each, decay where it is asked for, padding untouched") {
+  R1_NEEDS_GPU();
+  // Tensors of 1 to 3,000 elements with gaps between them, on multiples of 64 as an arena has them.
+  const std::vector<i64> sizes = {300, 1, 256, 64, 3000, 255, 512};
+  std::vector<PackedTensor> tensors;
+  i64 at = 0, blocks = 0, scales = 0;
+  for (const i64 n : sizes) {
+    tensors.push_back({at, n, at / 256 + static_cast<i64>(tensors.size()), blocks, n != 64});
+    blocks += blocks_of(n), scales = tensors.back().scale + blocks_of(n);
+    at += (n + 127) / 64 * 64;
+  }
+  const auto start = floats(at, 95);
+  for (const bool split : {false, true})
+    for (const bool half : {false, true}) {
+      CAPTURE(split);
+      CAPTURE(half);
+      State one(start, split, true, half), each(start, split, true, half);
+      const Array<std::uint8_t> one_ms(std::vector<std::uint8_t>(size(scales))), one_vs(std::vector<std::uint8_t>(size(scales))),
+          each_ms(std::vector<std::uint8_t>(size(scales))), each_vs(std::vector<std::uint8_t>(size(scales)));
+      const Array<PackedTensor> table(tensors);
+      for (int step = 1; step <= 3; ++step) {
+        one.give_gradient(step), each.give_gradient(step);
+        PackedAdamW all = one.packed();
+        all.exp_avg_scale = one_ms, all.exp_avg_sq_scale = one_vs;
+        adamw_packed(stream(), all, table, static_cast<i64>(tensors.size()), blocks, args_of(step), static_cast<std::uint64_t>(step));
+        for (const PackedTensor& t : tensors) {
+          PackedAdamW a = each.packed();
+          a.live += t.first, a.exp_avg8 += t.first, a.exp_avg_sq8 += t.first;
+          if (split) a.rest += t.first;
+          else a.master += t.first;
+          if (half) a.gradient16 += t.first;
+          else a.gradient += t.first;
+          a.exp_avg_scale = each_ms.ptr() + t.scale, a.exp_avg_sq_scale = each_vs.ptr() + t.scale;
+          AdamWArgs args = args_of(step);
+          if (!t.decays) args.weight_decay = 0.f;
+          adamw_packed(stream(), a, t.n, args, static_cast<std::uint64_t>(t.first), static_cast<std::uint64_t>(step));
+        }
+      }
+      CHECK(same_bits(one.masters(), each.masters()));
+      CHECK(same_bits(one.live.get(), each.live.get()));
+      CHECK(same_bits(one.m8.get(), each.m8.get()));
+      CHECK(same_bits(one.v8.get(), each.v8.get()));
+      CHECK(same_bits(one_ms.get(), each_ms.get()));
+      CHECK(same_bits(one_vs.get(), each_vs.get()));
+      const auto master = one.masters();
+      i64 moved = 0;
+      for (i64 i = tensors[0].n; i < tensors[1].first; ++i)
+        moved += master[size(i)] != start[size(i)] && bits_of(master[size(i)]) != splittable(bits_of(start[size(i)]));
+      CHECK(moved == 0);
+    }
+}
+
 TEST_CASE("a split master starts where a float32 one does") {
   R1_NEEDS_GPU();
   const auto live = bf16s(5001, 92);

@@ -53,10 +53,10 @@ __global__ void digest_kernel(const ulonglong2* data, long long n, unsigned long
     atomicAdd(sum + 1, b);
   }
 }
-__global__ void master_kernel(const bf16* live, float* master, long long n, bool spread) {
+__global__ void master_kernel(const bf16* live, float* master, long long n, bool spread, long long first) {
   for (long long i = first_index(); i < n; i += index_step()) {
     const std::uint32_t bits = std::uint32_t{live[i]} << 16;
-    master[i] = __uint_as_float(spread ? spread_in_cell(bits, static_cast<std::uint64_t>(i)) : bits);
+    master[i] = __uint_as_float(spread ? spread_in_cell(bits, static_cast<std::uint64_t>(first + i)) : bits);
   }
 }
 
@@ -80,9 +80,9 @@ void digest_words(Stream s, const void* data, std::int64_t bytes, std::uint64_t*
                                                           reinterpret_cast<unsigned long long*>(sum));
   check_launch("digest_words");
 }
-void master_from_live(Stream s, const bf16* live, float* master, std::int64_t n, bool spread) {
+void master_from_live(Stream s, const bf16* live, float* master, std::int64_t n, bool spread, std::int64_t first) {
   if (n == 0) return;
-  master_kernel<<<grid_for(n), kThreads, 0, s>>>(live, master, n, spread);
+  master_kernel<<<grid_for(n), kThreads, 0, s>>>(live, master, n, spread, first);
   check_launch("master_from_live");
 }
 

@@ -14,7 +14,7 @@ void fill_value(Stream s, bf16* out, std::int64_t n, float value);
 void digest_words(Stream s, const void* data, std::int64_t bytes, std::uint64_t* sum);
 
 // The number of the float32 master that rounds to live[i] and lies anywhere in its rounding cell (rl/parameter_arena, kSpread), or
-// live[i] itself.
-void master_from_live(Stream s, const bf16* live, float* master, std::int64_t n, bool spread);
+// live[i] itself. The arrays begin at element `first` of the model's.
+void master_from_live(Stream s, const bf16* live, float* master, std::int64_t n, bool spread, std::int64_t first = 0);
 
 }  // namespace r1::gpu

@@ -1,6 +1,7 @@
 // Private to kernels/: attention over KV blocks. For one kv head a block holds
 //   keys   [head_dim/2][16][2] bf16  or [head_dim][16] float32   (transposed; 4 bytes a position and step)
 //   values [8][head_dim][2] bf16     or [16][head_dim] float32   (pairs of positions)
+// With shared values a block has keys only; the values' form is made of them in scratch, for all query heads at once.
 // Two passes: all scores of a row and their maximum, then exp, sum and the product with the values. The sum of exp runs
 // over blocks in ascending order in 16 lanes; every output element is one chain over positions in ascending order.
 // Rows are handled together only as far as that changes no row's own sequence of operations.
@@ -23,6 +24,7 @@ struct AttentionScratch {
   byte* p;        // [n][weight_bytes] as A of the product with V
   float* out;     // [n][head_dim]
   float* sums;    // [n]
+  byte* values;   // [blocks][kKvBlock * head_dim] in the form of values; only with shared values
   i64 query_bytes, padded, weight_bytes;
 };
 
@@ -44,6 +46,8 @@ template <class Op> inline i64 attention_layout(const AttentionShape& s, i64 n, 
   p += up(n * s.head_dim * 4);
   out.sums = f32(p);
   p += up(n * 4);
+  out.values = p;
+  if (s.shared_values) p += up(out.padded * s.head_dim * (4 / pairs));
   return p - base;
 }
 
@@ -133,9 +137,32 @@ R1_INLINE vf first_lanes(vf v, i64 n) {
 #endif
 }
 
-// Softmax of one query over `length` positions: weights to p, the rest of the last block 0. Returns the sum.
-template <class Op, bool kBf16> inline float softmax_row(float* s, i64 length, byte* p, float* max_out) {
+// The form of values from that of keys, of one block.
+template <bool kBf16> inline void values_of_keys(const byte* keys, i64 d, byte* values) {
+  for (i64 s = 0; s < kKvBlock / (kBf16 ? 2 : 1); ++s)
+    for (i64 j = 0; j < d / (kBf16 ? 2 : 1); ++j) {
+      std::uint32_t a, b;
+      if constexpr (kBf16) {
+        __builtin_memcpy(&a, keys + j * kKeyStepBytes + 2 * s * 4, 4);
+        __builtin_memcpy(&b, keys + j * kKeyStepBytes + (2 * s + 1) * 4, 4);
+        const std::uint32_t low = (a & 0xffffu) | (b << 16), high = (a >> 16) | (b & 0xffff0000u);
+        __builtin_memcpy(values + (s * d + 2 * j) * 4, &low, 4);
+        __builtin_memcpy(values + (s * d + 2 * j + 1) * 4, &high, 4);
+      } else {
+        __builtin_memcpy(&a, keys + j * kKeyStepBytes + s * 4, 4);
+        __builtin_memcpy(values + (s * d + j) * 4, &a, 4);
+      }
+    }
+}
+
+// Softmax of one query over positions [first, length): weights to p, the rest of the first and last block 0. Returns the sum.
+template <class Op, bool kBf16> inline float softmax_row(float* s, i64 first, i64 length, float softcap, byte* p, float* max_out) {
   const i64 padded = (length + kKvBlock - 1) / kKvBlock * kKvBlock;
+  if (softcap > 0) {
+    const vf cap = splat(softcap), inverse = splat(1.f / softcap);
+    for (i64 i = 0; i < padded; i += W) store(s + i, cap * tanh(load(s + i) * inverse));
+  }
+  for (i64 i = 0; i < first; ++i) s[i] = -__builtin_inff();
   if (length < padded) {
     float* last = s + padded - kKvBlock;
     for (int j = 0; j < kBlockVectors; ++j) store(last + j * W, first_lanes(load(last + j * W), length - (padded - kKvBlock) - j * W));
@@ -218,7 +245,7 @@ inline void attention_typed(const AttentionCall& c, i64 begin, i64 count, i64 jo
   const AttentionShape& shape = c.shape;
   const i64 d = shape.head_dim, reps = shape.heads / shape.kv_heads, n = count * reps;
   const i64 steps = kBf16 ? d / 2 : d, steps_per_block = kBf16 ? kKvBlock / 2 : kKvBlock;
-  const i64 head_bytes = 2 * kKvBlock * d * static_cast<i64>(sizeof(T));
+  const i64 head_bytes = (shape.shared_values ? 1 : 2) * kKvBlock * d * static_cast<i64>(sizeof(T));
   const i64 keys_offset = static_cast<i64>(c.layer_offset) + kv_head * head_bytes;
   const i64 values_offset = keys_offset + head_bytes / 2;
   i64 longest = 0;
@@ -245,24 +272,38 @@ inline void attention_typed(const AttentionCall& c, i64 begin, i64 count, i64 jo
     all_scores<Op>(steps, s, r * reps, reps, joint_scores, (length + kKvBlock - 1) / kKvBlock, scale, at(r, keys_offset));
     for (i64 i = r * reps; i < (r + 1) * reps; ++i) {
       float max;
-      s.sums[i] = softmax_row<Op, kBf16>(s.scores + i * s.padded, length, s.p + i * s.weight_bytes, &max);
+      const i64 first = shape.window > 0 ? max_of(0, length - shape.window) : 0;
+      s.sums[i] = softmax_row<Op, kBf16>(s.scores + i * s.padded, first, length, shape.softcap, s.p + i * s.weight_bytes, &max);
       if (c.lse != nullptr) c.lse[(begin + r) * shape.heads + kv_head * reps + i % reps] = max + __builtin_logf(s.sums[i]);
     }
   }
-  weighted_values<Op>(s, d, steps_per_block, 0, n, 0, joint, at(0, values_offset), Tail{});
+  // Shared values lie in scratch: blocks below `joint` once for all rows, the rest again for each row.
+  const i64 value_bytes = kKvBlock * d * static_cast<i64>(sizeof(T));
+  const auto made_at = [&](i64 b) { return static_cast<const byte*>(s.values) + b * value_bytes; };
+  const auto make_values = [&](i64 row, i64 b0, i64 b1) {
+    for (i64 b = b0; b < b1; ++b) values_of_keys<kBf16>(at(row, keys_offset)(b), d, s.values + b * value_bytes);
+  };
+  if (shape.shared_values) {
+    make_values(0, 0, joint);
+    weighted_values<Op>(s, d, steps_per_block, 0, n, 0, joint, made_at, Tail{});
+  } else {
+    weighted_values<Op>(s, d, steps_per_block, 0, n, 0, joint, at(0, values_offset), Tail{});
+  }
   for (i64 r = 0; r < count; ++r) {
     const i64 length = c.rows[begin + r].position + 1, whole = length / kKvBlock, valid = length % kKvBlock;
     alignas(64) byte half[kMaxHeadDim * 4];
     Tail tail;
+    if (shape.shared_values) make_values(r, joint, whole + (valid > 0 ? 1 : 0));
     if (valid > 0) {
-      tail.values = at(r, values_offset)(whole);
+      tail.values = shape.shared_values ? made_at(whole) : at(r, values_offset)(whole);
       tail.steps = kBf16 ? valid / 2 : valid;
       if (kBf16 && valid % 2 != 0) {
         tail.half = half;
         for (i64 j = 0; j < d; j += W) store_bits(half + j * 4, load_bits<vu>(tail.values + (tail.steps * d + j) * 4) & 0xffffu);
       }
     }
-    weighted_values<Op>(s, d, steps_per_block, r * reps, reps, joint, whole, at(r, values_offset), tail);
+    if (shape.shared_values) weighted_values<Op>(s, d, steps_per_block, r * reps, reps, joint, whole, made_at, tail);
+    else weighted_values<Op>(s, d, steps_per_block, r * reps, reps, joint, whole, at(r, values_offset), tail);
     for (i64 i = r * reps; i < (r + 1) * reps; ++i) {
       const vf inverse = splat(1.f / s.sums[i]);
       T* out = reinterpret_cast<T*>(c.out) + (begin + r) * c.out_ld + (kv_head * reps + i % reps) * d;
@@ -276,10 +317,10 @@ inline void attention(const AttentionCall& c, i64 begin, i64 count, i64 joint, b
   else attention_typed<OpF32, false>(c, begin, count, joint, same_sequence, kv_head, scratch);
 }
 
-// Where a row's keys of a head go; null for a row without blocks. The values follow half a block later.
+// Where a row's keys of a head go; null for a row without blocks. The values follow half a block later, unless they are shared.
 R1_INLINE byte* keys_of(const WriteKvCall& c, i64 row, i64 head, i64 half) {
   const KvRow& r = c.rows[row];
-  return r.blocks == nullptr ? nullptr : r.blocks[r.position / kKvBlock] + c.layer_offset + head * 2 * half;
+  return r.blocks == nullptr ? nullptr : r.blocks[r.position / kKvBlock] + c.layer_offset + head * (c.shape.shared_values ? 1 : 2) * half;
 }
 
 inline void write_kv(const WriteKvCall& c, i64 begin, i64 end) {
@@ -302,10 +343,12 @@ inline void write_kv(const WriteKvCall& c, i64 begin, i64 end) {
     const byte* v = c.v + (m * c.ld + h * d) * element;
     if (c.shape.type == Type::kBF16) {
       for (i64 j = 0; j < d; j += 2) __builtin_memcpy(keys + j / 2 * kKeyStepBytes + slot * 4, k + j * 2, 4);
+      if (c.shape.shared_values) continue;
       byte* to = values + slot / 2 * d * 4 + slot % 2 * 2;
       for (i64 j = 0; j < d; ++j) __builtin_memcpy(to + j * 4, v + j * 2, 2);
     } else {
       for (i64 j = 0; j < d; ++j) __builtin_memcpy(keys + j * kKeyStepBytes + slot * 4, k + j * 4, 4);
+      if (c.shape.shared_values) continue;
       __builtin_memcpy(values + slot * d * 4, v, static_cast<std::size_t>(d) * 4);
     }
   }

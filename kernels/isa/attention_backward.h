@@ -1,5 +1,6 @@
 // Private to kernels/: gradients of attention for one family of sequences (a prefix and its sharers) and one query head.
 //   P = exp(scale Q K^T - lse), dV = P^T dO, dP = dO V^T, dS = scale P (dP - rowsum(dO O)), dQ = dS K, dK = dS^T Q
+// and with a softcap c the scores are c tanh(scale Q K^T / c), whose slope 1 - tanh^2 goes into dS.
 // Tiles of 48 keys by 64 queries, held transposed (queries along the vector), so that P^T and dS^T are at once the left
 // operands of dV and dK; dQ is summed transposed. With bf16 inputs P and dS are rounded to bf16 for those three products.
 // Order: sequence, tile of queries, then the prefix's keys and the own keys ascending; fixed, so threads change nothing.
@@ -51,6 +52,9 @@ template <class Op, class T> inline BackwardScratch backward_layout(i64 rows, i6
 // the tile (negative: all do); queries from `queries` on do not exist.
 struct TileEdges {
   i64 keys = 0, queries = 0, first_query = 0;
+  i64 window = 0;  // > 0: key i is seen by queries before first_query + i + window only
+  float softcap = 0.f;
+  R1_INLINE i64 end_of(i64 key) const { return window > 0 ? min_of(queries, first_query + key + window) : queries; }
 };
 
 // From scores and dP: P^T and dS^T in the forms that the products want; 0 where a query does not see a key.
@@ -64,11 +68,18 @@ inline void weigh_tile(const BackwardScratch& s, const TileEdges& e, i64 column_
       vf ds[2] = {zero(), zero()};
       for (i64 half = 0; half < (odd_end ? 1 : kPairs); ++half) {
         const i64 key = r + half, at = key * kQueryTile + c;
-        vf p = exp_nonpositive(load(s.s + at) * k - load(s.lse + c));
-        if (c < e.first_query + key || c + W > e.queries) p = keep_between(p, c, e.first_query + key, e.queries);
-        ds[half] = p * (load(s.dp + at) - load(s.delta + c)) * k;
+        vf score = load(s.s + at) * k, slope = k;
+        if (e.softcap > 0) {
+          const vf t = tanh(score * splat(1.f / e.softcap));
+          score = splat(e.softcap) * t;
+          slope = k * (splat(1.f) - t * t);
+        }
+        vf p = exp_nonpositive(score - load(s.lse + c));
+        const i64 end = e.end_of(key);
+        if (c < e.first_query + key || c + W > end) p = keep_between(p, c, e.first_query + key, end);
+        ds[half] = p * (load(s.dp + at) - load(s.delta + c)) * slope;
         // 0 * NaN of a query that is not there must stay 0.
-        if (c + W > e.queries) ds[half] = keep_between(ds[half], c, e.first_query + key, e.queries);
+        if (c + W > end) ds[half] = keep_between(ds[half], c, e.first_query + key, end);
         store_left<Op, T>(s.p_left + key * s.query_bytes, c, p);
         store_left<Op, T>(s.ds_left + key * s.query_bytes, c, ds[half]);
       }
@@ -145,9 +156,11 @@ inline void attention_backward_typed(const AttentionBackwardCall& c, const Atten
       }
       __builtin_memset(s.dq, 0, static_cast<std::size_t>(d * kQueryTile) * 4);
       for (i64 k0 = 0; k0 < prefix; k0 += kKeyTile)
-        backward_tile<Op, T>(s, d, shape.scale, {min_of(kKeyTile, prefix - k0), n, -kKeyTile}, prefix_at + k0, dk, dv);
+        backward_tile<Op, T>(s, d, shape.scale, {min_of(kKeyTile, prefix - k0), n, k0 - prefix - q0, shape.window, shape.softcap},
+                             prefix_at + k0, dk, dv);
       for (i64 k0 = 0; k0 < q0 + n; k0 += kKeyTile)
-        backward_tile<Op, T>(s, d, shape.scale, {min_of(kKeyTile, q0 + n - k0), n, k0 - q0}, own + k0, dk, dv);
+        backward_tile<Op, T>(s, d, shape.scale, {min_of(kKeyTile, q0 + n - k0), n, k0 - q0, shape.window, shape.softcap},
+                             own + k0, dk, dv);
       T* dq = reinterpret_cast<T*>(c.dq) + (seq.begin + q0) * c.d_ld + head * d;
       float row[kMaxHeadDim];
       for (i64 i = 0; i < n; ++i) {

@@ -6,7 +6,7 @@
 
 namespace r1::cpu::R1_ISA {
 
-inline constexpr i64 kKeyTile = 48, kQueryTile = 64, kMaxHeadDim = 256;
+inline constexpr i64 kKeyTile = 48, kQueryTile = 64, kMaxHeadDim = 1024;
 template <class T> inline constexpr i64 pairs_of = sizeof(T) == 2 ? 2 : 1;
 
 // c[m][n] (+)= left * right; n a multiple of 16.

@@ -272,6 +272,20 @@ R1_INLINE vf exp_nonpositive(vf x) {
 #endif
 }
 
+// tanh(x), absolute error below 2e-7; a polynomial near 0, where the quotient would cancel. NaN stays NaN.
+R1_INLINE vf tanh(vf x) {
+  const vf low = splat(0.12f), square = x * x;
+  vf p = splat(-17.f / 315.f);
+  p = fma(p, square, splat(2.f / 15.f));
+  p = fma(p, square, splat(-1.f / 3.f));
+  const vf small = fma(p * square, x, x);
+  const vf size = x < zero() ? -x : x;
+  const vf e = exp_nonpositive(splat(-2.f) * size);
+  const vf quotient = (splat(1.f) - e) / (splat(1.f) + e);
+  const vf signed_quotient = x < zero() ? -quotient : quotient;
+  return size < low ? small : signed_quotient;
+}
+
 R1_INLINE float* f32(void* p) { return static_cast<float*>(p); }
 R1_INLINE i64 min_of(i64 a, i64 b) { return a < b ? a : b; }
 R1_INLINE i64 max_of(i64 a, i64 b) { return a > b ? a : b; }

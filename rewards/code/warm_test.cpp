@@ -241,19 +241,19 @@ TEST_CASE("a forked copy of this process makes its own interpreter") {
 
 TEST_CASE("a warm run is several times quicker than a cold one") {
   if (no_warm()) return;
-  const auto median = [](bool warm) {
-    std::vector<double> ms;
-    for (int i = 0; i < 15; ++i) {
+  // The best of many: what the machine does besides makes runs slower, never quicker.
+  const auto best = [](bool warm) {
+    double ms = 1e9;
+    for (int i = 0; i < 25; ++i) {
       const auto begin = std::chrono::steady_clock::now();
       (void)python("print(input())", warm, "1\n");
-      ms.push_back(std::chrono::duration<double, std::milli>(std::chrono::steady_clock::now() - begin).count());
+      ms = std::min(ms, std::chrono::duration<double, std::milli>(std::chrono::steady_clock::now() - begin).count());
     }
-    std::nth_element(ms.begin(), ms.begin() + 7, ms.end());
-    return ms[7];
+    return ms;
   };
-  const double warm = median(true), cold = median(false);
-  MESSAGE("median ms: warm ", warm, ", cold ", cold);
-  CHECK(warm < 0.7 * cold);
+  const double warm = best(true), cold = best(false);
+  MESSAGE("best ms: warm ", warm, ", cold ", cold);
+  CHECK(warm < 0.5 * cold);
 }
 
 }  // namespace

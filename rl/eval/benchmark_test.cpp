@@ -157,6 +157,27 @@ TEST_CASE("rows: filters, limits, ids, golds") {
             .reference == "4");
 }
 
+TEST_CASE("worked examples before every question") {
+  const test::TempDir dir;
+  const auto write = [&](const char* name, const std::vector<Json>& rows) {
+    std::ofstream out(dir / name);
+    for (const Json& row : rows) out << row.dump() << "\n";
+    return (dir / name).string();
+  };
+  const std::string test = write("test.jsonl", {{{"question", "1+1?"}, {"answer", "one and one\n#### 2"}}, {{"question", "2+2?"}, {"answer", "#### 4"}}});
+  const std::string train = write("train.jsonl", {{{"question", "3+3?"}, {"answer", "three twice\n#### 6"}}, {{"question", "4+4?"}, {"answer", "#### 8"}}});
+  Benchmark b = load_benchmark("gsm8k");
+  b.prompt_template = "Q: {question}\nA:";
+  std::vector<Row> rows = benchmark_rows(b, {test}, 0, 0);
+  put_examples_before(rows, b, train, 2, 0);
+  CHECK(text_in(rows[1], "prompt") == "Q: 3+3?\nA:\nthree twice\n#### 6\n\nQ: 4+4?\nA:\n#### 8\n\nQ: 2+2?\nA:");
+  CHECK(text_in(rows[1], "reference") == "4");
+  rows = benchmark_rows(b, {test}, 0, 0);
+  CHECK(contains(error_of([&] { put_examples_before(rows, b, train, 3, 0); }), "2 rows for 3 worked examples"));
+  CHECK(contains(error_of([&] { put_examples_before(rows, b, test, 1, 0); }), "is item 1 of the evaluation itself"));
+  CHECK(contains(error_of([&] { put_examples_before(rows, load_benchmark("mbpp"), train, 1, 0); }), "judged by tests"));
+}
+
 TEST_CASE("LiveCodeBench rows: plain and packed tests, standard input and functions") {
   const Benchmark b = load_benchmark("livecodebench");
   Json raw = {{"question_id", "q1"}, {"question_content", "Add them."}, {"starter_code", ""}, {"metadata", "{}"},

@@ -139,6 +139,33 @@ std::vector<Row> benchmark_rows(const Benchmark& b, const std::vector<std::strin
   return rows;
 }
 
+void put_examples_before(std::vector<Row>& rows, const Benchmark& b, const std::string& file, int shots, std::uint64_t seed) {
+  if (b.form == BenchmarkForm::kCode) throw ConfigError(message(b.name, ": worked examples are of questions with answers; this one is judged by tests"));
+  DatasetOptions read;
+  read.paths = {file};
+  std::unordered_map<std::string, std::string> asked;  // question -> id
+  for (const Row& row : rows) asked.try_emplace(row.columns.at("prompt"), column_text(row, "id", "id"));
+  std::string text;
+  int taken = 0;
+  std::int64_t number = 0;
+  for (const Row& raw : read_rows(read)) {
+    ++number;
+    if (taken == shots) break;
+    if (!counts(b, raw)) continue;
+    const Row row = benchmark_row(b, raw, number, seed);
+    const std::string prompt = column_text(row, "prompt", "prompt");
+    if (const auto same = asked.find(row.columns.at("prompt")); same != asked.end())
+      throw DataError(message(where(raw), ": this example is item ", same->second, " of the evaluation itself; take rows of another split"));
+    const bool column = b.form == BenchmarkForm::kPlain && raw.columns.contains(b.answer);
+    const std::string answer = column_text(column ? raw : row, column ? b.answer : "reference", "answer");
+    if (answer.empty()) throw DataError(message(where(raw), ": this example has no answer"));
+    text += prompt + "\n" + answer + "\n\n";
+    ++taken;
+  }
+  if (taken < shots) throw DataError(message(file, ": ", taken, " rows for ", shots, " worked examples"));
+  for (Row& row : rows) put(row, "prompt", text + column_text(row, "prompt", "prompt"));
+}
+
 std::vector<Prompt> unrendered_prompts(const std::vector<Row>& rows) {
   std::vector<Prompt> prompts;
   for (std::size_t i = 0; i < rows.size(); ++i)

@@ -23,6 +23,11 @@ DatasetOptions benchmark_row_options();
 // equal ids and for files without a row that counts.
 std::vector<Row> benchmark_rows(const Benchmark& benchmark, const std::vector<std::string>& files, std::int64_t limit, std::uint64_t seed);
 
+// Puts worked examples before every question (few-shot): the first `shots` rows of `file`, each its question as the template has it, a line
+// break and its answer: the answer column whole, of choices the letter; an empty line between them. Throws DataError: too few rows, a row
+// whose question is one of `rows`; ConfigError for code, whose answers are judged by tests.
+void put_examples_before(std::vector<Row>& rows, const Benchmark& benchmark, const std::string& file, int shots, std::uint64_t seed);
+
 // Rows without tokens: for grading what exists, and for models behind a URL.
 std::vector<Prompt> unrendered_prompts(const std::vector<Row>& rows);
 

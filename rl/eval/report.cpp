@@ -117,7 +117,15 @@ std::vector<ComparisonRow> compare_results(std::span<const BenchmarkResult> a, s
       }
     }
   }
-  if (rows.empty()) throw DataError("the two sides have no benchmark and part in common, so there is nothing to compare");
+  if (rows.empty()) {
+    const auto of = [](std::span<const BenchmarkResult> results) {
+      std::string out;
+      for (const BenchmarkResult& r : results)
+        for (const PartResult& p : r.parts) out += message(out.empty() ? "" : ", ", r.name, " ", part_name(p.greedy));
+      return out;
+    };
+    throw DataError(message("the two sides have no benchmark and part in common, so there is nothing to compare: A has ", of(a), "; B has ", of(b)));
+  }
   return rows;
 }
 

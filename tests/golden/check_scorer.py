@@ -3,16 +3,23 @@
 
     pip install torch==2.11.0 transformers==5.17.0
     python tests/golden/check_scorer.py RUN/checkpoints/latest RUN/eval/step_000005.jsonl pairs.jsonl     # rows {prompt, chosen, rejected}
+    python tests/golden/check_scorer.py RUN/checkpoints/latest RUN/eval/step_000005.jsonl pairs.jsonl BASE     # a run with lora: its adapter/ by PEFT on BASE
 """
 import json
 import sys
 
 import torch
-from transformers import AutoModelForSequenceClassification, AutoTokenizer
+from transformers import AutoConfig, AutoModelForSequenceClassification, AutoTokenizer
 
 directory, scored, rows = sys.argv[1:4]
 tokenizer = AutoTokenizer.from_pretrained(directory)
-model = AutoModelForSequenceClassification.from_pretrained(directory, num_labels=1).eval()
+if len(sys.argv) > 4:
+    from peft import PeftModel
+    # Under the run's own config: the start model's may name the stop token as padding, and then the token before it would be scored.
+    base = AutoModelForSequenceClassification.from_pretrained(sys.argv[4], config=AutoConfig.from_pretrained(directory), dtype=torch.float32)
+    model = PeftModel.from_pretrained(base, directory + "/adapter").eval()
+else:
+    model = AutoModelForSequenceClassification.from_pretrained(directory, num_labels=1).eval()
 data = [json.loads(line) for line in open(rows, encoding="utf-8")]
 worst = count = 0
 for line in open(scored, encoding="utf-8"):

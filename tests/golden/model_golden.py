@@ -6,6 +6,7 @@
                                               loss [1] (mean of -logprobs); grad.NAME of every parameter;
                                               weights_logprob, weights_entropy [B,T-1] and mixed.NAME: gradients of
                                               sum(wl * logprob + we * entropy) at temperature 0.7; inv_freq [head_dim/2];
+                                              router.LAYER.experts, router.LAYER.weights [B T,K] of mixtures of experts;
                                               rounded.logits, rounded.logprobs: float32 arithmetic on weights rounded to
                                               bfloat16, what a bfloat16 run is held against (transformers' own bfloat16 run is
                                               within `bf16_error` of it, relative to the largest logit: in the metadata)
@@ -15,6 +16,7 @@ Everything is float32 with eager attention. Versions are in the metadata. Run: p
 """
 import json
 import os
+import sys
 
 import torch
 import transformers
@@ -38,6 +40,36 @@ FAMILIES = {
     "tiny-qwen2-tied": dict(model_type="qwen2", rms_norm_eps=1e-6, rope_theta=1e6, tie_word_embeddings=True),
     "tiny-qwen3": dict(model_type="qwen3", rms_norm_eps=1e-6, rope_theta=1e6, head_dim=32, num_attention_heads=2,
                        num_key_value_heads=1, tie_word_embeddings=True),
+    "tiny-qwen3-moe": dict(model_type="qwen3_moe", num_experts=6, num_experts_per_tok=2, moe_intermediate_size=24,
+                           norm_topk_prob=True, num_hidden_layers=3, mlp_only_layers=[1], decoder_sparse_step=1),
+    "tiny-qwen2-moe": dict(model_type="qwen2_moe", num_experts=5, num_experts_per_tok=2, moe_intermediate_size=24,
+                           shared_expert_intermediate_size=40, head_dim=None, hidden_size=64),
+    "tiny-mixtral": dict(model_type="mixtral", num_local_experts=4, num_experts_per_tok=2, intermediate_size=48),
+    "tiny-v2": dict(model_type="deepseek_v2", head_dim=None, num_key_value_heads=4, q_lora_rank=None, kv_lora_rank=32,
+                    qk_nope_head_dim=16, qk_rope_head_dim=8, v_head_dim=16, n_routed_experts=8, num_experts_per_tok=2,
+                    n_shared_experts=1, moe_intermediate_size=24, first_k_dense_replace=1, topk_method="greedy",
+                    routed_scaling_factor=1.0, rope_scaling=dict(
+                        rope_type="yarn", factor=4.0, original_max_position_embeddings=32, beta_fast=32, beta_slow=1,
+                        mscale=0.707, mscale_all_dim=0.707)),
+    "tiny-v2-groups": dict(model_type="deepseek_v2", head_dim=None, num_key_value_heads=4, q_lora_rank=20, kv_lora_rank=24,
+                           qk_nope_head_dim=12, qk_rope_head_dim=8, v_head_dim=20, n_routed_experts=12, num_experts_per_tok=3,
+                           n_shared_experts=2, moe_intermediate_size=16, first_k_dense_replace=0, n_group=4, topk_group=2,
+                           topk_method="group_limited_greedy", routed_scaling_factor=4.0),
+    "tiny-v3": dict(model_type="deepseek_v3", head_dim=None, num_key_value_heads=4, q_lora_rank=24, kv_lora_rank=24,
+                    qk_nope_head_dim=16, qk_rope_head_dim=8, v_head_dim=16, n_routed_experts=16, num_experts_per_tok=4,
+                    n_shared_experts=1, moe_intermediate_size=16, first_k_dense_replace=1, n_group=4, topk_group=2,
+                    routed_scaling_factor=2.5, norm_topk_prob=True, num_nextn_predict_layers=1, rope_scaling=dict(
+                        rope_type="yarn", factor=40.0, original_max_position_embeddings=16, beta_fast=32, beta_slow=1,
+                        mscale=1.0, mscale_all_dim=1.0)),
+    "tiny-mistral": dict(model_type="mistral", sliding_window=7),
+    "tiny-phi3": dict(model_type="phi3", head_dim=None, hidden_size=64, sliding_window=None),
+    "tiny-phi3-partial": dict(model_type="phi3", head_dim=None, hidden_size=64, sliding_window=9, partial_rotary_factor=0.75),
+    "tiny-olmo2": dict(model_type="olmo2", head_dim=None, hidden_size=64),
+    "tiny-gemma2": dict(model_type="gemma2", hidden_act=None, hidden_activation="gelu_pytorch_tanh", query_pre_attn_scalar=24, sliding_window=6,
+                        attn_logit_softcapping=5.0, final_logit_softcapping=3.0, tie_word_embeddings=True, num_hidden_layers=3),
+    "tiny-gemma3": dict(model_type="gemma3_text", hidden_act=None, hidden_activation="gelu_pytorch_tanh", query_pre_attn_scalar=24, sliding_window=6,
+                        tie_word_embeddings=True, num_hidden_layers=3, rope_theta=1e6,
+                        layer_types=["sliding_attention", "full_attention", "sliding_attention"]),
 }
 RELEASED = {  # config.json keys that matter for the rotary frequencies
     "llama-3.1-8b": dict(model_type="llama", hidden_size=4096, num_attention_heads=32, rope_theta=500000.0,
@@ -68,6 +100,9 @@ def randomise(model, seed):
         for name, p in model.named_parameters():
             noise = torch.randn(p.shape, generator=generator)
             p.copy_(1 + 0.2 * noise if name.endswith("norm.weight") else 0.15 * noise)
+        for name, b in model.named_buffers():
+            if name.endswith("e_score_correction_bias"):
+                b.copy_(0.1 * torch.randn(b.shape, generator=generator))
 
 
 def next_token(logits, tokens, temperature):
@@ -76,16 +111,54 @@ def next_token(logits, tokens, temperature):
     return chosen, -(logp.exp() * logp).sum(-1)
 
 
+def file_names(name, value):
+    """Parameters as the files name them: transformers holds a layer's experts in one tensor."""
+    if ".experts." not in name:
+        return {name.replace(".mlp.gate.", ".block_sparse_moe.gate.") if MIXTRAL else name: value}
+    out = {}
+    prefix, part = name.split(".experts.")
+    prefix = prefix.replace(".mlp", ".block_sparse_moe") if MIXTRAL else prefix
+    names = ("w1", "w3", "w2") if MIXTRAL else ("gate_proj", "up_proj", "down_proj")
+    for e, matrix in enumerate(value):
+        pieces = zip(names[:2], matrix.chunk(2)) if part == "gate_up_proj" else [(names[2], matrix)]
+        out.update({f"{prefix}.experts.{e}.{n}.weight": m.clone() for n, m in pieces})
+    return out
+
+
 def gradients(model, objective, prefix):
     model.zero_grad(set_to_none=True)
     objective.backward()
-    return {prefix + name: p.grad.clone() for name, p in model.named_parameters()}
+    out = {}
+    for name, p in model.named_parameters():
+        out.update({prefix + n: g for n, g in file_names(name, p.grad.clone()).items()})
+    return out
+
+
+def routing(model, tokens):
+    """What each router chose: experts in ascending order and their weights, a row a token."""
+    seen, hooks = {}, []
+    for name, module in model.named_modules():
+        if name.endswith("mlp.gate"):
+            layer = name.split(".")[2]
+            hooks.append(module.register_forward_hook(lambda m, i, o, layer=layer: seen.__setitem__(layer, o)))
+    with torch.no_grad():
+        model(tokens, use_cache=False)
+    for hook in hooks:
+        hook.remove()
+    out = {}
+    for layer, (_, weights, experts) in seen.items():
+        order = experts.sort(-1)
+        out[f"router.{layer}.experts"] = order.values
+        out[f"router.{layer}.weights"] = weights.gather(-1, order.indices)
+    return out
 
 
 def make(name, settings, seed):
     folder = os.path.join(HERE, name)
     os.makedirs(folder, exist_ok=True)
-    model = build({**BASE, **settings})
+    global MIXTRAL
+    MIXTRAL = settings["model_type"] == "mixtral"
+    model = build({k: v for k, v in {**BASE, **settings}.items() if v is not None or k not in ("head_dim", "hidden_act")})
     randomise(model, seed)
     model.save_pretrained(folder)
     os.remove(os.path.join(folder, "generation_config.json"))
@@ -96,14 +169,16 @@ def make(name, settings, seed):
     logprobs, entropies = next_token(logits, tokens, 1.0)
     loss = -logprobs.mean()
     out = {"tokens": tokens, "logits": logits, "logprobs": logprobs, "entropies": entropies, "loss": loss[None],
-           "inv_freq": model.model.rotary_emb.inv_freq}
+           **routing(model, tokens)}
+    if hasattr(model.model.rotary_emb, "inv_freq"):
+        out["inv_freq"] = model.model.rotary_emb.inv_freq
     out.update(gradients(model, loss, "grad."))
 
     weights = torch.randn(2, *logprobs.shape, generator=generator)
     chosen, entropy = next_token(model(tokens, use_cache=False).logits, tokens, TEMPERATURE)
     mixed = gradients(model, (weights[0] * chosen + 0.1 * weights[1] * entropy).sum(), "mixed.")
     out["weights_logprob"], out["weights_entropy"] = weights[0], 0.1 * weights[1]
-    wanted = ("embed_tokens", "layers.0.self_attn", "layers.1.mlp.gate", "model.norm", "lm_head")
+    wanted = ("embed_tokens", "layers.0.self_attn", "layers.1.mlp.gate", "layers.1.block_sparse_moe.gate", "model.norm", "lm_head")
     out.update({k: v for k, v in mixed.items() if any(w in k for w in wanted)})
     with torch.no_grad():
         for p in model.parameters():
@@ -133,6 +208,9 @@ def rope():
 
 if __name__ == "__main__":
     torch.set_num_threads(2)
+    only = sys.argv[1:]  # families to make again; none = all
     for i, (family, extra) in enumerate(FAMILIES.items()):
-        make(family, extra, 100 + 10 * i)
-    rope()
+        if not only or family in only:
+            make(family, extra, 100 + 10 * i)
+    if not only:
+        rope()

@@ -38,6 +38,11 @@ done
 "$r1" -q eval -m "$dir/whole" --compare "$dir/chat" > "$dir/table"
 grep -q "p McNemar" "$dir/table" || fail "no comparison"
 grep -q "max .* greedy .* 16 " "$dir/table" || fail "no greedy row"
+# A model against results: what is kept lies in --out itself, and is compared by that name.
+"$r1" -q eval -m "$model" -d "$dir/max.jsonl" --max-new-tokens 12 --template none -o "$dir/new" --compare "$dir/chat" > "$dir/table"
+grep -q "p McNemar" "$dir/table" || fail "no comparison of a model with results"
+"$r1" -q eval -m "$dir/new" --compare "$dir/chat" > "$dir/again"
+diff <(sed -n '/p McNemar/,$p' "$dir/table") <(sed -n '/p McNemar/,$p' "$dir/again") || fail "comparison by name differs"
 refuses() { # what the error must say, then the call's arguments
   local part=$1
   shift
@@ -54,6 +59,12 @@ chmod u+w "$dir/model/model.safetensors"
 printf '\001' | dd of="$dir/model/model.safetensors" bs=1 seek=$(($(stat -c %s "$dir/model/model.safetensors") - 1)) conv=notrunc status=none
 refuses "model.weights was" eval -m "$dir/model" -d "$dir/max.jsonl" -n 3 --k 2,3 --max-new-tokens 12 --template none -o "$dir/whole"
 rm -rf "$dir/model"
+refuses "holds results of max, none of gsm8k" eval -m "$dir/new" -b gsm8k --compare "$dir/chat"
+mkdir "$dir/two"
+cp -r "$dir/new" "$dir/two/a"
+refuses "name one of them: $dir/two/a" eval -m "$dir/two" --compare "$dir/chat"
+mkdir "$dir/nothing"
+refuses "no results of r1 eval in it" eval -m "$dir/nothing" --compare "$dir/chat"
 refuses "do not fit the context" eval -m "$model" -d "$dir/max.jsonl" --max-new-tokens 99999
 refuses "did you mean 'gsm8k'" eval -m "$model" -b gsm8l
 refuses "none of its files" eval -m "$model" -b gsm8k -d "$dir"

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Kills `r1 train` at random moments and starts it again; the final weights must equal those of a run that was never killed.
 # usage: kill_resume.sh R1_PROGRAM MODEL_DIR KILLS [SEED] [KIND]     exit code 77 = skipped (no model)
-# KIND: grpo, sft, lora, reward_model, dpo, or a mode of distillation: logits, gkd, on_policy
+# KIND: grpo, async (grpo with the rollout beside the updates), sft, lora, reward_model, dpo, or a mode of distillation: logits, gkd, on_policy
 set -eu
 r1=$1 model=$2 kills=$3 seed=${4:-1} kind=${5:-grpo}
 [ -e "$model/config.json" ] || { echo "skipped: no model at '$model' (R1_TEST_MODEL)"; exit 77; }
@@ -13,12 +13,12 @@ model: {path: $model}
 train: {tokens_per_micro_batch: 1024}
 output: {save_every: 3, keep: 1, tensorboard: false}
 EOF
-if [ "$kind" = grpo ]; then cat >> "$dir/recipe.yaml" <<EOF
+if [ "$kind" = grpo ] || [ "$kind" = async ]; then cat >> "$dir/recipe.yaml" <<EOF
 kind: grpo
 data: {generate: {task: max, level: 2, n: 200, seed: 0}}
 rollout: {samples_per_prompt: 6, max_new_tokens: 12}
 rewards: [{name: math, extract: last_number}]
-rl: {steps: 6, prompts_per_rollout: 4, updates_per_rollout: 2, learning_rate: 1.0e-5, warmup_steps: 0}
+rl: {steps: 6, prompts_per_rollout: 4, updates_per_rollout: 2, learning_rate: 1.0e-5, warmup_steps: 0, max_staleness: $([ "$kind" = async ] && echo 2 || echo 0)}
 EOF
 elif [ "$kind" = reward_model ] || [ "$kind" = dpo ]; then
   for i in $(seq 1 24); do
@@ -49,7 +49,7 @@ sft: {steps: 6, examples_per_update: 2, warmup_steps: 1}
 validation: {share: 0.1, every: 3}
 EOF
 fi
-[ "$kind" != lora ] || echo 'lora: {rank: 4}' >> "$dir/recipe.yaml"
+[ "$kind" != lora ] || echo 'lora: {rank: 4, dropout: 0.1}' >> "$dir/recipe.yaml"
 digest() { sha256sum "$1"/checkpoints/step_000006/model.safetensors | cut -c1-64; }
 "$r1" -q train "$dir/recipe.yaml" output.dir="$dir/whole" > "$dir/whole.log" 2>&1 || { cat "$dir/whole.log"; exit 1; }
 expected=$(digest "$dir/whole")

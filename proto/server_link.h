@@ -1,0 +1,85 @@
+// One rollout server as its client sees it: a thread connects, and connects again, and gives it the newest weights. For .cpp files of
+// r1_rollout_rpc only.
+#pragma once
+
+#include <chrono>
+#include <condition_variable>
+#include <deque>
+#include <exception>
+#include <memory>
+#include <mutex>
+#include <string>
+#include <thread>
+
+#include <grpcpp/grpcpp.h>
+
+#include "proto/grpc_engine.h"
+#include "proto/rollout_wire.h"
+#include "rollout.grpc.pb.h"
+#include "weights.grpc.pb.h"
+
+namespace r1 {
+
+// What all links of an engine share, guarded by `mutex`.
+struct LinkShared {
+  std::mutex mutex;
+  std::condition_variable changed;              // anything here or in a link
+  std::shared_ptr<const WeightImage> target;    // the newest weights; null = none were loaded: any will do
+  std::exception_ptr fatal;                     // of a server that can never be used
+  GrpcEngineCounts counts;
+  std::deque<std::shared_ptr<const WeightImage>> lingering;  // shared ones that a server may still read, though its call has ended
+};
+
+class ServerLink {
+ public:
+  using Clock = std::chrono::steady_clock;
+  // `options` and `shared` outlive it. `tokenizer`: digest, empty = any.
+  ServerLink(const GrpcEngineOptions& options, std::string address, std::string tokenizer, LinkShared& shared);
+  ~ServerLink();
+  ServerLink(const ServerLink&) = delete;
+  ServerLink& operator=(const ServerLink&) = delete;
+
+  const std::string& address() const { return address_; }
+  wire_rollout::RolloutService::Stub& stub() { return *rollouts_; }
+
+  // With shared.mutex held:
+  bool connected() const { return connected_; }
+  bool shares_memory() const { return shares_; }  // as far as is known: it needs no delta
+  bool ready() const;                        // connected, with the newest weights, and not full
+  const wire_rollout::DescribeReply& info() const { return info_; }
+  void lost(const std::string& why);         // connect anew
+  void full();                               // it takes no more calls for a moment
+  std::string state() const;                 // for messages: "127.0.0.1:7: cannot be reached for 12 s: ..."
+  int calls = 0, samples = 0;                // in flight, the engine's account
+
+ private:
+  void run();
+  void connect(std::unique_lock<std::mutex>& lock);
+  void update(std::unique_lock<std::mutex>& lock);
+  grpc::Status send(const WeightImage& image, WeightWay way, grpc::ClientContext& context, std::size_t& bytes);
+  std::string wrong_with(const wire_rollout::DescribeReply& info) const;
+  void fail(const std::string& what);
+  void pause(std::unique_lock<std::mutex>& lock, int failures);
+  bool up_to_date() const { return !shared_.target || (held_known_ && held_ == shared_.target->key()); }
+
+  const GrpcEngineOptions& options_;
+  const std::string address_, tokenizer_;
+  LinkShared& shared_;
+  std::unique_ptr<wire_rollout::RolloutService::Stub> rollouts_;
+  std::unique_ptr<wire_weights::WeightService::Stub> weights_;
+
+  bool stop_ = false, connected_ = false, held_known_ = false, whole_next_ = false, shares_;
+  WeightKey held_;
+  wire_rollout::DescribeReply info_;
+  std::string trouble_;                      // why it is not connected
+  Clock::time_point since_ = Clock::now(), full_until_{};
+  int failures_ = 0, damaged_ = 0;           // in a row
+  grpc::ClientContext* running_ = nullptr;   // of the thread's call
+  std::thread thread_;                       // last
+};
+
+bool hopeless(grpc::StatusCode code);              // asking again is no use
+std::string describe(const grpc::Status& status);  // "UNAVAILABLE: text"
+std::chrono::system_clock::time_point deadline_in(double seconds);
+
+}  // namespace r1

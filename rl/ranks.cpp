@@ -1,0 +1,132 @@
+#include "rl/ranks.h"
+
+#include <algorithm>
+#include <cstring>
+#include <numeric>
+
+namespace r1 {
+namespace {
+
+enum class Outcome : char { kDone, kStopped, kOutOfMemory };
+
+}  // namespace
+
+Ranks::Ranks(Session* session, int lanes) : session_(session), lanes_(lanes > 0 ? lanes : world()) {
+  if (lanes_ < world()) throw ConfigError(message("train.lanes is ", lanes_, " but there are ", world(), " ranks, some of which would do nothing; leave it out or raise it"));
+}
+
+std::vector<std::vector<std::int32_t>> split_rows(std::span<const std::int64_t> rows, int lanes) {
+  std::vector<std::vector<std::int32_t>> out(static_cast<std::size_t>(lanes));
+  const std::int64_t total = std::accumulate(rows.begin(), rows.end(), std::int64_t{0});
+  std::int64_t before = 0;
+  for (std::size_t i = 0; i < rows.size(); ++i) {
+    // Where the middle of its rows lies.
+    const std::int64_t lane = total > 0 ? (2 * before + rows[i]) * lanes / (2 * total) : 0;
+    out[static_cast<std::size_t>(std::min<std::int64_t>(lane, lanes - 1))].push_back(static_cast<std::int32_t>(i));
+    before += rows[i];
+  }
+  return out;
+}
+
+std::vector<std::vector<std::int32_t>> split_lanes(std::span<const TrainSample> samples, std::span<const std::int32_t> chosen, int lanes) {
+  if (lanes == 1) return {{chosen.begin(), chosen.end()}};
+  std::vector<std::vector<std::int32_t>> units;
+  std::uint64_t group = 0;
+  for (std::int32_t i : chosen) {
+    const TrainSample& s = samples[static_cast<std::size_t>(i)];
+    if (units.empty() || s.group != group) units.emplace_back();
+    group = s.group;
+    units.back().push_back(i);
+  }
+  if (units.size() < static_cast<std::size_t>(lanes)) {
+    units.clear();
+    for (std::int32_t i : chosen) units.push_back({i});
+  }
+  std::vector<std::int64_t> rows;
+  for (const auto& unit : units) {
+    std::int64_t n = 0;
+    for (std::int32_t i : unit) n += static_cast<std::int64_t>(samples[static_cast<std::size_t>(i)].tokens.size());
+    rows.push_back(n);
+  }
+  std::vector<std::vector<std::int32_t>> out;
+  for (const auto& lane : split_rows(rows, lanes)) {
+    out.emplace_back();
+    for (std::int32_t u : lane) out.back().insert(out.back().end(), units[static_cast<std::size_t>(u)].begin(), units[static_cast<std::size_t>(u)].end());
+  }
+  return out;
+}
+
+std::vector<std::vector<std::int32_t>> Ranks::shares(std::span<const TrainSample> samples, std::span<const std::int32_t> chosen) const {
+  return split_lanes(samples, chosen, world());
+}
+
+void Ranks::gather_values(PerSample& values, const std::vector<std::vector<std::int32_t>>& shares, const char* what) const {
+  if (alone()) return;
+  std::string mine;
+  for (std::int32_t i : shares[static_cast<std::size_t>(rank())]) {
+    const std::vector<float>& v = values[static_cast<std::size_t>(i)];
+    const std::uint64_t n = v.size();
+    mine += bytes_of(std::span<const std::uint64_t>(&n, 1)) + bytes_of(std::span<const float>(v));
+  }
+  const std::vector<std::string> all = gather(mine, what);
+  for (int r = 0; r < world(); ++r) {
+    if (r == rank()) continue;
+    std::string_view bytes = all[static_cast<std::size_t>(r)];
+    for (std::int32_t i : shares[static_cast<std::size_t>(r)]) {
+      const std::uint64_t n = values_of<std::uint64_t>(bytes.substr(0, 8))[0];
+      values[static_cast<std::size_t>(i)] = values_of<float>(bytes.substr(8, n * sizeof(float)));
+      bytes.remove_prefix(8 + n * sizeof(float));
+    }
+  }
+}
+
+std::vector<std::string> Ranks::gather(std::string_view mine, const char* what) const {
+  if (alone()) return {std::string(mine)};
+  return comm().gather_bytes(mine, what);
+}
+
+void Ranks::broadcast(std::string& bytes, const char* what) const {
+  if (alone()) return;
+  std::uint64_t size = bytes.size();
+  comm().broadcast(&size, sizeof size, 0, what);
+  bytes.resize(size);
+  comm().broadcast(bytes.data(), bytes.size(), 0, what);
+}
+
+double Ranks::largest(double mine, const char* what) const {
+  double out = mine;
+  for (const std::string& b : gather(bytes_of(std::span<const double>(&mine, 1)), what)) out = std::max(out, values_of<double>(b)[0]);
+  return out;
+}
+
+double Ranks::sum(double mine, const char* what) const {
+  double out = 0;
+  for (const std::string& b : gather(bytes_of(std::span<const double>(&mine, 1)), what)) out += values_of<double>(b)[0];
+  return out;
+}
+
+void Ranks::agree(const char* what, const std::function<void()>& work) const {
+  if (alone()) return work();
+  Outcome mine = Outcome::kDone;
+  std::string text;
+  try {
+    work();
+  } catch (const Interrupted& e) {
+    mine = Outcome::kStopped, text = e.what();
+  } catch (const GpuOutOfMemory& e) {
+    mine = Outcome::kOutOfMemory, text = e.what();
+  }
+  const std::vector<std::string> all = gather(static_cast<char>(mine) + text, what);
+  for (const Outcome outcome : {Outcome::kStopped, Outcome::kOutOfMemory})
+    for (std::size_t r = 0; r < all.size(); ++r) {
+      if (static_cast<Outcome>(all[r][0]) != outcome) continue;
+      if (outcome == Outcome::kStopped) throw Interrupted(all[r].substr(1));
+      throw GpuOutOfMemory(message("rank ", r, ": ", all[r].substr(1)));
+    }
+}
+
+void Ranks::throw_if_stopped() const {
+  agree("a stop?", [] { r1::throw_if_stopped(); });
+}
+
+}  // namespace r1

@@ -1,0 +1,229 @@
+"""r1 train on several ranks, as launchers start it: the weights of one process, killed ranks, stops, other numbers of ranks.
+usage: ranks.py R1_PROGRAM EXAMPLES_FOLDER [torchrun|kills]   exit code 77 = skipped (no torchrun: PATH, or R1_TORCHRUN)"""
+import hashlib
+import json
+import os
+import random
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+
+R1, EXAMPLES = os.path.abspath(sys.argv[1]), os.path.abspath(sys.argv[2])
+MODE = sys.argv[3] if len(sys.argv) > 3 else "launch"
+HERE = os.path.dirname(os.path.abspath(__file__))
+STEPS = 6
+
+GRPO = """
+kind: grpo
+model: {path: MODEL, dtype: float32, device: cpu}
+data: {generate: {task: max, level: 1, n: 40, seed: 0}}
+rollout: {samples_per_prompt: 4, max_new_tokens: 8}
+rewards: [{name: math, extract: last_number}, {name: length, max: 4}]
+rl: {steps: 6, prompts_per_rollout: 5, updates_per_rollout: 2, learning_rate: 1.0e-3, warmup_steps: 0}
+train: {lanes: 2, threads: 1, comm_silence_s: 20, comm_start_timeout_s: 60}
+output: {save_every: 2, keep: 1, tensorboard: false}
+"""
+SFT = """
+kind: sft
+model: {path: MODEL, dtype: bfloat16, device: cpu}
+data: {generate: {task: add, level: 1, n: 30, seed: 0}}
+sft: {steps: 6, examples_per_update: 7, learning_rate: 1.0e-3, warmup_steps: 1}
+validation: {share: 0.2, every: 3}
+train: {lanes: 2, threads: 1, tokens_per_micro_batch: 64}
+output: {save_every: 2, keep: 1, tensorboard: false}
+"""
+
+
+def free_port():
+    with socket.socket() as s:
+        s.bind(("127.0.0.1", 0))
+        return s.getsockname()[1]
+
+
+def clean_environment(**more):
+    drop = ("RANK", "WORLD_SIZE", "LOCAL_", "MASTER_", "SLURM_", "OMPI_", "PMI_", "TORCHELASTIC_")
+    env = {k: v for k, v in os.environ.items() if not k.startswith(drop)}
+    return {**env, "OMP_NUM_THREADS": "1", "MASTER_PORT": str(free_port()), "R1": R1, **more}
+
+
+def rank_environment(rank, world, port):
+    return clean_environment(RANK=str(rank), WORLD_SIZE=str(world), LOCAL_RANK=str(rank), LOCAL_WORLD_SIZE=str(world), MASTER_ADDR="127.0.0.1",
+                             MASTER_PORT=str(port))
+
+
+def run(command, env=None, code=0):
+    done = subprocess.run(command, env=env or clean_environment(), capture_output=True, text=True, timeout=120)
+    if done.returncode != code:
+        sys.exit(f"{' '.join(command)}\nended with {done.returncode}, wanted {code}\n{done.stdout[-3000:]}\n{done.stderr[-6000:]}")
+    return done.stdout + done.stderr
+
+
+def digest(folder):
+    with open(f"{folder}/checkpoints/step_{STEPS:06d}/model.safetensors", "rb") as f:
+        return hashlib.sha256(f.read()).hexdigest()
+
+
+def check(condition, text):
+    if not condition:
+        sys.exit(text)
+
+
+def metrics(folder):
+    """What decides nothing but time is left out."""
+    out = []
+    for line in open(f"{folder}/metrics.jsonl"):
+        row = json.loads(line)
+        out.append({k: v for k, v in row.items() if not k.startswith(("timing", "time", "step_time", "perf/", "memory/", "rollout/", "eval/seconds", "wall"))})
+    return out
+
+
+class Ranks:
+    """Processes started by hand."""
+
+    def __init__(self, world, recipe, folder, *overrides):
+        port = free_port()
+        self.processes = [subprocess.Popen([R1, "-q", "train", recipe, f"output.dir={folder}", *overrides], env=rank_environment(r, world, port),
+                                           stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True) for r in range(world)]
+
+    def wait(self):
+        return [(p.communicate(timeout=120)[1], p.returncode) for p in self.processes]
+
+
+def launch(work, recipes):
+    bin_dir = f"{work}/bin"
+    os.makedirs(bin_dir)
+    # Stand-ins that start the processes with the variables of Slurm's and Open MPI's own.
+    with open(f"{bin_dir}/srun", "w") as f:
+        f.write("#!/usr/bin/env bash\nset -eu\nwhile [[ $1 == --* ]]; do shift; done\nfor r in 0 1; do\n"
+                "SLURM_PROCID=$r SLURM_NTASKS=2 SLURM_LOCALID=$r SLURM_NTASKS_PER_NODE=2 SLURM_STEP_NODELIST=localhost \"$@\" & p[$r]=$!\ndone\n"
+                "wait ${p[0]} && wait ${p[1]}\n")
+    with open(f"{bin_dir}/mpirun", "w") as f:
+        f.write("#!/usr/bin/env bash\nset -eu\nwhile [[ $1 == -* ]]; do case $1 in -np|-x|--host) shift 2;; *) shift;; esac; done\nfor r in 0 1; do\n"
+                "OMPI_COMM_WORLD_RANK=$r OMPI_COMM_WORLD_SIZE=2 OMPI_COMM_WORLD_LOCAL_RANK=$r OMPI_COMM_WORLD_LOCAL_SIZE=2 \"$@\" & p[$r]=$!\ndone\n"
+                "wait ${p[0]} && wait ${p[1]}\n")
+    for name in ("srun", "mpirun"):
+        os.chmod(f"{bin_dir}/{name}", 0o755)
+    env = lambda **more: clean_environment(PATH=bin_dir + ":" + os.environ["PATH"], RANKS="2", **more)
+    for kind, recipe in recipes.items():
+        run([R1, "-q", "train", recipe, f"output.dir={work}/{kind}_one"])
+        want = digest(f"{work}/{kind}_one")
+        starts = [("by_hand", [f"{EXAMPLES}/cluster/by_hand.sh", recipe], env()), ("zero", [f"{EXAMPLES}/cluster/by_hand.sh", recipe, "train.zero=1"], env())]
+        if kind == "grpo":
+            slurm = env(SLURM_JOB_ID=str(random.randrange(10**6)))
+            del slurm["MASTER_PORT"]
+            starts += [("slurm", ["bash", f"{EXAMPLES}/cluster/slurm.sbatch", recipe], slurm), ("mpirun", [f"{EXAMPLES}/cluster/mpirun.sh", recipe], env())]
+        for name, command, variables in starts:
+            folder = f"{work}/{kind}_{name}"
+            text = run(command + [f"output.dir={folder}"], variables)
+            check(digest(folder) == want, f"{kind} by {name}: other weights than one process's")
+            check(metrics(folder) == metrics(f"{work}/{kind}_one"), f"{kind} by {name}: other metrics than one process's")
+            check(text.count("ranks     2") == 1, f"{kind} by {name}: the start block stands there {text.count('ranks     2')} times\n{text}")
+            print(f"{kind} by {name}: weights and metrics of one process")
+    # Kinds of one process, and variables of half a launcher, are refused before any work.
+    text = run([R1, "train", recipes["sft"], "kind=dpo"], {**rank_environment(0, 2, 1)}, 2)
+    check("kind dpo trains in one process" in text, text)
+    text = run([R1, "train", recipes["sft"]], clean_environment(RANK="0"), 2)
+    check("RANK but not WORLD_SIZE" in text, text)
+    text = run([R1, "train", recipes["grpo"], "train.lanes=1", "train.comm_start_timeout_s=2"], rank_environment(1, 2, free_port()), 1)
+    check("found no rank 0 at 127.0.0.1" in text, text)
+
+
+def torchrun(work, recipes):
+    program = os.environ.get("R1_TORCHRUN") or shutil.which("torchrun")
+    if not program:
+        print("skipped: no torchrun (PATH, R1_TORCHRUN)")
+        sys.exit(77)
+    recipe = recipes["grpo"]
+    run([R1, "-q", "train", recipe, f"output.dir={work}/one"])
+    env = clean_environment(RANKS="2", PATH=os.path.dirname(program) + ":" + os.environ["PATH"])
+    text = run([f"{EXAMPLES}/cluster/torchrun.sh", recipe, f"output.dir={work}/two"], env)
+    check("2 (torchrun)" in text, text)
+    check(digest(f"{work}/two") == digest(f"{work}/one"), "torchrun: other weights than one process's")
+    print("torchrun: weights of one process")
+
+
+def kills(work, recipes):
+    recipe = recipes["grpo"]
+    seed = random.randrange(10**6)
+    print("seed", seed)
+    draw = random.Random(seed)
+    run([R1, "-q", "train", recipe, "train.lanes=3", f"output.dir={work}/one"])
+    whole = Ranks(3, recipe, f"{work}/whole", "train.lanes=3")
+    start = time.time()
+    for text, code in whole.wait():
+        check(code == 0, text)
+    took = time.time() - start
+    want = digest(f"{work}/whole")
+    done = 0
+    for attempt in range(12):
+        if done == 3:
+            break
+        folder = f"{work}/killed{attempt}"
+        ranks = Ranks(3, recipe, folder, "train.lanes=3")
+        victim = draw.randrange(3)
+        time.sleep(took * draw.uniform(0.2, 0.9))
+        ranks.processes[victim].kill()
+        ended = ranks.wait()
+        if ended[victim][1] != -signal.SIGKILL:
+            continue  # it was faster
+        if all(code == 0 for r, (_, code) in enumerate(ended) if r != victim):
+            continue  # killed after its goodbye
+        done += 1
+        for r, (text, code) in enumerate(ended):
+            if r == victim:
+                continue
+            last = text.strip().splitlines()[-1]
+            check(code == 1 and last.startswith(f"r1: error: rank {victim}"), f"rank {r} ended with {code}:\n{text}")
+        print("killed rank", victim, "->", last)
+        for text, code in Ranks(3, recipe, folder, "train.lanes=3").wait():
+            check(code == 0, text)
+        check(digest(folder) == want, "the resumed run has other weights")
+    check(done == 3, f"only {done} kills hit")
+    # SIGTERM to one rank: all save at the same place and exit with 130; two ranks and then one go on.
+    folder = f"{work}/stopped"
+    ranks = Ranks(2, recipe, folder, "train.lanes=4", "rl.steps=400", "output.save_every=0")
+    while not os.path.exists(f"{folder}/metrics.jsonl") or sum(1 for _ in open(f"{folder}/metrics.jsonl")) < 3:
+        time.sleep(0.05)
+    ranks.processes[1].terminate()
+    for text, code in ranks.wait():
+        check(code == 130, f"{code}: {text}")
+    at = max(int(d[5:]) for d in os.listdir(f"{folder}/checkpoints") if d.startswith("step_"))
+    check(at >= 3, f"saved at step {at}")
+    more = f"rl.steps={at + 4}"
+    copy = f"{work}/stopped_copy"
+    shutil.copytree(folder, copy, symlinks=True)
+    for text, code in Ranks(4, recipe, folder, "train.lanes=4", more).wait():
+        check(code == 0, text)
+    run([R1, "-q", "train", recipe, "train.lanes=4", f"output.dir={copy}", more])
+    weights = [open(f"{d}/checkpoints/step_{at + 4:06d}/model.safetensors", "rb").read() for d in (folder, copy)]
+    check(weights[0] == weights[1], "a run stopped on two ranks goes on to other weights on four than on one")
+    print("stopped at step", at, "on 2 ranks; goes on on 4 and on 1 to the same weights")
+
+
+def main():
+    work = tempfile.mkdtemp()
+    try:
+        subprocess.run([sys.executable, f"{HERE}/tiny_model.py", f"{work}/model"], check=True)
+        # A template whose answers end, so that they can be trained on.
+        config = f"{work}/model/tokenizer_config.json"
+        with open(config) as f:
+            settings = json.load(f)
+        settings["chat_template"] = ("{% for m in messages %}<s>{{ m.role }}: {{ m.content }}{% if m.role == 'assistant' %}</s>{% endif %}{% endfor %}"
+                                     "{% if add_generation_prompt %}<s>assistant: {% endif %}")
+        with open(config, "w") as f:
+            json.dump(settings, f)
+        recipes = {}
+        for kind, text in (("grpo", GRPO), ("sft", SFT)):
+            recipes[kind] = f"{work}/{kind}.yaml"
+            with open(recipes[kind], "w") as f:
+                f.write(text.replace("MODEL", f"{work}/model"))
+        {"launch": launch, "torchrun": torchrun, "kills": kills}[MODE](work, recipes)
+    finally:
+        shutil.rmtree(work)
+
+
+main()
