@@ -17,6 +17,7 @@ struct Globals {
 // Each registers a subcommand whose callback does the work; it throws core/error.h's classes.
 void add_train(CLI::App& app, const Globals& globals, int& exit_code);
 void add_pipeline(CLI::App& app, const Globals& globals, int& exit_code);
+void add_plan(CLI::App& app, const Globals& globals, int& exit_code);
 void add_generate(CLI::App& app, const Globals& globals, int& exit_code);
 void add_eval(CLI::App& app, const Globals& globals, int& exit_code);
 void add_score(CLI::App& app, const Globals& globals, int& exit_code);

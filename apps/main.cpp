@@ -23,6 +23,7 @@ int main(int argc, char** argv) {
   app.footer("Example: r1 train recipes/quickstart.yaml rl.steps=20\nEvery command has --help with an example.");
   add_train(app, globals, exit_code);
   add_pipeline(app, globals, exit_code);
+  add_plan(app, globals, exit_code);
   add_generate(app, globals, exit_code);
   add_eval(app, globals, exit_code);
   add_score(app, globals, exit_code);
