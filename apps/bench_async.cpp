@@ -25,7 +25,7 @@ struct Stopwatch : TrainObserver {
   int updates = 1;
   Clock::time_point last = Clock::now();
   void on_step(const StepRecord& r) override {
-    R1_CHECK(!r.samples.empty(), "step ", r.step, " of the benchmark trained nothing");
+    R1_CHECK((r.step - 1) % updates != 0 || !r.samples.empty(), "step ", r.step, " of the benchmark trained nothing");
     for (const char* name : {"time/rollout", "time/wait_rollout", "time/wait_learner", "timing_s/prepare", "timing_s/reward", "rollout/overlap_share",
                              "staleness/mean"})
       if (const auto m = r.metrics.find(name); m != r.metrics.end() && r.step > skip) values[name].push_back(m->second);
@@ -84,6 +84,7 @@ void run_async_bench(const std::function<Runtime()>& open, const AsyncBenchCase&
     t.sampling.max_new_tokens = b.new_tokens;
     t.sampling.ignore_eos = true;
     t.eval_every = 0, t.eval_at_start = false;
+    t.reward_threads = c.reward_threads;
     t.async.max_staleness = staleness;
     t.async.free_running = c.free_running && staleness > 0;
     const ShuffledPrompts prompts(random_prompts(b, run.backend->config().vocab_size), 1);
@@ -111,8 +112,9 @@ void run_async_bench(const std::function<Runtime()>& open, const AsyncBenchCase&
     nlohmann::json row = {{"case", "async"}, {"model", run.path.filename().string()}, {"device", run.backend->device()},
                           {"threads", run.pool ? run.pool->size() : 0},
                           {"staleness", staleness}, {"free_running", t.async.free_running}, {"prompts", b.prompts}, {"samples", b.samples},
-                          {"prompt_tokens", b.prompt_tokens}, {"new_tokens", b.new_tokens}, {"updates", c.updates}, {"reward_ms", c.reward_ms},
-                          {"whole_groups", c.whole_groups}, {"steps", options.repeats}, {"tokens_per_micro_batch", made.tokens_per_micro_batch}};
+                          {"prompt_tokens", b.prompt_tokens}, {"new_tokens", b.new_tokens}, {"updates", c.updates},
+                          {"reward_ms", c.reward_ms}, {"reward_threads", c.reward_threads}, {"whole_groups", c.whole_groups},
+                          {"steps", options.repeats}, {"tokens_per_micro_batch", made.tokens_per_micro_batch}};
     row["step_s"] = step;
     row["rollout_s"] = watch.median("time/rollout");
     row["update_s"] = watch.median("update");

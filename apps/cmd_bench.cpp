@@ -125,6 +125,7 @@ void add_bench(CLI::App& app, const Globals& globals, int&) {
   async->add_option("--updates", args->async.updates, "a rollout (default 1)")->check(CLI::PositiveNumber);
   async->add_flag("--free", args->async.free_running, "weights change within a rollout too");
   async->add_option("--reward-ms", args->async.reward_ms, "that scoring one completion takes (default 0)")->check(CLI::NonNegativeNumber);
+  async->add_option("--reward-threads", args->async.reward_threads, "that score (default 1)")->check(CLI::Range(1, 256));
   async->add_flag("--whole-groups", args->async.whole_groups, "completions are scored with their group, not as they end");
   async->callback([args, open] {
     args->options.optimizer = {parse_master_format(args->master), parse_moment_format(args->moments), parse_gradient_format(args->gradients)};

@@ -8,11 +8,13 @@
 #include <utility>
 
 #include <sys/file.h>
+#include <sys/resource.h>
 
 #include "apps/eval_recipe.h"
 #include "apps/generate_run.h"
 #include "apps/pipeline_state.h"
 #include "apps/reward_context.h"
+#include "apps/stage_estimate.h"
 #include "apps/train_kind.h"
 #include "comm/launch.h"
 #include "core/error.h"
@@ -41,21 +43,30 @@ std::pair<std::size_t, std::size_t> range_of(const PipelineState& state, const A
   return range;
 }
 
+double cpu_seconds() {  // of this process so far
+  rusage usage{};
+  getrusage(RUSAGE_SELF, &usage);
+  const auto seconds = [](const timeval& t) { return static_cast<double>(t.tv_sec) + 1e-6 * static_cast<double>(t.tv_usec); };
+  return seconds(usage.ru_utime) + seconds(usage.ru_stime);
+}
+
 std::string status_table(const PipelineState& state, bool disk) {
-  Table table({"stage", "kind", "state", "key", "time", "score", "disk"});
+  Table table({"stage", "kind", "state", "key", "time", "cpu", "score", "disk"});
   std::uint64_t now = 0, old = 0;
   for (const StageState& s : state.stages()) {
     const std::uint64_t bytes = disk ? state.bytes_of(s, false) : 0;
     now += bytes, old += disk ? state.bytes_of(s, true) : 0;
     table.add_row({s.stage->name, std::string(s.kind->name), to_string(s.is), s.key, s.record ? human_duration(s.record->seconds) : "",
-                   s.record ? s.record->score : "", bytes > 0 ? human_bytes(bytes) : ""});
+                   s.record && s.record->cpu_seconds > 0 ? human_duration(s.record->cpu_seconds) : "", s.record ? s.record->score : "", bytes > 0 ? human_bytes(bytes) : ""});
   }
   std::string out = table.str();
   if (disk) out += message("disk: ", human_bytes(now), ", and ", human_bytes(old), " of results under other settings\n");
   return out;
 }
 
-void print_plan(const PipelineState& state, std::pair<std::size_t, std::size_t> range) {
+void print_plan(const PipelineState& state, std::pair<std::size_t, std::size_t> range, int threads) {
+  const DeviceRates rates = device_rates("", threads);
+  std::vector<StageEstimate> estimates;
   for (std::size_t i = 0; i < state.stages().size(); ++i) {
     const StageState& s = state.stages()[i];
     const bool runs = i >= range.first && i < range.second && s.is != Is::kFinished;
@@ -67,8 +78,11 @@ void print_plan(const PipelineState& state, std::pair<std::size_t, std::size_t> 
       for (const std::string& need : s.stage->needs) needs += (needs.empty() ? "" : ", ") + need;
       std::printf("     needs %s\n", needs.c_str());
     }
+    estimates.push_back(estimate_stage(state, s, {}, rates));
+    for (const std::string& line : estimate_lines(estimates.back(), s)) std::printf("     %s\n", line.c_str());
     for (const std::string& missing : s.missing) std::printf("     not there: %s\n", missing.c_str());
   }
+  std::printf("%s\n", total_line(state, estimates, rates).c_str());
 }
 
 // What would stop a stage is found before the first one runs.
@@ -113,6 +127,7 @@ int run_stages(PipelineState& state, std::pair<std::size_t, std::size_t> range, 
     throw_if_stopped();
     terminal.print(terminal.paint(head, "1") + (s.is == Is::kToDo ? "" : message(": ", to_string(s.is))));
     const auto start = std::chrono::steady_clock::now();
+    const double cpu = cpu_seconds();
     const int code = with_context("stage " + s.stage->name, [&] {
       try {
         return run_stage(state, s, globals);
@@ -128,7 +143,7 @@ int run_stages(PipelineState& state, std::pair<std::size_t, std::size_t> range, 
       terminal.print(message("stage ", s.stage->name, code == kExitInterrupted ? " was stopped" : " failed", "; the same command goes on with it"), true);
       return code;
     }
-    state.finish(s, std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count());
+    state.finish(s, std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count(), cpu_seconds() - cpu);
   }
   return 0;
 }
@@ -144,7 +159,7 @@ int run_pipeline(const Args& a, const Globals& globals) {
   }
   PipelineState state(pipeline);
   const auto range = range_of(state, a);
-  if (a.dry_run) print_plan(state, range);
+  if (a.dry_run) print_plan(state, range, globals.threads);
   if (a.status) std::printf("%s", status_table(state, true).c_str());
   if (a.dry_run || a.status) return 0;
   check_start(state, range);

@@ -17,6 +17,7 @@ struct Globals {
 // Each registers a subcommand whose callback does the work; it throws core/error.h's classes.
 void add_train(CLI::App& app, const Globals& globals, int& exit_code);
 void add_pipeline(CLI::App& app, const Globals& globals, int& exit_code);
+void add_plan(CLI::App& app, const Globals& globals, int& exit_code);
 void add_generate(CLI::App& app, const Globals& globals, int& exit_code);
 void add_eval(CLI::App& app, const Globals& globals, int& exit_code);
 void add_score(CLI::App& app, const Globals& globals, int& exit_code);
@@ -25,8 +26,14 @@ void add_serve_rewards(CLI::App& app, const Globals& globals, int& exit_code);
 void add_verify(CLI::App& app, const Globals& globals, int& exit_code);
 void add_chat(CLI::App& app, const Globals& globals, int& exit_code);
 void add_convert(CLI::App& app, const Globals& globals, int& exit_code);
+void add_inspect(CLI::App& app, const Globals& globals, int& exit_code);
 void add_data(CLI::App& app, const Globals& globals, int& exit_code);
 void add_report(CLI::App& app, const Globals& globals, int& exit_code);
+void add_doctor(CLI::App& app, const Globals& globals, int& exit_code);
+void add_replay(CLI::App& app, const Globals& globals, int& exit_code);
+void add_watch(CLI::App& app, const Globals& globals, int& exit_code);
+void add_hub(CLI::App& app, const Globals& globals, int& exit_code);
 void add_bench(CLI::App& app, const Globals& globals, int& exit_code);
+void add_docs(CLI::App& app, const Globals& globals, int& exit_code);
 
 }  // namespace r1

@@ -49,10 +49,8 @@ struct Prepared {
 
 void apply_flags(const EvalJobOptions& job, BenchmarkRun& run) {
   const Benchmark& b = run.benchmark;
-  const bool named = !job.benchmarks.empty();
-  const std::string protocol = !job.protocol.empty() ? job.protocol : named ? "r1" : job.samples == 0 ? "greedy" : job.no_greedy ? "r1" : "both";
-  run.greedy = protocol != "r1" && !job.no_greedy;
-  run.samples = protocol == "greedy" && !(job.samples_set && job.samples > 0) ? 0 : job.samples_set ? job.samples : b.samples;
+  const EvalParts parts = eval_parts(job, b.samples);
+  run.greedy = parts.greedy != 0, run.samples = parts.samples;
   if (!run.greedy && run.samples == 0) throw ConfigError("nothing is left to evaluate: no greedy part, and --samples 0");
   run.sampling = b.sampling;
   const SamplingOptions& given = job.sampling.options;
@@ -133,6 +131,13 @@ Prepared prepare(const EvalModel& model, const EvalJobOptions& job, const std::s
 }
 
 }  // namespace
+
+EvalParts eval_parts(const EvalJobOptions& job, int benchmark_samples) {
+  const bool named = !job.benchmarks.empty();
+  const std::string protocol = !job.protocol.empty() ? job.protocol : named ? "r1" : job.samples == 0 ? "greedy" : job.no_greedy ? "r1" : "both";
+  return {protocol != "r1" && !job.no_greedy,
+          protocol == "greedy" && !(job.samples_set && job.samples > 0) ? 0 : job.samples_set ? job.samples : benchmark_samples};
+}
 
 void check_eval_job(const EvalJobOptions& job) {
   if ((job.shots > 0) != !job.shots_data.empty()) throw ConfigError("--shots N and --shots-data FILE go together: how many worked examples, and whose");

@@ -29,6 +29,10 @@ struct EvalJobOptions {
   bool samples_set = false, temperature_set = false, top_p_set = false, max_new_tokens_set = false, rewards_set = false;
 };
 
+// Completions of an item: greedy ones (0 or 1) and samples, for a benchmark that has so many samples by itself.
+struct EvalParts { int greedy = 0, samples = 0; };
+EvalParts eval_parts(const EvalJobOptions& job, int benchmark_samples);
+
 // What can be checked before a model is opened: benchmarks, and that their files are there. Throws ConfigError, DataError.
 void check_eval_job(const EvalJobOptions& job);
 

@@ -23,6 +23,7 @@ int main(int argc, char** argv) {
   app.footer("Example: r1 train recipes/quickstart.yaml rl.steps=20\nEvery command has --help with an example.");
   add_train(app, globals, exit_code);
   add_pipeline(app, globals, exit_code);
+  add_plan(app, globals, exit_code);
   add_generate(app, globals, exit_code);
   add_eval(app, globals, exit_code);
   add_score(app, globals, exit_code);
@@ -31,9 +32,15 @@ int main(int argc, char** argv) {
   add_verify(app, globals, exit_code);
   add_chat(app, globals, exit_code);
   add_convert(app, globals, exit_code);
+  add_inspect(app, globals, exit_code);
   add_data(app, globals, exit_code);
   add_report(app, globals, exit_code);
+  add_doctor(app, globals, exit_code);
+  add_replay(app, globals, exit_code);
+  add_watch(app, globals, exit_code);
+  add_hub(app, globals, exit_code);
   add_bench(app, globals, exit_code);
+  add_docs(app, globals, exit_code);
 
   const auto fail = [](int code, const char* what) {
     std::fflush(stdout);

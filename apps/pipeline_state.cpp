@@ -35,6 +35,7 @@ std::optional<StageRecord> read_record(const fs::path& dir, const std::string& k
     r.output = json.at("output").get<std::string>();
     r.inputs = json.at("inputs").get<std::map<std::string, std::string>>();
     r.seconds = json.at("seconds").get<double>();
+    r.cpu_seconds = json.value("cpu_seconds", 0.0);
     r.score = json.at("score").get<std::string>();
   } catch (const Json::exception& e) {
     throw DataError(message(file.string(), ": is no stage's record (", e.what(), "); delete it, and the stage runs again"));
@@ -43,7 +44,8 @@ std::optional<StageRecord> read_record(const fs::path& dir, const std::string& k
 }
 
 void write_record(const fs::path& dir, const std::string& stage, const StageRecord& r) {
-  const Json json = {{"stage", stage}, {"key", r.key}, {"output", r.output}, {"inputs", r.inputs}, {"seconds", r.seconds}, {"score", r.score}};
+  const Json json = {{"stage", stage}, {"key", r.key}, {"output", r.output}, {"inputs", r.inputs}, {"seconds", r.seconds}, {"cpu_seconds", r.cpu_seconds},
+                     {"score", r.score}};
   write_file_atomic(dir / "stage.json", json.dump(2) + "\n");
 }
 
@@ -99,12 +101,12 @@ void set_output(ConfigValue& root, const StageKind& kind, const fs::path& dir) {
   apply_override(root, message(set ? "output.path=" : "output.dir=", json_quote(place.string())));
 }
 
-// The recipe as its kind can read it before anything ran.
+// The recipe as its kind can read it before anything ran. `missing`: the settings that name what is not there.
 Config readable(const PipelineStage& stage, const StageKind& kind, const std::set<std::string>& missing) {
   const Config filled = with_references(stage.recipe, [](const std::string&, const std::string&) { return std::string(kNothing); });
   ConfigValue root = filled.root();
-  for_each_value(root, [&](const std::string&, ConfigValue& v) {
-    if (missing.contains(v.text)) v.text = kNothing;
+  for_each_value(root, [&](const std::string& path, ConfigValue& v) {
+    if (missing.contains(path)) v.text = kNothing;
   });
   set_output(root, kind, "planned");
   return config_of(root, filled.name());
@@ -143,7 +145,7 @@ void PipelineState::plan(StageState& s, InputDigests& digests) const {
     const bool maybe_no_file = path.ends_with(".model") || path.ends_with(".python");  // a server's name for its model, a Python module
     if (!digest.empty() || maybe_no_file) continue;
     s.missing.push_back(path + ": " + name);
-    missing.insert(name);
+    missing.insert(path);
   }
   for (const std::string& need : stage.needs) parts.insert("needs " + at(need).key);
   ConfigValue root = stage.recipe.root();
@@ -156,7 +158,7 @@ void PipelineState::plan(StageState& s, InputDigests& digests) const {
     parts.insert(path + "=" + keyed.root().find("value")->text);
   });
   const StagePlan planned = plan_stage(readable(stage, *s.kind, missing));
-  s.lines = planned.lines;
+  s.lines = planned.lines, s.load = planned.load, s.resolved = planned.resolved;
   Hasher hasher;
   hasher.update_field(message("stage 1 ", s.kind->name, " ", s.kind->version));
   hasher.update_field(to_hex(planned.resolved.digest(keys_without_effect(s.kind->work))));
@@ -213,13 +215,13 @@ Config PipelineState::runnable(const StageState& s) const {
   return config_of(root, filled.name());
 }
 
-void PipelineState::finish(const StageState& s, double seconds) {
+void PipelineState::finish(const StageState& s, double seconds, double cpu_seconds) {
   StageRecord r;
   r.key = s.key;
   const fs::path result = place(s, s.kind->work == StageWork::kTrain ? "checkpoint" : "output");
   r.output = digest_of_output(*s.kind, result);
   for (const std::string& need : s.stage->needs) r.inputs[need] = at(need).record.value().output;
-  r.seconds = seconds;
+  r.seconds = seconds, r.cpu_seconds = cpu_seconds;
   r.score = stage_score(s.kind->work, s.kind->work == StageWork::kTrain ? s.dir / "run" : result);
   write_record(s.dir, s.stage->name, r);
   if (pipeline_.keep != PipelineRecipe::Keep::kAll && s.kind->work == StageWork::kTrain) drop_resume_state(s.dir / "run");

@@ -23,7 +23,7 @@ namespace r1 {
 struct StageRecord {
   std::string key, output;                    // output: digest of the weights, the data set, the results
   std::map<std::string, std::string> inputs;  // stage it needs -> that stage's output then
-  double seconds = 0;                         // of the start that finished it
+  double seconds = 0, cpu_seconds = 0;        // of the start that finished it: by the clock, and the processors' (user and system)
   std::string score;                          // for people
 };
 
@@ -33,6 +33,8 @@ struct StageState {
   std::string key;
   std::filesystem::path dir;                // its folder under this key
   std::vector<std::string> lines;           // batch arithmetic
+  StageLoad load;                           // for estimates; its model may be a reference's stand-in
+  std::optional<ResolvedConfig> resolved;   // every setting with its default
   std::vector<std::string> missing;         // inputs that are not there: "data.path: train.jsonl"
   std::optional<StageRecord> record;        // of this key
   enum class Is { kFinished, kUnfinished, kChangedInput, kDropped, kToDo } is = Is::kToDo;
@@ -54,7 +56,7 @@ class PipelineState {
   // Where a stage's checkpoint or output is, whether or not it is there yet.
   std::filesystem::path place(const StageState& stage, const std::string& what) const;
   // Writes the record; then what the rules of output.keep and output.keep_old let go is deleted.
-  void finish(const StageState& stage, double seconds);
+  void finish(const StageState& stage, double seconds, double cpu_seconds);
   std::uint64_t bytes_of(const StageState& stage, bool old) const;  // on the disk; old: of other keys
 
  private:

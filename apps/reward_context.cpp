@@ -9,6 +9,7 @@
 #include "preference/frozen_scorer.h"
 #include "proto/grpc_reward.h"
 #include "proto/http_chat.h"
+#include "apps/hub_files.h"
 #include "apps/runtime.h"
 #include "recipes/engine_chat.h"
 #include "rewards/model_reward.h"
@@ -65,7 +66,7 @@ AnswerScorer make_local_scorer(ConfigReader& o) {
   // The CPU unless asked: what a scorer takes of a GPU is gone before the memory of the model that is trained is planned.
   const DeviceKind device = choose_device(o.get_choice("device", "cpu", std::array<std::string, 3>{"cpu", "cuda", "auto"}), DType::kBF16);
   try {
-    const ModelDirectory directory(resolve_model(name));
+    const ModelDirectory directory(find_model(name));
     const auto on_gpu = [&](const ModelConfig& config, const WeightStore& weights, std::span<const float> head) {
       return make_gpu_scorer(config, weights, head, std::max(kMicroBatch, config.max_position_embeddings));  // a text alone may be longer
     };

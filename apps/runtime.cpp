@@ -4,6 +4,7 @@
 
 #include <unistd.h>
 
+#include "apps/hub_files.h"
 #include "core/error.h"
 #include "model/gguf_model.h"
 #include "model/hf_directory.h"
@@ -42,7 +43,7 @@ DType parse_dtype(const std::string& name) {
 Runtime open_model(const std::string& name, DType dtype, int threads, const std::string& device) {
   const DeviceKind kind = choose_device(device, dtype);
   Runtime run;
-  run.path = resolve_model(name);
+  run.path = find_model(name);
   run.pool = std::make_unique<ComputePool>(threads);
   const bool gguf = is_gguf(run.path);
   run.tokenizer = load_tokenizer(run.path);
@@ -61,7 +62,7 @@ Runtime open_model(const std::string& name, DType dtype, int threads, const std:
 Runtime open_scorer(const std::string& name, DType dtype, int threads, const std::string& device) {
   const DeviceKind kind = choose_device(device, dtype);
   Runtime run;
-  run.path = resolve_model(name);
+  run.path = find_model(name);
   run.pool = std::make_unique<ComputePool>(threads);
   const bool gguf = is_gguf(run.path);
   run.tokenizer = load_tokenizer(run.path);

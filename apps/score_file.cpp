@@ -32,6 +32,7 @@ Item make_item(const Row& row, std::int64_t number, const ScoreFileOptions& o) {
   item.group.prompt = unrendered_prompt(o.data, row, number);
   RowCompletions found = completions_in(row, o.completion_column);
   item.list = found.list;
+  item.group.prompt.columns.erase(found.column);  // what is scored is no column of the data to the rewards
   item.group.completions = std::move(found.completions);
   if (o.tokenizer)
     for (Completion& c : item.group.completions) c.tokens = o.tokenizer->encode(c.text, false);

@@ -37,6 +37,25 @@ ScoreFileOptions options_of(const test::TempDir& dir, const std::string& rows) {
   return o;
 }
 
+TEST_CASE("score: rewards see the row's columns but the one that holds the completions") {
+  struct SeesColumns : RewardFunction {
+    std::string_view name() const override { return "sees"; }
+    void score(const SampleGroup& group, std::span<RewardResult> out) const override {
+      for (RewardResult& r : out) r.value = group.prompt.columns.contains("extra") && !group.prompt.columns.contains("completions") ? 1.f : 0.f;
+    }
+  };
+  const test::TempDir dir;
+  const ScoreFileOptions o = options_of(dir, "{\"answer\": \"2\", \"completions\": [\"2\", \"3\"], \"extra\": 1}\n");
+  std::vector<Rubric::Entry> entries(1);
+  entries[0].reward = std::make_unique<SeesColumns>();
+  entries[0].label = "sees";
+  score_file(Rubric(std::move(entries)), o);
+  const auto rows = rows_of(o.out);
+  REQUIRE(rows.size() == 1);
+  CHECK(rows[0]["reward"] == Json({1.0, 1.0}));
+  CHECK(rows[0]["completions"] == Json({"2", "3"}));
+}
+
 TEST_CASE("score: every form of completion, columns kept, null where a reward abstains") {
   const test::TempDir dir;
   ScoreFileOptions o = options_of(dir,

@@ -27,8 +27,12 @@ constexpr std::array kKinds = {
 // A reward that another program or model gives stands for itself: it is not started before its stage runs.
 class Absent : public RewardFunction {
  public:
-  std::string_view name() const override { return "absent"; }
+  explicit Absent(std::string name) : name_(std::move(name)) {}
+  std::string_view name() const override { return name_; }
   void score(const SampleGroup&, std::span<RewardResult>) const override { throw Error("a planned reward was asked for a score"); }
+
+ private:
+  std::string name_;
 };
 
 void read_everything(ConfigReader& options) {
@@ -38,12 +42,17 @@ void read_everything(ConfigReader& options) {
 
 RewardContext planning_context() {
   RewardContext context;
-  const auto absent = [](ConfigReader& options) -> std::unique_ptr<RewardFunction> {
+  // Named as the real ones are: a learned model by its kind, the others by what follows the last ':' or '/'.
+  for (const char* key : {"python", "command", "plugin", "grpc", "model"})
+    context.external[key] = [key](ConfigReader& options) -> std::unique_ptr<RewardFunction> {
+      std::string name = std::string_view(key) == "model" ? options.get<std::string>("kind", "helpful") : options.get<std::string>(key, key);
+      read_everything(options);
+      return std::make_unique<Absent>(name.substr(name.find_last_of(":/") + 1));
+    };
+  context.linked["judge"] = [](ConfigReader& options) -> std::unique_ptr<RewardFunction> {
     read_everything(options);
-    return std::make_unique<Absent>();
+    return std::make_unique<Absent>("judge");
   };
-  for (const char* key : {"python", "command", "plugin", "grpc", "model"}) context.external[key] = absent;
-  context.linked["judge"] = absent;
   context.chat_client = [](ConfigReader& options) -> ChatClient {
     for (const char* key : {"model", "url", "api_key_env", "ca_file", "timeout", "retries", "retry_wait", "extra", "threads", "max_rows", "kv_cache_gb"})
       options.get_json(key);
@@ -64,7 +73,7 @@ std::string examples_text(std::int64_t per_update, double epochs, std::int64_t u
   return out + message(", learning rate ", rate);
 }
 
-StagePlan plan_of(const Recipe& r) { return {*r.resolved, {rollout_text(r), updates_text(r)}}; }
+StagePlan plan_of(const Recipe& r) { return {*r.resolved, {rollout_text(r), updates_text(r)}, load_of(r)}; }
 
 StagePlan plan_of(const SftRecipe& r) {
   std::int64_t rows = 0;
@@ -74,18 +83,18 @@ StagePlan plan_of(const SftRecipe& r) {
   }
   if (r.validation && r.validation->share > 0) rows = -1;
   return {*r.resolved,
-          {examples_text(r.trainer.examples_per_update, r.trainer.epochs, r.steps.value_or(0), rows, r.trainer.optimizer.learning_rate.peak, "examples")}};
+          {examples_text(r.trainer.examples_per_update, r.trainer.epochs, r.steps.value_or(0), rows, r.trainer.optimizer.learning_rate.peak, "examples")}, load_of(r)};
 }
 
 StagePlan plan_of(const PreferenceRecipe& r) {
   const char* what = r.data.rows.pairs ? "pairs" : "answers";
   return {*r.resolved,
-          {examples_text(r.trainer.examples_per_update, r.trainer.epochs, 0, 0, r.trainer.optimizer.learning_rate.peak, what) }};
+          {examples_text(r.trainer.examples_per_update, r.trainer.epochs, 0, 0, r.trainer.optimizer.learning_rate.peak, what)}, load_of(r)};
 }
 
 StagePlan plan_of(const GenerateRecipe& r) {
-  if (r.mix) return {*r.resolved, {message("a mixture of ", r.mix->sources.size(), " sets")}};
-  if (!r.from.empty()) return {*r.resolved, {"samples drawn before, filtered anew"}};
+  if (r.mix) return {*r.resolved, {message("a mixture of ", r.mix->sources.size(), " sets")}, load_of(r)};
+  if (!r.from.empty()) return {*r.resolved, {"samples drawn before, filtered anew"}, load_of(r)};
   std::int64_t samples = 0;
   std::vector<std::string> models;
   for (const EngineSection& e : r.engines)
@@ -94,14 +103,14 @@ StagePlan plan_of(const GenerateRecipe& r) {
   if (r.data.generate) prompts = message(r.data.limit > 0 ? std::min(r.data.limit, r.data.generate->rows) : r.data.generate->rows, " prompts");
   else if (r.data.limit > 0) prompts = message("the first ", r.data.limit, " prompts");
   const SamplingOptions& s = r.engines.at(0).sampling;
-  return {*r.resolved, {message(prompts, " x ", samples, " samples of at most ", s.max_new_tokens, " tokens, temperature ", s.temperature)}};
+  return {*r.resolved, {message(prompts, " x ", samples, " samples of at most ", s.max_new_tokens, " tokens, temperature ", s.temperature)}, load_of(r)};
 }
 
 StagePlan plan_of(const EvalRecipe& r) {
   std::string what;
   for (const std::string& b : r.job.benchmarks) what += (what.empty() ? "" : ", ") + b;
   if (what.empty()) what = r.job.data.section.generate ? message(r.job.data.section.generate->rows, " problems") : "problems of a file";
-  return {*r.resolved, {what + (r.job.samples_set && r.job.samples > 0 ? message(", ", r.job.samples, " samples an item") : "")}};
+  return {*r.resolved, {what + (r.job.samples_set && r.job.samples > 0 ? message(", ", r.job.samples, " samples an item") : "")}, load_of(r)};
 }
 
 bool names_input(const std::string& path) {
@@ -139,7 +148,10 @@ StagePlan plan_stage(const Config& config) {
     case DistillMode::kLogits:
     case DistillMode::kGkd: break;
   }
-  return plan_of(make_distill_recipe(config).base);
+  const DistillRecipe recipe = make_distill_recipe(config);
+  StagePlan plan = plan_of(recipe.base);
+  plan.load = load_of(recipe);
+  return plan;
 }
 
 std::vector<std::pair<std::string, std::string>> named_inputs(const Config& config) {

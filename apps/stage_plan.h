@@ -8,6 +8,7 @@
 #include <utility>
 #include <vector>
 
+#include "apps/stage_load.h"
 #include "core/config.h"
 
 namespace r1 {
@@ -25,6 +26,7 @@ const StageKind& stage_kind(const Config& config);
 struct StagePlan {
   ResolvedConfig resolved;         // defaults included
   std::vector<std::string> lines;  // batch arithmetic, as the kind's own screen prints it
+  StageLoad load;                  // for estimates
 };
 // Reads the recipe as the kind does; files must exist. Throws ConfigError.
 StagePlan plan_stage(const Config& config);

@@ -1,5 +1,6 @@
 #include "apps/teacher_model.h"
 
+#include "apps/hub_files.h"
 #include "apps/runtime.h"
 #include "core/error.h"
 #include "kd/teacher.h"
@@ -9,7 +10,7 @@
 namespace r1 {
 
 BackendModel open_teacher(const std::string& name, DType dtype, const std::string& student_name, const Tokenizer& student) {
-  const std::filesystem::path path = resolve_model(name);
+  const std::filesystem::path path = find_model(name);
   const std::shared_ptr<const Tokenizer> tokenizer = load_tokenizer(path);
   check_same_vocabulary(*tokenizer, name, student, student_name);
   const auto open = [&](const auto& source) {

@@ -15,6 +15,7 @@
 #include "recipes/recipe_distill.h"
 #include "rl/audit_recorder.h"
 #include "rl/ranked_checkpoints.h"
+#include "rl/rollout_record.h"
 #include "rl/run_recorder.h"
 
 namespace r1 {
@@ -139,6 +140,12 @@ int train_grpo(const TrainRequest& request) {
   ReverseKlObserver reverse_kl;
   if (distill) trainer.add_observer(&reverse_kl);
   TrainScreen screen(terminal, recipe, trainer.step());
+  std::optional<RolloutRecorder> rollouts;
+  if (recipe.output.record_gb > 0 && run.ranks().rank() == 0) {
+    learner.keep_traces(true);
+    rollouts.emplace(RolloutRecorder::Options{folder.path() / "rollouts", static_cast<std::uint64_t>(recipe.output.record_gb * 1073741824.0)});
+    trainer.add_observer(&*rollouts);
+  }
   trainer.add_observer(&recorder);
   trainer.add_observer(&screen);
   return run_to_end(trainer, metrics, folder, screen);

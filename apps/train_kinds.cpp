@@ -3,6 +3,7 @@
 #include <cstdlib>
 #include <vector>
 
+#include "apps/hub_files.h"
 #include "apps/train_kind.h"
 #include "core/error.h"
 #include "recipes/common_sections.h"
@@ -69,6 +70,7 @@ int train_by_kind(const TrainRequest& request) {
   for (const TrainKind& kind : kKinds) names.emplace_back(kind.name);
   ConfigReader root(request.config);
   const std::string name = root.get_choice("kind", names.front(), names);
+  fetch_hub_data(request.config);
   const TrainKind& kind = *std::find_if(kKinds.begin(), kKinds.end(), [&](const TrainKind& k) { return k.name == name; });
   const Launch launch = read_launch();
   return launch.world > 1 ? train_as_rank(kind, request, launch) : kind.train(request);

@@ -140,6 +140,7 @@ int train_sft(const TrainRequest& request) {
 
   run.join(made);
   SftObjective objective(*made.policy, std::move(data.examples), std::move(data.validation), &run.ranks());
+  objective.set_prediction_loss(recipe.mtp_loss);
   return run_examples(run, folder, "sft", made, sampled_evaluation(objective, made, std::move(eval_prompts), recipe.rubric), recipe.trainer, recipe.output,
                       {{"loss", "loss", "%.4f"}, {"acc", "mean_token_accuracy", "%.3f"}, {"entropy", "entropy", "%.3f"}}, nullptr);
 }

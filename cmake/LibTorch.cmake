@@ -1,8 +1,12 @@
-# Imported target torch::cpu (libtorch_cpu, libc10) from an unpacked `torch` wheel. Needs no nvcc and no Python.
+# Imported target torch::cpu (libtorch_cpu, libc10) from an unpacked `torch` wheel, if it is there. Needs no nvcc and no Python. Only
+# tests link it: the program and the libraries do not.
 # R1_TORCH_ROOT: the wheel's torch/ folder; default: the project's own dependency folder (scripts/deps.sh).
 set(R1_DEPS_DIR "${CMAKE_SOURCE_DIR}/.deps" CACHE PATH "Folder that scripts/deps.sh fills")
 set(R1_TORCH_ROOT "${R1_DEPS_DIR}/python/torch" CACHE PATH "The torch/ folder of an unpacked torch wheel")
 
+if(NOT R1_TESTS AND NOT EXISTS "${R1_TORCH_ROOT}/lib/libtorch_cpu.so")
+  return()
+endif()
 if(NOT EXISTS "${R1_TORCH_ROOT}/lib/libtorch_cpu.so")
   message(FATAL_ERROR "LibTorch not found at ${R1_TORCH_ROOT}. Run scripts/deps.sh, or pass -DR1_TORCH_ROOT=<torch folder of an unpacked torch 2.11.0 wheel>.")
 endif()

@@ -7,8 +7,12 @@ endif()
 set(R1_WARNINGS $<$<COMPILE_LANGUAGE:C,CXX>:-Wall> $<$<COMPILE_LANGUAGE:C,CXX>:-Wextra> $<$<COMPILE_LANGUAGE:C,CXX>:-Wno-unused-parameter>
   $<$<COMPILE_LANGUAGE:CUDA>:-Xcompiler=-Wall,-Wextra,-Wno-unused-parameter>)
 
+# Builds what the component `development` installs.
+add_custom_target(r1_libraries)
+
 # r1_library(NAME SOURCES ... [HEADERS ...] [DEPS r1 names, e.g. core text] [LIBS anything linkable, public] [PRIVATE_LIBS ...])
-# makes r1_NAME (static, alias r1::NAME). Includes are written from the repository root: #include "core/types.h".
+# makes r1_NAME (static, alias r1::NAME), which is installed for other projects unless it needs torch. Includes are written from the
+# repository root: #include "core/types.h".
 function(r1_library name)
   cmake_parse_arguments(A "TORCH" "" "SOURCES;HEADERS;DEPS;LIBS;PRIVATE_LIBS" ${ARGN})
   add_library(r1_${name} STATIC ${A_SOURCES})
@@ -22,6 +26,15 @@ function(r1_library name)
   if(A_TORCH)
     target_link_libraries(r1_${name} PUBLIC torch::cpu)
     set_target_properties(r1_${name} PROPERTIES JOB_POOL_COMPILE torch_jobs)
+  else()
+    # The rewards come with fewer dependencies than the rest, so they are a set of their own.
+    set(export_set r1-all)
+    if(name MATCHES "^(core|rewards)$")
+      set(export_set r1-rewards)
+    endif()
+    set_target_properties(r1_${name} PROPERTIES EXPORT_NAME ${name})
+    install(TARGETS r1_${name} EXPORT ${export_set} ARCHIVE DESTINATION ${CMAKE_INSTALL_LIBDIR}/r1 COMPONENT development)
+    add_dependencies(r1_libraries r1_${name})
   endif()
 endfunction()
 

@@ -1,5 +1,6 @@
 #include "comm/communicator.h"
 
+#include <algorithm>
 #include <array>
 #include <bit>
 #include <cstring>
@@ -33,6 +34,18 @@ class SingleCommunicator final : public Communicator {
 Partition even_split(std::int64_t elements, int world) {
   const std::int64_t piece = std::max<std::int64_t>(1, (elements + world - 1) / world);
   return {elements, world, Partition::Order::kInterleaved, piece};  // as many pieces as ranks
+}
+
+// What lies at places [from, to) of the elements of `ranges`, counted through.
+std::vector<ElementRange> slice(const std::vector<ElementRange>& ranges, std::int64_t from, std::int64_t to) {
+  std::vector<ElementRange> out;
+  std::int64_t before = 0;
+  for (const ElementRange& r : ranges) {
+    const ElementRange part{r.begin + std::clamp<std::int64_t>(from - before, 0, r.size()), r.begin + std::clamp<std::int64_t>(to - before, 0, r.size())};
+    if (part.size() > 0) out.push_back(part);
+    before += r.size();
+  }
+  return out;
 }
 
 }  // namespace
@@ -92,16 +105,25 @@ void Communicator::reduce_scatter(void* data, DType type, const Partition& parti
   if (world_ == 1) return;
   auto* const bytes = static_cast<std::byte*>(data);
   const auto size = static_cast<std::int64_t>(size_of(type));
-  for (std::int64_t from = begin; from < end; from += kChunk * world_) {
-    const std::int64_t to = std::min(end, from + kChunk * world_);
-    const std::vector<ElementRange> mine = partition.owned(rank_, from, to);
+  // Every rank sums a part of what it owns at a time, so that all links are busy however the array is cut.
+  std::vector<std::vector<ElementRange>> owned;
+  std::int64_t most = 0;
+  for (int peer = 0; peer < world_; ++peer) {
+    owned.push_back(partition.owned(peer, begin, end));
+    std::int64_t n = 0;
+    for (const ElementRange& r : owned.back()) n += r.size();
+    most = std::max(most, n);
+  }
+  for (std::int64_t from = 0; from < most; from += kChunk) {
+    const std::vector<ElementRange> mine = slice(owned[static_cast<std::size_t>(rank_)], from, from + kChunk);
     std::int64_t own = 0;
     for (const ElementRange& r : mine) own += r.size();
     std::byte* const room = scratch(static_cast<std::size_t>(own * size * (world_ - 1)));
     std::vector<Part> sends, receives;
     for (int peer = 0, k = 0; peer < world_; ++peer) {
       if (peer == rank_) continue;
-      for (const ElementRange& r : partition.owned(peer, from, to)) sends.push_back({peer, bytes + r.begin * size, static_cast<std::size_t>(r.size() * size)});
+      for (const ElementRange& r : slice(owned[static_cast<std::size_t>(peer)], from, from + kChunk))
+        sends.push_back({peer, bytes + r.begin * size, static_cast<std::size_t>(r.size() * size)});
       std::byte* at = room + own * size * k++;
       for (const ElementRange& r : mine) {
         receives.push_back({peer, at, static_cast<std::size_t>(r.size() * size)});

@@ -120,6 +120,25 @@ TEST_CASE("collectives of 1, 2, 3 and 4 processes; sums have the bits of the tre
   CHECK(sums[0].size() == 32);
 }
 
+TEST_CASE("arrays longer than a chunk: each element is summed once, whatever the cut") {
+  constexpr std::int64_t kElements = (std::int64_t{1} << 22) + (std::int64_t{1} << 21) + 12345;
+  const auto results = test::run_ranks(2, [&](Session& s) -> std::string {
+    for (auto order : {Partition::Order::kInterleaved, Partition::Order::kContiguous}) {
+      std::vector<float> x(kElements);
+      for (std::int64_t i = 0; i < kElements; ++i) x[static_cast<std::size_t>(i)] = static_cast<float>(i % 8191) * static_cast<float>(s.rank() + 1);
+      const Partition p(kElements, 2, order);
+      s.comm().reduce_scatter(x.data(), DType::kF32, p, 1000, kElements, "scatter");
+      s.comm().all_gather(x.data(), DType::kF32, p, 1000, kElements, "gather");
+      for (std::int64_t i = 0; i < kElements; ++i) {
+        const float want = static_cast<float>(i % 8191) * (i < 1000 ? static_cast<float>(s.rank() + 1) : 3.f);
+        R1_CHECK(x[static_cast<std::size_t>(i)] == want, "element ", i, " is ", x[static_cast<std::size_t>(i)], ", not ", want);
+      }
+    }
+    return "ok";
+  });
+  for (const auto& r : results) CHECK(r.output == "ok");
+}
+
 TEST_CASE("the sum of eight addends has the same bits on 1, 2, 4 and 8 ranks") {
   std::string first;
   for (int world : {1, 2, 4, 8}) {

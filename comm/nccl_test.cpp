@@ -6,7 +6,7 @@
 #include <cstdlib>
 #include <cstring>
 
-#include "comm/ranks_test_support.h"
+#include "comm/gpu_ranks_test_support.h"
 #include "comm/transports.h"
 #include "comm/tree_sum.h"
 #include "core/rng.h"
@@ -14,33 +14,6 @@
 
 namespace r1 {
 namespace {
-
-// The driver must not be touched before a fork: a child counts.
-int gpus() {
-  int ends[2];
-  REQUIRE(pipe(ends) == 0);
-  const pid_t child = fork();
-  if (child == 0) {
-    std::uint8_t n = 0;
-    for (; n < 16; ++n) {
-      const pid_t probe = fork();
-      if (probe == 0) {
-        setenv("CUDA_VISIBLE_DEVICES", std::to_string(n).c_str(), 1);
-        _exit(gpu::available() ? 0 : 1);
-      }
-      int status = 0;
-      waitpid(probe, &status, 0);
-      if (!WIFEXITED(status) || WEXITSTATUS(status) != 0) break;
-    }
-    [[maybe_unused]] const auto ignored = write(ends[1], &n, 1);
-    _exit(0);
-  }
-  std::uint8_t n = 0;
-  REQUIRE(read(ends[0], &n, 1) == 1);
-  waitpid(child, nullptr, 0);
-  close(ends[0]), close(ends[1]);
-  return n;
-}
 
 std::vector<float> addend(int index, std::int64_t n) {
   std::vector<float> out(static_cast<std::size_t>(n));
@@ -70,14 +43,14 @@ class Device {
 }  // namespace
 
 TEST_CASE("every collective gives the bits of the host's, float32 and bfloat16; and bandwidth") {
-  const int most = gpus();
+  const int most = test::count_gpus();
   if (most == 0) return test::skip("no GPU");
   MESSAGE("GPUs: " << most);
   for (int world : {1, 2, 4}) {
     if (world > most) continue;
     CAPTURE(world);
     const auto results = test::run_ranks(world, [&](Session& s) -> std::string {
-      setenv("CUDA_VISIBLE_DEVICES", std::to_string(s.rank()).c_str(), 1);
+      test::take_gpu(s);
       Communicator& host = s.comm();
       Communicator& device = s.device_comm();
       R1_CHECK(world == 1 || device.on_device(), "no device communicator");
@@ -122,8 +95,9 @@ TEST_CASE("every collective gives the bits of the host's, float32 and bfloat16; 
 }
 
 TEST_CASE("the kernel's tree is the host's for any number of addends") {
-  if (gpus() == 0) return test::skip("no GPU");
-  const auto results = test::run_ranks(1, [](Session&) -> std::string {
+  if (test::count_gpus() == 0) return test::skip("no GPU");
+  const auto results = test::run_ranks(1, [](Session& s) -> std::string {
+    test::take_gpu(s);
     gpu::OwnedStream stream;
     for (std::size_t count : {1, 2, 3, 5, 7, 8, 33, 64}) {
       constexpr std::int64_t n = 4099;
@@ -144,9 +118,9 @@ TEST_CASE("the kernel's tree is the host's for any number of addends") {
 }
 
 TEST_CASE("a killed rank ends the others' wait on the GPU, with its name") {
-  if (gpus() < 2) return test::skip("fewer than two GPUs");
+  if (test::count_gpus() < 2) return test::skip("fewer than two GPUs");
   test::ForkedRanks ranks(2, {}, [](Session& s) -> std::string {
-    setenv("CUDA_VISIBLE_DEVICES", std::to_string(s.rank()).c_str(), 1);
+    test::take_gpu(s);
     gpu::DeviceMemory room(std::size_t{1} << 26);
     for (;;) s.device_comm().all_reduce(room.data(), DType::kF32, 1 << 24, "sum");
     return {};

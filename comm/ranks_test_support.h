@@ -1,11 +1,13 @@
 // For tests: a body that runs as several ranks, each a forked process of this machine.
 #pragma once
 
+#include <atomic>
 #include <cstdlib>
 #include <functional>
 #include <string>
 #include <vector>
 
+#include <sys/mman.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -18,6 +20,24 @@ namespace r1::test {
 struct RankResult {
   int status = 0;      // exit code, or minus the signal that ended it
   std::string output;  // what the body gave, or "error: " and what it threw
+};
+
+// Counts across forks: how many ranks have come so far.
+class SharedCount {
+ public:
+  SharedCount() : value_(static_cast<std::atomic<int>*>(mmap(nullptr, sizeof(std::atomic<int>), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0))) {
+    if (value_ == MAP_FAILED) throw IoError("no shared memory");
+  }
+  ~SharedCount() { munmap(value_, sizeof *value_); }
+  SharedCount(const SharedCount&) = delete;
+  SharedCount& operator=(const SharedCount&) = delete;
+  void add() { ++*value_; }
+  void wait_for(int n) const {
+    for (int i = 0; i < 60000 && *value_ < n; ++i) usleep(1000);
+  }
+
+ private:
+  std::atomic<int>* value_;
 };
 
 inline int free_port() { return Socket::listen(0)->port(); }

@@ -1,5 +1,6 @@
 #include "comm/session.h"
 
+#include <csignal>
 #include <cstdio>
 
 #include <unistd.h>
@@ -18,6 +19,7 @@ Session::Session(const Launch& launch, const SessionOptions& options) : launch_(
     return;
   }
   if (const std::string why = gloo_unavailable(); !why.empty()) throw ConfigError(why);
+  std::signal(SIGPIPE, SIG_IGN);  // Gloo writes to connections whose other end may have died
   const RendezvousOptions r{options.start_timeout_s, options.silence_s, options.slow_s};
   if (launch.rank == 0) {
     std::optional<Socket> listener;

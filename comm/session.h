@@ -23,7 +23,7 @@ struct SessionOptions {
 
 class Session final : public CommListener {
  public:
-  // Meets the other ranks. world 1: alone, nothing is opened. Throws CommError, ConfigError.
+  // Meets the other ranks. world 1: alone, nothing is opened; else SIGPIPE is ignored from here on. Throws CommError, ConfigError.
   Session(const Launch& launch, const SessionOptions& options);
   // Says goodbye; rank 0 waits for the others', as it holds the rendezvous.
   ~Session() override;

@@ -17,7 +17,9 @@ SessionOptions quick() {
 
 bool has(const std::string& text, const std::string& part) { return text.find(part) != std::string::npos; }
 
-void work_forever(Session& s) {
+void work_forever(Session& s, test::SharedCount* begun = nullptr) {
+  s.comm().barrier("the first barrier");
+  if (begun) begun->add();
   for (int i = 0;; ++i) {
     s.phase("round " + std::to_string(i));
     s.comm().barrier("a barrier");
@@ -30,15 +32,17 @@ void work_forever(Session& s) {
 TEST_CASE("a killed rank: the others end at once, with who it was and what it did") {
   for (int victim : {0, 1, 2}) {
     CAPTURE(victim);
-    test::ForkedRanks ranks(3, quick(), [](Session& s) -> std::string {
-      work_forever(s);
+    test::SharedCount begun;
+    test::ForkedRanks ranks(3, quick(), [&](Session& s) -> std::string {
+      work_forever(s, &begun);
       return {};
     });
-    usleep(300000);
+    begun.wait_for(3);
+    usleep(20000);
     kill(ranks.pid(victim), SIGKILL);
     const auto start = CommClock::now();
     const auto results = ranks.results();
-    CHECK(CommClock::now() - start < std::chrono::seconds(10));
+    CHECK(CommClock::now() - start < std::chrono::seconds(15));
     for (int r = 0; r < 3; ++r) {
       const auto& result = results[static_cast<std::size_t>(r)];
       CAPTURE(result.output);
@@ -67,21 +71,23 @@ TEST_CASE("a stopped process is found by its silence, a lost rendezvous too") {
   for (int victim : {0, 2}) {
     CAPTURE(victim);
     SessionOptions o = quick();
-    o.silence_s = 0.7;
-    test::ForkedRanks ranks(3, o, [](Session& s) -> std::string {
-      work_forever(s);
+    o.silence_s = 3;
+    test::SharedCount begun;
+    test::ForkedRanks ranks(3, o, [&](Session& s) -> std::string {
+      work_forever(s, &begun);
       return {};
     });
-    usleep(300000);
+    begun.wait_for(3);
+    usleep(20000);
     kill(ranks.pid(victim), SIGSTOP);
-    usleep(1500000);
+    usleep(4500000);
     kill(ranks.pid(victim), SIGKILL);
     const auto results = ranks.results();
     for (int r = 0; r < 3; ++r) {
       if (r == victim) continue;
       CAPTURE(results[static_cast<std::size_t>(r)].output);
       CHECK(results[static_cast<std::size_t>(r)].status == 1);
-      CHECK(has(results[static_cast<std::size_t>(r)].output, "sign of life for 0.7 s"));
+      CHECK(has(results[static_cast<std::size_t>(r)].output, "sign of life for 3 s"));
       CHECK(has(results[static_cast<std::size_t>(r)].output, "error: rank " + std::to_string(victim)));
     }
   }
@@ -108,8 +114,10 @@ TEST_CASE("a rank whose work never ends: the wait is bounded and the table of ph
 }
 
 TEST_CASE("SIGTERM to one rank is a stop of all") {
-  test::ForkedRanks ranks(3, quick(), [](Session& s) -> std::string {
+  test::SharedCount begun;
+  test::ForkedRanks ranks(3, quick(), [&](Session& s) -> std::string {
     install_stop_signals();
+    begun.add();
     for (;;) {
       // All leave in the same round: the flag is agreed on.
       float stop = stop_requested() ? 1.f : 0.f;
@@ -118,7 +126,7 @@ TEST_CASE("SIGTERM to one rank is a stop of all") {
       usleep(1000);
     }
   });
-  usleep(300000);
+  begun.wait_for(3);
   kill(ranks.pid(1), SIGTERM);
   for (const auto& r : ranks.results()) {
     CAPTURE(r.output);
@@ -161,8 +169,8 @@ TEST_CASE("a rank that never comes, and one of another run, are named") {
   CHECK_THROWS_WITH_AS(Session(launch, o), doctest::Contains("found no rank 0 at 127.0.0.1"), CommError);
   // A stray process of another start.
   const int port = test::free_port();
-  RendezvousServer server(std::move(*Socket::listen(port)), Launch{0, 2, 0, "test", "127.0.0.1", port, 1, "run-a"}, {});
-  CHECK_THROWS_WITH_AS(RendezvousClient(Launch{1, 2, 0, "test", "127.0.0.1", port, 1, "run-b"}, {0.5, 10, 60}, {}), doctest::Contains("this is run run-a, not run-b"), CommError);
+  RendezvousServer server(std::move(*Socket::listen(port)), Launch{0, 2, 0, 1, "test", "127.0.0.1", port, 1, "run-a"}, {});
+  CHECK_THROWS_WITH_AS(RendezvousClient(Launch{1, 2, 0, 1, "test", "127.0.0.1", port, 1, "run-b"}, {0.5, 10, 60}, {}), doctest::Contains("this is run run-a, not run-b"), CommError);
 }
 
 }  // namespace r1

@@ -3,6 +3,7 @@
 #include <deque>
 
 #include "core/config.h"
+#include "core/config_recorder.h"
 #include "core/error.h"
 #include "core/suggest.h"
 
@@ -147,6 +148,10 @@ void ConfigReader::fail(std::string_view key, const std::string& why) const {
 }
 
 void ConfigReader::reject(std::string_view key, const std::string& why) {
+  if (ConfigRecorder* recorder = ConfigRecorder::current()) {
+    std::vector<std::string>& without = recorder->at(path(key)).without;
+    if (std::find(without.begin(), without.end(), why) == without.end()) without.push_back(why);
+  }
   const Origin::Kind kind = set_by(key);
   if (kind == Origin::Kind::kRecipe || kind == Origin::Kind::kCommandLine) fail(key, "has no effect here: " + why);
   if (kind == Origin::Kind::kPreset && section_->find(key) == nullptr) remember(key, *value(key));
@@ -157,6 +162,7 @@ void ConfigReader::remember(std::string_view key, ConfigValue value) {
 }
 
 std::string ConfigReader::get_json(std::string_view key) {
+  if (ConfigRecorder* recorder = ConfigRecorder::current()) recorder->at(path(key)).type = "anything";
   const ConfigValue* v = value(key);
   if (v == nullptr) return {};
   remember(key, *v);
@@ -164,6 +170,7 @@ std::string ConfigReader::get_json(std::string_view key) {
 }
 
 ConfigReader ConfigReader::section(std::string_view key) {
+  if (ConfigRecorder* recorder = ConfigRecorder::current()) recorder->at(path(key)).type = "section";
   if (const Section::Read* read = section_->find(key); read != nullptr && !read->is_list && !read->children.empty()) {
     return ConfigReader(std::shared_ptr<Section>(section_, read->children[0]));
   }
@@ -177,6 +184,7 @@ ConfigReader ConfigReader::section(std::string_view key) {
 }
 
 std::vector<ConfigReader> ConfigReader::sections(std::string_view key, std::string_view shorthand) {
+  if (ConfigRecorder* recorder = ConfigRecorder::current()) recorder->at(path(key)).type = "list of sections";
   std::vector<ConfigReader> readers;
   const ConfigValue* v = value(key);
   if (v == nullptr || v->kind == Kind::kNull) {

@@ -4,6 +4,7 @@
 #include <type_traits>
 
 #include "core/config.h"
+#include "core/config_recorder.h"
 #include "core/error.h"
 #include "core/scalar_text.h"
 #include "core/suggest.h"
@@ -23,6 +24,27 @@ const char* expected() {
   else if constexpr (std::is_floating_point_v<T>) return "a number";
   else if constexpr (std::is_integral_v<T>) return "a whole number";
   else return "a text";
+}
+
+// For ConfigRecorder, in a reader's words.
+template <class T>
+std::string type_name() {
+  if constexpr (IsVector<T>::value) return "list of " + type_name<typename T::value_type>();
+  else if constexpr (std::is_same_v<T, std::filesystem::path>) return "path";
+  else return std::string(expected<T>()).substr(std::string_view(expected<T>()).starts_with("a ") ? 2 : 0);
+}
+
+template <class T>
+ConfigValue to_value(const T& v, const Origin& origin);
+
+template <class T>
+void note(const std::string& path, const T* fallback, bool required) {
+  ConfigRecorder* recorder = ConfigRecorder::current();
+  if (recorder == nullptr) return;
+  ConfigQuestion& question = recorder->at(path);
+  question.type = type_name<T>();
+  question.required = question.required || required;
+  if (fallback != nullptr) question.fallback = write_inline(to_value<T>(*fallback, Origin{}));
 }
 
 template <class T>
@@ -96,6 +118,7 @@ T ConfigReader::convert(std::string_view key, const ConfigValue& value) const {
 
 template <class T>
 std::optional<T> ConfigReader::find(std::string_view key) {
+  note<T>(path(key), nullptr, false);
   const ConfigValue* v = value(key);
   if (v == nullptr) {
     // Known, but with nothing to show.
@@ -113,6 +136,7 @@ std::optional<T> ConfigReader::find(std::string_view key) {
 
 template <class T>
 T ConfigReader::get(std::string_view key, T fallback) {
+  note<T>(path(key), &fallback, false);
   const ConfigValue* v = value(key);
   if (v == nullptr) {
     remember(key, to_value<T>(fallback, Origin{}));
@@ -125,6 +149,7 @@ T ConfigReader::get(std::string_view key, T fallback) {
 
 template <class T>
 T ConfigReader::require(std::string_view key) {
+  note<T>(path(key), nullptr, true);
   const ConfigValue* v = value(key);
   if (v == nullptr) fail(key, message("is missing, it needs ", expected<T>()));
   T result = convert<T>(key, *v);
@@ -134,9 +159,10 @@ T ConfigReader::require(std::string_view key) {
 
 template <class T>
 T ConfigReader::check_range(std::string_view key, T value, T low, T high) const {
-  if (value >= low && value <= high) return value;
   const auto text = [](T x) { return to_value<T>(x, Origin{}).text; };
   const bool no_top = high == std::numeric_limits<T>::max() || (std::numeric_limits<T>::has_infinity && high == std::numeric_limits<T>::infinity());
+  if (ConfigRecorder* recorder = ConfigRecorder::current()) recorder->at(path(key)).range = no_top ? "at least " + text(low) : text(low) + " to " + text(high);
+  if (value >= low && value <= high) return value;
   fail(key, message("is ", text(value), ", must be ", no_top ? "at least " + text(low) : "between " + text(low) + " and " + text(high)));
 }
 
@@ -152,6 +178,7 @@ T ConfigReader::require_in(std::string_view key, T low, T high) {
 
 std::string ConfigReader::get_choice(std::string_view key, const std::string& fallback, std::span<const std::string> choices) {
   const std::string choice = get<std::string>(key, fallback);
+  if (ConfigRecorder* recorder = ConfigRecorder::current()) recorder->at(path(key)).choices = join_names(choices);
   if (std::find(choices.begin(), choices.end(), choice) != choices.end()) return choice;
   const std::string near = nearest_name(choice, choices);
   fail(key, message("is '", choice, "', must be one of ", join_names(choices), near.empty() ? "" : "; did you mean '" + near + "'?"));

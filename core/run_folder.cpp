@@ -108,7 +108,7 @@ RunFolder::State RunFolder::inspect(const ResolvedConfig& config, const Options&
   if (options.overwrite) {
     // config.yaml goes first: a half-deleted folder must not look like a run.
     fs::remove(this->config(), none);
-    for (const char* name : {"environment.json", "log.jsonl", "metrics.jsonl", "tensorboard", "report.html", "samples", "journal", "checkpoints", "eval", "audit",
+    for (const char* name : {"environment.json", "log.jsonl", "metrics.jsonl", "tensorboard", "report.html", "samples", "rollouts", "journal", "checkpoints", "eval", "audit",
                              "cache", kFinishedName}) {
       fs::remove_all(dir_ / name, none);
       if (none) throw IoError(message("cannot delete ", (dir_ / name).string(), ": ", none.message()));

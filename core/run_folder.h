@@ -1,7 +1,7 @@
 // The folder of one run: layout, one process at a time, new or resumed, newest complete checkpoint.
 //   config.yaml (resolved)  environment.json  log.jsonl  metrics.jsonl  tensorboard/  samples/step_000010.jsonl
 //   journal/  checkpoints/step_000050/  checkpoints/latest -> newest complete  finished (only at the end)
-//   eval/  audit/  cache/: what kinds of training add
+//   eval/  audit/  rollouts/  cache/: what kinds of training add
 #pragma once
 
 #include <cstdint>

@@ -8,7 +8,7 @@ namespace r1 {
 namespace {
 
 // First bytes of a record. A change of the layout takes a new number.
-constexpr std::uint32_t kSampleGroup = 0x52314701, kScoredGroup = 0x52315302;
+constexpr std::uint32_t kSampleGroup = 0x52314702, kScoredGroup = 0x52315303;
 constexpr std::uint32_t kWithoutSteps = 0x52315301;  // scored groups of before step rewards: still read
 
 // A declared enum value, or DataError.
@@ -75,6 +75,7 @@ void put(ByteWriter& out, const Completion& completion) {
   out.put_all(completion.logprobs);
   out.put_all(completion.entropies);
   out.put_all(completion.sampled);
+  out.put_all(completion.experts);
   out.put(std::string_view(completion.text));
   out.put(completion.stop);
   out.put(static_cast<std::uint64_t>(completion.version_runs.size()));
@@ -91,6 +92,7 @@ Completion get_completion(ByteReader& in) {
   completion.logprobs = in.get_all<float>();
   completion.entropies = in.get_all<float>();
   completion.sampled = in.get_all<std::uint8_t>();
+  completion.experts = in.get_all<std::uint16_t>();
   completion.text = in.get_text();
   completion.stop = get_enum(in, StopReason::kAborted);
   completion.version_runs.resize(in.get_count(28));
@@ -134,7 +136,7 @@ void put(ByteWriter& out, const SampleGroup& group) {
 SampleGroup get_group(ByteReader& in) {
   SampleGroup group;
   group.prompt = get_prompt(in);
-  const std::size_t count = in.get_count(49);
+  const std::size_t count = in.get_count(57);
   for (std::size_t i = 0; i < count; ++i) group.completions.push_back(get_completion(in));
   return group;
 }

@@ -54,6 +54,9 @@ struct Completion {
   std::vector<float> logprobs;         // [L] nats, under the distribution each token was drawn from
   std::vector<float> entropies;        // [L] nats, of that distribution before top-k/p; empty if not asked for
   std::vector<std::uint8_t> sampled;   // [L] 1 = drawn by the policy, 0 = forced; empty = all drawn
+  // [P + L - 1][choices] the experts that each position of prompt and completion met, all layers of a mixture of experts
+  // (Transformer::expert_choices); empty if not asked for.
+  std::vector<std::uint16_t> experts;
   std::string text;                    // decoded once, special tokens left out; rewards read this
   StopReason stop = StopReason::kAborted;
   std::vector<VersionRun> version_runs;  // ordered by start; the first starts at 0
@@ -94,6 +97,7 @@ struct TrainSample {
   std::vector<float> behavior_logprobs;  // [T] nats under the sampler; 0 where not trained
   std::vector<float> old_logprobs;       // [T] nats under the learner when the batch was collected; empty = behavior
   std::vector<float> advantages;         // [T]
+  std::vector<std::uint16_t> experts;    // [T - 1][choices] to be met again by the learner (routing replay); empty = it chooses
   WeightVersion oldest = 0;              // of any token
 };
 

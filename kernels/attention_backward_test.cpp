@@ -19,6 +19,7 @@ struct Problem {
     std::vector<std::int64_t> keys;
     for (std::int64_t j = s.prefix_begin; s.prefix_begin >= 0 && j < s.prefix_end; ++j) keys.push_back(j);
     for (std::int64_t j = s.begin; j <= r; ++j) keys.push_back(j);
+    if (shape.window > 0 && static_cast<std::int64_t>(keys.size()) > shape.window) keys.erase(keys.begin(), keys.end() - shape.window);
     return keys;
   }
   double q(std::int64_t r, std::int64_t h, std::int64_t i) const { return at(r * ld + h * shape.head_dim + i); }
@@ -26,6 +27,10 @@ struct Problem {
   double v(std::int64_t r, std::int64_t g, std::int64_t i) const { return at(r * ld + v_at() + g * shape.head_dim + i); }
   double at(std::int64_t i) const { return qkv[static_cast<std::size_t>(i)]; }
 };
+
+double capped_score(const AttentionShape& shape, double dot) {
+  return shape.softcap > 0 ? shape.softcap * std::tanh(dot * shape.scale / shape.softcap) : dot * shape.scale;
+}
 
 // Scores, weights and outputs of one row and head.
 std::vector<double> weights(const Problem& p, const std::vector<std::int64_t>& keys, std::int64_t r, std::int64_t h, double* lse) {
@@ -35,7 +40,7 @@ std::vector<double> weights(const Problem& p, const std::vector<std::int64_t>& k
   for (const std::int64_t j : keys) {
     double dot = 0;
     for (std::int64_t i = 0; i < p.shape.head_dim; ++i) dot += p.q(r, h, i) * p.k(j, g, i);
-    s.push_back(dot * p.shape.scale);
+    s.push_back(capped_score(p.shape, dot));
     max = std::max(max, s.back());
   }
   for (double x : s) sum += std::exp(x - max);
@@ -120,7 +125,10 @@ void expected(const Problem& p, std::vector<double>& grad, std::vector<double>& 
           const std::int64_t j = keys[n];
           double dp = 0;
           for (std::int64_t i = 0; i < d; ++i) dp += d_out(i) * p.v(j, g, i);
-          const double ds = w[n] * (dp - delta) * p.shape.scale;
+          double dot = 0;
+          for (std::int64_t i = 0; i < d; ++i) dot += p.q(r, h, i) * p.k(j, g, i);
+          const double t = p.shape.softcap > 0 ? capped_score(p.shape, dot) / p.shape.softcap : 0;
+          const double ds = w[n] * (dp - delta) * p.shape.scale * (1 - t * t);
           for (std::int64_t i = 0; i < d; ++i) {
             add(r * p.ld + h * d + i, ds * p.k(j, g, i));
             add(j * p.ld + p.k_at() + g * d + i, ds * p.q(r, h, i));
@@ -138,7 +146,11 @@ const std::vector<AttentionSequence> kFamilies = {{0, 70, -1, -1}, {70, 90, 0, 7
 TEST_CASE("attention_backward agrees with double precision, prefixes included") {
   ComputePool two(2);
   for_each_isa_and_type([&](Type type) {
-    for (const AttentionShape& shape : {AttentionShape{6, 2, 32, 0.2f, type}, AttentionShape{2, 2, 80, 0.1f, type}}) {
+    for (const AttentionShape& shape : {AttentionShape{6, 2, 32, 0.2f, type}, AttentionShape{2, 2, 80, 0.1f, type}, AttentionShape{4, 2, 32, 0.2f, type, 1.5f, 0},
+                                        AttentionShape{4, 2, 32, 0.2f, type, 0, 9}, AttentionShape{2, 1, 32, 0.2f, type, 2.f, 75},
+                                        AttentionShape{3, 1, 576, 0.05f, type}}) {
+      CAPTURE(shape.softcap);
+      CAPTURE(shape.window);
       const Problem p = make(shape, kFamilies, type);
       const Array got = backward(two, p);
       std::vector<double> grad, magnitude;
@@ -155,7 +167,7 @@ TEST_CASE("attention_backward agrees with double precision, prefixes included") 
 }
 
 TEST_CASE("the expected gradients of this test are the derivatives of its forward pass") {
-  Problem p = make({2, 1, 16, 0.25f, Type::kF32}, {{0, 6, -1, -1}, {6, 9, 0, 5}}, Type::kF32);
+  Problem p = make({2, 1, 16, 0.25f, Type::kF32, 1.2f, 4}, {{0, 6, -1, -1}, {6, 9, 0, 5}}, Type::kF32);
   std::vector<double> grad, magnitude;
   expected(p, grad, magnitude);
   for (std::size_t i = 0; i < p.qkv.size(); i += 7) {

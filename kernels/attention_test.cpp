@@ -35,8 +35,21 @@ struct Sequence {
   Sequence(const AttentionShape& s, std::int64_t tokens, std::uint64_t seed)
       : shape(s), t(tokens), ld((s.heads + 2 * s.kv_heads) * s.head_dim), qkv(random_array(s.type, tokens * ld, seed)) {}
   std::int64_t k_at() const { return shape.heads * shape.head_dim; }
-  std::int64_t v_at() const { return (shape.heads + shape.kv_heads) * shape.head_dim; }
+  std::int64_t v_at() const { return (shape.heads + (shape.shared_values ? 0 : shape.kv_heads)) * shape.head_dim; }
 };
+
+AttentionShape windowed(AttentionShape s, std::int64_t window) {
+  s.window = window;
+  return s;
+}
+AttentionShape capped(AttentionShape s, float cap) {
+  s.softcap = cap;
+  return s;
+}
+AttentionShape shared(AttentionShape s) {
+  s.shared_values = true;
+  return s;
+}
 
 struct Result {
   Array out;
@@ -70,7 +83,10 @@ double row_error(const Sequence& s, const Result& r, std::int64_t row) {
     for (std::int64_t j = 0; j <= row; ++j) {
       double dot = 0;
       for (std::int64_t i = 0; i < d; ++i) dot += s.qkv.get(row * s.ld + h * d + i) * s.qkv.get(j * s.ld + s.k_at() + h / reps * d + i);
-      p[static_cast<std::size_t>(j)] = dot * s.shape.scale;
+      dot *= s.shape.scale;
+      if (s.shape.softcap > 0) dot = s.shape.softcap * std::tanh(dot / s.shape.softcap);
+      if (s.shape.window > 0 && j <= row - s.shape.window) dot = -INFINITY;
+      p[static_cast<std::size_t>(j)] = dot;
       max = std::fmax(max, p[static_cast<std::size_t>(j)]);
     }
     for (double& x : p) sum += x = std::exp(x - max);
@@ -96,8 +112,13 @@ double row_error(const Sequence& s, const Result& r, std::int64_t row) {
 TEST_CASE("attention agrees with double precision") {
   ComputePool pool(2);
   for_each_isa_and_type([&](Type type) {
-    for (const AttentionShape& shape : {shape_of(type, 9, 3, 64), shape_of(type, 2, 2, 16), shape_of(type, 7, 1, 80), shape_of(type, 4, 2, 128)}) {
+    for (const AttentionShape& shape : {shape_of(type, 9, 3, 64), shape_of(type, 2, 2, 16), shape_of(type, 7, 1, 80), shape_of(type, 4, 2, 128),
+                                        windowed(shape_of(type, 4, 2, 32), 5), windowed(shape_of(type, 2, 1, 32), 40), capped(shape_of(type, 4, 2, 32), 0.4f),
+                                        capped(windowed(shape_of(type, 4, 4, 64), 17), 1.5f), shared(shape_of(type, 8, 1, 48)),
+                                        shared(shape_of(type, 16, 1, 576))}) {
       CAPTURE(shape.head_dim);
+      CAPTURE(shape.window);
+      CAPTURE(shape.softcap);
       const Sequence s(shape, 83, 11);
       const Result r = run(pool, s, 83, false);
       for (const std::int64_t row : {0, 1, 14, 15, 16, 31, 32, 63, 64, 70, 82}) {
@@ -111,7 +132,8 @@ TEST_CASE("attention agrees with double precision") {
 TEST_CASE("a row's attention has the same bits alone, in prefill chunks of any size, in other blocks and threads") {
   ComputePool one(1), two(2);
   for_each_isa_and_type([&](Type type) {
-    for (const AttentionShape& shape : {shape_of(type, 9, 3, 64), shape_of(type, 6, 6, 32), shape_of(type, 14, 2, 64)}) {
+    for (const AttentionShape& shape : {shape_of(type, 9, 3, 64), shape_of(type, 6, 6, 32), shape_of(type, 14, 2, 64), capped(windowed(shape_of(type, 4, 2, 32), 21), 1.f),
+                                        shared(shape_of(type, 5, 1, 80)), shared(shape_of(type, 32, 1, 48))}) {
       const Sequence s(shape, 150, 12);
       const Result whole = run(two, s, s.t, false);
       for (const std::int64_t chunk : {1, 2, 7, 16, 50, 149}) {
@@ -127,36 +149,37 @@ TEST_CASE("a row's attention has the same bits alone, in prefill chunks of any s
 TEST_CASE("decode rows of several sequences that share a prefix have the bits of each row alone") {
   ComputePool two(2);
   for_each_isa_and_type([&](Type type) {
-    const AttentionShape shape = shape_of(type, 9, 3, 64);
-    // Each sharer has the prompt's 48 tokens and its own rest.
-    const Sequence prompt(shape, 48, 20);
-    Blocks prefix(shape, 3, 0, false);
-    std::vector<KvRow> rows;
-    for (std::int32_t i = 0; i < 48; ++i) rows.push_back({prefix.pointers.data(), i});
-    write_kv(two, shape, prompt.qkv.at(prompt.k_at()), prompt.qkv.at(prompt.v_at()), 48, prompt.ld, rows.data(), 0);
-    constexpr std::int64_t kSharers = 11;
-    std::vector<std::unique_ptr<Blocks>> own;
-    std::vector<std::vector<std::byte*>> tables;
-    std::vector<KvRow> decode;
-    const Sequence queries(shape, kSharers, 21);
-    for (std::int64_t b = 0; b < kSharers; ++b) {
-      const std::int64_t length = 1 + 5 * b;
-      const Sequence rest(shape, length, 30 + static_cast<std::uint64_t>(b));
-      own.push_back(std::make_unique<Blocks>(shape, 4, 0, b % 2 == 0));
-      tables.push_back(prefix.pointers);
-      tables.back().insert(tables.back().end(), own.back()->pointers.begin(), own.back()->pointers.end());
-      std::vector<KvRow> write;
-      for (std::int64_t i = 0; i < length; ++i) write.push_back({tables.back().data(), static_cast<std::int32_t>(48 + i)});
-      write_kv(two, shape, rest.qkv.at(rest.k_at()), rest.qkv.at(rest.v_at()), length, rest.ld, write.data(), 0);
+    for (const AttentionShape& shape : {shape_of(type, 9, 3, 64), windowed(shape_of(type, 9, 3, 64), 20), shared(shape_of(type, 3, 1, 64))}) {
+      // Each sharer has the prompt's 48 tokens and its own rest.
+      const Sequence prompt(shape, 48, 20);
+      Blocks prefix(shape, 3, 0, false);
+      std::vector<KvRow> rows;
+      for (std::int32_t i = 0; i < 48; ++i) rows.push_back({prefix.pointers.data(), i});
+      write_kv(two, shape, prompt.qkv.at(prompt.k_at()), prompt.qkv.at(prompt.v_at()), 48, prompt.ld, rows.data(), 0);
+      constexpr std::int64_t kSharers = 11;
+      std::vector<std::unique_ptr<Blocks>> own;
+      std::vector<std::vector<std::byte*>> tables;
+      std::vector<KvRow> decode;
+      const Sequence queries(shape, kSharers, 21);
+      for (std::int64_t b = 0; b < kSharers; ++b) {
+        const std::int64_t length = 1 + 5 * b;
+        const Sequence rest(shape, length, 30 + static_cast<std::uint64_t>(b));
+        own.push_back(std::make_unique<Blocks>(shape, 4, 0, b % 2 == 0));
+        tables.push_back(prefix.pointers);
+        tables.back().insert(tables.back().end(), own.back()->pointers.begin(), own.back()->pointers.end());
+        std::vector<KvRow> write;
+        for (std::int64_t i = 0; i < length; ++i) write.push_back({tables.back().data(), static_cast<std::int32_t>(48 + i)});
+        write_kv(two, shape, rest.qkv.at(rest.k_at()), rest.qkv.at(rest.v_at()), length, rest.ld, write.data(), 0);
+      }
+      for (std::int64_t b = 0; b < kSharers; ++b) decode.push_back({tables[static_cast<std::size_t>(b)].data(), static_cast<std::int32_t>(48 + 5 * b)});
+      const std::int64_t width = shape.heads * shape.head_dim;
+      Array together(type, kSharers * width), alone(type, kSharers * width);
+      attention(two, shape, queries.qkv.at(0), queries.ld, decode.data(), kSharers, 0, together.at(0), width, nullptr);
+      for (std::int64_t b = 0; b < kSharers; ++b)
+        attention(two, shape, queries.qkv.at(b * queries.ld), queries.ld, decode.data() + b, 1, 0, alone.at(b * width), width, nullptr);
+      CHECK(same_bits(together.at(0), alone.at(0), together.bytes.size()));
+      for (std::int64_t i = 0; i < together.size(); ++i) REQUIRE(std::isfinite(together.get(i)));
     }
-    for (std::int64_t b = 0; b < kSharers; ++b) decode.push_back({tables[static_cast<std::size_t>(b)].data(), static_cast<std::int32_t>(48 + 5 * b)});
-    const std::int64_t width = shape.heads * shape.head_dim;
-    Array together(type, kSharers * width), alone(type, kSharers * width);
-    attention(two, shape, queries.qkv.at(0), queries.ld, decode.data(), kSharers, 0, together.at(0), width, nullptr);
-    for (std::int64_t b = 0; b < kSharers; ++b)
-      attention(two, shape, queries.qkv.at(b * queries.ld), queries.ld, decode.data() + b, 1, 0, alone.at(b * width), width, nullptr);
-    CHECK(same_bits(together.at(0), alone.at(0), together.bytes.size()));
-    for (std::int64_t i = 0; i < together.size(); ++i) REQUIRE(std::isfinite(together.get(i)));
   });
 }
 
@@ -169,6 +192,8 @@ TEST_CASE("write_kv skips rows without blocks; attention refuses them") {
   Array out(Type::kBF16, 32);
   CHECK_THROWS_AS(attention(pool, shape, s.qkv.at(0), s.ld, &row, 1, 0, out.at(0), 32, nullptr), Error);
   CHECK_THROWS_AS(kv_block_bytes(shape_of(Type::kBF16, 2, 1, 24)), Error);
+  CHECK_THROWS_AS(kv_block_bytes(shape_of(Type::kBF16, 2, 1, 1040)), Error);
+  CHECK(kv_block_bytes(shared(shape_of(Type::kBF16, 16, 1, 576))) == 16 * 576 * 2);
 }
 
 }  // namespace r1::cpu::test

@@ -259,4 +259,94 @@ TEST_CASE("swiglu and its backward pass") {
   });
 }
 
+TEST_CASE("the unit-offset gain multiplies by 1 + g before the cast; its gradient is the derivative") {
+  ComputePool pool(2);
+  for_each_isa_and_type([&](Type type) {
+    const std::int64_t m = 70, d = 40;
+    const auto x = random_floats(m * d, 21);
+    const Array g = random_array(type, d, 22), dy = random_array(type, m * d, 23);
+    Array y(type, m * d);
+    std::vector<float> rstd(static_cast<std::size_t>(m)), dx(x.size(), 0.f), dg(static_cast<std::size_t>(d), 0.f);
+    rms_norm(pool, x.data(), m, d, g.at(0), static_cast<float>(kEps), y.at(0), type, rstd.data(), Gain::kUnitOffset);
+    rms_norm_backward(pool, x.data(), g.at(0), rstd.data(), dy.at(0), type, m, d, dx.data(), dg.data(), Gain::kUnitOffset);
+    std::vector<double> gain = row(g, 0, d);
+    for (double& v : gain) v += 1;
+    double worst = 0, worst_slope = 0, worst_gain = 0;
+    for (std::int64_t i = 0; i < m; i += 3) {
+      const std::vector<double> xi(x.begin() + i * d, x.begin() + (i + 1) * d);
+      const auto want = norm(xi, gain);
+      for (std::int64_t j = 0; j < d; ++j) {
+        const auto u = static_cast<std::size_t>(j);
+        worst = std::fmax(worst, std::fabs(y.get(i * d + j) - want[u]) / tolerance(type, std::fabs(want[u])));
+        const double s = slope(xi, u, row(dy, i * d, d), [&](const std::vector<double>& v) { return norm(v, gain); });
+        worst_slope = std::fmax(worst_slope, std::fabs(dx[static_cast<std::size_t>(i * d + j)] - s) / (1e-4 * (1 + std::fabs(s))));
+      }
+    }
+    for (std::int64_t j = 0; j < d; ++j) {
+      double want = 0;
+      for (std::int64_t i = 0; i < m; ++i) want += dy.get(i * d + j) * x[static_cast<std::size_t>(i * d + j)] * rstd[static_cast<std::size_t>(i)];
+      worst_gain = std::fmax(worst_gain, std::fabs(dg[static_cast<std::size_t>(j)] - want) / (1e-4 * (1 + std::fabs(want))));
+    }
+    CHECK(worst <= 1.0);
+    CHECK(worst_slope <= 1.0);
+    CHECK(worst_gain <= 1.0);
+  });
+}
+
+TEST_CASE("gelu in the gate, and its backward pass") {
+  ComputePool pool(2);
+  const auto gelu = [](double x) { return 0.5 * x * (1 + std::tanh(std::sqrt(2 / M_PI) * (x + 0.044715 * x * x * x))); };
+  for_each_isa_and_type([&](Type type) {
+    const std::int64_t m = 11, f = 333;
+    Array x = random_array(type, m * 2 * f, 13, 3.0);
+    x.set(0, -200.0);
+    x.set(1, 0.001);  // where a tanh made of a quotient would cancel
+    const Array dy = random_array(type, m * f, 14);
+    Array y(type, m * f), dx(type, m * 2 * f);
+    swiglu(pool, x.at(0), m, f, y.at(0), type, Activation::kGeluTanh);
+    swiglu_backward(pool, x.at(0), dy.at(0), m, f, dx.at(0), type, Activation::kGeluTanh);
+    double worst = 0;
+    for (std::int64_t i = 0; i < m; ++i)
+      for (std::int64_t j = 0; j < f; ++j) {
+        const double g = x.get(i * 2 * f + j), u = x.get(i * 2 * f + f + j), d = dy.get(i * f + j), h = 1e-5;
+        const auto check = [&](double got, double want) {
+          worst = std::fmax(worst, std::fabs(got - want) / tolerance(type, std::fabs(want) + 0.05));
+        };
+        check(y.get(i * f + j), gelu(g) * u);
+        check(dx.get(i * 2 * f + j), d * u * (gelu(g + h) - gelu(g - h)) / (2 * h));
+        check(dx.get(i * 2 * f + f + j), d * gelu(g));
+      }
+    CHECK(worst <= 1.0);
+  });
+}
+
+TEST_CASE("rope_part: interleaved pairs come out half-split, at other places, with the angles of rope; back with the gradient") {
+  ComputePool pool(2);
+  for (const Type type : {Type::kF32, Type::kBF16}) {
+    const std::int64_t m = 9, heads = 3, d = 8, positions = 20;
+    std::vector<float> cos(static_cast<std::size_t>(positions * d / 2)), sin(cos.size());
+    for (std::size_t i = 0; i < cos.size(); ++i) cos[i] = static_cast<float>(std::cos(0.3 * static_cast<double>(i))), sin[i] = static_cast<float>(std::sin(0.3 * static_cast<double>(i)));
+    std::vector<std::int32_t> at;
+    for (std::int64_t i = 0; i < m; ++i) at.push_back(static_cast<std::int32_t>((i * 7) % positions));
+    const RopePart part{heads, d, 50, 16, 40, 12, true};
+    const Array x = random_array(type, m * part.x_ld, 31);
+    // The same by rope() on pairs that were sorted before.
+    Array sorted(type, m * heads * d), y(type, m * part.y_ld), back(type, m * part.x_ld);
+    for (std::int64_t i = 0; i < m; ++i)
+      for (std::int64_t h = 0; h < heads; ++h)
+        for (std::int64_t j = 0; j < d; ++j) sorted.set((i * heads + h) * d + j % 2 * d / 2 + j / 2, x.get(i * part.x_ld + h * part.x_pitch + j));
+    rope(pool, sorted.at(0), m, heads, d, heads * d, at.data(), cos.data(), sin.data(), 1.f, type);
+    rope_part(pool, part, x.at(0), y.at(0), m, at.data(), cos.data(), sin.data(), type);
+    rope_part_backward(pool, part, y.at(0), back.at(0), m, at.data(), cos.data(), sin.data(), type);
+    for (std::int64_t i = 0; i < m; ++i)
+      for (std::int64_t h = 0; h < heads; ++h)
+        for (std::int64_t j = 0; j < d; ++j) {
+          CHECK(y.get(i * part.y_ld + h * part.y_pitch + j) == doctest::Approx(sorted.get((i * heads + h) * d + j)).epsilon(type == Type::kBF16 ? 0.01 : 1e-5));
+          // A rotation's gradient is the rotation back.
+          CHECK(back.get(i * part.x_ld + h * part.x_pitch + j) == doctest::Approx(x.get(i * part.x_ld + h * part.x_pitch + j)).epsilon(type == Type::kBF16 ? 0.02 : 1e-4).scale(1));
+        }
+    CHECK_THROWS_AS(rope_part(pool, part, x.at(0), const_cast<void*>(x.at(0)), m, at.data(), cos.data(), sin.data(), type), Error);
+  }
+}
+
 }  // namespace r1::cpu::test

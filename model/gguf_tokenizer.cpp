@@ -7,65 +7,23 @@
 #include <nlohmann/json.hpp>
 
 #include "core/error.h"
+#include "model/gguf_pre_tokenizers.h"
 
 namespace r1 {
 namespace {
 
 using Json = nlohmann::ordered_json;
 
-// ggml's token_type
-enum : std::int64_t { kNormal = 1, kUnknown = 2, kControl = 3, kUserDefined = 4, kUnused = 5, kByteToken = 6 };
-
-// A GGUF file names its pre-tokenizer only; what the name stands for is in the released models' tokenizer.json.
-constexpr const char* kLlama3Pattern =
-    R"((?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+)";
-constexpr const char* kQwen2Pattern =
-    R"((?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+)";
-constexpr const char* kDeepseekV3Words =
-    "[!\"#$%&'()*+,\\-./:;<=>?@\\[\\\\\\]^_`{|}~][A-Za-z]+|[^\r\n\\p{L}\\p{P}\\p{S}]?[\\p{L}\\p{M}]+|"
-    " ?[\\p{P}\\p{S}]+[\r\n]*|\\s*[\r\n]+|\\s+(?!\\S)|\\s+";
-
-Json split(const char* pattern) {
-  return {{"type", "Split"}, {"pattern", {{"Regex", pattern}}}, {"behavior", "Isolated"}, {"invert", false}};
-}
-Json byte_level(bool use_regex, bool add_prefix_space = false) {
-  return {{"type", "ByteLevel"}, {"add_prefix_space", add_prefix_space}, {"trim_offsets", true}, {"use_regex", use_regex}};
-}
-Json single_digits() { return {{"type", "Digits"}, {"individual_digits", true}}; }
-
-struct Kind {
-  std::vector<const char*> names;
-  Json normalizer;
-  Json pre_tokenizers;
-  bool ignore_merges = false;
-  bool bos_by_default = false;
-};
-
-const std::vector<Kind>& kinds() {
-  static const std::vector<Kind> kKinds = {
-      {{"gpt-2", "phi-2"}, nullptr, Json::array({byte_level(true)})},
-      {{"smollm", "starcoder", "refact"}, nullptr, Json::array({single_digits(), byte_level(true)})},
-      {{"llama-bpe", "llama3", "llama-v3"}, nullptr, Json::array({split(kLlama3Pattern), byte_level(false)}), true, true},
-      {{"qwen2", "deepseek-r1-qwen"}, {{"type", "NFC"}}, Json::array({split(kQwen2Pattern), byte_level(false)})},
-      {{"deepseek-v3", "deepseek-r1"}, nullptr,
-       Json::array({split(R"(\p{N}{1,3})"), split("[一-龥぀-ゟ゠-ヿ]+"), split(kDeepseekV3Words), byte_level(false)})},
-      {{"deepseek-coder"}, nullptr,
-       Json::array({split("[\r\n]"), split(R"(\s?\p{L}+)"), split(R"(\s?\p{P}+)"), split("[一-龥ࠀ-一가-퟿]+"), single_digits(),
-                    byte_level(false)})},
-  };
-  return kKinds;
-}
-
 [[noreturn]] void refuse(const GgufFile& file, const std::string& why) {
   throw CheckpointError(message(file.path().string(), ": ", why));
 }
 
-const Kind& kind_of(const GgufFile& file) {
+const PreTokenizerKind& kind_of(const GgufFile& file) {
   if (file.text("tokenizer.ggml.model") != "gpt2")
     refuse(file, message("tokenizer.ggml.model is ", file.text("tokenizer.ggml.model"), "; only gpt2 (byte-level BPE) is supported"));
   const std::string name = file.has("tokenizer.ggml.pre") ? file.text("tokenizer.ggml.pre") : "absent";
   std::string supported;
-  for (const Kind& kind : kinds())
+  for (const PreTokenizerKind& kind : pre_tokenizer_kinds())
     for (const char* known : kind.names) {
       if (name == known) return kind;
       supported += (supported.empty() ? "" : ", ") + std::string(known);
@@ -121,14 +79,14 @@ Json bos_processor(const std::string& token, TokenId id) {
           {"special_tokens", {{token, {{"id", token}, {"ids", {id}}, {"tokens", {token}}}}}}};
 }
 
-Json tokenizer_json(const GgufFile& file, const Kind& kind, Vocabulary vocabulary, Json post_processor) {
+Json tokenizer_json(const GgufFile& file, const PreTokenizerKind& kind, Vocabulary vocabulary, Json post_processor) {
   const Json model = {{"type", "BPE"}, {"dropout", nullptr}, {"unk_token", nullptr}, {"continuing_subword_prefix", nullptr},
                       {"end_of_word_suffix", nullptr}, {"fuse_unk", false}, {"byte_fallback", false},
                       {"ignore_merges", kind.ignore_merges}};
   Json out = {{"version", "1.0"}, {"truncation", nullptr}, {"padding", nullptr}, {"added_tokens", std::move(vocabulary.added)},
               {"normalizer", kind.normalizer},
               {"pre_tokenizer", {{"type", "Sequence"}, {"pretokenizers", kind.pre_tokenizers}}},
-              {"post_processor", std::move(post_processor)}, {"decoder", byte_level(true, true)}, {"model", model}};
+              {"post_processor", std::move(post_processor)}, {"decoder", byte_level_json(true, true)}, {"model", model}};
   out["model"]["merges"] = merges_of(file);
   return out;
 }
@@ -146,7 +104,7 @@ std::string with_vocab(Json tokenizer, const nlohmann::json& vocab) {
 }  // namespace
 
 static std::map<std::string, std::string> make_files(const GgufFile& file, const ModelConfig& config) {
-  const Kind& kind = kind_of(file);
+  const PreTokenizerKind& kind = kind_of(file);
   const std::vector<std::string>& tokens = file.texts("tokenizer.ggml.tokens");
   const auto name_of = [&](std::optional<TokenId> id) -> std::optional<std::string> {
     if (!id || static_cast<std::size_t>(*id) >= tokens.size()) return std::nullopt;

@@ -15,7 +15,7 @@ namespace r1::test {
 inline const std::vector<std::string> kGoldenFamilies = {"tiny-llama3", "tiny-llama-tied", "tiny-llama-bias",
                                                          "tiny-qwen2", "tiny-qwen2-tied", "tiny-qwen3"};
 inline const std::vector<std::string> kGoldenDense = {"tiny-mistral", "tiny-phi3", "tiny-phi3-partial", "tiny-olmo2", "tiny-gemma2", "tiny-gemma3"};
-inline const std::vector<std::string> kGoldenExperts = {"tiny-qwen3-moe", "tiny-qwen2-moe", "tiny-mixtral", "tiny-v2", "tiny-v2-groups", "tiny-v3"};
+inline const std::vector<std::string> kGoldenExperts = {"tiny-qwen3-moe", "tiny-qwen2-moe", "tiny-mixtral", "tiny-v1", "tiny-v2", "tiny-v2-groups", "tiny-v3"};
 inline std::vector<std::string> all_golden_families() {
   std::vector<std::string> all = kGoldenFamilies;
   all.insert(all.end(), kGoldenDense.begin(), kGoldenDense.end());

@@ -9,6 +9,7 @@
 #include <map>
 #include <memory>
 #include <optional>
+#include <set>
 #include <span>
 #include <string>
 #include <string_view>
@@ -53,6 +54,7 @@ struct SafetensorsWriteOptions {
   // not be in memory at once. Same name and shape; the type may only differ if float_type is set. Valid until the next call.
   std::function<TensorView(const TensorView&)> materialise;
   std::optional<DType> float_type;  // float tensors (F32, F16, BF16) are converted to it; others stay as they are
+  std::set<std::string> keep_type;  // names that float_type leaves as they are
   std::map<std::string, std::string> metadata = {{"format", "pt"}};  // transformers asks for this entry
 };
 

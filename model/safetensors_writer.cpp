@@ -13,7 +13,7 @@ namespace r1 {
 namespace {
 
 DType written_type(const TensorView& tensor, const SafetensorsWriteOptions& options) {
-  return options.float_type && is_float_type(tensor.dtype) ? *options.float_type : tensor.dtype;
+  return options.float_type && is_float_type(tensor.dtype) && !options.keep_type.contains(tensor.name) ? *options.float_type : tensor.dtype;
 }
 
 std::uint64_t written_bytes(const TensorView& tensor, const SafetensorsWriteOptions& options) {

@@ -40,28 +40,12 @@ Transformer::Impl::Impl(ModelConfig c, DType dtype, ComputePool& p)
   embed = &store.find("model.embed_tokens.weight");
   final_norm = &store.find("model.norm.weight");
   head = config.tie_word_embeddings ? embed : &store.find("lm_head.weight");
-  layers.resize(static_cast<std::size_t>(L));
-  moe_layers.assign(static_cast<std::size_t>(L), -1);
-  for (std::int64_t l = 0; l < L; ++l) {
-    const std::string prefix = message("model.layers.", l, ".");
-    const auto find = [&](const char* name) { return &store.find(prefix + name); };
-    LayerWeights& w = layers[static_cast<std::size_t>(l)];
-    if (config.pre_norms) {
-      w.input_norm = find("input_layernorm.weight");
-      w.mlp_norm = find(config.post_norms ? "pre_feedforward_layernorm.weight" : "post_attention_layernorm.weight");
-    }
-    if (config.post_norms) w.attn_out_norm = find("post_attention_layernorm.weight"), w.mlp_out_norm = find("post_feedforward_layernorm.weight");
-    if (config.mla) find_latent(prefix, w);
-    else find_attention(prefix, w);
-    if (config.has_experts(l)) {
-      find_experts(prefix, w);
-      moe_layers[static_cast<std::size_t>(l)] = num_moe_layers++;
-    } else if (config.fused_projections) {
-      find_mlp(prefix + "mlp.", w.mlp, F, "gate_up_proj", nullptr, "down_proj");
-    } else {
-      find_mlp(prefix + "mlp.", w.mlp, F, "gate_proj", "up_proj", "down_proj");
-    }
-  }
+  head_norm = final_norm;
+  const std::int64_t all_layers = L + (config.num_mtp_layers > 0 ? 1 : 0);
+  layers.resize(static_cast<std::size_t>(all_layers));
+  moe_layers.assign(static_cast<std::size_t>(all_layers), -1);
+  for (std::int64_t l = 0; l < all_layers; ++l) find_layer(l);
+  find_prediction();
   R1_CHECK(!(config.post_norms && (config.mla || config.moe)), "norms behind attention together with experts or latent attention");
   if (config.moe) expert_load.assign(static_cast<std::size_t>(num_moe_layers * config.moe->num_experts), 0);
 }
@@ -172,7 +156,7 @@ void Transformer::Impl::gather_normed(std::span<const std::int32_t> rows, const 
   float* g = gathered.get<float>(m * D);
   for (std::int64_t i = 0; i < m; ++i)
     std::memcpy(g + i * D, h_rows + rows[static_cast<std::size_t>(i)] * D, static_cast<std::size_t>(D) * 4);
-  cpu::rms_norm(pool, g, m, D, w(final_norm), config.rms_norm_eps, gathered_x.get<std::byte>(m * D * static_cast<std::int64_t>(esize)),
+  cpu::rms_norm(pool, g, m, D, w(head_norm), config.rms_norm_eps, gathered_x.get<std::byte>(m * D * static_cast<std::int64_t>(esize)),
                 type, rstd, gain);
 }
 
@@ -210,6 +194,7 @@ const WeightStore& Transformer::weights() const { return impl_->store; }
 ComputePool& Transformer::pool() { return impl_->pool; }
 void Transformer::weights_changed() {
   impl_->packed = impl_->packed_transposed = impl_->head_packed = impl_->head_packed_transposed = false;
+  if (impl_->prediction) impl_->prediction->packed = false;
 }
 
 void Transformer::set_vocab_limit(std::int64_t limit) {
@@ -218,7 +203,10 @@ void Transformer::set_vocab_limit(std::int64_t limit) {
 }
 std::int64_t Transformer::vocab_limit() const { return impl_->vocab_limit; }
 
-std::size_t Transformer::kv_block_bytes() const { return cpu::kv_block_bytes(impl_->shape) * static_cast<std::size_t>(impl_->L); }
+std::size_t Transformer::kv_block_bytes() const {
+  const auto routes = static_cast<std::size_t>(cpu::kKvBlock * impl_->choices()) * sizeof(std::uint16_t);
+  return impl_->routes_offset() + (routes + 63) / 64 * 64;
+}
 
 void Transformer::step(std::span<const Row> rows, FunctionRef<void(std::size_t, const float*)> on_logits) {
   Impl& m = *impl_;
@@ -240,7 +228,19 @@ void Transformer::step(std::span<const Row> rows, FunctionRef<void(std::size_t, 
   m.ensure_rope(*std::max_element(positions.begin(), positions.end()) + 1);
   float* h = m.h.get<float>(n * m.D);
   m.embed_rows(tokens.data(), n, h);
+  const std::int64_t choices = m.choices();
+  m.replay = {};
+  m.recorded.resize(static_cast<std::size_t>(n * choices));
+  m.record = choices > 0 ? m.recorded.data() : nullptr;
   for (std::int64_t l = 0; l < m.L; ++l) m.layer_forward(l, n, h, positions.data(), plan, m.scratch, false);
+  m.record = nullptr;
+  m.step_rows = n;
+  for (std::int64_t i = 0; choices > 0 && i < n; ++i) {
+    const cpu::KvRow& kv = plan.rows[static_cast<std::size_t>(i)];
+    const auto bytes = static_cast<std::size_t>(choices) * sizeof(std::uint16_t);
+    std::memcpy(kv.blocks[kv.position / cpu::kKvBlock] + m.routes_offset() + static_cast<std::size_t>(kv.position % cpu::kKvBlock) * bytes,
+                m.recorded.data() + i * choices, bytes);
+  }
   if (wanted.empty()) return;
   m.gather_normed(wanted, h, nullptr);
   m.for_logits(m.gathered_x.data(), static_cast<std::int64_t>(wanted.size()), [&](std::int64_t i, const float* z) {

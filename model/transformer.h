@@ -1,4 +1,4 @@
-// The dense decoder (Llama, Qwen2, Qwen3) on CPU kernels: one definition serves prefill, decode, evaluation and
+// The decoder of all families on CPU kernels: one definition serves prefill, decode, evaluation and
 // training, so that a token's log-probability has the same bits in all of them. The backward pass is written by hand:
 // layer by layer, each recomputed or kept. Torch-free.
 #pragma once
@@ -28,6 +28,16 @@ struct PackedBatch {
   // The log-probabilities wanted: ln p(targets[i] | context up to row predictors[i]).
   std::vector<std::int32_t> predictors;  // [M] row whose hidden state predicts
   std::vector<TokenId> targets;          // [M]
+  // [N][expert_choices()] which experts each row meets, instead of the router's choice (routing replay); empty = the router chooses.
+  std::vector<std::uint16_t> experts;
+};
+
+// How tokens met the experts in trained forward passes.
+struct ExpertLoad {
+  std::int64_t layers = 0, experts = 0;  // layers that have experts
+  std::vector<std::int64_t> tokens;      // [layers][experts]
+  std::int64_t dropped = 0;              // token and expert pairs that were chosen but not computed
+  double max_over_mean() const;          // largest load over the mean load of a layer, averaged over layers; 0 without tokens
 };
 
 struct LogprobRows {
@@ -36,6 +46,12 @@ struct LogprobRows {
   // [M] nats of the likeliest token, with the entropies; at temperature 1 equal to logprobs[i] iff the target is one. Empty where the
   // device does not give them.
   std::vector<float> top_logprobs;
+};
+
+// Multi-token prediction in backward passes: minus ln p, summed over rows.
+struct PredictionLoss {
+  double sum = 0;
+  std::int64_t rows = 0;
 };
 
 // Not thread-safe; one call at a time (the engine and the learner of one process take turns).
@@ -56,8 +72,22 @@ class Transformer {
   std::int64_t vocab_limit() const;
 
   // ---- rollout -------------------------------------------------------------------------------------------------
-  // Bytes of one KV block (cpu::kKvBlock positions, all layers).
+  // Bytes of one KV block (cpu::kKvBlock positions, all layers; a mixture of experts keeps each position's experts there too).
   std::size_t kv_block_bytes() const;
+  // Drafting by the multi-token prediction layer: its keys and values lie in the KV blocks behind the layers'. To be called before
+  // kv_block_bytes() is asked for. Throws ConfigError without such a layer.
+  void keep_drafting_state();
+  struct DraftRow {
+    std::int32_t step_row = 0;  // of the last step(), whose hidden states are still there
+    TokenId next = 0;           // the token behind it
+    cpu::KvRow kv;              // of that row: where the prediction layer's keys and values go
+    bool wants_logits = false;
+  };
+  // Right after step(): runs the rows through the prediction layer. on_logits(i, logits) as step() calls it: of the token two behind row i.
+  void draft(std::span<const DraftRow> rows, FunctionRef<void(std::size_t row, const float* logits)> on_logits);
+  // Experts that one position meets, all layers together; 0 for a dense model. step() leaves them in the position's KV block.
+  std::int64_t expert_choices() const;
+  void read_experts(const std::byte* block, std::int32_t position, std::uint16_t* out) const;  // out [expert_choices()]
   struct Row {
     TokenId token = 0;
     cpu::KvRow kv;              // where its keys and values go, and its position
@@ -73,6 +103,20 @@ class Transformer {
   LogprobRows evaluate(const PackedBatch& batch, float temperature, bool want_entropies);
   // The same, keeping what backward needs. recompute = true keeps each layer's input only.
   LogprobRows forward(const PackedBatch& batch, float temperature, bool want_entropies, bool recompute);
+  // As evaluate(), and the experts of each row [N][expert_choices()].
+  LogprobRows evaluate_experts(const PackedBatch& batch, float temperature, std::vector<std::uint16_t>& experts);
+  // Mixtures of experts: from now on backward passes add `weight` times the balance loss (model/router.h) of each sequence of the batch
+  // and layer to the objective that they differentiate; a shared prompt counts as a sequence of its own. 0 = none.
+  void set_balance_loss(double weight);
+  double take_balance_loss();     // what these passes added, since the last call
+  ExpertLoad take_expert_load();  // of forward passes that keep something for a backward pass, since the last call
+  // From now on backward() adds `weight` * the sum over trained tokens of -ln p(token | two before it) by the multi-token prediction layer to
+  // the objective; a sequence's first trained token after its first row has none. 0 = none. Throws ConfigError without such a layer;
+  // backward() throws it for shared prompts.
+  void set_prediction_loss(double weight);
+  PredictionLoss take_prediction_loss();  // what these passes met, since the last call
+  // DeepSeek-V3's balancing: moves the correction biases by `speed` against the load. Throws ConfigError without such biases.
+  void update_correction_biases(const ExpertLoad& load, double speed);
   // Bytes that forward() keeps for backward(), a row of the batch.
   std::int64_t kept_bytes_per_token(bool recompute) const;
   // After forward(): adds the gradient of sum_i d_logprobs[i] logprobs[i] + d_entropies[i] entropies[i] (empty = none) to

@@ -105,6 +105,12 @@ struct LatentWeights {
   std::vector<cpu::PackedMatrix> key_p, key_pt, value_p, value_pt;
 };
 
+struct PredictionWeights {
+  const Parameter *enorm = nullptr, *hnorm = nullptr, *eh = nullptr, *norm = nullptr;  // its layer is layers[L]
+  cpu::PackedMatrix eh_p, eh_pt;
+  bool packed = false;
+};
+
 struct LayerWeights {
   const Parameter *input_norm = nullptr, *attn_out_norm = nullptr, *mlp_norm = nullptr, *mlp_out_norm = nullptr, *q = nullptr, *o = nullptr;
   const Parameter *q_bias = nullptr, *o_bias = nullptr, *q_norm = nullptr, *k_norm = nullptr;
@@ -134,7 +140,12 @@ struct Transformer::Impl {
   std::int64_t num_moe_layers = 0;
 
   const Parameter *embed, *final_norm, *head;
-  std::vector<LayerWeights> layers;
+  const Parameter* head_norm;  // before the head: final_norm but in the prediction layer's pass
+  std::vector<LayerWeights> layers;  // [L], and the first multi-token prediction layer behind them
+  std::unique_ptr<PredictionWeights> prediction;
+  double prediction_weight = 0, prediction_value = 0;
+  std::int64_t prediction_rows = 0;
+  LayerActivations prediction_activations;
   cpu::PackedMatrix head_p, head_pt;
   bool packed = false, packed_transposed = false, head_packed = false, head_packed_transposed = false;
 
@@ -165,9 +176,10 @@ struct Transformer::Impl {
   std::function<void(std::int64_t, std::int64_t)> gradient_hook;  // may be empty
   // ---- mixtures of experts
   std::vector<std::int64_t> expert_load;  // [moe layers][E] tokens of forward passes since the last take
-  std::int64_t expert_rows = 0;           // tokens that should be in it, all layers
+  std::int64_t expert_rows = 0;           // rows that were routed in them, all layers
   bool count_load = false;
   double balance_weight = 0, balance_value = 0;
+  std::vector<std::uint16_t> recorded;    // of a step, before it goes into the blocks
   std::span<const std::uint16_t> replay;  // [N][moe layers][K] of the pass under way; empty = none
   std::uint16_t* record = nullptr;        // as replay: where the pass under way leaves its choice; null = nowhere
   // KV blocks of a packed batch, one layer
@@ -222,6 +234,9 @@ struct Transformer::Impl {
   void mlp_backward(const MlpWeights& m, std::int64_t n, const std::byte* x, const void* dy, const Buffer& gate_up, float* grad, std::byte* dx);
   void moe_backward(std::int64_t l, std::int64_t n, const std::byte* x, const void* dy, const PackedBatch& batch, LayerActivations& a,
                     float* grad, std::byte* dx);
+  std::int64_t choices() const { return config.moe ? num_moe_layers * config.moe->experts_per_token : 0; }
+  // Inside a block of step(): behind the layers, and behind the prediction layer where drafts are made.
+  std::size_t routes_offset() const { return cpu::kv_block_bytes(shape) * static_cast<std::size_t>(L + (drafting ? 1 : 0)); }
   void route(std::int64_t l, std::int64_t n, const std::byte* x, ExpertActivations& a);
   void balance_gradient(const MoeWeights& m, const PackedBatch& batch, ExpertActivations& a, float* d_logits);
   const float* as_float(const std::byte* x, std::int64_t elements);  // x itself if it is float32
@@ -233,6 +248,24 @@ struct Transformer::Impl {
   void normed_backward(const float* h, std::int64_t n, const Parameter* norm, const float* rstd, const std::byte* dx, float* dh, float* grad);
   void write_cache(const cpu::AttentionShape& s, std::int64_t l, std::int64_t n, const std::byte* k, const std::byte* v, std::int64_t ld,
                    const AttentionPlan& plan);
+  void find_layer(std::int64_t l);
+  void find_prediction();
+  struct PredictionBatch {
+    PackedBatch batch;
+    std::vector<std::int32_t> rows;  // of the whole batch, whose hidden states these rows see
+  };
+  PredictionBatch prediction_batch(const PackedBatch& batch) const;
+  // What rows of h and the tokens behind them make of the prediction layer's input m [n][D], and what its gradient needs.
+  struct PredictionInput {
+    std::vector<float> rstd_final, rstd_e, rstd_h, hidden;
+    Buffer embedded, part, both, m;
+  };
+  PredictionInput prediction_input_;
+  void prediction_input(std::span<const std::int32_t> rows, const TokenId* next, const float* h, PredictionInput& in);
+  bool drafting = false;
+  std::int64_t step_rows = 0;  // of the last step, in h
+  // Adds the loss's gradient to grad and, through the hidden states h, to dh.
+  void prediction_backward(const PackedBatch& batch, const float* h, float* dh, float* grad);
   AttentionPlan plan_batch(const PackedBatch& batch);
   void run_layers(const PackedBatch& batch, float* h, bool keep, bool recompute);
   void check_batch(const PackedBatch& batch) const;

@@ -1,6 +1,6 @@
 // Multi-head latent attention (models.md section 6.1) in its absorbed form everywhere: queries are multiplied by the keys' half of
 // kv_b, so that all heads attend to the cached latent itself, and the result by the values' half. One form in prefill, decode
-// and training is what makes their bits equal (docs/decisions/0012); the naive form differs by rounding.
+// and training is what makes their bits equal (docs/decisions/0013); the naive form differs by rounding.
 #include <algorithm>
 #include <cstring>
 

@@ -4,7 +4,9 @@
 #include <algorithm>
 #include <cmath>
 #include <cstring>
+#include <utility>
 
+#include "core/error.h"
 #include "model/router.h"
 #include "model/transformer_impl.h"
 
@@ -85,9 +87,9 @@ void Transformer::Impl::route(std::int64_t l, std::int64_t n, const std::byte* x
   const float* bias = m.bias ? store.buffer(*m.bias) : nullptr;
   pool.parallel_for(n, 16, [&](std::int64_t begin, std::int64_t end) {
     for (std::int64_t i = begin; i < end; ++i) {
-      const std::int64_t place = (i * num_moe_layers + at) * K;
-      route_token(moe, bias, replay.empty() ? nullptr : replay.data() + place, scores + i * E, chosen + i * K, weights + i * K);
-      for (std::int64_t k = 0; record != nullptr && k < K; ++k) record[place + k] = static_cast<std::uint16_t>(chosen[i * K + k]);
+      const std::int64_t place = (i * num_moe_layers + at) * K;  // a prediction layer has none
+      route_token(moe, bias, replay.empty() || at < 0 ? nullptr : replay.data() + place, scores + i * E, chosen + i * K, weights + i * K);
+      for (std::int64_t k = 0; record != nullptr && at >= 0 && k < K; ++k) record[place + k] = static_cast<std::uint16_t>(chosen[i * K + k]);
     }
   });
   // Counting sort: by expert, then token.
@@ -98,7 +100,7 @@ void Transformer::Impl::route(std::int64_t l, std::int64_t n, const std::byte* x
   std::vector<std::int64_t> next(a.offsets.begin(), a.offsets.end() - 1);
   for (std::int64_t i = 0; i < n * K; ++i)
     a.rows[static_cast<std::size_t>(next[static_cast<std::size_t>(chosen[i])]++)] = static_cast<std::int32_t>(i);
-  if (!count_load) return;
+  if (!count_load || at < 0) return;
   expert_rows += n;
   for (std::int64_t e = 0; e < E; ++e)
     expert_load[static_cast<std::size_t>(at * E + e)] += a.offsets[static_cast<std::size_t>(e + 1)] - a.offsets[static_cast<std::size_t>(e)];
@@ -261,6 +263,65 @@ void Transformer::Impl::moe_backward(std::int64_t l, std::int64_t n, const std::
   }
   if (type == cpu::Type::kF32) std::memcpy(dx, dx32, static_cast<std::size_t>(n * D) * 4);
   else cpu::convert(pool, dx32, reinterpret_cast<cpu::bf16*>(dx), n * D);
+}
+
+double ExpertLoad::max_over_mean() const {
+  double sum = 0;
+  std::int64_t counted = 0;
+  for (std::int64_t l = 0; l < layers; ++l) {
+    const std::int64_t* row = tokens.data() + l * experts;
+    std::int64_t total = 0, largest = 0;
+    for (std::int64_t e = 0; e < experts; ++e) total += row[e], largest = std::max(largest, row[e]);
+    if (total == 0) continue;
+    sum += static_cast<double>(largest) * static_cast<double>(experts) / static_cast<double>(total);
+    ++counted;
+  }
+  return counted > 0 ? sum / static_cast<double>(counted) : 0;
+}
+
+std::int64_t Transformer::expert_choices() const { return impl_->choices(); }
+
+void Transformer::read_experts(const std::byte* block, std::int32_t position, std::uint16_t* out) const {
+  const auto bytes = static_cast<std::size_t>(impl_->choices()) * sizeof(std::uint16_t);
+  std::memcpy(out, block + impl_->routes_offset() + static_cast<std::size_t>(position % cpu::kKvBlock) * bytes, bytes);
+}
+
+LogprobRows Transformer::evaluate_experts(const PackedBatch& batch, float temperature, std::vector<std::uint16_t>& experts) {
+  experts.assign(batch.tokens.size() * static_cast<std::size_t>(impl_->choices()), 0);
+  impl_->record = experts.empty() ? nullptr : experts.data();
+  LogprobRows rows = evaluate(batch, temperature, false);
+  impl_->record = nullptr;
+  return rows;
+}
+
+void Transformer::set_balance_loss(double weight) { impl_->balance_weight = weight; }
+
+double Transformer::take_balance_loss() { return std::exchange(impl_->balance_value, 0); }
+
+ExpertLoad Transformer::take_expert_load() {
+  Impl& m = *impl_;
+  ExpertLoad load;
+  if (!m.config.moe) return load;
+  load.layers = m.num_moe_layers, load.experts = m.config.moe->num_experts;
+  load.tokens = m.expert_load;
+  load.dropped = m.expert_rows * m.config.moe->experts_per_token;
+  for (const std::int64_t tokens : load.tokens) load.dropped -= tokens;
+  std::fill(m.expert_load.begin(), m.expert_load.end(), 0);
+  m.expert_rows = 0;
+  return load;
+}
+
+void Transformer::update_correction_biases(const ExpertLoad& load, double speed) {
+  Impl& m = *impl_;
+  if (!m.config.moe || !m.config.moe->correction_bias)
+    throw ConfigError(message("moe.bias_update: a ", m.config.model_type, " model has no correction bias; set it to 0"));
+  R1_CHECK(load.layers == m.num_moe_layers && load.experts == m.config.moe->num_experts, "the load of another model");
+  for (std::int64_t l = 0; l < m.L; ++l) {
+    const LayerWeights& lw = m.layers[static_cast<std::size_t>(l)];
+    if (!lw.moe) continue;
+    update_correction_bias({load.tokens.data() + m.moe_layers[static_cast<std::size_t>(l)] * load.experts, static_cast<std::size_t>(load.experts)}, speed,
+                           m.store.buffer(*lw.moe->bias));
+  }
 }
 
 }  // namespace r1

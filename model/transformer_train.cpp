@@ -18,6 +18,8 @@ void Transformer::Impl::check_batch(const PackedBatch& batch) const {
   R1_CHECK(batch.predictors.size() == batch.targets.size(), batch.predictors.size(), " predictors, ", batch.targets.size(), " targets");
   for (TokenId t : batch.tokens) R1_CHECK(t >= 0 && t < V, "token ", t, " outside the vocabulary of ", V);
   check_rows(batch, batch.predictors);
+  R1_CHECK(batch.experts.empty() || static_cast<std::int64_t>(batch.experts.size()) == static_cast<std::int64_t>(batch.tokens.size()) * choices(),
+           batch.experts.size(), " replayed experts for ", batch.tokens.size(), " tokens that meet ", choices());
   for (TokenId t : batch.targets) R1_CHECK(t >= 0 && t < vocab_limit, "target ", t, " outside the vocabulary of ", vocab_limit);
 }
 
@@ -85,12 +87,15 @@ void Transformer::Impl::run_layers(const PackedBatch& batch, float* h_rows, bool
   const AttentionPlan plan = plan_batch(batch);
   embed_rows(batch.tokens.data(), n, h_rows);
   if (keep) kept.resize(static_cast<std::size_t>(L));
+  replay = batch.experts;
+  count_load = keep;
   for (std::int64_t l = 0; l < L; ++l) {
     LayerActivations& a = keep && !recompute ? kept[static_cast<std::size_t>(l)] : scratch;
     if (keep && recompute)
       std::memcpy(kept[static_cast<std::size_t>(l)].h_in.get<float>(n * D), h_rows, static_cast<std::size_t>(n * D) * 4);
     layer_forward(l, n, h_rows, batch.positions.data(), plan, a, keep && !recompute);
   }
+  count_load = false;
 }
 
 std::int64_t Transformer::kept_bytes_per_token(bool recompute) const {
@@ -284,7 +289,7 @@ void Transformer::Impl::norm_backward(std::span<const std::int32_t> rows, const 
     cpu::convert(pool, dx, d_x.get<cpu::bf16>(m * D), m * D);
     typed = d_x.data();
   }
-  cpu::rms_norm_backward(pool, gathered.as<float>(), w(final_norm), rstd, typed, type, m, D, dg, grad + final_norm->offset, gain);
+  cpu::rms_norm_backward(pool, gathered.as<float>(), w(head_norm), rstd, typed, type, m, D, dg, grad + head_norm->offset, gain);
   // Rows may repeat (the last prompt row predicts the first token of every sample): added in order.
   pool.parallel_for(D, 64, [&](std::int64_t b, std::int64_t e) {
     for (std::int64_t i = 0; i < m; ++i) {
@@ -312,6 +317,7 @@ void Transformer::backward(std::span<const float> d_logprobs, std::span<const fl
            "gradients of ", d_logprobs.size(), " log-probabilities for ", batch.predictors.size());
   float* dh = m.start_backward(Impl::Pending::Pass::kLogprobs, grad);
   m.head_backward(batch, m.pending.h_out.as<float>(), d_logprobs, d_entropies, dh, grad.data());
+  m.prediction_backward(batch, m.pending.h_out.as<float>(), dh, grad.data());
   m.layers_backward(dh, grad.data());
 }
 
@@ -333,6 +339,7 @@ void Transformer::Impl::layers_backward(float* dh, float* grad) {
   // The blocks of plan_batch() hold one layer, so a recomputed layer writes its own keys and values again.
   AttentionPlan plan;
   if (pending.recompute) plan = plan_batch(batch);
+  replay = batch.experts;
   const auto stretches = gradient_hook ? gradient_stretches() : std::vector<std::pair<std::int64_t, std::int64_t>>();
   for (std::int64_t l = L - 1; l >= 0; --l) {
     LayerActivations& a = kept[static_cast<std::size_t>(l)];

@@ -1,4 +1,6 @@
 // Where the transformer's weights lie in the arena, and their packed forms.
+#include <algorithm>
+
 #include "model/transformer_impl.h"
 
 namespace r1 {
@@ -63,6 +65,27 @@ void Transformer::Impl::find_experts(const std::string& prefix, LayerWeights& w)
   for (const Parameter& b : store.buffers())
     if (b.name == mlp + "gate.e_score_correction_bias") m.bias = &b;
   R1_CHECK(moe.correction_bias == (m.bias != nullptr), "a router without its correction bias");
+}
+
+void Transformer::Impl::find_layer(std::int64_t l) {
+  const std::string prefix = message("model.layers.", l, ".");
+  const auto find = [&](const char* name) { return &store.find(prefix + name); };
+  LayerWeights& w = layers[static_cast<std::size_t>(l)];
+  if (config.pre_norms) {
+    w.input_norm = find("input_layernorm.weight");
+    w.mlp_norm = find(config.post_norms ? "pre_feedforward_layernorm.weight" : "post_attention_layernorm.weight");
+  }
+  if (config.post_norms) w.attn_out_norm = find("post_attention_layernorm.weight"), w.mlp_out_norm = find("post_feedforward_layernorm.weight");
+  if (config.mla) find_latent(prefix, w);
+  else find_attention(prefix, w);
+  if (config.has_experts(std::min(l, L - 1))) {  // a prediction layer is of the last one's kind
+    find_experts(prefix, w);
+    if (l < L) moe_layers[static_cast<std::size_t>(l)] = num_moe_layers++;
+  } else if (config.fused_projections) {
+    find_mlp(prefix + "mlp.", w.mlp, F, "gate_up_proj", nullptr, "down_proj");
+  } else {
+    find_mlp(prefix + "mlp.", w.mlp, F, "gate_proj", "up_proj", "down_proj");
+  }
 }
 
 void Transformer::Impl::pack(const Parameter* p, std::int64_t rows, std::int64_t depth, cpu::PackedMatrix& out, std::int64_t skip) {

@@ -76,6 +76,7 @@ OutputSection read_output(ConfigReader reader, const std::string& name, bool sam
   out.save_every = reader.get_in<std::int64_t>("save_every", 50, 0, 1'000'000'000);
   out.keep = reader.get_in<int>("keep", 3, 0, 1'000'000);
   out.samples_every = samples ? reader.get_in<std::int64_t>("samples_every", 10, 0, 1'000'000'000) : 0;
+  out.record_gb = samples ? reader.get_in<double>("record_gb", 1.0, 0.0, 1e6) : 0;
   out.tensorboard = reader.get<bool>("tensorboard", true);
   return out;
 }

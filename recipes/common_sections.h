@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "core/config.h"
+#include "core/config_recorder.h"
 #include "core/error.h"
 #include "core/weights.h"
 #include "rl/lora_adapter.h"
@@ -28,6 +29,7 @@ struct OutputSection {
   std::filesystem::path dir;        // the run folder; default runs/NAME of the recipe file
   std::int64_t save_every = 50;     // updates; 0 = at the end only
   int keep = 3;                     // checkpoints that stay; 0 = all
+  double record_gb = 1.0;           // GiB of rollouts/ that stay, for r1 replay, reward-diff and watch; 0 = none is written
   std::int64_t samples_every = 10;  // updates between transcripts in samples/ and on the screen; 0 = none
   bool tensorboard = true;
 };
@@ -82,10 +84,24 @@ struct OptimizerDefaults {
 };
 OptimizerOptions read_optimizer(ConfigReader& section, const OptimizerDefaults& defaults);
 
+// For the recipe reference: the names that a parser lists when it is asked for none of them.
+template <class Parse>
+void note_choices(const ConfigReader& reader, const char* key, Parse parse) {
+  ConfigRecorder* recorder = ConfigRecorder::current();
+  if (recorder == nullptr) return;
+  try {
+    parse(std::string("?"));
+  } catch (const ConfigError& e) {
+    const std::string text = e.what();
+    if (const std::size_t known = text.find("it can be "); known != std::string::npos) recorder->at(reader.path(key)).choices = text.substr(known + 10);
+  }
+}
+
 // Reads a named choice with the parser of the part that owns it; its error gets file, line and key in front.
 template <class Parse>
 auto read_name(ConfigReader& reader, const char* key, const char* fallback, Parse parse) {
   const std::string name = reader.get<std::string>(key, fallback);
+  note_choices(reader, key, parse);
   try {
     return parse(name);
   } catch (const ConfigError& e) {

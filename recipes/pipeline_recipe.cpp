@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <array>
 #include <cctype>
+#include <cstdlib>
 #include <map>
 #include <optional>
 #include <set>
@@ -78,15 +79,42 @@ Config written_recipe(const ConfigValue& entry, const std::string& stage, const 
   return with_context("stage " + stage, [&] { return Config::load(fs::exists(beside) ? beside : file); });
 }
 
-Config stage_recipe(const ConfigValue& entry, const std::string& stage, const ConfigValue* vars, const std::string& pipeline) {
-  const Config written = written_recipe(entry, stage, pipeline);
+// Where each setting of the stage is written: in its file, or, for a recipe inside the pipeline and for set:, in the pipeline's.
+std::map<std::string, std::string> origins_of(const ConfigValue& root, const ConfigValue& entry) {
+  std::map<std::string, std::string> origins;
+  const auto add = [&](const ConfigValue& tree, const std::string& prefix) {
+    ConfigValue copy = tree;
+    visit_values(copy, prefix, [&](const std::string& path, ConfigValue& v) { origins[path] = v.origin.text; });
+  };
+  const ConfigValue* recipe = entry.find("recipe");
+  add(recipe && recipe->kind == Kind::kMap ? *recipe : root, "");
+  if (const ConfigValue* set = entry.find("set"))
+    for (const auto& [key, value] : set->entries) {
+      std::erase_if(origins, [&, under = key + "."](const auto& o) { return o.first == key || o.first.starts_with(under); });  // a section is replaced
+      add(value, key);
+    }
+  return origins;
+}
+
+void read_stage_recipe(const ConfigValue& entry, PipelineStage& stage, const ConfigValue* vars, const std::string& pipeline) {
+  const Config written = written_recipe(entry, stage.name, pipeline);
   ConfigValue root = written.root();
+  stage.origins = origins_of(root, entry);
   if (const ConfigValue* set = entry.find("set"); set && set->kind != Kind::kNull) {
-    if (set->kind != Kind::kMap) throw ConfigError(message(set->origin.text, ": set: of stage ", stage, " is a section of 'key: value' lines"));
+    if (set->kind != Kind::kMap) throw ConfigError(message(set->origin.text, ": set: of stage ", stage.name, " is a section of 'key: value' lines"));
     for (const auto& [key, value] : set->entries) apply_override(root, key + "=" + write_json(value));
   }
   apply_vars(root, vars);
-  return config_of(root, written.name());
+  stage.recipe = config_of(root, written.name());
+}
+
+std::map<std::string, double> expect_of(const ConfigValue& entry) {
+  std::map<std::string, double> out;
+  const ConfigValue* expect = entry.find("expect");
+  if (!expect) return out;
+  if (expect->kind != Kind::kMap) throw ConfigError(message(expect->origin.text, ": expect: is a section of numbers"));
+  for (const auto& [key, value] : expect->entries) out[key] = read_expectation(key, value.text, value.origin.text);
+  return out;
 }
 
 std::vector<std::string> needs_of(const ConfigValue& entry, PipelineStage& stage, const std::vector<PipelineStage>& before) {
@@ -113,7 +141,21 @@ std::vector<std::string> needs_of(const ConfigValue& entry, PipelineStage& stage
   return needs;
 }
 
+// A Config has no empty one.
+Config entry_config() { return Config::parse("{}", "stage"); }
+
 }  // namespace
+
+double read_expectation(const std::string& key, const std::string& value, const std::string& where) {
+  const std::array<std::string, 5> known = {"prompt_tokens", "new_tokens", "example_tokens", "examples", "mixed"};
+  if (std::find(known.begin(), known.end(), key) == known.end())
+    throw ConfigError(message(where, ": nothing is expected of '", key, "'; of ", join_names(known)));
+  char* end = nullptr;
+  const double number = std::strtod(value.c_str(), &end);
+  if (value.empty() || *end != '\0' || !(number > 0) || (key == "mixed" && number > 1))
+    throw ConfigError(message(where, ": expect.", key, " is '", value, "', not ", key == "mixed" ? "a share above 0, at most 1" : "a number above 0"));
+  return number;
+}
 
 void for_each_value(ConfigValue& root, const std::function<void(const std::string&, ConfigValue&)>& visit) { visit_values(root, "", visit); }
 
@@ -146,13 +188,14 @@ PipelineRecipe make_pipeline(const Config& config) {
   const ConfigValue* vars = config.root().find("vars");
   for (const ConfigValue& entry : stages->items) {
     if (entry.kind != Kind::kMap) throw ConfigError(message(entry.origin.text, ": a stage is a section with name and recipe"));
-    const std::array<std::string, 4> known = {"name", "recipe", "needs", "set"};
+    const std::array<std::string, 5> known = {"name", "recipe", "needs", "set", "expect"};
     for (const auto& [key, value] : entry.entries)
       if (std::find(known.begin(), known.end(), key) == known.end())
         throw ConfigError(message(value.origin.text, ": a stage has no key '", key, "'; it has ", join_names(known), ". Settings of its recipe go into set:"));
     const std::string name = text_of(entry, "name");
     check_name(name, entry, out.stages);
-    PipelineStage stage{name, stage_recipe(entry, name, vars, config.name()), {}};
+    PipelineStage stage{name, entry_config(), {}, {}, expect_of(entry)};
+    read_stage_recipe(entry, stage, vars, config.name());
     stage.needs = needs_of(entry, stage, out.stages);
     out.stages.push_back(std::move(stage));
   }

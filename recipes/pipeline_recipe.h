@@ -4,6 +4,7 @@
 //     - {name: zero, recipe: r1_zero.yaml, set: {rl.steps: 100, model.path: '${vars.base}'}}
 //     - name: cold_start_sft
 //       recipe: {kind: sft, model: {path: '${vars.base}'}, data: {path: '${cold_start_data.output}'}, ...}
+//       expect: {new_tokens: 12}                   # what `r1 plan` cannot know; no part of the stage's key
 //   vars: {base: models/SmolLM2-135M-Instruct}     # `r1 pipeline FILE vars.base=OTHER`
 //   output: {dir: runs/r1, keep: weights, keep_old: 1}
 //
@@ -13,6 +14,7 @@
 
 #include <filesystem>
 #include <functional>
+#include <map>
 #include <string>
 #include <vector>
 
@@ -24,6 +26,8 @@ struct PipelineStage {
   std::string name;                // letters, digits, _ and -; unique
   Config recipe;                   // with set: and vars applied; references to stages are still in it
   std::vector<std::string> needs;  // stages above it: those that needs: names, and those it refers to
+  std::map<std::string, std::string> origins;  // dotted path of a setting -> where it is written: "recipes/r1.yaml:40"
+  std::map<std::string, double> expect;        // for estimates alone: new_tokens, examples, ... (apps/stage_cost.h); no part of what it is
 };
 
 struct PipelineRecipe {
@@ -40,6 +44,9 @@ struct PipelineRecipe {
 // Throws ConfigError. Recipe files are looked for beside the pipeline's file, then from the current folder.
 PipelineRecipe load_pipeline(const std::filesystem::path& path, std::span<const std::string> overrides = {});
 PipelineRecipe make_pipeline(const Config& config);
+
+// One entry of expect:, or of --expect. Throws ConfigError for a name that is not known and for no number.
+double read_expectation(const std::string& key, const std::string& value, const std::string& where);
 
 // The same settings with each ${STAGE.WHAT} replaced by what `value` gives for it.
 Config with_references(const Config& config, const std::function<std::string(const std::string& stage, const std::string& what)>& value);

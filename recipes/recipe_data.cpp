@@ -4,6 +4,7 @@
 #include <limits>
 
 #include "core/error.h"
+#include "core/hub_name.h"
 #include "core/suggest.h"
 #include "recipes/recipe.h"
 
@@ -14,6 +15,14 @@ namespace fs = std::filesystem;
 
 // Whether a path exists; for a pattern (*, ?) its folder. What it matches is checked when it is read.
 void check_file(const ConfigReader& reader, const std::string& key, const std::string& file) {
+  if (file.starts_with("hf://")) {  // looked for when it is read
+    try {
+      parse_hub_data(file);
+    } catch (const ConfigError& e) {
+      reader.fail(key, e.what());
+    }
+    return;
+  }
   const bool pattern = file.find_first_of("*?[") != std::string::npos;
   fs::path path = pattern ? fs::path(file).parent_path() : fs::path(file);
   if (path.empty()) path = ".";

@@ -287,6 +287,8 @@ void read_rollout(ConfigReader reader, Recipe& recipe) {
   if (recipe.model.device == "cpu")
     for (const char* key : {"gpu_memory_share", "gpu_memory_gb"}) reader.reject(key, "model.device is cpu");
   e.prefix_cache = reader.get<bool>("prefix_cache", true);
+  e.speculative = reader.get_choice("speculative", "off", std::array<std::string, 2>{"off", "mtp"}) == "mtp";
+  if (e.speculative && recipe.model.device != "cpu") reader.fail("speculative", "mtp works on the CPU only; set model.device: cpu or leave it off");
 }
 
 void read_rl(ConfigReader rl, Recipe& recipe) {
@@ -317,6 +319,11 @@ void read_rl(ConfigReader rl, Recipe& recipe) {
     dynamic.reject("max_rounds", "dynamic_sampling.enabled is false");
     dynamic.reject("oversample", "dynamic_sampling.enabled is false");
   }
+  ConfigReader router = rl.section("router");
+  g.router.replay = router.get<bool>("replay", false);
+  g.router.balance_loss = router.get_in<double>("balance_loss", 0.0, 0.0, 100.0);
+  g.router.bias_update = router.get_in<double>("bias_update", 0.0, 0.0, 1.0);
+  t.sampling.want_experts = g.router.replay;
   read_early_stop(rl.section("early_stop"), recipe);
   read_async(rl, recipe);
   g.temperature = t.sampling.temperature;

@@ -64,6 +64,7 @@ DataSection read_sft_data(ConfigReader reader, SftRecipe& recipe, SftRowOptions&
 void read_sft(ConfigReader sft, SftRecipe& recipe) {
   recipe.trainer.optimizer = detail::read_optimizer(sft, {2e-5, "cosine_with_min_lr", 0.999});
   recipe.trainer.examples_per_update = sft.get_in<std::int64_t>("examples_per_update", 64, 1, 1 << 24);
+  recipe.mtp_loss = sft.get_in<double>("mtp_loss", 0.0, 0.0, 10.0);
   // One of the two; the command line's wins over the file's.
   const auto typed = [&](const char* key) { return sft.set_by(key) == Origin::Kind::kCommandLine; };
   const bool steps = sft.has("steps") && !(typed("epochs") && !typed("steps"));

@@ -47,6 +47,7 @@ struct SftRecipe {
   // sft: epochs, examples_per_update, optimizer; data.shuffle, evaluation, output.save_every, seed. The updates are set by plan_updates().
   ExampleTrainerOptions trainer;
   std::optional<std::int64_t> steps;     // sft: steps, in place of epochs
+  double mtp_loss = 0;                   // sft: factor of the multi-token prediction loss
   double warmup_ratio = 0;               // of the updates, where warmup_steps is not set
   std::optional<LoraSection> lora;       // none = all parameters are trained
   TrainSection train;

@@ -62,6 +62,10 @@ TEST_CASE("epochs or steps, warm-up steps or share") {
   plan_updates(r.trainer, r.steps, r.warmup_ratio, 105, "sft");
   CHECK(r.trainer.loop.steps == 32);  // 315 examples
   CHECK(r.trainer.optimizer.learning_rate.warmup == 4);
+  r = good({"sft.epochs=1", "sft.examples_per_update=10", "sft.warmup_ratio=0.1"});
+  plan_updates(r.trainer, r.steps, r.warmup_ratio, 10, "sft");  // one update: a share of it is none, though it is rounded up elsewhere
+  CHECK(r.trainer.loop.steps == 1);
+  CHECK(r.trainer.optimizer.learning_rate.warmup == 0);
   r = good({"sft.steps=7", "sft.warmup_steps=2"});
   plan_updates(r.trainer, r.steps, r.warmup_ratio, 105, "sft");
   CHECK(r.trainer.loop.steps == 7);

@@ -21,7 +21,8 @@
     if (unit === "%") return (100 * value).toFixed(1) + " %";
     return Number(value.toPrecision(4)) + (unit ? " " + unit : "");
   }
-  document.querySelectorAll("[data-chart]").forEach(function (figure) {
+  window.r1AttachCharts = function (root) { root.querySelectorAll("[data-chart]").forEach(attach); };
+  function attach(figure) {
     const chart = JSON.parse(figure.dataset.chart), svg = figure.querySelector("svg"), out = figure.querySelector(".readout");
     const steps = Array.from(new Set(chart.lines.flatMap(function (l) { return l.points.map(function (p) { return p[0]; }); })));
     steps.sort(function (a, b) { return a - b; });
@@ -63,5 +64,6 @@
       event.preventDefault();
       show(move);
     });
-  });
+  }
+  window.r1AttachCharts(document);
 })();

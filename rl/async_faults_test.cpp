@@ -65,7 +65,48 @@ class HoldingEngine : public RolloutEngine {
   int rollouts_ = 0;
 };
 
+// Slower than an update; counts who gives it weights.
+class SlowEngine : public RolloutEngine {
+ public:
+  explicit SlowEngine(RolloutEngine& inner) : inner_(inner) {}
+  RequestId submit(RolloutRequest request) override { return inner_.submit(std::move(request)); }
+  void cancel(RequestId id) override { inner_.cancel(id); }
+  void wait(const std::function<void(RolloutEvent&&)>& on_event, bool stream) override {
+    std::this_thread::sleep_for(std::chrono::milliseconds(60));
+    inner_.wait(on_event, stream);
+  }
+  void load_weights(const WeightSnapshot& snapshot) override {
+    ++(std::this_thread::get_id() == learner_ ? by_learner : by_rollout);
+    inner_.load_weights(snapshot);
+  }
+  WeightVersion weight_version() const override { return inner_.weight_version(); }
+  EngineStats stats() const override { return inner_.stats(); }
+  std::atomic<int> by_learner = 0, by_rollout = 0;
+
+ private:
+  RolloutEngine& inner_;
+  const std::thread::id learner_ = std::this_thread::get_id();
+};
+
 }  // namespace
+
+TEST_CASE("an engine that is idle when the due rollout has come takes the learner's weights where they lie, not a copy") {
+  for (const int updates : {1, 2}) {
+    CAPTURE(updates);
+    TransformerRunOptions o = async_options(1);
+    o.grpo.updates_per_rollout = updates;
+    SlowEngine* slow = nullptr;
+    o.around_engine = [&](RolloutEngine& inner) {
+      auto made = std::make_unique<SlowEngine>(inner);
+      slow = made.get();
+      return made;
+    };
+    TransformerRun run(o, {});
+    run.trainer->run();
+    CHECK(slow->by_learner >= 2);
+    CHECK(slow->by_rollout == 0);
+  }
+}
 
 TEST_CASE("versions: stale or unknown weights are an error with the sample's name; staleness is over tokens") {
   const std::vector<ScoredGroup> groups = {drawn_by({{0, 3, {}}, {2, 5, {}}}, 6)};
@@ -134,7 +175,8 @@ TEST_CASE("every wait is bounded: a rollout that hangs, a learner that does not 
   };
   {
     TransformerRun run(o, {});
-    CHECK_THROWS_WITH_AS(run.trainer->run(), doctest::Contains("nothing has happened in the rollout thread for 0.3 s; it samples rollout 1, 16 of 16"), Error);
+    const char* want = "nothing has happened in the rollout thread for 0.3 s; it samples rollout 1, 16 of 16";
+    CHECK_THROWS_WITH_AS(run.trainer->run(), doctest::Contains(want), Error);
     released = true;
   }
   struct Sleeping : TrainObserver {

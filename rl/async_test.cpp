@@ -325,7 +325,8 @@ TEST_CASE("dynamic sampling and early stop side by side: what waited in a checkp
       CHECK(resumed.policy->digest() == run.policy->digest());
       REQUIRE(second.steps.size() == whole.steps.size() - static_cast<std::size_t>(cut));
       for (std::size_t i = 0; i < second.steps.size(); ++i)
-        for (const char* name : {"loss", "reward", "num_tokens", "staleness/mean", dynamic ? "dynamic_sampling/sampled" : "early_stop/dropped_groups"})
+        for (const char* name :
+             {"loss", "reward", "num_tokens", "staleness/mean", dynamic ? "dynamic_sampling/sampled" : "early_stop/dropped_groups"})
           CHECK(second.steps[i].at(name) == whole.steps[i + static_cast<std::size_t>(cut)].at(name));
     }
   }

@@ -193,6 +193,18 @@ GrpoLearner::Pass GrpoLearner::forward_backward(const MicroBatch& mb, const Loss
   return p;
 }
 
+void GrpoLearner::trace(const MicroBatch& mb, const Pass& p) {
+  for (std::size_t i = 0; i < mb.tokens.size(); ++i) {
+    TokenTrace& t = traces_.emplace_back(TokenTrace{mb.tokens[i].sample, mb.tokens[i].position});
+    t.logprob = p.logprobs[i];
+    t.old_logprob = p.input.old_logprobs.empty() ? t.logprob : p.input.old_logprobs[i];
+    t.advantage = p.advantages[i];
+    t.gradient = p.output.d_logprobs[i];
+    t.kl = p.output.kl.empty() ? 0.f : p.output.kl[i];
+    t.clipped = p.output.clipped_low[i] ? 1 : p.output.clipped_high[i] ? 2 : 0;
+  }
+}
+
 // The importance weights would hide that one of the two computes something else.
 void GrpoLearner::check_exact(const Pass& pass, const MicroBatch& mb) const {
   if (!options_.exact || next_update_ != 0) return;
@@ -212,6 +224,7 @@ StepReport GrpoLearner::update() {
   const bool first = next_update_ == 0, alone = critic_ && critic_->warming_up();
   const std::int64_t before = options_.tokens_per_micro_batch;
   std::map<std::string, double> beside;
+  traces_.clear();
   if (critic_) critic_->update(samples_, minibatch(), options_.tokens_per_micro_batch, beside);
   StepReport report;
   if (alone) {
@@ -247,12 +260,14 @@ GrpoLearner::LaneSums GrpoLearner::train_lanes(const LossDenominator& denominato
   const auto train = [&] {
     policy_.zero_gradient();
     sums.clear();
+    traces_.clear();
     for (int lane = ranks_.first_lane(); lane < ranks_.last_lane(); ++lane) {
       LaneSums& s = sums.emplace_back();
       for (const auto& part : plans[static_cast<std::size_t>(lane)]) {
         const MicroBatch mb = build_micro_batch(samples_, part);
         const Pass pass = forward_backward(mb, denominator);
         check_exact(pass, mb);
+        if (keep_traces_) trace(mb, pass);
         s.rows += static_cast<std::int64_t>(mb.batch.tokens.size());
         s.micro_batches += 1;
         add_metrics(s.metrics, pass);
@@ -304,6 +319,7 @@ StepReport GrpoLearner::update_once() {
     ++next_update_;
     return report;
   }
+  policy_.set_balance_loss(options_.router.balance_loss / static_cast<double>(denominator.sequences));
   const LaneSums sums = train_lanes(denominator);
   UpdateStats stats;
   try {
@@ -311,6 +327,7 @@ StepReport GrpoLearner::update_once() {
   } catch (const BadGradient&) {
     blame_gradient(denominator);
   }
+  finish_experts(policy_, options_.router.bias_update, ranks_, report.metrics);
   ++next_update_;
   if (options_.needs_reference() && options_.reference_refresh > 0 &&
       optimizer_.updates() % options_.reference_refresh == 0) {

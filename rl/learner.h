@@ -12,6 +12,7 @@
 #include "core/types.h"
 #include "rl/coefficients.h"
 #include "rl/critic.h"
+#include "rl/expert_balance.h"
 #include "rl/optimizer.h"
 #include "rl/packing.h"
 #include "rl/per_sample.h"
@@ -19,6 +20,7 @@
 #include "rl/policy_loss.h"
 #include "rl/ranks.h"
 #include "rl/token_selection.h"
+#include "rl/token_trace.h"
 
 namespace r1 {
 
@@ -33,6 +35,7 @@ OldPolicy parse_old_policy(std::string_view name);  // recompute, behavior; thro
 
 struct GrpoOptions {
   PolicyLossOptions loss;
+  RouterOptions router;
   OptimizerOptions optimizer;
   float temperature = 1.f;              // of the rollout: log-probabilities are of the distribution sampled from
   std::int64_t length_budget = 0;       // tokens an answer may have: the constant of seq_mean_token_sum_norm
@@ -100,6 +103,9 @@ class GrpoLearner {
   const GrpoOptions& options() const { return options_; }
   void set_tokens_per_micro_batch(std::int64_t rows) { options_.tokens_per_micro_batch = rows; }  // between updates
   const std::vector<TrainSample>& samples() const { return samples_; }
+  // Whether each update leaves what it did with its tokens, about 32 bytes a token. Off at first.
+  void keep_traces(bool keep) { keep_traces_ = keep; }
+  const std::vector<TokenTrace>& traces() const { return traces_; }  // of the last update; with several ranks of this one's share
 
   // ---- exact resume ----------------------------------------------------------------------------------------------
   // Views of master, moments, the reference if it was ever refreshed (reference.NAME), the critic (critic.NAME), coefficients that
@@ -131,6 +137,7 @@ class GrpoLearner {
   std::vector<std::uint8_t> clipped_tokens(std::span<const std::int32_t> chosen, std::span<const float> logprobs,
                                            std::span<const float> advantages) const;
   void end_rollout();
+  void trace(const MicroBatch& micro_batch, const Pass& pass);
   Pass forward_backward(const MicroBatch& micro_batch, const LossDenominator& denominator);
   void add_metrics(UpdateMetrics& metrics, const Pass& pass) const;
   [[noreturn]] void blame_gradient(const LossDenominator& denominator);
@@ -153,6 +160,8 @@ class GrpoLearner {
   std::optional<Critic> critic_;
   double kl_in_reward_ = 0;  // beta of the rollout
   AdaptiveEntropy::State entropy_;
+  bool keep_traces_ = false;
+  std::vector<TokenTrace> traces_;
   mutable std::vector<float> packed_old_, packed_ref_;  // what state() views
   mutable std::vector<double> packed_numbers_;
 };

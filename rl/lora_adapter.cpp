@@ -22,12 +22,13 @@ std::string projection_of(const std::string& weight) {
   return module.substr(module.rfind('.') + 1);
 }
 
-// Matrices that an adapter may stand beside.
-std::vector<Parameter> linear_weights(const ModelConfig& config) {
+// Matrices that an adapter may stand beside: not the routers, which choose, and not the multi-token prediction layers.
+std::vector<Parameter> linear_weights(ModelConfig config) {
+  config.num_mtp_layers = 0;
+  const std::set<std::string> left_out = {"embed_tokens", "lm_head", "gate", "shared_expert_gate"};
   std::vector<Parameter> out;
   for (const Parameter& p : parameter_layout(config))
-    if (p.shape.size() == 2 && p.name.ends_with(kWeight) && projection_of(p.name) != "embed_tokens" && projection_of(p.name) != "lm_head")
-      out.push_back(p);
+    if (p.shape.size() == 2 && p.name.ends_with(kWeight) && !left_out.contains(projection_of(p.name))) out.push_back(p);
   return out;
 }
 

@@ -27,6 +27,9 @@ class LoraPolicy : public PolicyModel {
     inner_->backward(d_logprobs, d_entropies);
     lora_.end_pass();
   }
+  void set_balance_loss(double weight) override { inner_->set_balance_loss(weight); }
+  double take_balance_loss() override { return inner_->take_balance_loss(); }
+  ExpertLoad take_expert_load() override { return inner_->take_expert_load(); }  // its biases belong to the base, which stays
   void train_logits(const PackedBatch& batch, Transformer::LogitLoss loss) override {
     lora_.begin_pass();
     inner_->train_logits(batch, loss);

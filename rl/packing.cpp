@@ -29,6 +29,11 @@ void append_rows(PackedBatch& batch, const TrainSample& s, std::int32_t begin, s
     batch.tokens.push_back(s.tokens[static_cast<std::size_t>(t)]);
     batch.positions.push_back(t);
   }
+  if (s.experts.empty()) return;
+  const std::size_t choices = s.experts.size() / (s.tokens.size() - 1);
+  R1_CHECK(choices * (s.tokens.size() - 1) == s.experts.size(), "sample ", s.name, ": ", s.experts.size(), " experts for ", s.tokens.size(), " tokens");
+  batch.experts.insert(batch.experts.end(), s.experts.begin() + static_cast<std::ptrdiff_t>(static_cast<std::size_t>(begin) * choices),
+                       s.experts.begin() + static_cast<std::ptrdiff_t>(static_cast<std::size_t>(end) * choices));
 }
 
 std::int32_t size(const PackedBatch& batch) { return static_cast<std::int32_t>(batch.tokens.size()); }

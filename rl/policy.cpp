@@ -19,4 +19,16 @@ std::int64_t ScoringModel::logit_stride() const { refuse(); }
 std::int64_t ScoringModel::logit_ids() const { refuse(); }
 void PolicyModel::train_logits(const PackedBatch&, Transformer::LogitLoss) { refuse(); }
 
+void PolicyModel::set_balance_loss(double weight) {
+  if (weight != 0) throw ConfigError("rl.router.balance_loss: this model has no experts to balance; set it to 0");
+}
+
+void PolicyModel::update_correction_biases(const ExpertLoad&, double) {
+  throw ConfigError("rl.router.bias_update: this model has no correction biases that could be moved; set it to 0");
+}
+
+void PolicyModel::set_prediction_loss(double weight) {
+  if (weight != 0) throw ConfigError("mtp_loss: this model has no multi-token prediction layer to train; set it to 0");
+}
+
 }  // namespace r1

@@ -84,6 +84,15 @@ class TrainedModel {
 
 class PolicyModel : public ScoringModel, public TrainedModel {
  public:
+  // Mixtures of experts; a model without experts takes 0 only (ConfigError otherwise).
+  // Backward passes add weight * the balance loss of each sequence and layer.
+  virtual void set_balance_loss(double weight);
+  virtual double take_balance_loss() { return 0; }           // what these passes added, since the last call
+  virtual ExpertLoad take_expert_load() { return {}; }       // of forward passes, since the last call
+  virtual void update_correction_biases(const ExpertLoad& load, double speed);  // Transformer's call of this name
+  // Multi-token prediction: Transformer's calls of these names. A model without such a layer takes weight 0 only.
+  virtual void set_prediction_loss(double weight);
+  virtual PredictionLoss take_prediction_loss() { return {}; }
   // As evaluate(), keeping what backward() needs.
   virtual LogprobRows forward(const PackedBatch& batch, float temperature, bool want_entropies) = 0;
   // After forward(): adds the gradient of sum_i d_logprobs[i] logprobs[i] + d_entropies[i] entropies[i] to the gradient

@@ -319,7 +319,7 @@ TEST_CASE("a rank whose gradient is NaN, whatever is sharded: its cause ends all
 TEST_CASE("a rank that is stopped (SIGSTOP) in the middle of a rollout is lost, and said to be") {
   TransformerRunOptions o = options();
   SessionOptions session;
-  session.silence_s = 1;
+  session.silence_s = 4;
   test::ForkedRanks ranks(3, session, [&](Session& s) -> std::string {
     TransformerRunOptions mine = o;
     mine.session = &s;
@@ -336,14 +336,14 @@ TEST_CASE("a rank that is stopped (SIGSTOP) in the middle of a rollout is lost, 
   int status = 0;
   waitpid(ranks.pid(2), &status, WUNTRACED);
   CHECK(WIFSTOPPED(status));
-  usleep(2000000);
+  usleep(6000000);
   kill(ranks.pid(2), SIGKILL);
   const auto results = ranks.results();
   for (int r : {0, 1}) {
     CAPTURE(results[static_cast<std::size_t>(r)].output);
     CHECK(results[static_cast<std::size_t>(r)].status == 1);
     CHECK(results[static_cast<std::size_t>(r)].output.find("error: rank 2 (process ") == 0);
-    CHECK(results[static_cast<std::size_t>(r)].output.find("no sign of life for 1 s") != std::string::npos);
+    CHECK(results[static_cast<std::size_t>(r)].output.find("no sign of life for 4 s") != std::string::npos);
   }
 }
 

@@ -29,7 +29,7 @@ void keep_versions(RolloutJournal::Contents& known, WeightVersion oldest, Weight
 
 RolloutCollector::RolloutCollector(RolloutEngine& engine, const PromptStream& prompts, Scoring scoring, const std::filesystem::path& journal,
                                    const TrainerOptions& options, const Ranks* ranks)
-    : prompts_(prompts), options_(options), ranks_(ranks ? *ranks : one_process_), journal_(journal, &ranks_),
+    : engine_(engine), prompts_(prompts), options_(options), ranks_(ranks ? *ranks : one_process_), journal_(journal, &ranks_),
       sampler_(engine, std::move(scoring), journal_,
                {options.samples_per_prompt, options.sampling, options.seed, options.reward_threads, options.async.max_staleness == 0}) {}
 
@@ -51,7 +51,12 @@ CollectedRollout RolloutCollector::collect(std::uint64_t number, std::uint64_t c
   RolloutJournal::Contents known = journal_.open(number, fingerprint(number, cursor, weights.digest));
   if (options_.async.free_running) keep_versions(known, weights.version, trusted_);
   if (!known.scores.empty()) out.messages.push_back(message("rollout ", number, ": ", known.scores.size(), " scored groups found in the journal"));
+  const EngineStats before = engine_.stats();
   sample_groups(out, std::move(known), progress);
+  const EngineStats after = engine_.stats();
+  if (const double drafted = ranks_.sum(static_cast<double>(after.drafted_tokens - before.drafted_tokens), "drafts"),
+      accepted = ranks_.sum(static_cast<double>(after.accepted_tokens - before.accepted_tokens), "drafts"); drafted > 0)
+    out.metrics["rollout/draft_acceptance"] = accepted / drafted;
   out.times = sampler_.times();
   out.times.generate_s = ranks_.largest(out.times.generate_s, "times");
   out.times.reward_wait_s = ranks_.largest(out.times.reward_wait_s, "times");

@@ -59,6 +59,7 @@ class RolloutCollector {
                                   const std::function<void(const RolloutProgress&)>& progress);
   void sample_groups(CollectedRollout& rollout, RolloutJournal::Contents known, const std::function<void(const RolloutProgress&)>& progress);
 
+  RolloutEngine& engine_;
   const PromptStream& prompts_;
   const TrainerOptions& options_;
   const Ranks one_process_;

@@ -15,6 +15,7 @@
 namespace r1 {
 namespace {
 
+constexpr double kEnd = 10;  // seconds that a thread which was told to end gets at least, however short the patience
 constexpr auto kGlance = std::chrono::milliseconds(100);  // how late a stop request or a screen may be
 
 // The live weights are about to change: a copy that stays as it is.
@@ -51,9 +52,10 @@ RolloutThread::~RolloutThread() {
   lock.unlock();
   collector_.abandon();
   lock.lock();
-  if (!changed_.wait_for(lock, std::chrono::duration<double>(options_.patience_s), [&] { return ended_; })) {
+  const double patience = std::max(options_.patience_s, kEnd);
+  if (!changed_.wait_for(lock, std::chrono::duration<double>(patience), [&] { return ended_; })) {
     // It uses what is about to be destroyed, and nothing that a program may do ends a thread.
-    const std::string text = message("the rollout thread did not end within ", options_.patience_s, " s (", where(), "): the process ends");
+    const std::string text = message("the rollout thread did not end within ", patience, " s (", where(), "): the process ends");
     log_error("rollout.stuck", {{"text", text}});
     std::fprintf(stderr, "error: %s\n", text.c_str());
     std::_Exit(1);

@@ -44,7 +44,7 @@ class RolloutThread {
   };
   // Both outlive it. The thread waits for the first offer().
   RolloutThread(RolloutEngine& engine, RolloutCollector& collector, const Options& options, Start start);
-  // Gives the rollout in progress up and waits for it; one that does not end within the patience ends the process.
+  // Gives the rollout in progress up and waits for it; one that does not end within the patience (10 s at least) ends the process.
   ~RolloutThread();
 
   // ---- of the learner's thread alone; each throws what ended the rollout's thread, with the rollout's number in front ----

@@ -10,6 +10,7 @@
 #include "core/types.h"
 #include "rl/evaluator.h"
 #include "rl/group_sampler.h"
+#include "rl/token_trace.h"
 
 namespace r1 {
 
@@ -23,6 +24,10 @@ struct StepRecord {
   std::span<const ScoredGroup> groups;
   std::span<const std::uint8_t> kept;
   std::span<const TrainSample> samples;
+  // What this update did with its tokens, in no order, where the learner keeps that; TokenTrace::sample counts `trained`, the
+  // learner's samples of the whole rollout.
+  std::span<const TokenTrace> traces;
+  std::span<const TrainSample> trained;
 };
 
 // Every function may throw (disk full); the run then ends. Called on the trainer's thread. Defaults do nothing.

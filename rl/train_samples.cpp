@@ -33,6 +33,7 @@ TrainSample make_sample(const Prompt& prompt, const Completion& c, std::size_t i
   s.behavior_logprobs.assign(p + n, 0.f);
   s.advantages.assign(p + n, 0.f);
   s.oldest = oldest_version(c);
+  s.experts = c.experts;
   for (std::size_t t = 0; t < n && !masked; ++t) {
     if (p + t == 0 || (!c.sampled.empty() && !c.sampled[t])) continue;
     if (!std::isfinite(c.logprobs[t]) || c.logprobs[t] > kLogprobSlack)

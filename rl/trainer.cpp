@@ -70,8 +70,11 @@ Trainer::Trainer(Parts parts, TrainerOptions options)
 }
 
 void Trainer::advance() {
-  if (overlaps()) offer_weights();
+  // First the rollout that is due, which no weights are needed for that were not offered before (but where the thread begins): after it
+  // the engine is idle and takes the new weights on the device. Free running it takes them at any time.
+  if (overlaps() && (!rollouts_ || options_.async.free_running)) offer_weights();
   if (!state_.in_rollout) collect_rollout();
+  if (overlaps()) offer_weights();
   one_update();
 }
 
@@ -167,6 +170,8 @@ void Trainer::one_update() {
     record.kept = kept_;
     record.samples = parts_.learner->samples();
   }
+  record.traces = parts_.learner->traces();
+  record.trained = parts_.learner->samples();
   record.metrics["timing_s/step"] = record.metrics["step_time"] = step_time;
   record.metrics["num_tokens"] = static_cast<double>(num_tokens_);
   if (first)

@@ -1,5 +1,9 @@
 #include "rl/transformer_policy.h"
 
+#include <algorithm>
+
+#include "core/error.h"
+
 namespace r1 {
 
 TransformerPolicy::TransformerPolicy(Transformer& model, Options options)
@@ -35,8 +39,26 @@ void TransformerPolicy::adamw(const AdamWStep& step) {
   model_.weights_changed();
 }
 
+void TransformerPolicy::set_balance_loss(double weight) {
+  if (!model_.config().moe) PolicyModel::set_balance_loss(weight);
+  model_.set_balance_loss(weight);
+}
+
+WeightSnapshot TransformerPolicy::optimizer_state() const {
+  WeightSnapshot out = arena_.state();
+  const WeightStore& store = model_.weights();
+  for (const Parameter& p : store.buffers())
+    out.tensors.push_back({"buffer." + p.name, DType::kF32, p.shape, reinterpret_cast<const std::byte*>(store.buffer(p)), -1});
+  return out;
+}
+
 void TransformerPolicy::restore_optimizer_state(const WeightSnapshot& state) {
   arena_.restore(state);
+  for (const Parameter& p : model_.weights().buffers()) {
+    const auto found = std::find_if(state.tensors.begin(), state.tensors.end(), [&](const TensorView& t) { return t.name == "buffer." + p.name; });
+    if (found == state.tensors.end()) throw CheckpointError(message("the optimizer state lacks buffer.", p.name));
+    model_.weights().set({p.name, found->dtype, found->shape, found->data, -1});
+  }
   model_.weights_changed();
 }
 

@@ -28,12 +28,18 @@ class TransformerPolicy : public PolicyModel {
   const float* logit_rows(std::int64_t first, std::int64_t count) override { return model_.logit_rows(first, count); }
   std::int64_t logit_stride() const override { return model_.config().vocab_size; }
   std::int64_t logit_ids() const override { return model_.vocab_limit(); }
+  void set_balance_loss(double weight) override;
+  double take_balance_loss() override { return model_.take_balance_loss(); }
+  ExpertLoad take_expert_load() override { return model_.take_expert_load(); }
+  void update_correction_biases(const ExpertLoad& load, double speed) override { model_.update_correction_biases(load, speed); }
+  void set_prediction_loss(double weight) override { model_.set_prediction_loss(weight); }
+  PredictionLoss take_prediction_loss() override { return model_.take_prediction_loss(); }
   void zero_gradient() override { arena_.zero_gradient(); }
   double gradient_sum_of_squares() override { return arena_.gradient_sum_of_squares(); }
   std::vector<float> gradient() const override { return {arena_.gradient().begin(), arena_.gradient().end()}; }
   void adamw(const AdamWStep& step) override;
   std::optional<NonFinite> find_non_finite(ParameterPart part) override { return arena_.find_non_finite(part); }
-  WeightSnapshot optimizer_state() const override { return arena_.state(); }
+  WeightSnapshot optimizer_state() const override;  // and buffer.NAME of the tensors that are moved without a gradient
   void restore_optimizer_state(const WeightSnapshot& state) override;
   WeightSnapshot weights(WeightVersion version) const override { return model_.weights().snapshot(version); }
   // The master becomes these weights, unrounded where they are float32; moments stay.

@@ -25,6 +25,8 @@ struct TransformerRunOptions {
   LocalEngineOptions engine;
   int threads = 1;
   bool lora = false;  // train pairs of rank 4 instead of all parameters
+  std::string config = "tests/golden/trl_tiny/config.json";  // of the model, from the source folder
+  std::int64_t prediction_layers = 0;  // multi-token prediction
   bool stream_rewards = false;  // completions are scored by themselves
   Scorer scorer;                // empty = score_even
   std::function<std::unique_ptr<RolloutEngine>(RolloutEngine&)> around_engine;  // what the trainer gets in its place
@@ -74,12 +76,13 @@ struct TransformerRun {
   TransformerRun(const TransformerRunOptions& o, const std::filesystem::path& folder,
                  std::vector<TrainObserver*> observers = {})
       : pool(o.threads), sampling_pool(o.threads) {
-    std::string json = read_file(std::filesystem::path(R1_SOURCE_DIR) / "tests/golden/trl_tiny/config.json");
+    std::string json = read_file(std::filesystem::path(R1_SOURCE_DIR) / o.config);
     if (o.wide)
       for (const auto& [from, to] : {std::pair{"\"hidden_size\": 32", "\"hidden_size\": 128"}, {"\"intermediate_size\": 48", "\"intermediate_size\": 512"},
                                      {"\"num_hidden_layers\": 2", "\"num_hidden_layers\": 4"}})
         json.replace(json.find(from), std::string_view(from).size(), to);
-    const ModelConfig config = ModelConfig::from_json(json, "config.json");
+    ModelConfig config = ModelConfig::from_json(json, "config.json");
+    config.num_mtp_layers = o.prediction_layers;
     model = std::make_unique<Transformer>(config, o.dtype, pool);
     init_random(model->weights(), 5, 0.2f);
     model->weights_changed();
@@ -135,7 +138,9 @@ struct TransformerRun {
       parts.journal = folder / "journal";
     }
     parts.ranks = ranks.get();
-    trainer = std::make_unique<Trainer>(parts, o.trainer);
+    TrainerOptions trainer_options = o.trainer;
+    trainer_options.sampling.want_experts = o.grpo.router.replay;
+    trainer = std::make_unique<Trainer>(parts, trainer_options);
   }
 
   ComputePool pool, sampling_pool;

@@ -23,6 +23,7 @@ struct SamplingOptions {
   std::vector<std::string> stop_strings;  // the completion ends with the token that completes one; text is cut before it
   bool ignore_eos = false;      // benchmarks: run to max_new_tokens
   bool want_entropy = false;    // fill Completion::entropies
+  bool want_experts = false;    // fill Completion::experts, where the engine has a mixture of experts
 };
 
 using RequestId = std::uint64_t;
@@ -48,6 +49,7 @@ struct RolloutEvent {
 struct EngineStats {             // since the engine was made
   std::int64_t prompt_tokens = 0, cached_prompt_tokens = 0, generated_tokens = 0;
   std::int64_t decode_steps = 0, decode_rows = 0, preemptions = 0;
+  std::int64_t drafted_tokens = 0, accepted_tokens = 0;  // of speculative decoding: checked by a step, and found right
   double busy_s = 0;
   std::int64_t kv_blocks = 0, kv_blocks_peak = 0;
 };

@@ -103,7 +103,11 @@ void EngineBase::end(Request& request, Sequence& s, StopReason reason) {
     std::string rest = sample.builder.take_text(true);
     if (!rest.empty()) events_.push_back({RolloutEvent::Kind::kTokens, id, s.sample, {}, std::move(rest), {}});
   }
-  events_.push_back({RolloutEvent::Kind::kFinished, id, s.sample, {}, {}, sample.builder.finish(std::move(s.tokens), reason)});
+  std::vector<std::uint16_t> experts;
+  if (request.request.sampling.want_experts && reason != StopReason::kAborted) experts = experts_of(s);
+  Completion completion = sample.builder.finish(std::move(s.tokens), reason);
+  completion.experts = std::move(experts);
+  events_.push_back({RolloutEvent::Kind::kFinished, id, s.sample, {}, {}, std::move(completion)});
   s.tokens.clear();
   release_slot(sample);
   sample.sequence = nullptr;

@@ -30,6 +30,7 @@ struct LocalEngineOptions {
   bool prefix_sharing = true;       // a request's samples share their prompt's blocks; false: each computes its own
   bool recompute_on_new_weights = true;  // load_weights() in the middle of a rollout: unfinished samples are computed
                                          // again under the new weights; false keeps their older keys and values
+  bool speculative = false;         // the model's multi-token prediction layer drafts a token that the next step checks: the same completions
   bool poison_kv = false;           // tests: blocks are filled with NaN before their first use
 };
 
@@ -53,6 +54,7 @@ class EngineBase : public RolloutEngine {
     CompletionBuilder builder;
     Sequence* sequence = nullptr;  // until the sample ended
     std::int32_t slot = kNoSlot;   // of the device, for engines that use one
+    TokenId draft = -1;            // guess of the token behind the last one; -1 = none
     int draws = 0;                 // tokens drawn or being drawn, where these may differ from the tokens known
   };
   struct Request {
@@ -73,6 +75,7 @@ class EngineBase : public RolloutEngine {
   virtual void drain() {}                        // takes what is in flight
   virtual void discard() noexcept {}             // forgets what is in flight, and who has which slot of the device
   virtual void release_slot(Sample&) {}          // the sample ended
+  virtual std::vector<std::uint16_t> experts_of(const Sequence&) const { return {}; }  // Completion::experts of a sample that ends
   virtual void weights_dropped() {}              // the scheduler has taken back what older weights computed
   virtual void install(const WeightSnapshot& snapshot) = 0;
   virtual WeightDigest compute_digest() const = 0;

@@ -29,14 +29,22 @@ class LocalEngine : public EngineBase {
     Request* request = nullptr;
     Sequence* sample = nullptr;
     cpu::Sampled sampled;
+    bool behind_draft = false;  // holds only if the sample's draw before it, in draws_ and of this step, is its draft
+    std::int32_t run = 0;  // in runs_
   };
 
+  // With drafting switched on where it is asked for: that decides the size of a block.
+  static Transformer& prepared(Transformer& transformer, const Options& options);
   static std::int32_t count_blocks(const Transformer& transformer, const Options& options);
   void step() override;
   void install(const WeightSnapshot& snapshot) override;
   WeightDigest compute_digest() const override { return model_.weights().digest(); }
+  std::vector<std::uint16_t> experts_of(const Sequence& s) const override;
   void build_rows(const StepPlan& plan);
   void draw(std::size_t row, const float* logits);
+  cpu::Sampled sample(const Request& request, const Sequence& s, std::uint32_t position, const float* logits) const;
+  void take_draws();
+  void draft();
 
   Transformer& model_;
   KvArena arena_;
@@ -46,6 +54,8 @@ class LocalEngine : public EngineBase {
   std::vector<std::byte*> pointers_;          // block tables of the step's sequences, one after another
   std::vector<std::pair<std::int32_t, std::int32_t>> row_draws_;  // [begin, end) in draws_, by row
   std::vector<Draw> draws_;
+  struct Run { Sequence* sequence = nullptr; std::int32_t first_row = 0, begin = 0, count = 0; };
+  std::vector<Run> runs_;  // the step's chunks, a checked draft included
 };
 
 }  // namespace r1

@@ -31,6 +31,7 @@ void plan_updates(ExampleTrainerOptions& t, std::optional<std::int64_t> steps, d
   if (steps) t.epochs = static_cast<double>(*steps * t.examples_per_update) / static_cast<double>(epoch_size);
   t.loop.steps = lr.total = updates_for(t.epochs, epoch_size, t.examples_per_update);
   if (warmup_ratio > 0) lr.warmup = static_cast<std::int64_t>(std::ceil(warmup_ratio * static_cast<double>(t.loop.steps)));
+  if (warmup_ratio > 0 && warmup_ratio < 1) lr.warmup = std::min(lr.warmup, t.loop.steps - 1);  // a share of few updates is rounded up to all of them
   if (lr.schedule != LrSchedule::kConstant && lr.warmup >= t.loop.steps && lr.warmup > 0)
     throw ConfigError(message(section, ".warmup_steps = ", lr.warmup, " is not below the ", t.loop.steps, " updates of the run (", epoch_size,
                               " examples an epoch, ", t.examples_per_update, " an update)"));

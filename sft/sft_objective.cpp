@@ -42,6 +42,7 @@ std::vector<std::int64_t> SftObjective::begin_update(std::int64_t, std::span<con
     update_tokens_ += trained_tokens(e);
     rows.push_back(rows_of(update_.back()));
   }
+  policy_.set_prediction_loss(prediction_factor_ / static_cast<double>(update_tokens_));
   return rows;
 }
 
@@ -59,7 +60,10 @@ void SftObjective::pass(std::span<const TrainSample> examples, std::span<const s
     sums.entropy += rows.entropies[i];
     sums.right += sums.knows_right && rows.logprobs[i] == rows.top_logprobs[i];
   }
-  if (train) policy_.backward(std::vector<float>(batch.tokens.size(), static_cast<float>(-weight)), {});
+  if (!train) return;
+  policy_.backward(std::vector<float>(batch.tokens.size(), static_cast<float>(-weight)), {});
+  const PredictionLoss ahead = policy_.take_prediction_loss();
+  sums.ahead += ahead.sum, sums.ahead_rows += ahead.rows;
 }
 
 void SftObjective::train(std::span<const std::int32_t> places) { pass(update_, places, 1 / static_cast<double>(update_tokens_), sums_); }
@@ -74,6 +78,7 @@ Metrics SftObjective::metrics_of(const Sums& s, const std::string& prefix) {
 Metrics SftObjective::report() {
   Metrics out = metrics_of(sums_, "");
   out["train/trained_tokens"] = static_cast<double>(update_tokens_);
+  if (sums_.ahead_rows > 0) out["mtp_loss"] = sums_.ahead / static_cast<double>(sums_.ahead_rows);
   return out;
 }
 

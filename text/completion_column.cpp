@@ -70,6 +70,7 @@ RowCompletions completions_in(const Row& row, std::string column) {
   }
   const Json value = Json::parse(row.columns.at(column));
   RowCompletions out;
+  out.column = column;
   out.list = value.is_array() && !(!value.empty() && is_message(value[0]));
   if (out.list && value.empty()) throw DataError(message(at, ": column '", column, "' is an empty list"));
   if (out.list) {

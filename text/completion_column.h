@@ -12,6 +12,7 @@ namespace r1 {
 struct RowCompletions {
   std::vector<Completion> completions;  // text and stop; no tokens
   bool list = false;                    // the column held a list: a group
+  std::string column;                   // where they stood
 };
 
 // The completions of a row. `column` empty = the first that the row has of: completion, completions, response, responses,

@@ -9,6 +9,7 @@
 #include <zstd.h>
 
 #include "core/error.h"
+#include "core/hub_name.h"
 
 namespace r1 {
 namespace {
@@ -120,6 +121,11 @@ class Zstd {
 std::vector<std::string> expand_paths(const std::vector<std::string>& paths) {
   std::vector<std::string> out;
   for (const std::string& path : paths) {
+    if (const auto name = parse_hub_data(path)) {
+      const std::vector<std::string> files = cached_data_files(*name, hub_caches());
+      out.insert(out.end(), files.begin(), files.end());
+      continue;
+    }
     if (fs::exists(path)) {
       out.push_back(path);
       continue;

@@ -7,7 +7,7 @@
 
 namespace r1 {
 
-// Files that the paths and glob patterns name, in order. Throws DataError for one that names none.
+// Files that the paths, glob patterns and hub names (hf://org/name, downloaded before) name, in order. Throws DataError for one that names none.
 std::vector<std::string> expand_paths(const std::vector<std::string>& paths);
 
 // A file from its beginning; an archive is known by its first bytes. Memory does not grow with the file. Not thread-safe.

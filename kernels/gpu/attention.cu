@@ -98,7 +98,10 @@ __global__ void __launch_bounds__(32) decode_kernel(DeviceArgs a, const DecodeIt
   for (int i = lane; i < kStages * 2 * kTile<HD> / 8; i += 32) reinterpret_cast<uint4*>(shared)[i] = make_uint4(0, 0, 0, 0);
   __syncwarp();
   const float sl2 = __fmul_rn(a.scale, kLog2E);
-  wait_for_previous();
+  // Where the row's own key is made here, the kernel before made q, k and v only. Items, tables and the keys of earlier positions are older
+  // (a step begins with kernels that are not launched early): they are read, and the first keys asked for, while that kernel still runs.
+  bool waited = a.cos == nullptr;
+  if (waited) wait_for_previous();
   const int work = *count * per_row;
   for (int w = static_cast<int>(blockIdx.x); w < work; w += static_cast<int>(gridDim.x)) {
     const DecodeItem item = items[w / per_row];
@@ -110,6 +113,7 @@ __global__ void __launch_bounds__(32) decode_kernel(DeviceArgs a, const DecodeIt
       if (b < blocks) fetch_block<HD>(stages + b * 2 * kTile<HD>, a, pages[b], kv_head, min(keys - b * 64, 64), lane);
       copy_commit();
     }
+    if (!waited) wait_for_previous(), waited = true;
     const bf16* q_row[2];
     bf16* out_row[2];
     float* lse_row[2];
@@ -178,6 +182,7 @@ __global__ void __launch_bounds__(32) decode_kernel(DeviceArgs a, const DecodeIt
     }
     state.store(out_row, lse_row, valid, a.scale, lane);
   }
+  if (!waited) wait_for_previous();  // this grid's end says that those before it have ended
 }
 
 // ---- prefill ----------------------------------------------------------------------------------------------------------

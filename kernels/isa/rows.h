@@ -171,14 +171,14 @@ struct Silu {
     slope = s * (splat(1.f) + x * (splat(1.f) - s));
   }
 };
-struct GeluTanh {
-  static R1_INLINE vf inner(vf x) { return splat(0.7978845608f) * (x + splat(0.044715f) * x * x * x); }
-  static R1_INLINE vf value(vf x) { return splat(0.5f) * x * (splat(1.f) + tanh(inner(x))); }
+struct GeluTanh {  // (1 + tanh z) / 2 = sigmoid(2 z), which does not cancel for negative z
+  static constexpr float kTwice = 2 * 0.7978845608f, kCube = 0.044715f;
+  static R1_INLINE vf gate(vf x) { return sigmoid(splat(kTwice) * (x + splat(kCube) * x * x * x)); }
+  static R1_INLINE vf value(vf x) { return x * gate(x); }
   static R1_INLINE void both(vf x, vf& y, vf& slope) {
-    const vf t = tanh(inner(x));
-    y = splat(0.5f) * x * (splat(1.f) + t);
-    slope = splat(0.5f) * (splat(1.f) + t) +
-            splat(0.5f) * x * (splat(1.f) - t * t) * splat(0.7978845608f) * (splat(1.f) + splat(3.f * 0.044715f) * x * x);
+    const vf s = gate(x);
+    y = x * s;
+    slope = s + y * (splat(1.f) - s) * splat(kTwice) * (splat(1.f) + splat(3 * kCube) * x * x);
   }
 };
 

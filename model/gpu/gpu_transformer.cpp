@@ -10,6 +10,8 @@ namespace r1 {
 namespace {
 
 ModelConfig checked(ModelConfig c) {
+  if (const std::string beyond = c.beyond_llama(); !beyond.empty())
+    throw ConfigError(message("the GPU path does not know ", beyond, ", which this ", c.model_type, " model has; use device: cpu"));
   if (!gpu::available()) throw DeviceError(gpu::unavailable_reason());
   if (!gpu::attention_supports(c.head_dim))
     throw ConfigError(message("the GPU path knows head_dim 64, 96, 128 and 256, this model has ", c.head_dim, "; use device: cpu"));

@@ -9,13 +9,14 @@ import json
 import sys
 
 import torch
-from transformers import AutoModelForSequenceClassification, AutoTokenizer
+from transformers import AutoConfig, AutoModelForSequenceClassification, AutoTokenizer
 
 directory, scored, rows = sys.argv[1:4]
 tokenizer = AutoTokenizer.from_pretrained(directory)
 if len(sys.argv) > 4:
     from peft import PeftModel
-    base = AutoModelForSequenceClassification.from_pretrained(sys.argv[4], num_labels=1)
+    # Under the run's own config: the start model's may name the stop token as padding, and then the token before it would be scored.
+    base = AutoModelForSequenceClassification.from_pretrained(sys.argv[4], config=AutoConfig.from_pretrained(directory), dtype=torch.float32)
     model = PeftModel.from_pretrained(base, directory + "/adapter").eval()
 else:
     model = AutoModelForSequenceClassification.from_pretrained(directory, num_labels=1).eval()

@@ -75,12 +75,12 @@ with tempfile.TemporaryDirectory() as folder:
             time.sleep(0.1)
         if not found:
             sys.exit("FAIL r1 serve did not start\n" + (folder / "serve.log").read_text())
-        url = found.group(1).rstrip("/")
+        url = found.group(1).rstrip("/")  # ends with /v1
         run([LM_EVAL, "-m", "lm_eval", "--model", "local-chat-completions", "--model_args",
-             f"model=served,base_url={url}/v1/chat/completions,num_concurrent=8,max_retries=3,tokenized_requests=False,timeout=1800",
+             f"model=served,base_url={url}/chat/completions,num_concurrent=8,max_retries=3,tokenized_requests=False,timeout=1800",
              "--tasks", "local_gsm8k", "--include_path", str(folder), "--apply_chat_template", "--log_samples", "--output_path", str(folder / "lm")],
             env={**os.environ, "OPENAI_API_KEY": "none", "HF_HUB_OFFLINE": "1", "HF_DATASETS_CACHE": str(folder / "cache")})
-        ours = json.loads(run([PROGRAM, "-q", "eval", "-m", url + "/v1", "--served-model", "served", "-b", "gsm8k", "-d", f"gsm8k={folder}/rows.jsonl", "--protocol", "greedy",
+        ours = json.loads(run([PROGRAM, "-q", "eval", "-m", url, "--served-model", "served", "-b", "gsm8k", "-d", f"gsm8k={folder}/rows.jsonl", "--protocol", "greedy",
                                "--max-new-tokens", str(NEW_TOKENS), "--concurrency", "8", "-o", str(folder / "ours"), "--json"]))["benchmarks"]["gsm8k"]["greedy"]
     finally:
         server.send_signal(signal.SIGTERM)

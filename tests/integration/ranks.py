@@ -1,6 +1,7 @@
 """r1 train on several ranks, as launchers start it: the weights of one process, killed ranks, stops, other numbers of ranks.
 usage: ranks.py R1_PROGRAM EXAMPLES_FOLDER [torchrun|kills]   exit code 77 = skipped (no torchrun: PATH, or R1_TORCHRUN)"""
 import hashlib
+import json
 import os
 import random
 import shutil
@@ -73,7 +74,6 @@ def check(condition, text):
 
 def metrics(folder):
     """What decides nothing but time is left out."""
-    import json
     out = []
     for line in open(f"{folder}/metrics.jsonl"):
         row = json.loads(line)
@@ -208,6 +208,14 @@ def main():
     work = tempfile.mkdtemp()
     try:
         subprocess.run([sys.executable, f"{HERE}/tiny_model.py", f"{work}/model"], check=True)
+        # A template whose answers end, so that they can be trained on.
+        config = f"{work}/model/tokenizer_config.json"
+        with open(config) as f:
+            settings = json.load(f)
+        settings["chat_template"] = ("{% for m in messages %}<s>{{ m.role }}: {{ m.content }}{% if m.role == 'assistant' %}</s>{% endif %}{% endfor %}"
+                                     "{% if add_generation_prompt %}<s>assistant: {% endif %}")
+        with open(config, "w") as f:
+            json.dump(settings, f)
         recipes = {}
         for kind, text in (("grpo", GRPO), ("sft", SFT)):
             recipes[kind] = f"{work}/{kind}.yaml"

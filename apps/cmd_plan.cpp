@@ -1,0 +1,103 @@
+// r1 plan: what a recipe means and takes, before anything is spent: batch arithmetic, memory, time, and every setting with its origin.
+#include <cstdio>
+#include <memory>
+
+#include "apps/command.h"
+#include "apps/pipeline_state.h"
+#include "apps/stage_estimate.h"
+#include "core/error.h"
+
+namespace r1 {
+namespace {
+
+struct Args {
+  std::string recipe, device, stage;
+  std::vector<std::string> overrides, expect;
+  bool brief = false;
+};
+
+// A recipe of another kind is a pipeline of one stage.
+PipelineRecipe plannable(const Config& config) {
+  if (config.peek("kind") == "pipeline") return make_pipeline(config);
+  PipelineRecipe out;
+  out.name = std::filesystem::path(config.name()).stem().string();
+  out.dir = "/dev/null/planned";  // has no results
+  PipelineStage stage{out.name, config, {}, {}, {}};
+  ConfigValue root = config.root();
+  for_each_value(root, [&](const std::string& path, ConfigValue& v) { stage.origins[path] = v.origin.text; });
+  out.stages.push_back(std::move(stage));
+  return out;
+}
+
+// Where a resolved setting comes from: its own line, or that of the list or section that it stands in.
+std::string origin_of(const PipelineStage& stage, const ResolvedConfig::Line& line) {
+  if (line.origin.kind == Origin::Kind::kDefault || line.origin.kind == Origin::Kind::kPreset) return line.origin.text;
+  for (std::string path = line.key;;) {
+    if (const auto it = stage.origins.find(path); it != stage.origins.end()) return it->second;
+    if (const auto under = stage.origins.lower_bound(path + "."); under != stage.origins.end() && under->first.starts_with(path + ".")) return under->second;
+    const std::size_t dot = path.rfind('.');
+    if (dot == std::string::npos) return line.origin.text;
+    path.resize(dot);
+  }
+}
+
+void print_settings(const StageState& s) {
+  std::size_t key = 0, value = 0;
+  const auto lines = s.resolved->lines();
+  for (const auto& line : lines) key = std::max(key, line.key.size()), value = std::max(value, std::min<std::size_t>(line.value.size(), 60));
+  std::printf("settings of %s\n", s.stage->name.c_str());
+  for (const auto& line : lines) {
+    std::string shown = line.value;
+    // References to other stages stand as they are written: while a recipe is read, something else takes their place.
+    if (const auto written = s.stage->recipe.peek(line.key); written && written->find("${") != std::string::npos) shown = *written;
+    std::printf("  %-*s  %-*s  # %s\n", static_cast<int>(key), line.key.c_str(), static_cast<int>(value), shown.c_str(), origin_of(*s.stage, line).c_str());
+  }
+}
+
+void run_plan(const Args& a, const Globals& globals) {
+  const Config config = Config::load(a.recipe, a.overrides);
+  const PipelineRecipe pipeline = plannable(config);
+  std::map<std::string, double> expect;
+  for (const std::string& text : a.expect) {
+    const std::size_t equals = text.find('=');
+    const std::string key = text.substr(0, equals);
+    expect[key] = read_expectation(key, equals == std::string::npos ? "" : text.substr(equals + 1), "--expect " + text);
+  }
+  const PipelineState state(pipeline);
+  if (!a.stage.empty()) state.at(a.stage);  // an unknown name is an error before any measuring
+  const DeviceRates rates = device_rates(a.device, globals.threads);
+  std::vector<StageEstimate> estimates;
+  for (std::size_t i = 0; i < state.stages().size(); ++i) {
+    const StageState& s = state.stages()[i];
+    estimates.push_back(estimate_stage(state, s, expect, rates));
+    if (!a.stage.empty() && s.stage->name != a.stage) continue;
+    std::printf("%2zu %s (%s)\n", i + 1, s.stage->name.c_str(), std::string(s.kind->name).c_str());
+    for (const std::string& line : s.lines) std::printf("     %s\n", line.c_str());
+    for (const std::string& line : estimate_lines(estimates.back(), s)) std::printf("     %s\n", line.c_str());
+    for (const std::string& missing : s.missing) std::printf("     not there: %s\n", missing.c_str());
+  }
+  std::printf("%s\n", total_line(state, estimates, rates).c_str());
+  if (a.brief) return;
+  if (a.stage.empty() && state.stages().size() > 1) {
+    std::printf("--stage NAME shows every setting of a stage and where it was set\n");
+    return;
+  }
+  print_settings(a.stage.empty() ? state.stages().front() : state.at(a.stage));
+}
+
+}  // namespace
+
+void add_plan(CLI::App& app, const Globals& globals, int&) {
+  auto args = std::make_shared<Args>();
+  CLI::App* cmd = app.add_subcommand("plan", "what a recipe means and takes: batch arithmetic, memory, time, every setting and where it was set");
+  cmd->add_option("recipe", args->recipe, "YAML file of any kind, pipelines too")->required();
+  cmd->add_option("overrides", args->overrides, "key=value, as for r1 train and r1 pipeline");
+  cmd->add_option("--device", args->device, "estimate for cpu (this machine, measured), h100 or h200 (default: this machine's)");
+  cmd->add_option("--expect", args->expect, "what cannot be known before: new_tokens=90, examples=3000, example_tokens, prompt_tokens, mixed=0.5")->expected(1)->allow_extra_args(false);
+  cmd->add_option("--stage", args->stage, "of a pipeline: this stage alone, with every setting");
+  cmd->add_flag("--brief", args->brief, "without the settings");
+  cmd->footer("Example: r1 plan recipes/quickstart.yaml rl.steps=40 --expect new_tokens=20\nNothing is run and no model's weights are opened.");
+  cmd->callback([args, &globals] { run_plan(*args, globals); });
+}
+
+}  // namespace r1

@@ -1,0 +1,96 @@
+// Estimates beside measured runs (docs/LOG.md 2026-11-24, docs/performance.md), and what is assumed where nobody says it.
+#include "apps/stage_cost.h"
+
+#include <doctest/doctest.h>
+
+#include "core/error.h"
+#include "model/model_shapes.h"
+
+namespace r1 {
+namespace {
+
+// One rollout of prompts x samples, each of exactly so many tokens, and its update.
+StageLoad rollout_and_update(std::int64_t prompts, std::int64_t samples, int new_tokens) {
+  StageLoad load;
+  load.model = "m";
+  load.drawings = {{"rollouts", prompts, samples, 1, new_tokens}};
+  load.learns = StageLoad::Learns::kCompletions;
+  load.updates = 1, load.all_samples = true;
+  return load;
+}
+
+StageCost cost_of(const StageLoad& load, const char* shape, const DeviceRates& rates, double prompt_tokens, double new_tokens) {
+  const StageSizes sizes = stage_sizes(load, {{"prompt_tokens", prompt_tokens}, {"new_tokens", new_tokens}}, std::nullopt);
+  return stage_cost(load, sizes, size_of(model_shape(shape), shape), std::nullopt, rates);
+}
+
+// The quiet machine of the log: its product did 437 GFLOP/s, reading 36.6 GB/s.
+DeviceRates logged_cpu() { return {"cpu", false, 0.67 * 437e9, 0.81 * 437e9, 0, 0, 36.6e9, 0, 0, 0, 0, 0}; }
+
+}  // namespace
+
+TEST_CASE("estimates are within a quarter of measured runs") {
+  const auto near = [](double estimate, double measured) {
+    INFO(estimate, " estimated, ", measured, " measured");
+    CHECK(estimate > 0.75 * measured);
+    CHECK(estimate < 1.25 * measured);
+  };
+  const DeviceRates cpu = logged_cpu(), h100 = device_rates("h100", 1);
+  SUBCASE("SmolLM2-135M on two cores: a step of 4 x 8, 64 + 64 tokens; 8 and 64 sequences") {
+    const StageCost step = cost_of(rollout_and_update(4, 8, 64), "smollm2-135m", cpu, 64, 64);
+    near(step.sample, 2.4);
+    near(step.train, 6.8 * 8.04 / 9.2);  // the shares are of the run before, its sum was 9.2
+    near(step.seconds(), 8.04);
+    near(cost_of(rollout_and_update(64, 1, 64), "smollm2-135m", cpu, 64, 64).sample, 64 * 64 / 673.3);
+    near(cost_of(rollout_and_update(8, 1, 64), "smollm2-135m", cpu, 64, 64).sample, 8 * 64 / 493.4);
+    near(cost_of(rollout_and_update(1, 1, 64), "smollm2-135m", cpu, 64, 64).sample, 64 / 92.0);
+  }
+  SUBCASE("Qwen2.5-0.5B on one H100: whole steps") {
+    const StageCost few = cost_of(rollout_and_update(32, 8, 512), "qwen2.5-0.5b", h100, 128, 512);
+    near(few.sample, 0.956);
+    near(few.train, 1.051);
+    const StageCost many = cost_of(rollout_and_update(128, 8, 256), "qwen2.5-0.5b", h100, 128, 256);
+    near(many.sample, 1.00);
+    near(many.train, 2.12);
+  }
+}
+
+TEST_CASE("what is assumed and what is given is said") {
+  StageLoad load = rollout_and_update(4, 8, 100);
+  load.all_samples = false;
+  const StageSizes assumed = stage_sizes(load, {}, DataSize{50, 30});
+  CHECK(assumed.new_tokens == 50);
+  CHECK(assumed.prompt_tokens == 30);
+  CHECK(assumed.mixed == doctest::Approx(0.6));
+  CHECK(assumed.said == std::vector<std::string>{"prompt_tokens 30 (data)", "new_tokens 50 (half of the budget)", "mixed 0.6 (assumed)"});
+  const StageSizes given = stage_sizes(load, {{"new_tokens", 20}, {"mixed", 1}}, std::nullopt);
+  CHECK(given.new_tokens == 20);
+  CHECK(given.said[1] == "new_tokens 20 (expect)");
+  const ModelSize model = size_of(model_shape("smollm2-135m"), "m");
+  // Half of the completions learnt from: half of the time; twice the updates: twice of it.
+  const DeviceRates cpu = logged_cpu();
+  StageLoad half = load;
+  StageSizes sizes = given;
+  const double whole = stage_cost(load, sizes, model, std::nullopt, cpu).tokens_trained;
+  sizes.mixed = 0.5;
+  CHECK(stage_cost(half, sizes, model, std::nullopt, cpu).tokens_trained == doctest::Approx(whole / 2));
+  half.drawings[0].times = 2;
+  CHECK(stage_cost(half, sizes, model, std::nullopt, cpu).tokens_trained == doctest::Approx(whole));
+}
+
+TEST_CASE("models that are not on the disk are known by name; memory that does not fit is said") {
+  CHECK(known_model_size("Qwen/Qwen2.5-0.5B-Instruct")->parameters == static_cast<double>(model_shape("qwen2.5-0.5b").num_parameters()));
+  CHECK(known_model_size("Qwen/Qwen2.5-Math-1.5B")->layers == 28);
+  CHECK(known_model_size("deepseek-ai/DeepSeek-V3-Base")->active == 37e9);
+  CHECK(known_model_size("deepseek-ai/deepseek-math-7b-instruct")->layers == 30);
+  CHECK_FALSE(known_model_size("somebody/else-3b").has_value());
+  const StageLoad load = rollout_and_update(4, 8, 100);
+  const StageSizes sizes = stage_sizes(load, {}, std::nullopt);
+  const DeviceRates h100 = device_rates("h100", 1);
+  CHECK(stage_cost(load, sizes, *known_model_size("deepseek-v3"), std::nullopt, h100).memory.at(0).find("does not fit on one h100") == 0);
+  const auto fits = stage_cost(load, sizes, *known_model_size("qwen2.5-7b"), std::nullopt, h100).memory;
+  CHECK(fits.at(0).find("does not fit") == std::string::npos);
+  CHECK_THROWS_WITH_AS(device_rates("tpu", 1), "--device tpu: no rates are known for it; known are cpu (this machine), h100, h200", ConfigError);
+}
+
+}  // namespace r1

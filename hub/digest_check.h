@@ -1,0 +1,12 @@
+// The hub's digests of a file: SHA-256 (64 hex digits) of large ones, git's blob id (40) of small ones.
+#pragma once
+
+#include <filesystem>
+#include <string>
+
+namespace r1 {
+
+// True if the file's digest is `etag`; also for an etag of neither length, which says nothing. Throws IoError.
+bool digest_matches(const std::filesystem::path& file, const std::string& etag);
+
+}  // namespace r1

@@ -1,0 +1,16 @@
+// hub_client.h where cpp-httplib or OpenSSL is missing.
+#include "core/error.h"
+#include "hub/hub_client.h"
+
+namespace r1 {
+namespace {
+[[noreturn]] void missing() { throw ConfigError("this r1 was built without an HTTP library (libcpp-httplib-dev, libssl-dev): nothing can be downloaded"); }
+}  // namespace
+
+HubOptions hub_options_from_environment() { missing(); }
+HubClient::HubClient(HubOptions) { missing(); }
+HubListing HubClient::list(const HubName&) { missing(); }
+std::filesystem::path HubClient::pull(const HubName&, const std::function<std::vector<std::string>(const HubListing&)>&, const std::function<void(const HubProgress&)>&) { missing(); }
+std::vector<std::string> choose_model_files(const HubListing&, const HubName&) { missing(); }
+
+}  // namespace r1

@@ -1,0 +1,3 @@
+from r1_cpp import main
+
+main()

@@ -1,0 +1,94 @@
+"""recipes/r1_cpu.yaml as it is shipped, with a tiny random model and small counts, so that it runs in seconds: every stage, kills at random moments,
+the same digests. A random model is never right: what is filtered by right answers in the recipe is not filtered here.
+usage: r1_cpu_short.py R1_PROGRAM [KILLS] [SEED]"""
+import json
+import pathlib
+import random
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+
+HERE = pathlib.Path(__file__).parent
+RECIPES = HERE.parents[1] / "recipes"
+PROGRAM = str(pathlib.Path(sys.argv[1]).resolve())
+KILLS = int(sys.argv[2]) if len(sys.argv) > 2 else 2
+SEED = int(sys.argv[3]) if len(sys.argv) > 3 else 1
+
+
+def smaller(name, *changes):
+    text = (RECIPES / name).read_text()
+    for pattern, by in changes:
+        text, n = re.subn(pattern, by, text)
+        assert n > 0, (name, pattern)
+    return text
+
+
+def make(folder):
+    (folder / "recipes").mkdir(parents=True)
+    subprocess.run([sys.executable, HERE / "tiny_model.py", folder / "tiny"], check=True)
+    config = folder / "tiny/tokenizer_config.json"  # a template whose answers end, so that they can be trained on
+    template = ("{% for m in messages %}<s>{{ m.role }}: {{ m.content }}{% if m.role == 'assistant' %}</s>{% endif %}{% endfor %}"
+                "{% if add_generation_prompt %}<s>assistant: {% endif %}")
+    config.write_text(json.dumps({**json.loads(config.read_text()), "chat_template": template}))
+    shutil.copy(RECIPES / "r1_cpu_pairs.jsonl", folder / "recipes")
+    changes = {"r1_cpu.yaml": [(r"rl\.steps: \d+", "rl.steps: 2"), (r"level: 2, n: \d+, seed", "level: 2, n: 12, seed"),
+                               (r"filters: \{.*\}", "filters: {finished: false}"), (r"save_every: \d+", "save_every: 1"), (r"examples_per_update: (32|16)", "examples_per_update: 4"),
+                               (r"max_new_tokens: 40", "max_new_tokens: 12")],
+               "quickstart.yaml": [(r"prompts_per_rollout: 32", "prompts_per_rollout: 3"), (r"max_new_tokens: 40", "max_new_tokens: 12")],
+               "r1_eval_add.yaml": [(r"n: 150", "n: 8"), (r"max_new_tokens: 40", "max_new_tokens: 12")]}
+    for name, list_of in changes.items():
+        (folder / "recipes" / name).write_text(smaller(name, *list_of))
+
+
+def command(*more):
+    return [PROGRAM, "-q", "pipeline", "recipes/r1_cpu.yaml", "vars.base=tiny", "vars.student=tiny", *more]
+
+
+def outputs(folder):
+    records = [json.loads(f.read_text()) for f in folder.glob("runs/r1_cpu/stages/*/*/stage.json")]
+    return {r["stage"]: r["output"] for r in records}
+
+
+def main():
+    tmp = pathlib.Path(tempfile.mkdtemp())
+    try:
+        whole = tmp / "whole"
+        make(whole)
+        start = time.time()
+        done = subprocess.run(command(), cwd=whole, capture_output=True, text=True)
+        seconds = time.time() - start
+        assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-2000:]
+        expected = outputs(whole)
+        stages = re.findall(r"^  - \{?name: (\w+)", (RECIPES / "r1_cpu.yaml").read_text(), re.M)
+        assert sorted(expected) == sorted(stages), (stages, expected)
+        for stage in ("cold_start_sft", "reasoning_rl", "rejection_sampling", "sft", "reward_models", "general_rl", "distill", "eval_base", "eval_student"):
+            assert stage in expected, stage
+        rng = random.Random(SEED)
+        killed = tmp / "killed"
+        make(killed)
+        kills = tries = 0
+        while kills < KILLS:
+            process = subprocess.Popen(command(), cwd=killed, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+            time.sleep(rng.uniform(0.05, seconds * 0.6))
+            if process.poll() is None:
+                process.send_signal(signal.SIGKILL)
+                kills += 1
+            process.wait()
+            tries += 1
+            if outputs(killed).keys() == expected.keys() and kills < KILLS:  # it got to its end between the kills: once more from nothing
+                assert outputs(killed) == expected
+                shutil.rmtree(killed)
+                make(killed)
+        done = subprocess.run(command(), cwd=killed, capture_output=True, text=True)
+        assert done.returncode == 0, done.stderr[-2000:]
+        assert outputs(killed) == expected, (outputs(killed), expected)
+        print(f"{len(expected)} stages in {seconds:.1f} s; {kills} kills in {tries} starts: all digests equal")
+    finally:
+        shutil.rmtree(tmp, ignore_errors=True)
+
+
+main()
