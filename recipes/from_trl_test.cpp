@@ -110,7 +110,7 @@ TEST_CASE("open-r1's GRPO demo becomes a recipe that means the same") {
 
 TEST_CASE("several updates a rollout, KL, aggregation, rewards with options") {
   const TrlImport got = import(kGrpo, {"max_steps=100", "steps_per_generation=8", "num_iterations=2", "beta=0.04", "loss_type=grpo", "scale_rewards=false", "epsilon_high=0.28",
-                                       "reward_funcs=[accuracy, cosine, repetition_penalty, soft_overlong_punishment]", "reward_weights=[1, 1, 1, 1]", "cosine_min_value_wrong=0",
+                                       "reward_funcs=[accuracy, cosine, repetition_penalty, soft_overlong_punishment]", "reward_weights=[1, 1, 1, 1]", "cosine_min_value_wrong=-1",
                                        "cosine_max_value_wrong=-0.5", "cosine_max_len=1000", "repetition_n_grams=4", "repetition_max_penalty=-0.5", "soft_punish_cache=64",
                                        "lr_scheduler_type=cosine_with_min_lr", "lr_scheduler_kwargs={min_lr_rate: 0.1}", "use_peft=true", "lora_r=8", "lora_alpha=16", "save_strategy=steps", "save_steps=25"});
   const Recipe r = parse_recipe(got.yaml, "ours.yaml");
@@ -127,6 +127,9 @@ TEST_CASE("several updates a rollout, KL, aggregation, rewards with options") {
   REQUIRE(r.lora);
   CHECK(r.lora->options.rank == 8);
   CHECK(r.output.save_every == 25);
+  // open-r1's script default pays short wrong answers most; it is imported as it stands and refused by the reward.
+  const TrlImport odd = import(kGrpo, {"max_steps=100", "reward_funcs=[cosine]", "reward_weights=[1]", "cosine_min_value_wrong=0", "cosine_max_value_wrong=-0.5", "cosine_max_len=1000"});
+  CHECK_THROWS_WITH_AS(parse_recipe(odd.yaml, "ours.yaml"), doctest::Contains("min_value_wrong' must not be above max_value_wrong"), ConfigError);
 }
 
 TEST_CASE("open-r1's distillation SFT becomes a recipe of kind sft") {

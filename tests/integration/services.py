@@ -19,7 +19,7 @@ HERE = pathlib.Path(__file__).parent
 PROGRAM = str(pathlib.Path(sys.argv[1]).resolve())
 KILLS = int(sys.argv[2]) if len(sys.argv) > 2 else 4
 SEED = int(sys.argv[3]) if len(sys.argv) > 3 else 1
-UPDATES = 14 * KILLS
+UPDATES = 30 * KILLS
 
 RECIPE = f"""
 schema: 1
