@@ -1,5 +1,5 @@
 // Gloo's TCP transport: connections of every pair of ranks, a thread that moves the bytes. Its collectives are not used: their order of
-// sums depends on the number of ranks (docs/decisions/0013).
+// sums depends on the number of ranks (docs/decisions/0015).
 #include <chrono>
 #include <cstdlib>
 #include <mutex>

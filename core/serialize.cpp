@@ -9,7 +9,6 @@ namespace {
 
 // First bytes of a record. A change of the layout takes a new number.
 constexpr std::uint32_t kSampleGroup = 0x52314702, kScoredGroup = 0x52315303;
-constexpr std::uint32_t kWithoutSteps = 0x52315301;  // scored groups of before step rewards: still read
 
 // A declared enum value, or DataError.
 template <class Enum>
@@ -114,14 +113,13 @@ void put(ByteWriter& out, const Score& score) {
   for (const StepReward& s : score.steps) out.put(s.token), out.put(s.value);
 }
 
-Score get_score(ByteReader& in, bool steps) {
+Score get_score(ByteReader& in) {
   Score score;
   score.value = in.get<float>();
   score.parts = get_map<float>(in);
   score.verdict = get_enum(in, Verdict::kAbstain);
   score.detail = in.get_text();
   score.columns = get_map<std::string>(in);
-  if (!steps) return score;
   score.steps.resize(in.get_count(8));
   for (StepReward& s : score.steps) s.token = in.get<std::int32_t>(), s.value = in.get<float>();
   return score;
@@ -175,12 +173,11 @@ SampleGroup sample_group_from_bytes(std::string_view bytes) {
 
 ScoredGroup scored_group_from_bytes(std::string_view bytes) {
   ByteReader in(bytes);
-  const auto kind = in.get<std::uint32_t>();
-  if (kind != kWithoutSteps) expect_kind(kind, kScoredGroup);
+  expect_kind(in.get<std::uint32_t>(), kScoredGroup);
   ScoredGroup scored;
   scored.group = get_group(in);
   const std::size_t count = in.get_count(29);
-  for (std::size_t i = 0; i < count; ++i) scored.scores.push_back(get_score(in, kind == kScoredGroup));
+  for (std::size_t i = 0; i < count; ++i) scored.scores.push_back(get_score(in));
   in.expect_end();
   return scored;
 }

@@ -1,5 +1,5 @@
 // A policy that trains LoRA pairs: the live weights of the model inside are always the merged ones, so that the engine, the kernels, the
-// exactness promise and both devices stay as they are (docs/decisions/0009). The optimizer holds moments of A and B alone.
+// exactness promise and both devices stay as they are (docs/decisions/0016). The optimizer holds moments of A and B alone.
 #pragma once
 
 #include <memory>
