@@ -50,7 +50,7 @@ filter_list:
 
 def wilson(p, n, z=1.96):
     middle, half = (p + z * z / (2 * n)) / (1 + z * z / n), z / (1 + z * z / n) * math.sqrt(p * (1 - p) / n + z * z / (4 * n * n))
-    return middle - half, middle + half
+    return max(0.0, middle - half), middle + half
 
 
 def run(command, **more):
