@@ -83,12 +83,7 @@ TEST_CASE("V3 with everything in use: a cut run ends with the same bits, biases 
   for (std::int64_t cut : {1, 3}) {
     CAPTURE(cut);
     const test::TempDir dir;
-    test::TransformerRunOptions first = o;
-    first.trainer.steps = cut;
-    {
-      TransformerRun run(first, dir.path());
-      run.trainer->run();
-    }
+    test::run_cut(o, cut, dir.path());
     TransformerRun run(o, dir.path());
     CHECK(run.trainer->resume() == cut);
     run.trainer->run();

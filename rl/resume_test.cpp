@@ -100,12 +100,7 @@ TEST_CASE("four steps = two + restore + two, bitwise; and any other cut") {
   for (std::int64_t cut : {1, 2, 3}) {
     CAPTURE(cut);
     const test::TempDir dir;
-    test::TransformerRunOptions first = o;
-    first.trainer.steps = cut;
-    {
-      TransformerRun run(first, dir.path());
-      run.trainer->run();
-    }
+    test::run_cut(o, cut, dir.path());
     TransformerRun run(o, dir.path());
     CHECK(run.trainer->resume() == cut);
     run.trainer->run();
@@ -135,12 +130,7 @@ TEST_CASE("PPO with a critic on a transformer: cut anywhere, or killed, policy a
   for (std::int64_t cut : {1, 2, 3, 5}) {
     CAPTURE(cut);
     const test::TempDir dir;
-    test::TransformerRunOptions first = o;
-    first.trainer.steps = cut;
-    {
-      TransformerRun run(first, dir.path());
-      run.trainer->run();
-    }
+    test::run_cut(o, cut, dir.path());
     ends_alike(dir.path());
   }
   const test::TempDir dir;

@@ -159,4 +159,11 @@ struct TransformerRun {
   std::unique_ptr<Trainer> trainer;
 };
 
+// The first `steps` updates of the run, left in `folder` for another process to go on from.
+inline void run_cut(TransformerRunOptions o, std::int64_t steps, const std::filesystem::path& folder) {
+  o.trainer.steps = steps;
+  TransformerRun run(o, folder);
+  run.trainer->run();
+}
+
 }  // namespace r1::test
