@@ -1,6 +1,7 @@
 // Numbers that follow from a configuration alone.
 #include <cmath>
 
+#include "core/error.h"
 #include "model/model_config.h"
 #include "model/weight_store.h"
 
@@ -48,6 +49,14 @@ std::string ModelConfig::beyond_llama() const {
   if (rope_scaling.kind == RopeScaling::Kind::kYarn) return "YaRN";
   if (embedding_scale != 1 || query_scale != 0) return "scaled embeddings or queries";
   return "";
+}
+
+std::string ModelConfig::beyond_gpu() const {
+  ModelConfig rest = *this;
+  rest.moe.reset(), rest.mla.reset();
+  if (rest.rope_scaling.kind == RopeScaling::Kind::kYarn) rest.rope_scaling = {};
+  if (mla && (mla->kv_lora_rank != 512 || mla->qk_rope_head_dim != 64)) return message("latents of ", mla->kv_lora_rank, " + ", mla->qk_rope_head_dim, " numbers");
+  return rest.beyond_llama();
 }
 
 }  // namespace r1

@@ -170,6 +170,10 @@ TEST_CASE("the summary says what a person asks of a model") {
   CHECK(value(v3, "experts").find("256 experts of width 2048 in 58 of 61 layers, 8 a token") == 0);
   CHECK(value(v3, "prediction layers").find("1 ") == 0);
   CHECK(value(v3, "stored as").find("FP8") == 0);
-  CHECK(value(v3, "devices") == "cpu; not cuda: latent attention");
+  CHECK(value(v3, "devices") == "cpu; cuda to sample and evaluate");
+  CHECK(v3.beyond_gpu().empty());
+  ModelConfig narrow = v3;
+  narrow.mla->kv_lora_rank = 256;
+  CHECK(value(narrow, "devices") == "cpu; not cuda: latents of 256 + 64 numbers");
   CHECK(value(parse(kV2Lite), "memory to sample").find("29.26 GiB of weights") == 0);
 }
