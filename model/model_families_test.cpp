@@ -131,6 +131,7 @@ TEST_CASE("quirks of the dense families") {
   const std::string size = R"("hidden_size":64,"num_hidden_layers":6,"num_attention_heads":4,"num_key_value_heads":2,"intermediate_size":8,"vocab_size":8})";
   const ModelConfig mistral = parse(R"({"model_type":"mistral",)" + size);
   CHECK(mistral.sliding_window == 4096);  // transformers' default
+  CHECK(mistral.beyond_gpu().empty());    // as far as the window goes
   CHECK(parse(R"({"model_type":"mistral","sliding_window":null,)" + size).beyond_llama().empty());
   const ModelConfig gemma2 = parse(R"({"model_type":"gemma2",)" + size);
   CHECK(gemma2.attention_softcap == 50);

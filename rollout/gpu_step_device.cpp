@@ -55,7 +55,8 @@ struct GpuStepDevice::Graph {
 };
 
 GpuStepDevice::GpuStepDevice(GpuTransformer& model, GpuRegion& region, const GpuStepOptions& options)
-    : model_(model), region_(region), options_(options) {
+    : model_(model), config_(model.config()), region_(region), options_(options) {
+  config_.max_position_embeddings = model_.shape().context;
   const std::size_t bytes = region.bytes;
   options_.max_logit_rows = std::max(options_.max_logit_rows, options_.max_decode_rows);
   const GpuShape& s = model_.shape();

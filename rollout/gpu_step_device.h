@@ -29,7 +29,7 @@ class GpuStepDevice : public StepDevice {
   GpuStepDevice(GpuTransformer& model, GpuRegion& region, const GpuStepOptions& options = {});
   ~GpuStepDevice() override;
 
-  const ModelConfig& config() const override { return model_.config(); }
+  const ModelConfig& config() const override { return config_; }
   std::int32_t blocks() const override { return pages_ - 1; }
   std::int32_t block_size() const override { return static_cast<std::int32_t>(gpu::kPage); }
   std::int32_t max_decode_rows() const override { return options_.max_decode_rows; }
@@ -72,6 +72,7 @@ class GpuStepDevice : public StepDevice {
   std::int32_t page_of(const DeviceStep& step, std::int32_t table, std::int32_t position) const;
 
   GpuTransformer& model_;
+  ModelConfig config_;  // the model's, its context as far as the GPU serves it
   const GpuRegion& region_;
   GpuStepOptions options_;
   std::int32_t pages_ = 0;

@@ -76,6 +76,36 @@ TEST_CASE("replayed experts are met: others give others, wrong ones are refused;
   CHECK_THROWS_AS(training.forward(batch, 1.f, false, false), ConfigError);
 }
 
+TEST_CASE("fused projections and YaRN train too: gradients of every parameter are the CPU's within bfloat16; a window's end is refused") {
+  R1_NEEDS_GPU();
+  for (const char* family : {"phi3", "yarn"}) {
+    Pair m(gpu_family_config(family));
+    GpuTraining training(m.gpu, m.region);
+    const PackedBatch batch = make_batch(503, 5);
+    const std::vector<float> d = gpu::test::floats(static_cast<std::int64_t>(batch.targets.size()), 6, 1e-3f);
+    std::vector<float> exact(static_cast<std::size_t>(m.exact.weights().elements()), 0.f), rounded = exact, got = exact;
+    m.exact.forward(batch, 0.9f, true, false);
+    m.exact.backward(d, {}, exact);
+    m.cpu.forward(batch, 0.9f, true, false);
+    m.cpu.backward(d, {}, rounded);
+    const gpu::DeviceMemory grad(exact.size() * 4);
+    gpu::fill_bytes(m.gpu.stream(), grad.data(), 0, grad.bytes());
+    training.forward(batch, 0.9f, true, false);
+    training.backward(d, {}, grad.as<float>());
+    gpu::copy_to_host(m.gpu.stream(), got.data(), grad.data(), grad.bytes());
+    m.gpu.synchronize();
+    for (const Parameter& p : m.gpu.weights().parameters()) {
+      const auto part = [&](const std::vector<float>& g) { return std::span(g).subspan(static_cast<std::size_t>(p.offset), static_cast<std::size_t>(p.elements)); };
+      const double error = relative_error(part(got), part(exact)), cpu_error = relative_error(part(rounded), part(exact));
+      INFO(family, " ", p.name, ": ", error, " (CPU bfloat16: ", cpu_error, ")");
+      CHECK(error < 2 * cpu_error + 0.01);
+    }
+  }
+  GpuTransformer phi3(gpu_family_config("phi3"));
+  phi3.ensure_rope(600);
+  CHECK_THROWS_AS(phi3.ensure_rope(601), ConfigError);
+}
+
 TEST_CASE("correction biases travel with the weights and count in their digest") {
   R1_NEEDS_GPU();
   Pair m(gpu_family_config("sigmoid"));

@@ -26,7 +26,8 @@ ModelConfig checked(ModelConfig c) {
 GpuShape::GpuShape(const ModelConfig& c)
     : d(c.hidden_size), heads(c.num_attention_heads), kv_heads(c.num_key_value_heads), hd(c.head_dim), f(c.intermediate_size),
       v(c.vocab_size), layers(c.num_hidden_layers), q_width(heads * hd), kv_width(kv_heads * hd), qkv_width(c.mla ? (heads + 1) * gpu::kLatentWidth : q_width + 2 * kv_width),
-      attn_width(c.mla ? heads * c.mla->v_head_dim : q_width), rope_half((c.mla ? c.mla->qk_rope_head_dim : hd) / 2), latent(c.mla.has_value()),
+      attn_width(c.mla ? heads * c.mla->v_head_dim : q_width), rope_half((c.mla ? c.mla->qk_rope_head_dim : hd) / 2),
+      context(c.sliding_window > 0 ? std::min(c.sliding_window, c.max_position_embeddings) : c.max_position_embeddings), latent(c.mla.has_value()),
       choices(expert_choices(c)), ld_v((c.vocab_size + 7) / 8 * 8), scale(static_cast<float>(c.score_scale())), eps(c.rms_norm_eps),
       qk_norm(c.qk_norm) {}
 
@@ -49,7 +50,7 @@ GpuTransformer::GpuTransformer(ModelConfig config)
     l.input_norm = place(p + "input_layernorm.weight", l.at_input_norm);
     l.post_norm = place(p + "post_attention_layernorm.weight", l.at_post_norm);
     if (shape_.latent) l.latent.emplace(weights_, config_, i);
-    else l.qkv = place(p + "self_attn.q_proj.weight", l.at_qkv);
+    else l.qkv = place(p + (config_.fused_projections ? "self_attn.qkv_proj.weight" : "self_attn.q_proj.weight"), l.at_qkv);
     if (config_.qkv_bias) l.qkv_bias = place(p + "self_attn.q_proj.bias", l.at_qkv_bias);
     if (config_.qk_norm) {
       l.q_norm = place(p + "self_attn.q_norm.weight", l.at_q_norm);
@@ -59,12 +60,12 @@ GpuTransformer::GpuTransformer(ModelConfig config)
     if (config_.has_experts(i)) {
       l.experts.emplace(weights_, config_, i, experts++);
     } else {
-      l.gate_up = place(p + "mlp.gate_proj.weight", l.at_gate_up);
+      l.gate_up = place(p + (config_.fused_projections ? "mlp.gate_up_proj.weight" : "mlp.gate_proj.weight"), l.at_gate_up);
       l.down = place(p + "mlp.down_proj.weight", l.at_down);
     }
     layers_.push_back(l);
   }
-  const auto rope_bytes = static_cast<std::size_t>(config_.max_position_embeddings * shape_.rope_half) * sizeof(float);
+  const auto rope_bytes = static_cast<std::size_t>(shape_.context * shape_.rope_half) * sizeof(float);
   rope_cos_ = gpu::DeviceMemory(rope_bytes);
   rope_sin_ = gpu::DeviceMemory(rope_bytes);
 }
@@ -76,8 +77,10 @@ void GpuTransformer::set_vocab_limit(std::int64_t limit) {
 
 void GpuTransformer::ensure_rope(std::int64_t count) {
   if (count <= rope_positions_) return;
-  R1_CHECK(count <= config_.max_position_embeddings, "position ", count - 1, " of a context of ", config_.max_position_embeddings);
-  const std::int64_t end = std::min(config_.max_position_embeddings, std::max<std::int64_t>({count, 2 * rope_positions_, 4096}));
+  if (count > shape_.context)
+    throw ConfigError(message("position ", count - 1, " of a context of ", shape_.context,
+                              config_.sliding_window > 0 ? ", the model's window: beyond it the GPU path does not go; use device: cpu or shorter samples" : ""));
+  const std::int64_t end = std::min(shape_.context, std::max<std::int64_t>({count, 2 * rope_positions_, 4096}));
   const std::int64_t half = shape_.rope_half;
   const auto factor = static_cast<float>(rope_attention_factor(config_));
   std::vector<float> cos, sin;

@@ -23,6 +23,7 @@ struct GpuShape {
   std::int64_t d, heads, kv_heads, hd, f, v, layers, q_width, kv_width, qkv_width;
   std::int64_t attn_width;  // columns that o_proj reads
   std::int64_t rope_half;   // cosines a position
+  std::int64_t context;     // positions that are served: with a window no more than that, where it hides nothing
   bool latent;              // a page holds latents; qkv is the scratch of GpuLatentAttention
   std::int64_t choices;     // experts that a position meets, all layers together; 0 without experts
   std::int64_t ld_v;      // of logits and their gradients: v rounded up to 8
