@@ -42,8 +42,8 @@ class GpuBackend : public Backend {
   std::string line() const override { return before_.name; }
 
   BackendParts make(const BackendNeeds& needs, std::shared_ptr<const Tokenizer> tokenizer) override {
-    if ((model_.config().moe || model_.config().mla) && (needs.trains || needs.value || needs.critic))
-      throw ConfigError("the GPU's learner does not know mixtures of experts and latent attention, its rollout and evaluation do; set model.device: cpu");
+    if (!model_.shape().learns && (needs.trains || needs.value || needs.critic))
+      throw ConfigError(message("the GPU's learner does not know all of a ", model_.config().model_type, " model, its rollout and evaluation do; set model.device: cpu"));
     const auto elements = model_.weights().elements();
     const auto tensors = static_cast<std::int64_t>(model_.weights().parameters().size());
     GpuMemoryWishes w;

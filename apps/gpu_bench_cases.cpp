@@ -95,7 +95,7 @@ void run_gpu_bench(GpuTransformer& model, const GpuBenchCase& c, std::ostream& o
   const ModelConfig& m = model.config();
   const double flops = measured_flops(model);
   const bool trains = c.what != "rollout";
-  if (trains && (m.moe || m.mla)) throw ConfigError("the GPU's learner does not know mixtures of experts and latent attention; bench their rollout, or use --device cpu");
+  if (trains && !model.shape().learns) throw ConfigError(message("the GPU's learner does not know all of a ", m.model_type, " model; bench its rollout, or use --device cpu"));
   const gpu::DeviceInfo info = gpu::device_info();
   const std::size_t reserve = std::size_t{2} << 30;
   OptimizerFormat format;

@@ -70,6 +70,7 @@ GpuStepDevice::GpuStepDevice(GpuTransformer& model, GpuRegion& region, const Gpu
     buffers_.latent = GpuLatentAttention::take(bump, model_.config(), rows);
     buffers_.gate_up = bump.take<gpu::bf16>(rows * 2 * s.f);
     buffers_.act = bump.take<gpu::bf16>(rows * s.f);
+    if (s.post_norms) buffers_.added = bump.take<float>(rows * s.d);
     buffers_.experts.take(bump, model_.config(), rows);
     logits_ = bump.take<float>(options_.max_logit_rows * s.ld_v);
     x_head_ = bump.take<gpu::bf16>(options_.max_logit_rows * s.d);

@@ -1,34 +1,13 @@
-// What surrounds latent attention: norms and rotation of parts of rows, the heads' products with the halves of kv_b, rows into pages.
+// What surrounds latent attention: rotation of parts of rows, the heads' products with the halves of kv_b, rows into pages.
 #include "kernels/gpu/attention_tile.cuh"
 #include "kernels/gpu/latent.h"
-#include "kernels/gpu/norm.cuh"
+#include "kernels/gpu/common.cuh"
 
 namespace r1::gpu {
 namespace {
 
 constexpr int kThreads = 128;
 constexpr int kTile = 64;  // tokens, outputs and depth of a head's product
-
-__global__ void __launch_bounds__(kThreads) norm_part_kernel(const bf16* __restrict__ x, i64 ldx, u32 d, const bf16* __restrict__ w, float eps,
-                                                             bf16* __restrict__ y, i64 ldy) {
-  __shared__ float shared[32];
-  let_next_start();
-  wait_for_previous();
-  const bf16* row = x + static_cast<i64>(blockIdx.x) * ldx;
-  float sum = 0.f, v[8], gain[8];
-  for (u32 i = threadIdx.x * 8; i < d; i += kThreads * 8) {
-    load8(row + i, v);
-#pragma unroll
-    for (int j = 0; j < 8; ++j) sum = __fmaf_rn(v[j], v[j], sum);
-  }
-  const float rstd = rms_inverse(row_sum(sum, shared), static_cast<float>(d), eps);
-  for (u32 i = threadIdx.x * 8; i < d; i += kThreads * 8) {
-    load8(row + i, v), load8(w + i, gain);
-#pragma unroll
-    for (int j = 0; j < 8; ++j) v[j] = normed(v[j], rstd, gain[j]);
-    store8(y + static_cast<i64>(blockIdx.x) * ldy + i, v);
-  }
-}
 
 // One pair a thread; the last head is the key.
 __global__ void __launch_bounds__(kThreads) latent_rope_kernel(LatentRopeArgs p, u32 n) {
@@ -135,12 +114,6 @@ __global__ void __launch_bounds__(kThreads) write_latent_kernel(LatentPages page
 }
 
 }  // namespace
-
-void rms_norm_part(Stream s, const bf16* x, i64 ldx, i64 n, i64 d, const bf16* w, float eps, bf16* y, i64 ldy) {
-  if (n == 0) return;
-  check_width(d, 8, i64{1} << 16, "rms_norm_part");
-  launch_early(s, norm_part_kernel, dim3(blocks_for(n, 1, "rms_norm_part")), dim3(kThreads), 0, x, ldx, static_cast<u32>(d), w, eps, y, ldy);
-}
 
 void latent_rope(Stream s, const LatentRopeArgs& p, i64 n) {
   if (n == 0) return;

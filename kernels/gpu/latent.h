@@ -10,9 +10,6 @@ namespace r1::gpu {
 // Of every DeepSeek with latent attention: kv_lora_rank and qk_rope_head_dim. A position's row in the cache is the latent, then the key.
 inline constexpr std::int64_t kLatentRank = 512, kLatentRope = 64, kLatentWidth = kLatentRank + kLatentRope;
 
-// y[i] = w * bf16(x[i] / rms(x[i])), rows of bfloat16 `ldx` and `ldy` apart, of width d, which is a multiple of 8.
-void rms_norm_part(Stream s, const bf16* x, std::int64_t ldx, std::int64_t n, std::int64_t d, const bf16* w, float eps, bf16* y, std::int64_t ldy);
-
 // rows [n][(heads + 1) * kLatentWidth]: of each head the absorbed query, then the position's row of the cache. These are their rotated
 // parts: of q's heads [n][ld_q], head_dim apart, behind the first `nope` elements; of the key [n][ld_key]. interleaved: pairs lie
 // at (2i, 2i + 1) there; they come out by halves. cos, sin [positions][kLatentRope / 2].

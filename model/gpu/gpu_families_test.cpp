@@ -30,13 +30,17 @@ TEST_CASE("families: log-probabilities are the CPU's within bfloat16, whatever i
     CHECK(worst < 2 * worst_cpu + 1e-3);
     CHECK(worst_entropy < 2 * worst_cpu + 1e-3);
     CHECK(std::isfinite(worst));
-    // The router's own choice: most rows meet the experts that float32 chose, and one sequence alone has the bits that it has among others.
+    // The router's own choice: on the whole no further from float32's than the CPU's bfloat16, though single rows meet other experts; and one
+    // sequence alone has the bits that it has among others.
     batch.experts.clear();
-    const LogprobRows free = training.evaluate(batch, 0.9f, true);
-    int far = 0;
-    for (std::size_t i = 0; i < free.logprobs.size(); ++i) far += std::abs(double{free.logprobs[i]} - want.logprobs[i]) > 2 * worst_cpu + 1e-3;
-    INFO(family, ": ", far, " of ", free.logprobs.size(), " rows met other experts");
-    CHECK(static_cast<std::size_t>(far) < free.logprobs.size() / 4);
+    const LogprobRows free = training.evaluate(batch, 0.9f, true), free_cpu = m.cpu.evaluate(batch, 0.9f, true);
+    double mean = 0, mean_cpu = 0;
+    for (std::size_t i = 0; i < free.logprobs.size(); ++i) {
+      mean += std::abs(double{free.logprobs[i]} - want.logprobs[i]) / static_cast<double>(free.logprobs.size());
+      mean_cpu += std::abs(double{free_cpu.logprobs[i]} - want.logprobs[i]) / static_cast<double>(free.logprobs.size());
+    }
+    MESSAGE(family, ": by the router's own choice ", mean, " on the mean (CPU bfloat16: ", mean_cpu, ")");
+    CHECK(mean < 2 * mean_cpu + 1e-3);
     PackedBatch alone;
     const auto& last = batch.sequences.back();
     REQUIRE(last.prefix_begin < 0);

@@ -12,7 +12,7 @@ namespace r1 {
 inline const std::vector<std::string>& gpu_test_families() {
   // "sigmoid": DeepSeek-V3's router over ordinary attention; "yarn": scaled positions without experts; "phi3": fused projections
   // and a window as long as the context.
-  static const std::vector<std::string> names = {"mixtral", "qwen2_moe", "qwen3_moe", "deepseek", "sigmoid", "deepseek_v2", "deepseek_v3", "yarn", "phi3"};
+  static const std::vector<std::string> names = {"mixtral", "qwen2_moe", "qwen3_moe", "deepseek", "sigmoid", "deepseek_v2", "deepseek_v3", "yarn", "phi3", "olmo2"};
   return names;
 }
 
@@ -39,8 +39,9 @@ inline ModelConfig gpu_family_config(const std::string& family) {
   } else if (family == "deepseek_v2") {
     m.shared_intermediate_size = 128, m.layers = {false, true, true};
     c.mla = LatentAttention{.q_lora_rank = 0, .kv_lora_rank = 512, .qk_nope_head_dim = 64, .qk_rope_head_dim = 64, .v_head_dim = 64};
-  } else if (family == "yarn" || family == "phi3") {
+  } else if (family == "yarn" || family == "phi3" || family == "olmo2") {
     m.layers.clear();
+    if (family == "olmo2") c.pre_norms = false, c.post_norms = c.qk_norm = c.qk_norm_all_heads = true;
     if (family == "phi3") c.fused_projections = true, c.sliding_window = 600, c.query_scale = 0.2;
   } else if (family == "sigmoid" || family == "deepseek_v3") {
     if (family == "deepseek_v3") {

@@ -1,6 +1,7 @@
 #include "model/gpu/gpu_latent.h"
 
 #include "core/error.h"
+#include "kernels/gpu/norms.h"
 #include "model/gpu/gpu_region.h"
 
 namespace r1 {

@@ -65,6 +65,7 @@ GpuTraining::Buffers GpuTraining::lay_out(GpuBump& bump, const TrainPlan& plan, 
   auto* x = bump.take<gpu::bf16>(n * s.d);
   auto* act = bump.take<gpu::bf16>(n * s.f);
   const GpuLatentBuffers latent = GpuLatentAttention::take(bump, model_.config(), n);
+  float* added = s.post_norms ? bump.take<float>(n * s.d) : nullptr;
   GpuExpertBuffers experts;
   experts.take(bump, model_.config(), n);
   b.replay = bump.take<std::uint16_t>(n * s.choices);
@@ -76,7 +77,7 @@ GpuTraining::Buffers GpuTraining::lay_out(GpuBump& bump, const TrainPlan& plan, 
       k.b.x = x, k.b.act = act, k.b.experts = experts;
       k.b.qkv = bump.take<gpu::bf16>(n * s.qkv_width);
       k.b.attn = bump.take<gpu::bf16>(n * s.attn_width);
-      k.b.latent = latent;
+      k.b.latent = latent, k.b.added = added;
       k.b.gate_up = bump.take<gpu::bf16>(n * 2 * s.f), k.b.keeps_gate_up = true;
       if (keep) {
         k.b.lse = bump.take<float>(n * s.heads);
@@ -151,8 +152,8 @@ GpuTraining::Buffers GpuTraining::run_layers(const PackedBatch& batch, Pass pass
   R1_CHECK(region_.data != nullptr, "a pass of the GPU before it was given memory");
   const bool keep = pass.keep;
   const GpuShape& s = model_.shape();
-  if (keep && (s.choices > 0 || s.latent))
-    throw ConfigError("the GPU's learner does not know mixtures of experts and latent attention, its rollout and evaluation do; train with device: cpu");
+  if (keep && !s.learns)
+    throw ConfigError(message("the GPU's learner does not know all of a ", model_.config().model_type, " model, its rollout and evaluation do; train with device: cpu"));
   check_experts(batch, model_.config());
   const TrainPlan plan = plan_training(batch, s.v, model_.vocab_limit(), keep);
   model_.ensure_rope(plan.last_position + 1);

@@ -5,6 +5,7 @@
 
 #include "core/error.h"
 #include "kernels/cpu.h"
+#include "kernels/gpu/norms.h"
 
 namespace r1 {
 namespace {
@@ -29,7 +30,8 @@ GpuShape::GpuShape(const ModelConfig& c)
       attn_width(c.mla ? heads * c.mla->v_head_dim : q_width), rope_half((c.mla ? c.mla->qk_rope_head_dim : hd) / 2),
       context(c.sliding_window > 0 ? std::min(c.sliding_window, c.max_position_embeddings) : c.max_position_embeddings), latent(c.mla.has_value()),
       choices(expert_choices(c)), ld_v((c.vocab_size + 7) / 8 * 8), scale(static_cast<float>(c.score_scale())), eps(c.rms_norm_eps),
-      qk_norm(c.qk_norm) {}
+      qk_norm(c.qk_norm && !c.qk_norm_all_heads), pre_norms(c.pre_norms), post_norms(c.post_norms),
+      learns(!c.moe && !c.mla && !c.post_norms && !c.qk_norm_all_heads) {}
 
 GpuTransformer::GpuTransformer(ModelConfig config)
     : config_(checked(std::move(config))), shape_(config_), weights_(config_, stream_), vocab_limit_(config_.vocab_size),
@@ -47,8 +49,14 @@ GpuTransformer::GpuTransformer(ModelConfig config)
     const std::string p = message("model.layers.", i, ".");
     Layer l{};
     l.at_qkv_bias = l.at_q_norm = l.at_k_norm = l.at_gate_up = l.at_down = l.at_qkv = -1;
-    l.input_norm = place(p + "input_layernorm.weight", l.at_input_norm);
-    l.post_norm = place(p + "post_attention_layernorm.weight", l.at_post_norm);
+    if (shape_.pre_norms) {
+      l.input_norm = place(p + "input_layernorm.weight", l.at_input_norm);
+      l.post_norm = place(p + "post_attention_layernorm.weight", l.at_post_norm);
+    } else {
+      std::int64_t at = 0;
+      l.attn_out_norm = place(p + "post_attention_layernorm.weight", at);
+      l.mlp_out_norm = place(p + "post_feedforward_layernorm.weight", at);
+    }
     if (shape_.latent) l.latent.emplace(weights_, config_, i);
     else l.qkv = place(p + (config_.fused_projections ? "self_attn.qkv_proj.weight" : "self_attn.q_proj.weight"), l.at_qkv);
     if (config_.qkv_bias) l.qkv_bias = place(p + "self_attn.q_proj.bias", l.at_qkv_bias);
@@ -101,20 +109,27 @@ gpu::QkArgs GpuTransformer::qk_args(const Layer& l, const std::int32_t* position
   gpu::QkArgs a;
   a.heads = shape_.heads, a.kv_heads = shape_.kv_heads, a.head_dim = shape_.hd, a.ld = shape_.qkv_width;
   a.positions = positions, a.cos = rope_cos(), a.sin = rope_sin();
-  a.q_norm = l.q_norm, a.k_norm = l.k_norm, a.eps = shape_.eps;
+  if (shape_.qk_norm) a.q_norm = l.q_norm, a.k_norm = l.k_norm;
+  a.eps = shape_.eps;
   return a;
 }
 
 void GpuTransformer::attention(std::int64_t index, std::int64_t n, const float* h_in, const std::int32_t* positions, const GpuAttentionWork& work,
                                const GpuLayerBuffers& b) {
   const Layer& l = layer(index);
-  gpu::rms_norm(stream_, h_in, nullptr, n, shape_.d, l.input_norm, shape_.eps, b.x, b.rstd_in);
+  if (l.input_norm != nullptr) gpu::rms_norm(stream_, h_in, nullptr, n, shape_.d, l.input_norm, shape_.eps, b.x, b.rstd_in);
+  else gpu::to_bf16(stream_, h_in, b.x, n * shape_.d);
   if (l.latent) {
     R1_CHECK(b.lse == nullptr, "latent attention on the GPU keeps nothing for a backward pass");
     l.latent->forward(stream_, blas_, n, b.x, positions, rope_cos(), rope_sin(), work, b.latent, b.qkv, b.attn);
     return;
   }
   blas_.forward(stream_, {b.x, shape_.d}, {l.qkv, shape_.d}, n, shape_.qkv_width, shape_.d, b.qkv, shape_.qkv_width, gpu::Out::kBf16, l.qkv_bias);
+  if (config_.qk_norm_all_heads) {
+    gpu::bf16* k = b.qkv + shape_.q_width;
+    gpu::rms_norm_part(stream_, b.qkv, shape_.qkv_width, n, shape_.q_width, l.q_norm, shape_.eps, b.qkv, shape_.qkv_width);
+    gpu::rms_norm_part(stream_, k, shape_.qkv_width, n, shape_.kv_width, l.k_norm, shape_.eps, k, shape_.qkv_width);
+  }
   const gpu::KvPages pages{work.pages, shape_.page_elements(), shape_.kv_heads, shape_.hd};
   gpu::AttentionArgs a;
   a.pages = pages, a.q = b.qkv, a.ld = shape_.qkv_width, a.heads = shape_.heads, a.scale = shape_.scale;
@@ -134,8 +149,15 @@ void GpuTransformer::attention(std::int64_t index, std::int64_t n, const float* 
 void GpuTransformer::after_attention(std::int64_t index, std::int64_t n, const float* h_in, float* h_mid, float* h_out,
                                      const GpuLayerBuffers& b) {
   const Layer& l = layer(index);
-  blas_.forward(stream_, {b.attn, shape_.attn_width}, {l.o, shape_.attn_width}, n, shape_.d, shape_.attn_width, h_mid, shape_.d, gpu::Out::kF32, nullptr, h_in);
-  gpu::rms_norm(stream_, h_mid, nullptr, n, shape_.d, l.post_norm, shape_.eps, b.x, b.rstd_mid);
+  // What a product adds: to the stream at once, or through the norm behind it.
+  const auto add = [&](const gpu::bf16* x, std::int64_t width, const gpu::bf16* w, const gpu::bf16* norm, const float* from, float* to) {
+    if (norm == nullptr) return blas_.forward(stream_, {x, width}, {w, width}, n, shape_.d, width, to, shape_.d, gpu::Out::kF32, nullptr, from);
+    blas_.forward(stream_, {x, width}, {w, width}, n, shape_.d, width, b.added, shape_.d, gpu::Out::kF32);
+    gpu::add_rms_norm(stream_, from, b.added, n, shape_.d, norm, shape_.eps, to);
+  };
+  add(b.attn, shape_.attn_width, l.o, l.attn_out_norm, h_in, h_mid);
+  if (l.post_norm != nullptr) gpu::rms_norm(stream_, h_mid, nullptr, n, shape_.d, l.post_norm, shape_.eps, b.x, b.rstd_mid);
+  else gpu::to_bf16(stream_, h_mid, b.x, n * shape_.d);
   if (l.experts) {
     l.experts->forward(stream_, blas_, n, b.x, h_mid, h_out, b.replay, b.record, b.experts);
     return;
@@ -146,7 +168,7 @@ void GpuTransformer::after_attention(std::int64_t index, std::int64_t n, const f
   } else {
     blas_.forward_swiglu(stream_, {b.x, shape_.d}, {l.gate_up, shape_.d}, n, shape_.f, shape_.d, b.gate_up, b.act);
   }
-  blas_.forward(stream_, {b.act, shape_.f}, {l.down, shape_.f}, n, shape_.d, shape_.f, h_out, shape_.d, gpu::Out::kF32, nullptr, h_mid);
+  add(b.act, shape_.f, l.down, l.mlp_out_norm, h_mid, h_out);
 }
 
 void GpuTransformer::logits(const gpu::bf16* x, std::int64_t n, float* out) {

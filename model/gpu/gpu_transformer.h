@@ -28,7 +28,9 @@ struct GpuShape {
   std::int64_t choices;     // experts that a position meets, all layers together; 0 without experts
   std::int64_t ld_v;      // of logits and their gradients: v rounded up to 8
   float scale, eps;
-  bool qk_norm;
+  bool qk_norm;           // of each head
+  bool pre_norms, post_norms;
+  bool learns;            // the learner knows the whole block
   std::int64_t page_elements() const { return latent ? gpu::kPage * gpu::kLatentWidth : kv_heads * 2 * gpu::kPage * hd; }  // of one layer
   std::int64_t kv_bytes_per_token() const { return page_elements() * 2 * layers / gpu::kPage; }
   // Scratch of decoding: see attention_decode() and latent_decode().
@@ -47,6 +49,7 @@ struct GpuLayerBuffers {
   float* rstd_qk = nullptr;      // [n][heads + kv_heads], with qk_norm
   gpu::bf16* attn = nullptr;     // [n][attn_width]
   GpuLatentBuffers latent;       // with latent attention
+  float* added = nullptr;        // [n][d] before the norm behind it, with post_norms
   float* lse = nullptr;          // [n][heads]
   gpu::bf16* gate_up = nullptr;  // [n][2f]; scratch, unless
   bool keeps_gate_up = false;
@@ -78,7 +81,9 @@ class GpuTransformer {
   const float* rope_sin() const { return rope_sin_.as<float>(); }
 
   struct Layer {
-    const gpu::bf16 *input_norm, *post_norm, *qkv, *qkv_bias, *q_norm, *k_norm, *o, *gate_up, *down;
+    const gpu::bf16 *input_norm, *post_norm;    // before attention and MLP; null without pre_norms
+    const gpu::bf16 *attn_out_norm, *mlp_out_norm;  // behind them, with post_norms
+    const gpu::bf16 *qkv, *qkv_bias, *q_norm, *k_norm, *o, *gate_up, *down;
     // The same places in an array laid out like the arena (gradients); -1 = none.
     std::int64_t at_input_norm, at_post_norm, at_qkv, at_qkv_bias, at_q_norm, at_k_norm, at_o, at_gate_up, at_down;
     std::optional<GpuExperts> experts;  // in place of gate_up and down
