@@ -62,6 +62,7 @@ void TrainRun::join(const BackendParts& made) {
   if (ranks_.alone()) return;
   if (made.policy) made.policy->join(*ranks_.session(), setup_.ranks.zero);
   if (made.critic) made.critic->join(*ranks_.session(), setup_.ranks.zero);
+  if (made.value) made.value->join(*ranks_.session(), setup_.ranks.zero);
 }
 
 RunFolder& TrainRun::open_folder() {

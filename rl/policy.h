@@ -64,6 +64,8 @@ class TrainedModel {
   // rank keeps a share of: 0 nothing, 1 the optimizer's state, 2 the gradient too (docs/distributed.md). Every call below and those that
   // look at the whole are then collective. Throws ConfigError where this model cannot do it.
   virtual void join(Session& session, int zero);
+  // The passes from here to close_lane() are lane `lane` of the update, whichever rank makes it.
+  virtual void open_lane(int lane) {}
   // What was added to the gradient since zero_gradient() or the last call is one lane, the next of this rank's.
   virtual void close_lane() {}
   // All lanes of all ranks are closed: the gradient becomes their sum. Once an update; after it only norm, step and search may follow.
