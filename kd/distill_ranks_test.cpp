@@ -70,6 +70,16 @@ TEST_CASE("distillation on the teacher's and on the student's texts, four lanes:
   }
 }
 
+TEST_CASE("distillation with weights in shares: the numbers of a sharded gradient alone") {
+  const auto two = test::run_ranks(3, [](Session& s) { return train(0.5, 0, &s, 2); });
+  CHECK(two[0].status == 0);
+  for (const auto& r : test::run_ranks(3, [](Session& s) { return train(0.5, 0, &s, 3); })) {
+    CAPTURE(r.output);
+    CHECK(r.status == 0);
+    CHECK(r.output == two[0].output);
+  }
+}
+
 TEST_CASE("on-policy distillation: each of three ranks asks its teacher for a share, all have the advantages of one process") {
   const auto advantages = [](const Ranks* ranks) {
     World teacher(1), student(2);

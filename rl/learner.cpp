@@ -90,6 +90,7 @@ auto GrpoLearner::retried(std::span<const std::int32_t> chosen, Work&& work) -> 
 
 void GrpoLearner::evaluate_into(ScoringModel& model, std::span<const std::int32_t> chosen, PerSample& logprobs, PerSample* entropies) {
   const auto shares = ranks_.shares(samples_, chosen);
+  if (&model != reference_) policy_.make_whole();
   retried(chosen, [&] {
     ranks_.agree("log-probabilities", [&] { evaluate_once(model, shares[static_cast<std::size_t>(ranks_.rank())], logprobs, entropies); });
   });

@@ -66,6 +66,11 @@ void LoraTraining::project() const {
   projected_ = true;
 }
 
+void LoraTraining::join(Session& session, int zero) {
+  if (zero > 2) throw ConfigError(message("train.zero is ", zero, ": lora merges its pairs into weights that every rank has whole; use 1"));
+  state_->join(session, zero);
+}
+
 void LoraTraining::open_lane(int lane) {
   lane_ = static_cast<std::uint64_t>(lane);
   passes_ = 0;

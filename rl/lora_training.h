@@ -35,7 +35,7 @@ class LoraTraining {
   void restore_optimizer_state(const WeightSnapshot& state);
 
   // Several ranks: as TrainedModel's.
-  void join(Session& session, int zero) { state_->join(session, zero); }
+  void join(Session& session, int zero);  // throws ConfigError for zero 3: every rank merges into whole weights
   void open_lane(int lane);
   void close_lane();
   void finish_gradient();

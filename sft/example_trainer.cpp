@@ -163,6 +163,7 @@ void ExampleTrainer::advance() {
 void ExampleTrainer::evaluate() {
   if (parts_.objective->has_evaluation()) {
     const std::int64_t before = options_.tokens_per_micro_batch;
+    parts_.objective->model().make_whole();
     const Metrics metrics = halving_micro_batches(options_.tokens_per_micro_batch, step_ + 1, [] { return false; }, "leave out the longest examples",
                                                   [&] { return parts_.objective->evaluate(options_.tokens_per_micro_batch); });
     tell_smaller(before);

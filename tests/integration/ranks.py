@@ -148,6 +148,17 @@ def launch(work, recipes):
             check(metrics(folder) == metrics(f"{work}/{kind}_one"), f"{kind} by {name}: other metrics than one process's")
             check(text.count("ranks     2") == 1, f"{kind} by {name}: the start block stands there {text.count('ranks     2')} times\n{text}")
             print(f"{kind} by {name}: weights and metrics of one process")
+        # Sharded weights: the bits of a sharded gradient, the curve of one process; and refused by name where they cannot be.
+        for zero in (2, 3):
+            for text, code in Ranks(3, recipe, f"{work}/{kind}_zero{zero}", f"train.zero={zero}", "train.lanes=3").wait():
+                check(code == 0, text)
+        check(digest(f"{work}/{kind}_zero3") == digest(f"{work}/{kind}_zero2"), f"{kind}: train.zero 3 gives other weights than 2")
+        check(metrics(f"{work}/{kind}_zero3") == metrics(f"{work}/{kind}_zero2"), f"{kind}: train.zero 3 gives other metrics than 2")
+        one, three = ([row["loss"] for row in metrics(f"{work}/{kind}_{name}") if "loss" in row] for name in ("one", "zero3"))
+        check(len(one) == len(three) >= STEPS and all(abs(a - b) <= 2e-3 * max(1, abs(a)) for a, b in zip(one, three)), f"{kind}: losses {one}, with train.zero 3 {three}")
+        for text, code in Ranks(2, recipe, f"{work}/{kind}_lora", "train.zero=3", "lora.rank=4").wait():
+            check(code in (1, 2) and "lora merges its pairs into weights that every rank has whole" in text, text)
+        print(f"{kind} with weights in shares: the numbers of a sharded gradient")
     # Variables of half a launcher are refused before any work.
     text = run([R1, "train", recipes["sft"]], clean_environment(RANK="0"), 2)
     check("RANK but not WORLD_SIZE" in text, text)
