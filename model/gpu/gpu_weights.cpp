@@ -5,8 +5,8 @@
 #include <memory>
 #include <unordered_map>
 
-#include "core/digest.h"
 #include "core/error.h"
+#include "core/sum_digest.h"
 #include "kernels/gpu/weights.h"
 #include "model/element_convert.h"
 
@@ -84,10 +84,9 @@ WeightDigest GpuWeights::digest() const {
   gpu::digest_words(stream_, data(), elements_ * 2, digest_sum_.as<std::uint64_t>());
   gpu::copy_to_host(stream_, sum, digest_sum_.data(), sizeof sum);
   wait(stream_);
-  Hasher hash;
-  for (const Parameter& p : parameters_) hash.update_field(p.name);
-  hash.update(sum, sizeof sum);
-  return hash.digest();
+  std::vector<std::string_view> names;
+  for (const Parameter& p : parameters_) names.push_back(p.name);
+  return digest_of_sums(names, sum[0], sum[1]);
 }
 
 void GpuWeights::init_random(std::uint64_t seed, float std) {
