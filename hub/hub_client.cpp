@@ -13,6 +13,7 @@
 #include "core/files.h"
 #include "core/signals.h"
 #include "hub/digest_check.h"
+#include "hub/redirect_address.h"
 #include "proto/http_url.h"
 #include "proto/loopback.h"
 
@@ -172,6 +173,11 @@ HubClient::Reply HubClient::request(const char* method, const std::string& url, 
   else {
     out.error = httplib::to_string(result.error());
     if (!sink) out.status = 0;
+  }
+  if (out.status >= 300 && out.status < 400 && !out.location.empty()) {
+    const RedirectAddress exact = read_redirect({method, target.url.tls, target.url.host, target.url.port, target.rest, {headers.begin(), headers.end()}, options_.ca_file, options_.timeout_s});
+    out.location = exact.location;
+    if (exact.status < 300 || exact.status >= 400 || exact.location.empty()) out.status = 0, out.error = exact.error.empty() ? "a redirect that is none the second time" : exact.error;
   }
   return out;
 }
