@@ -4,6 +4,7 @@
 set -euo pipefail
 build=$1 work=$2
 rm -rf "$work" && mkdir -p "$work"
+"${CMAKE_COMMAND:-cmake}" --build "$build" --target r1 r1_verify_program > "$work/log" 2>&1 || { tail -n 20 "$work/log"; exit 1; }
 cpack=$(dirname "$(command -v "${CMAKE_COMMAND:-cmake}")")/cpack
 run_cpack() { "$cpack" --config "$build/CPackConfig.cmake" -B "$work" -D CPACK_COMPONENTS_ALL=program "$@" > "$work/log" 2>&1 || { tail -n 20 "$work/log"; exit 1; }; }
 
