@@ -90,8 +90,9 @@ GpuStepDevice::GpuStepDevice(GpuTransformer& model, GpuRegion& region, const Gpu
   layer_elements_ = static_cast<std::int64_t>(pages_) * s.page_elements();
   kv_ = bump.take<gpu::bf16>(layer_elements_ * s.layers);
 
-  const std::int64_t tiles = (s.heads / s.kv_heads + 15) / 16;
-  counters_ = gpu::DeviceMemory(static_cast<std::size_t>(rows * s.kv_heads * tiles) * 4);
+  decode_parts_ = s.kv_heads * ((s.heads / s.kv_heads + 15) / 16);
+  multiprocessors_ = gpu::device_info().multiprocessors;
+  counters_ = gpu::DeviceMemory(static_cast<std::size_t>(rows * decode_parts_) * 4);
   gpu::fill_bytes(model_.stream(), counters_.data(), 0, counters_.bytes());
   last_token_ = gpu::DeviceMemory(static_cast<std::size_t>(options_.max_decode_rows) * 4);
   gpu::fill_bytes(model_.stream(), last_token_.data(), 0, last_token_.bytes());
@@ -100,7 +101,6 @@ GpuStepDevice::GpuStepDevice(GpuTransformer& model, GpuRegion& region, const Gpu
   identity_ = gpu::DeviceMemory(identity.size() * 4);
   gpu::copy_to_device(model_.stream(), identity_.data(), identity.data(), identity.size() * 4);
   ensure_draws(std::max(4096, options_.max_decode_rows));
-  decode_blocks_ = gpu::attention_decode_blocks(s.hd);
   const std::int64_t table_capacity = static_cast<std::int64_t>(pages_) + 4 * options_.max_decode_rows;
   inputs_fixed_ = DecodePlaces(options_.max_decode_rows, max_slots_ + options_.max_decode_rows, table_capacity).end;
   inputs_ = gpu::DeviceMemory(inputs_fixed_);
@@ -146,19 +146,15 @@ std::int32_t GpuStepDevice::page_of(const DeviceStep& step, std::int32_t table, 
   return step.tables[static_cast<std::size_t>(at)] + 1;  // page 0 is where rows that only fill a bucket write
 }
 
-// items_ of the decoding rows, a row's chunks in order.
 void GpuStepDevice::build_items(const DeviceStep& step, std::vector<std::int32_t>& dst) {
-  items_.clear();
-  std::int32_t slot = 0;
+  const auto rows = static_cast<std::size_t>(step.decode_rows);
   constexpr auto kPage = static_cast<std::int32_t>(gpu::kPage);
+  const std::int32_t slots = gpu::decode_items(std::span(step.positions).first(rows), std::span(step.table_begin).first(rows), decode_parts_, multiprocessors_, items_);
   for (std::int32_t i = 0; i < step.decode_rows; ++i) {
-    const std::int32_t position = step.positions[static_cast<std::size_t>(i)], chunks = position / gpu::kChunk + 1;
-    for (std::int32_t c = 0; c < chunks; ++c)
-      items_.push_back({i, position, c, chunks, slot, step.table_begin[static_cast<std::size_t>(i)]});
-    if (chunks > 1) slot += chunks;
+    const std::int32_t position = step.positions[static_cast<std::size_t>(i)];
     dst.push_back(page_of(step, i, position) * kPage + position % kPage);
   }
-  R1_CHECK(slot <= max_slots_, slot, " partial results of at most ", max_slots_);
+  R1_CHECK(slots <= max_slots_, slots, " partial results of at most ", max_slots_);
 }
 
 bool GpuStepDevice::decode_only(const DeviceStep& step) const {
@@ -348,8 +344,10 @@ void GpuStepDevice::run_rows(const Inputs& in) {
     gpu::AttentionArgs a;
     a.pages = pages, a.q = buffers_.qkv, a.ld = s.qkv_width, a.heads = s.heads, a.scale = s.scale, a.out = buffers_.attn, a.out_ld = s.q_width;
     if (rotates) a.cos = model_.rope_cos(), a.sin = model_.rope_sin();
-    if (in.decode_rows > 0)
-      gpu::attention_decode(stream, a, in.items, in.count, in.tables, partials_, counters_.as<std::int32_t>(), decode_blocks_);
+    if (in.decode_rows > 0) {
+      gpu::attention_decode(stream, a, in.items, in.count, in.tables, partials_, counters_.as<std::int32_t>(),
+                            gpu::decode_grid(in.decode_rows, decode_parts_, s.hd));
+    }
     if (in.prefill_items > 0) gpu::attention_prefill(stream, a, in.prefill, in.prefill_items, in.tables);
     model_.after_attention(l, in.rows, h_, h_, h_, buffers_);
   }
