@@ -22,6 +22,7 @@ PipelineRecipe plannable(const Config& config) {
   PipelineRecipe out;
   out.name = std::filesystem::path(config.name()).stem().string();
   out.dir = "/dev/null/planned";  // has no results
+  out.keep = PipelineRecipe::Keep::kAll;
   PipelineStage stage{out.name, config, {}, {}, {}};
   ConfigValue root = config.root();
   for_each_value(root, [&](const std::string& path, ConfigValue& v) { stage.origins[path] = v.origin.text; });
@@ -66,15 +67,14 @@ void run_plan(const Args& a, const Globals& globals) {
   const PipelineState state(pipeline);
   if (!a.stage.empty()) state.at(a.stage);  // an unknown name is an error before any measuring
   const DeviceRates rates = device_rates(a.device, globals.threads);
-  std::vector<StageEstimate> estimates;
+  const std::vector<StageEstimate> estimates = estimate_stages(state, expect, rates);
   for (std::size_t i = 0; i < state.stages().size(); ++i) {
     const StageState& s = state.stages()[i];
-    estimates.push_back(estimate_stage(state, s, expect, rates));
     if (!a.stage.empty() && s.stage->name != a.stage) continue;
     std::printf("%2zu %s (%s)\n", i + 1, s.stage->name.c_str(), std::string(s.kind->name).c_str());
     for (const std::string& line : s.lines) std::printf("     %s\n", line.c_str());
-    for (const std::string& line : estimate_lines(estimates.back(), s)) std::printf("     %s\n", line.c_str());
-    for (const std::string& missing : s.missing) std::printf("     not there: %s\n", missing.c_str());
+    for (const std::string& line : estimate_lines(estimates[i], s)) std::printf("     %s\n", line.c_str());
+    for (const auto& [key, name] : s.missing) std::printf("     not there: %s: %s\n", key.c_str(), name.c_str());
   }
   std::printf("%s\n", total_line(state, estimates, rates).c_str());
   if (a.brief) return;
@@ -93,7 +93,7 @@ void add_plan(CLI::App& app, const Globals& globals, int&) {
   cmd->add_option("recipe", args->recipe, "YAML file of any kind, pipelines too")->required();
   cmd->add_option("overrides", args->overrides, "key=value, as for r1 train and r1 pipeline");
   cmd->add_option("--device", args->device, "estimate for cpu (this machine, measured), h100 or h200 (default: this machine's)");
-  cmd->add_option("--expect", args->expect, "what cannot be known before: new_tokens=90, examples=3000, example_tokens, prompt_tokens, mixed=0.5")->expected(1)->allow_extra_args(false);
+  cmd->add_option("--expect", args->expect, "what cannot be known before: new_tokens=90, examples=3000, example_tokens, prompt_tokens, mixed=0.5, kept=0.4")->expected(1)->allow_extra_args(false);
   cmd->add_option("--stage", args->stage, "of a pipeline: this stage alone, with every setting");
   cmd->add_flag("--brief", args->brief, "without the settings");
   cmd->footer("Example: r1 plan recipes/quickstart.yaml rl.steps=40 --expect new_tokens=20\nNothing is run and no model's weights are opened.");
