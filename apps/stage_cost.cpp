@@ -24,7 +24,8 @@ void draw(const Drawing& d, const StageLoad& load, const StageSizes& s, const De
   // The longest of many runs to its end: twice and a half the mean, or the budget. With more than fit at once, places are filled again.
   const double longest = std::min(static_cast<double>(d.max_new_tokens), 2.5 * mean);
   const double steps = longest + (all / rows_of(load, r, all) - 1) * mean;
-  const double once = prompts * s.prompt_tokens * speed.prompt_token  // groups share their prompt
+  const double block = r.gpu ? 64 : 16, common = std::floor(s.common / block) * block;  // whole blocks of keys and values are cached
+  const double once = prompts * (s.prompt_tokens - common) * speed.prompt_token  // groups share their prompt
                       + steps * speed.step + all * mean * (speed.token + (s.prompt_tokens + mean / 2) * speed.position);
   cost.sample += static_cast<double>(d.times) * once;
   cost.tokens_drawn += static_cast<double>(d.times) * all * mean;
@@ -108,6 +109,7 @@ StageSizes stage_sizes(const StageLoad& load, const StageKnown& known) {
   const int budget = load.drawings.at(0).max_new_tokens;
   const Writing writing = known.writing.value_or(assumed_writing(budget));
   if (!examples) s.prompt_tokens = value("prompt_tokens", data.tokens, from, kPromptTokens, "assumed");
+  if (!examples) s.common = std::min(static_cast<double>(data.common), s.prompt_tokens);
   s.new_tokens = value("new_tokens", measured.new_tokens, "measured", mean_written(writing, budget), writing.why);
   if (load.learns == StageLoad::Learns::kCompletions && !load.all_samples)
     s.mixed = value("mixed", measured.mixed, "measured", expected_mixed(load.group, writing.right),

@@ -17,6 +17,7 @@ namespace r1 {
 // What is assumed where neither recipe nor data says it; each may be given (expect: of a stage, --expect).
 struct StageSizes {
   double prompt_tokens = 0, new_tokens = 0;      // mean of a completion
+  double common = 0;                             // of a prompt: what all begin with
   double example_tokens = 0, examples = 0;       // of what it learns from
   double answer = 0;                             // of an example: tokens that are trained
   double mixed = 0;                              // share of the completions whose group does not all earn the same

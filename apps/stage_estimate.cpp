@@ -21,12 +21,23 @@ struct Opened {
   std::vector<TokenId> stops;
 };
 
+// What a checkpoint carries on beside its weights.
+double side_bytes(const std::filesystem::path& dir) {
+  double sum = 0;
+  for (const auto& entry : std::filesystem::directory_iterator(dir)) {
+    const std::string end = entry.path().extension().string();
+    if (entry.is_regular_file() && (end == ".json" || end == ".jinja" || end == ".txt" || end == ".model")) sum += static_cast<double>(entry.file_size());
+  }
+  return sum;
+}
+
 Opened open_sizes(const std::string& name) {
   Opened out;
   try {
     const std::filesystem::path path = resolve_model(name);
     const ModelConfig config = is_gguf(path) ? GgufModel(path).config() : ModelConfig::load(path);
     out.size = size_of(config, name);
+    if (std::filesystem::is_directory(path)) out.size->side_bytes = side_bytes(path);
     out.stops = config.eos_token_ids;
     out.tokenizer = load_tokenizer(path);
   } catch (const Error&) {  // not here, or of a family that this program does not compute

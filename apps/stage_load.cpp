@@ -56,8 +56,17 @@ DataSize size_of_prompts(const DataSection& data, const std::shared_ptr<const To
   }
   if (data.generate) options.prompt_column = "prompt";
   const PromptMaker maker(options, tokenizer);
-  const auto add = [&](const Row& row, DataSize& size) { size.tokens += static_cast<double>(maker.make_prompt(row, row.line).tokens.size()); };
-  return data.generate ? size_of_generated(*data.generate, data.limit, add) : size_of_files(options, add);
+  std::optional<std::vector<TokenId>> common;
+  const auto add = [&](const Row& row, DataSize& size) {
+    const std::vector<TokenId> tokens = maker.make_prompt(row, row.line).tokens;
+    size.tokens += static_cast<double>(tokens.size());
+    if (!common) common = tokens;
+    const auto same = std::mismatch(common->begin(), common->end(), tokens.begin(), tokens.end()).first;
+    common->erase(same, common->end());
+  };
+  DataSize size = data.generate ? size_of_generated(*data.generate, data.limit, add) : size_of_files(options, add);
+  if (common && size.rows > 1) size.common = static_cast<std::int64_t>(common->size());
+  return size;
 }
 
 // Of several sources: their examples with their weights.
@@ -109,8 +118,8 @@ void add_evaluation(StageLoad& load, const std::optional<DataSection>& data, con
 void read_model(StageLoad& load, const ModelSection& model, const TrainSection& train, const OutputSection& output, bool lora) {
   load.model = model.path, load.dtype = model.dtype, load.device = model.device, load.lora = lora;
   load.tokens_per_micro_batch = train.tokens_per_micro_batch.value_or(0);
-  load.optimizer = train.optimizer;
-  load.save_every = output.save_every, load.keep = output.keep;
+  load.optimizer = train.optimizer, load.recompute = train.recompute;
+  load.save_every = output.save_every, load.keep = output.keep, load.samples_every = output.samples_every, load.tensorboard = output.tensorboard;
 }
 
 }  // namespace
@@ -176,7 +185,7 @@ StageLoad load_of(const GenerateRecipe& r) {
     return load;
   }
   const FilterOptions& f = r.curate.filters;
-  yield.per_prompt = r.curate.per_prompt, yield.correct = f.correct, yield.finished = f.finished;
+  yield.scored = r.rubric != nullptr, yield.per_prompt = r.curate.per_prompt, yield.correct = f.correct, yield.finished = f.finished;
   yield.selective = f.format || f.language || f.length || f.no_code || r.curate.near || r.curate.min_pass_rate || r.curate.max_pass_rate;
   if (!r.from.empty()) return load;
   load.keeps_samples = true;

@@ -31,6 +31,7 @@ struct DataSize {
   std::int64_t rows = 0;
   double tokens = 0;  // of a row's prompt; of a whole example where the stage learns from examples; mean of the first rows
   double answer = 0;  // of an example: those of its tokens that are trained
+  std::int64_t common = 0;  // tokens that all prompts begin with: the engine computes them once
 };
 // Of a file that an earlier stage will make, by the name that stands for it; none = the file is read.
 using MadeSizes = std::function<std::optional<DataSize>(const std::string& path)>;
@@ -43,6 +44,7 @@ struct Yield {
   bool correct = false;         // wrong answers are left out
   bool finished = false;        // answers that the budget cut are left out (of correct ones too where the reward asks for an end)
   bool selective = false;       // other filters too
+  bool scored = false;          // rewards judge the samples
   std::vector<std::pair<std::string, double>> mixed;  // finished sets in place of samples: files and weights (0 = each as it is)
   std::int64_t mixed_rows = 0;     // 0 = as many as the weights allow
 };
@@ -71,7 +73,10 @@ struct StageLoad {
   std::int64_t group = 1;       // completions of one prompt that are compared with each other
   int keep = 0;                 // checkpoints that stay; 0 = all
   double record_bytes = 0;      // of recorded rollouts, at most
+  std::int64_t samples_every = 0;  // updates between transcripts; 0 = none
+  bool tensorboard = false;
   std::int64_t tokens_per_micro_batch = 0;  // 0 = the device's choice
+  std::optional<bool> recompute;            // of activations; none = by memory
   OptimizerWishes optimizer;
   // Reads some rows; empty = there is none. `made` is asked first. Throws what reading data throws.
   std::function<DataSize(const std::shared_ptr<const Tokenizer>& tokenizer, const std::vector<TokenId>& stop_tokens, const MadeSizes& made)> data;

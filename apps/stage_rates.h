@@ -16,6 +16,7 @@ struct ModelSize {
   double parameters = 0, active = 0, head = 0;  // head: of the LM head alone, which a prompt's tokens do not need
   std::int64_t layers = 0, hidden = 0, queries = 0, kv_bytes_per_token = 0;  // queries: width of a layer's
   std::int64_t kept_bytes_per_token = 0, recompute_bytes_per_token = 0;      // activations that the learner keeps
+  double side_bytes = 1.6e6;                                                 // tokenizer and configurations beside a checkpoint's weights
   std::optional<ModelConfig> config;                                         // none: known by name alone
 };
 ModelSize size_of(const ModelConfig& config, const std::string& name);

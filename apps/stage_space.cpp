@@ -5,13 +5,14 @@
 
 #include "core/error.h"
 #include "core/format.h"
+#include "model/gpu/train_layout.h"
 #include "rl/gpu_memory_plan.h"
 
 namespace r1 {
 namespace {
 
 constexpr std::int64_t kCpuMicroBatch = 8192;
-constexpr double kProcess = 90e6;  // the program, its libraries, a tokenizer
+constexpr double kProcess = 67e6, kPerId = 350;  // the program with its libraries; a tokenizer, an entry
 constexpr double kCpuKeys = 1e9;   // the CPU engine's keys and values, at most
 
 std::string bytes_text(double bytes) { return human_bytes(static_cast<std::uint64_t>(std::max(0.0, bytes))); }
@@ -22,7 +23,7 @@ bool trains(const StageLoad& load) { return load.learns != StageLoad::Learns::kN
 // Scratch of the learner's passes, a row: the head's columns with their gradients, a layer's gradients and their transposes (model/transformer_train.cpp).
 double scratch_per_row(const StageLoad& load, const ModelSize& m) {
   if (!m.config) return 40 * static_cast<double>(m.hidden);
-  const double head = load.scores ? 0 : 2048 * (4 + 2 + 2), size = 2;
+  const double head = load.scores ? 0 : static_cast<double>(std::min<std::int64_t>(2048, m.config->vocab_size)) * (4 + 2 + 2), size = 2;
   const auto inner = static_cast<double>(m.config->intermediate_size), d = static_cast<double>(m.hidden), q = static_cast<double>(m.queries);
   return head + size * 2 * (3 * inner + 3 * q) + 4 * 6 * d + size * 4 * d;
 }
@@ -32,14 +33,18 @@ StageMemory cpu_memory(const StageLoad& load, const StageSizes& s, const ModelSi
   const double size = load.dtype == DType::kF32 ? 4 : 2, weights = size * m.parameters;
   std::string line;
   const auto add = [&](const char* what, double bytes) { out.peak += bytes, line += message(line.empty() ? "" : ", ", what, " ", bytes_text(bytes)); };
-  add("program", kProcess);
+  add("program", kProcess + (m.config ? kPerId * static_cast<double>(m.config->vocab_size) : 0));
   add("weights", weights);
   add("packed for products", (trains(load) ? 2 : 1) * weights);
   if (trains(load)) {
     add("optimizer", m.parameters * (load.lora ? 4 : load.dtype == DType::kF32 ? 12 : 16));
     const std::int64_t budget = load.tokens_per_micro_batch > 0 ? load.tokens_per_micro_batch : kCpuMicroBatch;
-    const double rows = rows_at_once(load, s, budget);
-    add(message("activations of ", with_commas(std::llround(rows)), " tokens").c_str(), rows * (static_cast<double>(m.kept_bytes_per_token) * size / 2 + scratch_per_row(load, m)));
+    const double rows = rows_at_once(load, s, budget), all = rows * static_cast<double>(m.kept_bytes_per_token) * size / 2;
+    // As rl/activation_plan.h decides, by the whole budget.
+    const double most = static_cast<double>(budget * m.kept_bytes_per_token) * size / 2;
+    const bool twice = load.recompute.value_or(r.memory > 0 && most > (r.memory - out.peak) / 2);
+    const double kept = twice ? rows * static_cast<double>(m.recompute_bytes_per_token) + all / static_cast<double>(std::max<std::int64_t>(1, m.layers)) : all;
+    add(message("activations of ", with_commas(std::llround(rows)), " tokens", twice ? ", layers computed twice," : "").c_str(), kept + rows * scratch_per_row(load, m));
   }
   if (load.reference) add("reference", 2 * weights);
   if (load.critic) add("critic", 3 * weights + 16 * m.parameters);
@@ -70,14 +75,19 @@ StageMemory gpu_memory(const StageLoad& load, const StageSizes& s, const ModelSi
     w.trained = static_cast<std::int64_t>(m.parameters) * (load.critic ? 2 : 1), w.tensors = m.layers * 9 + 3;
     w.formats = load.optimizer;
     w.formats.gradient_only = load.lora;
-    // As the CPU's, which keeps the residual stream in float32 too, with the head's rows of logits.
-    w.training = [&](std::int64_t rows, bool recompute) {
-      return static_cast<std::size_t>(rows * (recompute ? m.recompute_bytes_per_token : m.kept_bytes_per_token)) + (std::size_t{1} << 30);
-    };
+    const auto head = load.scores ? GpuHeadKind::kScores : GpuHeadKind::kLogprobs;
+    if (m.config) {
+      w.training = [shape = GpuShape(*m.config), head](std::int64_t rows, bool recompute) { return bytes_of_pass(shape, rows, rows, {head, true, recompute}); };
+    } else {  // known by name alone: as the CPU keeps them, with the head's rows of logits
+      w.training = [&m](std::int64_t rows, bool recompute) {
+        return static_cast<std::size_t>(rows * (recompute ? m.recompute_bytes_per_token : m.kept_bytes_per_token)) + (std::size_t{1} << 30);
+      };
+    }
+    w.recompute = load.recompute;
     if (load.tokens_per_micro_batch > 0) w.tokens_per_micro_batch = load.tokens_per_micro_batch;
   }
   w.longest_sample = static_cast<std::int64_t>(s.prompt_tokens + (load.drawings.empty() ? s.example_tokens : load.drawings.at(0).max_new_tokens));
-  w.kv_bytes_per_token = static_cast<std::size_t>(m.kv_bytes_per_token);
+  w.kv_bytes_per_token = load.scores ? 0 : static_cast<std::size_t>(m.kv_bytes_per_token);
   try {
     const GpuMemoryPlan plan = plan_gpu_memory(w);
     return {static_cast<double>(plan.used), plan.lines};
@@ -86,13 +96,16 @@ StageMemory gpu_memory(const StageLoad& load, const StageSizes& s, const ModelSi
   }
 }
 
-// ---- disk: bytes of what the writers of these files write, a completion and a token (docs/pipeline.md) ----
+// ---- disk: bytes of a line or an entry of the files that are written, beside the tokens in them ----
 
-constexpr double kSideFiles = 1.6e6;  // tokenizer and configurations beside a checkpoint's weights
-constexpr double kStep = 5e3;         // a line of metrics, TensorBoard's points
-constexpr double kTokenText = 4.8;    // of a token as text
-constexpr double kPrompt = 330, kRawSample = 280, kRecord = 870, kCard = 1700;  // kind generate
-constexpr double kItem = 200, kGraded = 100;                                    // kind eval
+constexpr double kToken = 4.8;                                           // as text
+constexpr double kStage = 600, kRun = 5000;                              // settings and records of a stage; a run's configuration too
+constexpr double kExampleStep = 520, kRolloutStep = 1600, kCurves = 0.8;  // a line of metrics; of it in TensorBoard's file
+constexpr double kTensor = 100;                                          // of a checkpoint's header
+constexpr double kTranscript = 160;                                      // samples/, a completion
+constexpr double kRollout = 200, kRolloutToken = 22, kTrace = 50, kTraceToken = 14;  // rollouts/: of all completions; of those learnt from
+constexpr double kPrompt = 330, kRawSample = 175, kRawScore = 85, kRecord = 665, kRecordScore = 140, kCard = 1400;  // kind generate
+constexpr double kItem = 195, kGraded = 100, kSettings = 700;            // kind eval
 
 }  // namespace
 
@@ -108,25 +121,30 @@ StageDisk stage_disk(const StageLoad& load, const StageSizes& s, const ModelSize
     const double rows = d.prompts > 0 ? static_cast<double>(d.prompts) : s.examples;
     drawn += rows * static_cast<double>(d.samples), prompts += rows;
   }
+  disk.kept = kStage;
   if (load.yield) {
     const double records = s.makes ? static_cast<double>(s.makes->rows) : 0, tokens = s.makes ? s.makes->tokens : 0;
-    disk.kept = kCard + prompts * kPrompt + drawn * (kRawSample + kTokenText * s.new_tokens) + records * (kRecord + kTokenText * tokens / 2);
+    const bool scored = load.yield->scored;
+    disk.kept += kCard + prompts * kPrompt + drawn * (kRawSample + (scored ? kRawScore : 0) + kToken * s.new_tokens) +
+                 records * (kRecord + (scored ? kRecordScore : 0) + kToken * tokens / 2);
   } else if (load.evaluates) {
-    disk.kept = prompts * kItem + drawn * (kGraded + kTokenText * s.new_tokens);
+    disk.kept += kSettings + prompts * kItem + drawn * (kGraded + kToken * s.new_tokens);
   }
   disk.running = disk.kept;
   if (!trains(load)) return disk;
   const auto updates = static_cast<double>(updates_of(load, s));
-  const double weights = (load.dtype == DType::kF32 ? 4 : 2) * m.parameters + kSideFiles;
+  const double weights = (load.dtype == DType::kF32 ? 4 : 2) * m.parameters + kTensor * static_cast<double>(9 * m.layers + 3) + m.side_bytes;
   const double state = load.lora ? 0 : (load.dtype == DType::kF32 ? 8 : 12) * m.parameters * (load.critic ? 2 : 1);
   const double saves = load.save_every > 0 ? std::ceil(updates / static_cast<double>(load.save_every)) : 1;
   const double keep = load.keep > 0 ? std::min<double>(load.keep, saves) : saves;
-  double records = updates * kStep;
-  if (load.learns == StageLoad::Learns::kCompletions) {
+  const bool rollouts = load.learns == StageLoad::Learns::kCompletions;
+  double records = kStage + kRun + updates * (rollouts ? kRolloutStep : kExampleStep) * (load.tensorboard ? 1 + kCurves : 1);
+  if (rollouts) {
     const Drawing& d = load.drawings.at(0);
-    const auto all = static_cast<double>(d.times * d.prompts * d.samples);
-    // rollouts/: texts, tokens and log-probabilities of all, traces of those that were learnt from.
-    records += std::min(load.record_bytes, all * (390 + s.new_tokens * (16 + 14 * s.mixed)));
+    const auto once = static_cast<double>(d.prompts * d.samples);
+    records += std::min(load.record_bytes, static_cast<double>(d.times) * once *
+                                               (kRollout + kRolloutToken * s.new_tokens + s.mixed * (kTrace + kTraceToken * s.new_tokens)));
+    if (load.samples_every > 0) records += once * kTranscript * (1 + std::floor(updates / static_cast<double>(load.samples_every)));
   }
   // While a checkpoint is written, those that stay are still there.
   disk.running = records + (weights + state) * std::min(saves, keep + 1);

@@ -23,12 +23,6 @@ ModelConfig checked(ModelConfig c) {
 
 }  // namespace
 
-GpuShape::GpuShape(const ModelConfig& c)
-    : d(c.hidden_size), heads(c.num_attention_heads), kv_heads(c.num_key_value_heads), hd(c.head_dim), f(c.intermediate_size),
-      v(c.vocab_size), layers(c.num_hidden_layers), q_width(heads * hd), kv_width(kv_heads * hd), qkv_width(q_width + 2 * kv_width),
-      ld_v((c.vocab_size + 7) / 8 * 8), scale(static_cast<float>(1.0 / std::sqrt(static_cast<double>(hd)))), eps(c.rms_norm_eps),
-      qk_norm(c.qk_norm) {}
-
 GpuTransformer::GpuTransformer(ModelConfig config)
     : config_(checked(std::move(config))), shape_(config_), weights_(config_, stream_), vocab_limit_(config_.vocab_size),
       inv_freq_(rope_inverse_frequencies(config_)) {

@@ -10,33 +10,10 @@
 #include "kernels/gpu/device.h"
 #include "kernels/gpu/gemm.h"
 #include "model/gpu/gpu_weights.h"
+#include "model/gpu/train_layout.h"
 #include "model/model_config.h"
 
 namespace r1 {
-
-// Widths of the model, in elements.
-struct GpuShape {
-  explicit GpuShape(const ModelConfig& c);
-  std::int64_t d, heads, kv_heads, hd, f, v, layers, q_width, kv_width, qkv_width;
-  std::int64_t ld_v;      // of logits and their gradients: v rounded up to 8
-  float scale, eps;
-  bool qk_norm;
-  std::int64_t page_elements() const { return kv_heads * 2 * gpu::kPage * hd; }  // of one layer
-};
-
-// What a layer writes, [n] rows of device memory. What is null is not kept.
-struct GpuLayerBuffers {
-  gpu::bf16* x = nullptr;        // [n][d] normed input of a product; both norms use it
-  gpu::bf16* qkv = nullptr;      // [n][qkv_width] rotated
-  gpu::bf16* qk_raw = nullptr;   // [n][q_width + kv_width], with qk_norm
-  float* rstd_qk = nullptr;      // [n][heads + kv_heads], with qk_norm
-  gpu::bf16* attn = nullptr;     // [n][q_width]
-  float* lse = nullptr;          // [n][heads]
-  gpu::bf16* gate_up = nullptr;  // [n][2f]; scratch, unless
-  bool keeps_gate_up = false;
-  gpu::bf16* act = nullptr;      // [n][f]
-  float *rstd_in = nullptr, *rstd_mid = nullptr;  // [n]
-};
 
 // One stream, one set of weights. Not thread-safe.
 class GpuTransformer {
