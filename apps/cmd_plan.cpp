@@ -1,4 +1,5 @@
 // r1 plan: what a recipe means and takes, before anything is spent: batch arithmetic, memory, time, and every setting with its origin.
+#include <algorithm>
 #include <cstdio>
 #include <memory>
 
@@ -42,17 +43,30 @@ std::string origin_of(const PipelineStage& stage, const ResolvedConfig::Line& li
   }
 }
 
-void print_settings(const StageState& s) {
+struct Setting {
+  std::string key, value, origin;
+};
+
+// As the user knows it: while a recipe is read for a plan, other names stand for references, for missing files and for where results go.
+Setting shown(const StageState& s, const ResolvedConfig::Line& line, bool pipeline) {
+  Setting out{line.key, line.value, origin_of(*s.stage, line)};
+  const auto written = s.stage->recipe.peek(line.key);
+  const bool missing = std::any_of(s.missing.begin(), s.missing.end(), [&](const auto& m) { return m.first == line.key; });
+  if (written && (missing || written->find("${") != std::string::npos)) out.value = *written;
+  if (line.key != "output.dir" && line.key != "output.path") return out;
+  if (pipeline) return {line.key, (s.dir / std::filesystem::path(line.value).filename()).string(), "of the pipeline"};
+  if (written) return {line.key, *written, out.origin};
+  return {line.key, (std::filesystem::path("runs") / s.stage->name).string(), "default"};
+}
+
+void print_settings(const StageState& s, bool pipeline) {
   std::size_t key = 0, value = 0;
-  const auto lines = s.resolved->lines();
-  for (const auto& line : lines) key = std::max(key, line.key.size()), value = std::max(value, std::min<std::size_t>(line.value.size(), 60));
+  std::vector<Setting> settings;
+  for (const auto& line : s.resolved->lines()) settings.push_back(shown(s, line, pipeline));
+  for (const Setting& x : settings) key = std::max(key, x.key.size()), value = std::max(value, std::min<std::size_t>(x.value.size(), 60));
   std::printf("settings of %s\n", s.stage->name.c_str());
-  for (const auto& line : lines) {
-    std::string shown = line.value;
-    // References to other stages stand as they are written: while a recipe is read, something else takes their place.
-    if (const auto written = s.stage->recipe.peek(line.key); written && written->find("${") != std::string::npos) shown = *written;
-    std::printf("  %-*s  %-*s  # %s\n", static_cast<int>(key), line.key.c_str(), static_cast<int>(value), shown.c_str(), origin_of(*s.stage, line).c_str());
-  }
+  for (const Setting& x : settings)
+    std::printf("  %-*s  %-*s  # %s\n", static_cast<int>(key), x.key.c_str(), static_cast<int>(value), x.value.c_str(), x.origin.c_str());
 }
 
 void run_plan(const Args& a, const Globals& globals) {
@@ -76,13 +90,13 @@ void run_plan(const Args& a, const Globals& globals) {
     for (const std::string& line : estimate_lines(estimates[i], s)) std::printf("     %s\n", line.c_str());
     for (const auto& [key, name] : s.missing) std::printf("     not there: %s: %s\n", key.c_str(), name.c_str());
   }
-  std::printf("%s\n", total_line(state, estimates, rates).c_str());
+  if (a.stage.empty()) std::printf("%s\n", total_line(state, estimates, rates).c_str());
   if (a.brief) return;
   if (a.stage.empty() && state.stages().size() > 1) {
     std::printf("--stage NAME shows every setting of a stage and where it was set\n");
     return;
   }
-  print_settings(a.stage.empty() ? state.stages().front() : state.at(a.stage));
+  print_settings(a.stage.empty() ? state.stages().front() : state.at(a.stage), config.peek("kind") == "pipeline");
 }
 
 }  // namespace

@@ -110,4 +110,18 @@ with tempfile.TemporaryDirectory() as name:
     said_length = float(re.search(r"new_tokens ([\d.]+) \(measured\)", after["rl"]).group(1))
     near(said_length, sum(measured) / len(measured), "new_tokens", 0.01)
     assert "4 finished stages" in total, total
+
+    # Every setting, where it was written; nothing that only stands for something while a plan is made.
+    (folder / "sft.yaml").write_text("kind: sft\nmodel: {path: tiny}\ndata: {path: missing.jsonl, template: chat}\nsft:\n  epochs: 3\n")
+    done = subprocess.run([PROGRAM, "plan", "sft.yaml", "sft.learning_rate=2e-4", "--device", "h200"], capture_output=True, text=True, cwd=folder)
+    assert done.returncode == 0, done.stderr
+    lines = {line.split()[0]: line for line in done.stdout.splitlines() if "  # " in line}
+    for key, value, origin in [("sft.epochs", "3", "sft.yaml:5"), ("sft.learning_rate", "2e-4", "command line"), ("data.path", "missing.jsonl", "sft.yaml:3"),
+                               ("output.dir", "runs/sft", "default"), ("sft.examples_per_update", "", "default")]:
+        assert value in lines[key] and origin in lines[key], (key, lines[key])
+    done = subprocess.run([PROGRAM, "plan", "p.yaml", "--stage", "rl"], capture_output=True, text=True, cwd=folder)
+    lines = {line.split()[0]: line for line in done.stdout.splitlines() if "  # " in line}
+    assert "${sft.checkpoint}" in lines["model.path"] and "p.yaml:23" in lines["model.path"], lines["model.path"]
+    assert "out/stages/rl/" in lines["output.dir"] and "of the pipeline" in lines["output.dir"], lines["output.dir"]
+    assert "planned" not in done.stdout and "/dev/" not in done.stdout, done.stdout
 print("ok")
