@@ -51,12 +51,13 @@ class GpuBackend : public Backend {
     w.weights = static_cast<std::size_t>(elements) * 2;
     if (needs.reference) w.reference = w.weights;
     if (needs.overlap) w.rollout = w.weights;
+    if (needs.sends_weights) w.sent = w.weights;
     const GpuTraining counting(model_, region_);
     const auto head = needs.value ? GpuTraining::HeadKind::kScores : GpuTraining::HeadKind::kLogprobs;
     if (needs.trains || needs.value) {
       w.trained = elements, w.tensors = tensors, w.formats = needs.optimizer;
       w.formats.gradient_only = needs.lora.has_value();
-      if (needs.shards > 1 && !needs.lora) {
+      if (shard_of(needs).count > 1 && !needs.lora) {
         w.own = shard_of(needs).own(elements).size();
         if (!w.formats.moments) w.formats.moments = MomentFormat::kFloat32;  // 8-bit blocks are not cut
       }
@@ -174,7 +175,7 @@ class GpuBackend : public Backend {
   }
 
  private:
-  static GpuOptimizer::Shard shard_of(const BackendNeeds& needs) { return {needs.shard, needs.shards}; }
+  static GpuOptimizer::Shard shard_of(const BackendNeeds& needs) { return needs.share.zero == 1 ? GpuOptimizer::Shard{needs.share.rank, needs.share.ranks} : GpuOptimizer::Shard{}; }
   // Losses of whole distributions are made on the device, beside the pairs of a policy that has such.
   static GpuPolicy& gpu_policy(PolicyModel& policy) {
     auto* const with_pairs = dynamic_cast<LoraPolicy*>(&policy);

@@ -94,6 +94,7 @@ GpuStepDevice::GpuStepDevice(GpuTransformer& model, GpuRegion& region, const Gpu
   layer_elements_ = static_cast<std::int64_t>(pages_) * s.page_elements();
   kv_ = bump.take<gpu::bf16>(layer_elements_ * s.layers);
 
+  multiprocessors_ = gpu::device_info().multiprocessors;
   counters_ = gpu::DeviceMemory(static_cast<std::size_t>(rows * s.counters_per_row()) * 4);
   gpu::fill_bytes(model_.stream(), counters_.data(), 0, counters_.bytes());
   last_token_ = gpu::DeviceMemory(static_cast<std::size_t>(options_.max_decode_rows) * 4);
@@ -103,7 +104,6 @@ GpuStepDevice::GpuStepDevice(GpuTransformer& model, GpuRegion& region, const Gpu
   identity_ = gpu::DeviceMemory(identity.size() * 4);
   gpu::copy_to_device(model_.stream(), identity_.data(), identity.data(), identity.size() * 4);
   ensure_draws(std::max(4096, options_.max_decode_rows));
-  decode_blocks_ = s.decode_blocks();
   const std::int64_t table_capacity = static_cast<std::int64_t>(pages_) + 4 * options_.max_decode_rows;
   inputs_fixed_ = DecodePlaces(options_.max_decode_rows, max_slots_ + options_.max_decode_rows, table_capacity).end;
   inputs_ = gpu::DeviceMemory(inputs_fixed_);
@@ -156,19 +156,15 @@ std::int32_t GpuStepDevice::page_of(const DeviceStep& step, std::int32_t table, 
   return step.tables[static_cast<std::size_t>(at)] + 1;  // page 0 is where rows that only fill a bucket write
 }
 
-// items_ of the decoding rows, a row's chunks in order.
 void GpuStepDevice::build_items(const DeviceStep& step, std::vector<std::int32_t>& dst) {
-  items_.clear();
-  std::int32_t slot = 0;
+  const auto rows = static_cast<std::size_t>(step.decode_rows);
   constexpr auto kPage = static_cast<std::int32_t>(gpu::kPage);
+  const std::int32_t slots = gpu::decode_items(std::span(step.positions).first(rows), std::span(step.table_begin).first(rows), model_.shape().counters_per_row(), multiprocessors_, items_);
   for (std::int32_t i = 0; i < step.decode_rows; ++i) {
-    const std::int32_t position = step.positions[static_cast<std::size_t>(i)], chunks = position / gpu::kChunk + 1;
-    for (std::int32_t c = 0; c < chunks; ++c)
-      items_.push_back({i, position, c, chunks, slot, step.table_begin[static_cast<std::size_t>(i)]});
-    if (chunks > 1) slot += chunks;
+    const std::int32_t position = step.positions[static_cast<std::size_t>(i)];
     dst.push_back(page_of(step, i, position) * kPage + position % kPage);
   }
-  R1_CHECK(slot <= max_slots_, slot, " partial results of at most ", max_slots_);
+  R1_CHECK(slots <= max_slots_, slots, " partial results of at most ", max_slots_);
 }
 
 bool GpuStepDevice::decode_only(const DeviceStep& step) const {
@@ -371,7 +367,7 @@ void GpuStepDevice::run_rows(const Inputs& in) {
   GpuAttentionWork work;
   work.kv_src = identity_.as<std::int32_t>(), work.kv_dst = in.dst, work.kv_rows = in.rows, work.tables = in.tables;
   work.decode = in.items, work.decode_count = in.count, work.decode_rows = in.decode_rows;
-  work.partials = partials_, work.counters = counters_.as<std::int32_t>(), work.decode_blocks = decode_blocks_;
+  work.partials = partials_, work.counters = counters_.as<std::int32_t>(), work.grid = s.decode_grid(in.decode_rows);
   work.prefill = in.prefill, work.prefill_items = in.prefill_items;
   for (std::int64_t l = 0; l < s.layers; ++l) {
     work.pages = kv_ + l * layer_elements_;

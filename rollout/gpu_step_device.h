@@ -84,7 +84,7 @@ class GpuStepDevice : public StepDevice {
   std::int64_t max_slots_ = 0;
   gpu::DeviceMemory counters_, last_token_, identity_, inputs_, drawn_;
   std::size_t inputs_fixed_ = 0;
-  int decode_blocks_ = 0;
+  int multiprocessors_ = 0;
   std::array<InFlight, kInFlight + 1> flights_;
   int first_ = 0, in_flight_ = 0;
   struct Graph;

@@ -7,7 +7,6 @@
 namespace r1::gpu {
 namespace {
 
-constexpr float kLog2E = 1.4426950408889634f;
 constexpr int kThreads = 128, kWarps = 4;
 constexpr int kWidth = kLatentWidth, kColumns = kLatentRank / kWarps;  // columns of a warp
 constexpr int kKeys = 32, kBlocks = kChunk / kKeys;                    // keys at a time; blocks of a chunk
@@ -25,6 +24,23 @@ struct SavedState {
   __device__ __forceinline__ float4 head() const { return make_float4(s.m[0], s.m[1], s.l[0], s.l[1]); }
   __device__ __forceinline__ float4 piece(int n) const { return make_float4(s.o[n][0], s.o[n][1], s.o[n][2], s.o[n][3]); }
 };
+
+// A state in global memory, written by one block of threads and read by another.
+struct SavedGlobal {
+  float4* memory;
+  int stride, thread;
+  __device__ __forceinline__ float4 get(int n) const { return __ldcg(memory + n * stride + thread); }
+  __device__ __forceinline__ void put(int n, const float4& v) const { __stcg(memory + n * stride + thread, v); }
+};
+__device__ __forceinline__ void load_state(State& s, const SavedGlobal& from) {
+  const float4 head = from.get(0);
+  s.m[0] = head.x, s.m[1] = head.y, s.l[0] = head.z, s.l[1] = head.w;
+#pragma unroll
+  for (int n = 0; n < kColumns / 8; ++n) {
+    const float4 piece = from.get(n + 1);
+    s.o[n][0] = piece.x, s.o[n][1] = piece.y, s.o[n][2] = piece.z, s.o[n][3] = piece.w;
+  }
+}
 
 struct Work {
   bf16 *q, *stages;
@@ -139,6 +155,14 @@ struct Work {
     __syncthreads();  // before q or the keys are fetched anew
   }
 
+  // After block `block`, a chunk's last, of a row whose chunks come one after another: state = the merge so far; at the row's last, all of it.
+  __device__ __forceinline__ void next_chunk(State& state, State& earlier, int block, int end, float sl2) const {
+    if (block >= kBlocks) state.merge_earlier(SavedState{earlier}, sl2);
+    if (block == end - 1) return;
+    earlier = state;
+    state.reset();
+  }
+
   __device__ __forceinline__ void store(const State& state, const LatentAttentionArgs& a, int row, int head) const {
     bf16* out[2];
     float* const lse[2] = {nullptr, nullptr};
@@ -165,12 +189,16 @@ __global__ void __launch_bounds__(kThreads, 2) decode_kernel(LatentAttentionArgs
   const int work = *count * parts;
   for (int i = static_cast<int>(blockIdx.x); i < work; i += static_cast<int>(gridDim.x)) {
     const DecodeItem item = items[i / parts];
-    const int part = i % parts, begin = item.chunk * kBlocks, end = min(begin + kBlocks, item.position / kKeys + 1);
+    const int part = i % parts, chunks = item.position / kChunk + 1;
+    const int begin = item.chunk * kBlocks, end = min(begin + item.count * kBlocks, item.position / kKeys + 1);
     w.fetch_q(a, item.row, part * 16);
-    State state;
+    State state, earlier;
     state.reset();
-    w.run(state, a, tables + item.table, begin, end, item.position, sl2, [](int) {});
-    if (item.chunks > 1) {
+    earlier.reset();
+    w.run(state, a, tables + item.table, begin, end, item.position, sl2, [&](int block) {
+      if (item.count > 1) w.next_chunk(state, earlier, block, end, sl2);
+    });
+    if (item.count < chunks) {
       const auto saved = [&](int chunk) {
         const long long slot = (static_cast<long long>(item.slot) + chunk) * parts + part;
         return SavedGlobal{reinterpret_cast<float4*>(partials + slot * kPartialFloats), kThreads, w.thread};
@@ -181,18 +209,15 @@ __global__ void __launch_bounds__(kThreads, 2) decode_kernel(LatentAttentionArgs
       std::int32_t* counter = counters + static_cast<long long>(item.row) * parts + part;
       if (w.thread == 0) arrived = atomicAdd(counter, 1);
       __syncthreads();
-      if (arrived != item.chunks - 1) continue;
+      if (arrived != chunks - 1) continue;
       // The last to arrive merges them all, in order.
       __threadfence();
-      const SavedGlobal first = saved(0);
-      const float4 head = first.head();
-      state.m[0] = head.x, state.m[1] = head.y, state.l[0] = head.z, state.l[1] = head.w;
-#pragma unroll
-      for (int n = 0; n < kColumns / 8; ++n) {
-        const float4 piece = first.piece(n);
-        state.o[n][0] = piece.x, state.o[n][1] = piece.y, state.o[n][2] = piece.z, state.o[n][3] = piece.w;
+      load_state(state, saved(0));
+      for (int c = 1; c < chunks; ++c) {
+        earlier = state;
+        load_state(state, saved(c));
+        state.merge_earlier(SavedState{earlier}, sl2);
       }
-      for (int c = 1; c < item.chunks; ++c) state.merge_next(saved(c), sl2);
       if (w.thread == 0) *counter = 0;
     }
     w.store(state, a, item.row, part * 16);
@@ -213,12 +238,7 @@ __global__ void __launch_bounds__(kThreads, 2) prefill_kernel(LatentAttentionArg
   State state, earlier;
   state.reset();
   earlier.reset();
-  w.run(state, a, tables + item.table, 0, end, position, sl2, [&](int block) {
-    if (block >= kBlocks) state.merge_earlier(SavedState{earlier}, sl2);
-    if (block == end - 1) return;
-    earlier = state;
-    state.reset();
-  });
+  w.run(state, a, tables + item.table, 0, end, position, sl2, [&](int block) { w.next_chunk(state, earlier, block, end, sl2); });
   w.store(state, a, item.row + r, head);
 }
 

@@ -70,7 +70,7 @@ void GpuLatentAttention::forward(gpu::Stream s, gpu::Blas& blas, std::int64_t n,
   gpu::LatentAttentionArgs a;
   a.pages = pages, a.q = rows, a.ld = ld, a.heads = heads_, a.scale = scale_, a.out = b.context;
   if (work.decode_rows > 0)
-    gpu::latent_decode(s, a, work.decode, work.decode_count, work.tables, work.partials, work.counters, work.decode_blocks);
+    gpu::latent_decode(s, a, work.decode, work.decode_count, work.tables, work.partials, work.counters, work.grid.blocks);
   gpu::latent_prefill(s, a, work.prefill, work.prefill_items, work.tables);
   gpu::HeadProduct values;
   values.x = b.context, values.ldx = heads_ * r, values.x_pitch = r, values.w = kv_b_ + nope * r, values.w_pitch = (nope + v) * r, values.ldw = r;

@@ -21,7 +21,7 @@ struct GpuAttentionWork {
   std::int64_t decode_rows = 0;
   float* partials = nullptr;
   std::int32_t* counters = nullptr;
-  int decode_blocks = 0;
+  gpu::DecodeGrid grid;
   const gpu::PrefillItem* prefill = nullptr;
   std::int64_t prefill_items = 0;
 };

@@ -142,7 +142,7 @@ void GpuTransformer::attention(std::int64_t index, std::int64_t n, const float* 
     gpu::write_kv(stream_, pages, b.qkv + shape_.q_width, b.qkv + shape_.q_width + shape_.kv_width, shape_.qkv_width, work.kv_src, work.kv_dst, work.kv_rows);
   }
   if (work.decode_rows > 0)
-    gpu::attention_decode(stream_, a, work.decode, work.decode_count, work.tables, work.partials, work.counters, work.decode_blocks);
+    gpu::attention_decode(stream_, a, work.decode, work.decode_count, work.tables, work.partials, work.counters, work.grid);
   gpu::attention_prefill(stream_, a, work.prefill, work.prefill_items, work.tables);
 }
 

@@ -38,7 +38,9 @@ struct GpuShape {
     return latent ? gpu::latent_partial_bytes(slots, heads) : gpu::decode_partial_bytes(slots, heads, kv_heads, hd);
   }
   std::int64_t counters_per_row() const { return latent ? (heads + 15) / 16 : kv_heads * ((heads / kv_heads + 15) / 16); }
-  int decode_blocks() const { return latent ? gpu::latent_decode_blocks() : gpu::attention_decode_blocks(hd); }
+  gpu::DecodeGrid decode_grid(std::int64_t rows) const {
+    return latent ? gpu::DecodeGrid{gpu::latent_decode_blocks(), false} : gpu::decode_grid(rows, counters_per_row(), hd);
+  }
 };
 
 // What a layer writes, [n] rows of device memory. What is null is not kept.
