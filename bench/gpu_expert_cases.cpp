@@ -96,7 +96,7 @@ void latents(const GpuBench& b, i64 n) {
   for (i64 i = 0; i < sets * n * kPages; ++i) table.push_back(static_cast<std::int32_t>(i));
   for (i64 i = 0; i < sets * n; ++i)
     for (i64 c = 0; c < kChunks; ++c)
-      list.push_back({static_cast<std::int32_t>(i % n), static_cast<std::int32_t>(kPositions - 1), static_cast<std::int32_t>(c), static_cast<std::int32_t>(kChunks),
+      list.push_back({static_cast<std::int32_t>(i % n), static_cast<std::int32_t>(kPositions - 1), static_cast<std::int32_t>(c), 1,
                       static_cast<std::int32_t>(i % n * kChunks), static_cast<std::int32_t>(i * kPages)});
   const std::int32_t number = static_cast<std::int32_t>(n * kChunks);
   copy_to_device(s, items.data(), list.data(), list.size() * sizeof(DecodeItem));
