@@ -12,6 +12,7 @@ void bench_gpu_kernels(const KernelBenchOptions& options) {
               info.multiprocessors, info.l2_bytes >> 20, info.memory_free >> 20, b.copy_bytes_per_s * 1e-9);
   gpu_product_cases(b);
   gpu_attention_cases(b);
+  gpu_expert_cases(b);
   gpu_vocabulary_cases(b);
   gpu_row_cases(b);
   gpu_array_cases(b);

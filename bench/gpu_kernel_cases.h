@@ -17,6 +17,7 @@ void gpu_row_cases(const GpuBench& b);         // norms, rotation, activations, 
 void gpu_array_cases(const GpuBench& b);       // optimizer, conversions, sums
 void gpu_product_cases(const GpuBench& b);     // a decoding step's products
 void gpu_attention_cases(const GpuBench& b);   // decoding, prefill, backward
+void gpu_expert_cases(const GpuBench& b);      // "experts", "latent": of DeepSeek-V2-Lite
 void gpu_vocabulary_cases(const GpuBench& b);  // sampling, log-probabilities, their gradient
 
 }  // namespace r1

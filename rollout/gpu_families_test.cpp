@@ -33,7 +33,7 @@ std::vector<RolloutRequest> requests_for(const GpuTransformer& model, std::uint6
 TEST_CASE("families: the same bits and experts for any rows, chunks, pool, with and without graphs, cache and sharing") {
   R1_NEEDS_GPU();
   for (const std::string& family : gpu_test_families()) {
-    ComputePool pool(2);
+    ComputePool pool(8);
     Transformer cpu(gpu_family_config(family), DType::kBF16, pool);
     GpuTransformer model(cpu.config());
     give_weights(cpu, model);
@@ -55,7 +55,7 @@ TEST_CASE("families: the same bits and experts for any rows, chunks, pool, with 
 TEST_CASE("families: log-probabilities have the bits of the learner's pass; replaying the reported experts changes none, on the CPU little") {
   R1_NEEDS_GPU();
   for (const std::string& family : gpu_test_families()) {
-    ComputePool pool(2);
+    ComputePool pool(8);
     Transformer cpu(gpu_family_config(family), DType::kBF16, pool), exact(gpu_family_config(family), DType::kF32, pool);
     GpuTransformer model(cpu.config());
     give_weights(cpu, model);
