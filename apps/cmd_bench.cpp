@@ -58,7 +58,7 @@ void add_bench(CLI::App& app, const Globals& globals, int&) {
     TrainBenchOptions options;
     AsyncBenchCase async;
     bool repeat_prompts = false;
-    std::string master = "auto", moments = "auto", gradients = "auto";
+    std::string master = "auto", moments = "auto", gradients = "auto", offload = "none";
     double memory_gb = 0;
   };
   auto args = std::make_shared<Args>();
@@ -81,6 +81,7 @@ void add_bench(CLI::App& app, const Globals& globals, int&) {
     cmd->add_flag("--recompute", args->options.recompute, "gradient checkpointing");
     cmd->add_option("--master", args->master, "of the GPU: auto (default: by memory), float32 or split");
     cmd->add_option("--moments", args->moments, "of the GPU: auto, float32 or 8bit");
+    cmd->add_option("--offload", args->offload, "of the GPU: none (default), or optimizer: master and moments in the host's memory");
     cmd->add_option("--gradients", args->gradients, "of the GPU: auto, float32 or bfloat16");
     cmd->add_flag("--repeat-prompts", args->repeat_prompts, "every sample computes its prompt, as peers do");
   };
@@ -105,7 +106,7 @@ void add_bench(CLI::App& app, const Globals& globals, int&) {
     run.backend->bench_rollout(run.path.filename().string(), cases, args->repeats, std::cout);
   });
   const auto run_steps = [args, open](auto what) {
-    args->options.optimizer = {parse_master_format(args->master), parse_moment_format(args->moments), parse_gradient_format(args->gradients)};
+    args->options.optimizer = {parse_master_format(args->master), parse_moment_format(args->moments), parse_gradient_format(args->gradients), false, parse_offload(args->offload)};
     const Runtime run = open();
     args->train.prompt_tokens = args->prompt_tokens;
     args->train.new_tokens = args->new_tokens;
@@ -128,7 +129,7 @@ void add_bench(CLI::App& app, const Globals& globals, int&) {
   async->add_option("--reward-threads", args->async.reward_threads, "that score (default 1)")->check(CLI::Range(1, 256));
   async->add_flag("--whole-groups", args->async.whole_groups, "completions are scored with their group, not as they end");
   async->callback([args, open] {
-    args->options.optimizer = {parse_master_format(args->master), parse_moment_format(args->moments), parse_gradient_format(args->gradients)};
+    args->options.optimizer = {parse_master_format(args->master), parse_moment_format(args->moments), parse_gradient_format(args->gradients), false, parse_offload(args->offload)};
     args->options.repeats = args->repeats;
     args->async.batch = args->train;
     args->async.batch.prompt_tokens = args->prompt_tokens, args->async.batch.new_tokens = args->new_tokens;

@@ -27,6 +27,8 @@ std::string cpu_name() {
 }
 
 void refuse_packed(const OptimizerWishes& wishes) {
+  if (wishes.offload)
+    throw ConfigError("offload: optimizer (train.) keeps master and moments of a GPU in the host's memory, and this runs on the CPU, where they are: leave it out, or use device: cuda");
   if (wishes.asks_for_packed())
     throw ConfigError("master: split, moments: 8bit and gradients: bfloat16 (train.) save memory of a GPU, and this runs on the CPU, where all of it is "
                       "float32: leave them out, or use device: cuda");

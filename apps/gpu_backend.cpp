@@ -57,6 +57,8 @@ class GpuBackend : public Backend {
     if (needs.trains || needs.value) {
       w.trained = elements, w.tensors = tensors, w.formats = needs.optimizer;
       w.formats.gradient_only = needs.lora.has_value();
+      if (w.formats.offload && (needs.lora || needs.value || needs.critic))
+        throw ConfigError("train.offload: optimizer is for a policy that trains all its weights: the pairs of lora are small, and models with a value head keep their state on the GPU; leave it out");
       if (shard_of(needs).count > 1 && !needs.lora) {
         w.own = shard_of(needs).own(elements).size();
         if (!w.formats.moments) w.formats.moments = MomentFormat::kFloat32;  // 8-bit blocks are not cut

@@ -4,7 +4,7 @@
 
 namespace r1 {
 
-std::vector<std::string> rank_keys() { return {"train.zero", "train.comm_timeout_s", "train.comm_silence_s", "train.comm_start_timeout_s"}; }
+std::vector<std::string> rank_keys() { return {"train.zero", "train.offload", "train.comm_timeout_s", "train.comm_silence_s", "train.comm_start_timeout_s"}; }
 
 }  // namespace r1
 
@@ -32,6 +32,9 @@ TrainSection read_train(ConfigReader& reader) {
   out.optimizer.master = parse_master_format(format("master", "split"));
   out.optimizer.moments = parse_moment_format(format("moments", "8bit"));
   out.optimizer.gradients = parse_gradient_format(format("gradients", "bfloat16"));
+  out.optimizer.offload = parse_offload(reader.get_choice("offload", "none", std::array<std::string, 2>{"none", "optimizer"}));
+  if (out.optimizer.offload && out.optimizer.moments == MomentFormat::k8Bit)
+    reader.fail("offload", "keeps float32 moments in the host's memory, and train.moments is 8bit; leave one of them out");
   out.threads = reader.get_in<int>("threads", 0, 0, 4096);
   out.ranks = read_ranks(reader);
   return out;

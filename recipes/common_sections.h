@@ -48,12 +48,12 @@ struct RanksSection {
 struct TrainSection {
   std::optional<std::int64_t> tokens_per_micro_batch;  // 0 or none = what suits the device: 8192 on the CPU, by memory on the GPU
   std::optional<bool> recompute;                       // gradient checkpointing; none = auto, by the memory that is free
-  OptimizerWishes optimizer;                           // master, moments, gradients; none = auto, by the memory of the GPU
+  OptimizerWishes optimizer;                           // master, moments, gradients; none = auto, by the memory of the GPU; offload
   int threads = 0;                                     // 0 = all usable cores, shared by the ranks of this machine
   RanksSection ranks;
 };
 
-// Keys of RanksSection that change no number: left out of digests, free to change between starts.
+// Keys of RanksSection, and offload, that change no number: left out of digests, free to change between starts.
 std::vector<std::string> rank_keys();
 
 // lora: rank, alpha (default twice the rank), targets (projections, or all-linear), rslora, dropout (0; rl/lora_training.h), init_from

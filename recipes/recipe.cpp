@@ -12,9 +12,9 @@ namespace {
 
 void read_numerics(ConfigReader reader, Recipe& recipe) {
   recipe.train = detail::read_train(reader);
-  for (const char* key : {"master", "moments", "gradients"}) {
-    if (recipe.model.device == "cpu") reader.reject(key, "model.device is cpu, where all of it is float32");
-    if (recipe.lora && std::string(key) != "gradients") reader.reject(key, "lora is set: the adapters' optimizer is float32");
+  for (const char* key : {"master", "moments", "gradients", "offload"}) {
+    if (recipe.model.device == "cpu") reader.reject(key, "model.device is cpu, where all of it is float32 in the host's memory");
+    if (recipe.lora && std::string(key) != "gradients") reader.reject(key, "lora is set: the adapters' optimizer is float32 and small");
   }
   if (recipe.train.tokens_per_micro_batch) recipe.learner.tokens_per_micro_batch = *recipe.train.tokens_per_micro_batch;
   const SamplingOptions& s = recipe.trainer.sampling;

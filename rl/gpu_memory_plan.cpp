@@ -41,10 +41,10 @@ GpuMemoryPlan plan_gpu_memory(const GpuMemoryWishes& w) {
     const std::size_t others = w.weights + models + learns * (w.rollout > 0 ? 2 : 1);
     plan.format = choose_optimizer_format(w.formats, w.trained, w.tensors, may > others ? may - others : 0, w.own);
     plan.optimizer = plan.format.bytes(w.trained, w.tensors, w.own);
-    state = message(w.formats.gradient_only ? ", gradient " : ", master, gradient and moments ", bytes(plan.optimizer));
+    state = message(w.formats.gradient_only ? ", gradient " : plan.format.offload ? ", gradient and pieces of master and moments " : ", master, gradient and moments ", bytes(plan.optimizer));
   }
   const std::size_t fixed = w.weights + plan.optimizer + models;
-  const std::size_t least = choose_optimizer_format({.gradient_only = w.formats.gradient_only}, w.trained, w.tensors, 0, w.own).bytes(w.trained, w.tensors, w.own);
+  const std::size_t least = choose_optimizer_format({.gradient_only = w.formats.gradient_only, .offload = w.formats.offload}, w.trained, w.tensors, 0, w.own).bytes(w.trained, w.tensors, w.own);
   const bool smaller = w.trained > 0 && least < plan.optimizer;
   if (fixed + kLeast > may)
     throw ConfigError(message("the GPU has ", bytes(w.free), " free, of which rollout.gpu_memory_share ", w.share, " allows ", bytes(may), "; weights take ",
@@ -103,7 +103,8 @@ GpuMemoryPlan plan_gpu_memory(const GpuMemoryWishes& w) {
   if (w.trained > 0) {
     const std::size_t whole = OptimizerFormat{.gradient_only = w.formats.gradient_only}.bytes(w.trained, w.tensors, w.own);
     const bool automatic = plan.format != choose_optimizer_format(w.formats, w.trained, w.tensors, SIZE_MAX, w.own);
-    plan.lines.push_back(message("optimizer: ", to_string(plan.format), plan.format.is_float32() ? "" : message(" (float32 throughout: ", bytes(whole), ")"),
+    const std::size_t host = plan.format.host_bytes(w.own < 0 ? w.trained : w.own);
+    plan.lines.push_back(message("optimizer: ", to_string(plan.format), host > 0 ? " (" + bytes(host) + ")" : "", plan.format.is_float32() || host > 0 ? "" : message(" (float32 throughout: ", bytes(whole), ")"),
                                  automatic ? "; chosen by what fits" : ""));
   }
   if (w.kv_bytes_per_token == 0) plan.lines.push_back(learns);

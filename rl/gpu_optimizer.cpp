@@ -68,19 +68,25 @@ GpuOptimizer::GpuOptimizer(GpuTransformer& model, OptimizerFormat format, Master
     take(array, own_.size());
     array -= own_.begin;
   };
-  if (trains() && format_.master == MasterFormat::kSplit) take_own(rest_);
-  else if (trains()) take_own(master_);
+  if (format_.offload && format_.moments == MomentFormat::k8Bit) throw ConfigError("train.offload: optimizer needs train.moments: float32");
+  if (trains() && !offloaded() && format_.master == MasterFormat::kSplit) take_own(rest_);
+  else if (trains() && !offloaded()) take_own(master_);
   std::uint16_t* half = nullptr;
   float* whole = nullptr;
   if (format_.gradients == GradientFormat::kBFloat16) take(half, elements_), gradient_ = half;
   else take(whole, elements_), gradient_ = whole;
   for (Moment& m : moments_) {
-    if (!trains()) continue;
+    if (!trains() || offloaded()) continue;
     if (format_.moments == MomentFormat::k8Bit) take(m.codes, elements_);
     else take_own(m.values);
   }
   if (trains() && format_.moments == MomentFormat::k8Bit)
     for (Moment& m : moments_) take(m.scales, moment_scales(elements_, static_cast<std::int64_t>(model.weights().parameters().size())));
+  if (offloaded()) {
+    next = memory_.data() + static_cast<std::size_t>(next - memory_.data() + 255) / 256 * 256;
+    lay_out_offload(next);
+    next += kOffloadSlots * format_.host_bytes(std::min(format_.offload_piece, own_.size()));
+  }
   R1_CHECK(next == memory_.data() + memory_.bytes(), "arrays of ", next - memory_.data(), " bytes in ", memory_.bytes());
   lay_out_tensors();
   start_master();
@@ -94,6 +100,12 @@ std::int64_t GpuOptimizer::scale_at(std::size_t tensor) const {
 void GpuOptimizer::start_master() {
   if (!trains()) return;
   const bool spread = start_ == MasterStart::kSpread;
+  if (offloaded())
+    return stream_pieces(own_.begin, own_.end, false, [&](const Piece& p) {
+      const gpu::bf16* from = model_.weights().data() + p.begin;
+      if (p.rest) gpu::rest_from_live(model_.stream(), from, p.rest, p.n, spread, p.begin);
+      else gpu::master_from_live(model_.stream(), from, p.master, p.n, spread, p.begin);
+    });
   const gpu::bf16* live = model_.weights().data() + own_.begin;
   if (rest_) gpu::rest_from_live(model_.stream(), live, rest_ + own_.begin, own_.size(), spread, own_.begin);
   else gpu::master_from_live(model_.stream(), live, master_ + own_.begin, own_.size(), spread, own_.begin);
@@ -182,12 +194,15 @@ void GpuOptimizer::step(const AdamWStep& step) {
     if (begin >= end) return;
     gpu::AdamWArgs args = decayed;
     if (!decays) args.weight_decay = 0.f;
-    if (format_.is_float32())
-      return gpu::adamw(model_.stream(), master_ + begin, moments_[0].values + begin, moments_[1].values + begin, g.f32() + begin,
-                        model_.weights().data() + begin, end - begin, args);
-    gpu::PackedAdamW t = packed(begin);
-    t.exp_avg = moments_[0].values + begin, t.exp_avg_sq = moments_[1].values + begin;
-    gpu::adamw_packed(model_.stream(), t, end - begin, args, static_cast<std::uint64_t>(begin), static_cast<std::uint64_t>(step.update));
+    const auto update = [&](const Piece& p) {
+      if (format_.is_float32())
+        return gpu::adamw(model_.stream(), p.master, p.moments[0], p.moments[1], g.f32() + p.begin, model_.weights().data() + p.begin, p.n, args);
+      gpu::PackedAdamW t = packed(p.begin);
+      t.master = p.master, t.rest = p.rest, t.exp_avg = p.moments[0], t.exp_avg_sq = p.moments[1];
+      gpu::adamw_packed(model_.stream(), t, p.n, args, static_cast<std::uint64_t>(p.begin), static_cast<std::uint64_t>(step.update));
+    };
+    if (offloaded()) return stream_pieces(begin, end, true, update);
+    update({begin, end - begin, master_ ? master_ + begin : nullptr, rest_ ? rest_ + begin : nullptr, {moments_[0].values + begin, moments_[1].values + begin}});
   };
   // One launch a run of parameters that decay alike; padding stays 0.
   const auto decays = [&](const Parameter& p) { return step.weight_decay != 0 && (step.decay_vectors || p.shape.size() > 1); };
@@ -226,7 +241,9 @@ std::optional<NonFinite> GpuOptimizer::find_non_finite(ParameterPart which) {
   const GpuGradient g = gradient();
   const bool of_master = which == ParameterPart::kMaster;
   if (of_master && !trains()) return std::nullopt;
-  if (of_master && rest_) gpu::first_non_finite_split(stream, model_.weights().data() + own_.begin, rest_ + own_.begin, own_.size(), found, scratch_.data());
+  // A master that is not finite has a live weight that is not; one that rounds to Inf is as bad.
+  if (of_master && offloaded()) gpu::first_non_finite(stream, model_.weights().data() + own_.begin, own_.size(), found, scratch_.data());
+  else if (of_master && rest_) gpu::first_non_finite_split(stream, model_.weights().data() + own_.begin, rest_ + own_.begin, own_.size(), found, scratch_.data());
   else if (of_master) gpu::first_non_finite(stream, master_ + own_.begin, own_.size(), found, scratch_.data());
   else if (g.is_bf16()) gpu::first_non_finite(stream, g.bf16(), elements_, found, scratch_.data());
   else gpu::first_non_finite(stream, g.f32(), elements_, found, scratch_.data());
@@ -245,7 +262,7 @@ std::optional<NonFinite> GpuOptimizer::find_non_finite(ParameterPart which) {
   // A master that is not finite has a live half that says so.
   std::uint16_t half = 0;
   float value = 0;
-  if (of_master ? rest_ != nullptr || sharded() : g.is_bf16()) {
+  if (of_master ? rest_ != nullptr || sharded() || offloaded() : g.is_bf16()) {
     gpu::copy_to_host(stream, &half, of_master ? model_.weights().data() + at : g.bf16() + at, sizeof half);
     model_.synchronize();
     value = std::bit_cast<float>(std::uint32_t{half} << 16);
@@ -261,20 +278,23 @@ std::optional<NonFinite> GpuOptimizer::find_non_finite(ParameterPart which) {
 std::vector<float> GpuOptimizer::host_master(const Parameter& p) const {
   std::vector<float> out(static_cast<std::size_t>(p.elements));
   if (master_) {
-    gpu::copy_to_host(model_.stream(), out.data(), master_ + p.offset, out.size() * sizeof(float));
-    model_.synchronize();
+    read(out.data(), master_ + p.offset, out.size() * sizeof(float));
     return out;
   }
   std::vector<std::uint16_t> high(out.size());
   std::vector<std::int16_t> rest(out.size());
   gpu::copy_to_host(model_.stream(), high.data(), model_.weights().data() + p.offset, high.size() * 2);
-  gpu::copy_to_host(model_.stream(), rest.data(), rest_ + p.offset, rest.size() * 2);
-  model_.synchronize();
+  read(rest.data(), rest_ + p.offset, rest.size() * 2);
   for (std::size_t i = 0; i < out.size(); ++i) out[i] = std::bit_cast<float>(join_float({high[i], rest[i]}));
   return out;
 }
 
 void GpuOptimizer::set_master(const Parameter& p, std::vector<float> values) {
+  if (master_ && offloaded()) {
+    write(master_ + p.offset, values.data(), values.size() * sizeof(float));
+    stream_pieces(p.offset, p.offset + p.elements, true, [&](const Piece& piece) { gpu::to_bf16(model_.stream(), piece.master, model_.weights().data() + piece.begin, piece.n); });
+    return settle();
+  }
   if (master_) {
     gpu::copy_to_device(model_.stream(), master_ + p.offset, values.data(), values.size() * sizeof(float));
     gpu::to_bf16(model_.stream(), master_ + p.offset, model_.weights().data() + p.offset, p.elements);
@@ -287,8 +307,8 @@ void GpuOptimizer::set_master(const Parameter& p, std::vector<float> values) {
     high[i] = f.high, rest[i] = f.rest;
   }
   gpu::copy_to_device(model_.stream(), model_.weights().data() + p.offset, high.data(), high.size() * 2);
-  gpu::copy_to_device(model_.stream(), rest_ + p.offset, rest.data(), rest.size() * 2);
   model_.synchronize();
+  write(rest_ + p.offset, rest.data(), rest.size() * 2);
 }
 
 void GpuOptimizer::load_master(const WeightSnapshot& source) {
@@ -317,22 +337,15 @@ WeightSnapshot GpuOptimizer::sharded_state() const {
   };
   kept->reserve(3);  // views stay
   add("master.", [&](float* to) {
-    if (master_) {
-      gpu::copy_to_host(model_.stream(), to, master_ + own_.begin, n * sizeof(float));
-      return model_.synchronize();
-    }
+    if (master_) return read(to, master_ + own_.begin, n * sizeof(float));
     std::vector<std::uint16_t> high(n);
     std::vector<std::int16_t> rest(n);
     gpu::copy_to_host(model_.stream(), high.data(), model_.weights().data() + own_.begin, n * 2);
-    gpu::copy_to_host(model_.stream(), rest.data(), rest_ + own_.begin, n * 2);
-    model_.synchronize();
+    read(rest.data(), rest_ + own_.begin, n * 2);
     for (std::size_t i = 0; i < n; ++i) to[i] = std::bit_cast<float>(join_float({high[i], rest[i]}));
   });
   for (const Moment& m : moments_)
-    add(message(m.name, "."), [&](float* to) {
-      gpu::copy_to_host(model_.stream(), to, m.values + own_.begin, n * sizeof(float));
-      model_.synchronize();
-    });
+    add(message(m.name, "."), [&](float* to) { read(to, m.values + own_.begin, n * sizeof(float)); });
   out.owner = kept;
   return out;
 }
@@ -352,8 +365,7 @@ void GpuOptimizer::restore_shard(const WeightSnapshot& state) {
     set_master({p.name, {}, begin, end - begin}, part("master."));
     for (const Moment& m : moments_) {
       const std::vector<float> values = part(message(m.name, "."));
-      gpu::copy_to_device(model_.stream(), m.values + begin, values.data(), n * sizeof(float));
-      model_.synchronize();
+      write(m.values + begin, values.data(), n * sizeof(float));
     }
   }
   share_live();
@@ -370,8 +382,7 @@ WeightSnapshot GpuOptimizer::state() const {
       const Parameter& p = parameters[i];
       const auto fetch = [&]<class T>(const T* from, std::int64_t n) {
         std::vector<T> out(static_cast<std::size_t>(n));
-        gpu::copy_to_host(model_.stream(), out.data(), from, out.size() * sizeof(T));
-        model_.synchronize();
+        read(out.data(), from, out.size() * sizeof(T));
         return out;
       };
       if (m.values) {
@@ -389,10 +400,7 @@ WeightSnapshot GpuOptimizer::state() const {
 void GpuOptimizer::restore_moment(const Moment& m, std::size_t tensor, const TensorView& values, const TensorView* scales) {
   const Parameter& p = model_.weights().parameters()[tensor];
   const auto n = static_cast<std::size_t>(p.elements);
-  if (!scales && m.values) {
-    gpu::copy_to_device(model_.stream(), m.values + p.offset, values.data, values.bytes());
-    return model_.synchronize();
-  }
+  if (!scales && m.values) return write(m.values + p.offset, values.data, values.bytes());
   Packed packed;
   std::vector<float> floats;
   if (scales) {
@@ -407,7 +415,7 @@ void GpuOptimizer::restore_moment(const Moment& m, std::size_t tensor, const Ten
     packed = encode(m.second, floats.data(), p.elements);
   }
   if (m.values) {
-    gpu::copy_to_device(model_.stream(), m.values + p.offset, floats.data(), n * sizeof(float));
+    write(m.values + p.offset, floats.data(), n * sizeof(float));
   } else {
     gpu::copy_to_device(model_.stream(), m.codes + p.offset, packed.codes.data(), n);
     gpu::copy_to_device(model_.stream(), m.scales + scale_at(tensor), packed.scales.data(), packed.scales.size());

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <algorithm>
+#include <functional>
 #include <memory>
 #include <optional>
 #include <vector>
@@ -29,6 +30,7 @@ class GpuOptimizer {
       return r.empty() ? ElementRange{} : r.front();
     }
   };
+  // With format.offload master and moments lie in pinned memory of the host; the device has room for a few pieces of them.
   // Moments and gradient are 0, the master is the live weights or lies in their cells. Throws DeviceError if the memory is not there,
   // ConfigError for a shard with 8-bit moments, whose blocks it would cut.
   GpuOptimizer(GpuTransformer& model, OptimizerFormat format, MasterStart start, Shard shard);
@@ -75,6 +77,29 @@ class GpuOptimizer {
   void start_master();
   void lay_out_tensors();
   bool trains() const { return !format_.gradient_only; }
+  bool offloaded() const { return format_.offload && trains(); }
+  // ---- gpu_optimizer_offload.cpp
+  struct Piece {  // [n] of the state on the device, from element `begin` on
+    std::int64_t begin = 0, n = 0;
+    float* master = nullptr;
+    std::int16_t* rest = nullptr;
+    float* moments[2] = {nullptr, nullptr};
+  };
+  struct Offload {
+    ~Offload();  // not while copies are on their way
+    gpu::PinnedMemory host;
+    gpu::OwnedStream in, out;
+    gpu::Event came[kOffloadSlots], updated[kOffloadSlots], gone[kOffloadSlots];
+    Piece slots[kOffloadSlots];
+    std::int64_t next = 0;  // pieces so far
+  };
+  void lay_out_offload(std::byte* device);
+  // work(piece) on the model's stream for pieces of [begin, end): they come before (unless their values are new) and go after.
+  void stream_pieces(std::int64_t begin, std::int64_t end, bool come, const std::function<void(const Piece&)>& work);
+  void settle() const;  // waits until the host's arrays are complete
+  // Between an array of the state, wherever it lies, and the host; they wait.
+  void read(void* to, const void* array, std::size_t bytes) const;
+  void write(void* array, const void* from, std::size_t bytes);
 
   GpuTransformer& model_;
   OptimizerFormat format_;
@@ -91,6 +116,7 @@ class GpuOptimizer {
   std::int16_t* rest_ = nullptr;
   Moment moments_[2];
   void* gradient_ = nullptr;
+  std::unique_ptr<Offload> offload_;
 };
 
 }  // namespace r1

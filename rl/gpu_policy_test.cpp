@@ -132,6 +132,33 @@ TEST_CASE("every format learns what float32 learns") {
   }
 }
 
+TEST_CASE("master and moments in the host's memory: the bits of the device, however small the pieces, through a checkpoint too") {
+  R1_NEEDS_GPU();
+  for (const OptimizerFormat& f : formats()) {
+    if (f.moments == MomentFormat::k8Bit) continue;
+    for (const std::int64_t piece : {std::int64_t{992}, std::int64_t{8192}, std::int64_t{1} << 22}) {
+      OptimizerFormat g = f;
+      g.offload = true, g.offload_piece = piece;
+      CAPTURE(to_string(g));
+      CAPTURE(piece);
+      Run device(f), host(g);
+      device.train(1, 4), host.train(1, 4);
+      CHECK_FALSE(host.policy->find_non_finite(ParameterPart::kMaster).has_value());
+      CHECK(host.policy->digest() == device.policy->digest());
+      const WeightSnapshot state = host.policy->optimizer_state();
+      CHECK(same(state, device.policy->optimizer_state()));
+      // The state goes on on the other one.
+      Run host_again(g, MasterStart::kExact), device_again(f, MasterStart::kExact);
+      host_again.train(1, 1);
+      host_again.policy->restore_optimizer_state(device.policy->optimizer_state()), device_again.policy->restore_optimizer_state(state);
+      CHECK(host_again.policy->digest() == device.policy->digest());
+      for (Run* run : {&device, &host, &host_again, &device_again}) run->train(5, 7);
+      for (Run* run : {&host, &host_again, &device_again}) CHECK(run->policy->digest() == device.policy->digest());
+      CHECK(same(host_again.policy->optimizer_state(), device.policy->optimizer_state()));
+    }
+  }
+}
+
 TEST_CASE("a state goes from one format to another") {
   R1_NEEDS_GPU();
   for (const OptimizerFormat& from : formats()) {

@@ -11,6 +11,7 @@
 #include "core/rng.h"
 #include "rl/gpu_policy.h"
 #include "rl/gpu_test_support.h"
+#include "rl/gpu_value.h"
 #include "tests/support/support.h"
 
 namespace r1 {
@@ -95,6 +96,37 @@ std::string train(Session& s, OptimizerFormat format, int zero) {
   return digest + numbers.str();
 }
 
+// A reward model's updates: digest and norms.
+std::string train_value(Session& s) {
+  test::take_gpu(s);
+  GpuTransformer model(small_config());
+  model.weights().init_random(3, 0.08f);
+  gpu::DeviceMemory memory(std::size_t{128} << 20);
+  GpuRegion region(memory);
+  TransformerValue::Options options;
+  options.recompute = false, options.head_std = 0.1;
+  GpuValue value(model, region, options);
+  value.join(s, 0);
+  std::ostringstream numbers;
+  for (int u = 1; u <= kUpdates; ++u) {
+    value.zero_gradient();
+    for (int i = s.rank() * kMicroBatches / s.world(); i < (s.rank() + 1) * kMicroBatches / s.world(); ++i) {
+      const PackedBatch batch = sequences(static_cast<std::uint64_t>(i));
+      const std::vector<float> scores = value.forward(batch, batch.predictors);
+      value.backward(std::vector<float>(scores.size(), i % 2 == 0 ? -1.f / 800 : 1.f / 800));
+    }
+    value.close_lane();
+    value.finish_gradient();
+    char text[64];
+    std::snprintf(text, sizeof text, " %.9g", std::sqrt(value.gradient_sum_of_squares()));
+    numbers << text;
+    AdamWStep step;
+    step.learning_rate = 1e-3, step.update = u;
+    value.adamw(step);
+  }
+  return to_hex(value.digest()) + numbers.str();
+}
+
 std::vector<double> numbers_of(const std::string& text) {
   std::istringstream in(text.substr(text.find(' ')));
   std::vector<double> out;
@@ -104,11 +136,31 @@ std::vector<double> numbers_of(const std::string& text) {
 
 }  // namespace
 
+TEST_CASE("a value model's updates on 1 and 2 GPUs: equal up to rounding, the same on both") {
+  const int most = test::count_gpus();
+  if (most == 0) return test::skip("no GPU");
+  const auto one = test::run_ranks(1, train_value);
+  CAPTURE(one[0].output);
+  REQUIRE(one[0].status == 0);
+  if (most < 2) return test::skip("one GPU");
+  const std::vector<double> want = numbers_of(one[0].output);
+  const auto two = test::run_ranks(2, train_value);
+  for (const auto& r : two) {
+    CAPTURE(r.output);
+    CHECK(r.status == 0);
+    CHECK(r.output == two[0].output);
+    const std::vector<double> got = numbers_of(r.output);
+    REQUIRE(got.size() == want.size());
+    for (std::size_t i = 0; i < got.size(); ++i) CHECK(std::abs(got[i] - want[i]) <= 1e-4 * want[i]);
+  }
+}
+
 TEST_CASE("updates on 1, 2 and 4 GPUs, with the optimizer's state whole and in shares") {
   const int most = test::count_gpus();
   if (most == 0) return test::skip("no GPU");
   for (const OptimizerFormat format : {OptimizerFormat{}, OptimizerFormat{.master = MasterFormat::kSplit},
-                                       OptimizerFormat{.master = MasterFormat::kSplit, .gradients = GradientFormat::kBFloat16}}) {
+                                       OptimizerFormat{.master = MasterFormat::kSplit, .gradients = GradientFormat::kBFloat16},
+                                       OptimizerFormat{.offload = true, .offload_piece = 8192}}) {
     const auto one = test::run_ranks(1, [&](Session& s) { return train(s, format, 0); });
     CAPTURE(one[0].output);
     REQUIRE(one[0].status == 0);

@@ -31,15 +31,22 @@ struct OptimizerFormat {
   MomentFormat moments = MomentFormat::kFloat32;
   GradientFormat gradients = GradientFormat::kFloat32;
   bool gradient_only = false;  // no master and no moments: somebody else's optimizer (LoRA)
+  // Master and moments lie in the host's memory; a step streams them through the device, `offload_piece` elements at a time. Float32 moments.
+  bool offload = false;
+  std::int64_t offload_piece = std::int64_t{1} << 22;
   bool operator==(const OptimizerFormat&) const = default;
-  bool is_float32() const { return *this == OptimizerFormat{.gradient_only = gradient_only}; }
+  bool is_float32() const { return master == MasterFormat::kFloat32 && moments == MomentFormat::kFloat32 && gradients == GradientFormat::kFloat32; }
 
-  // Of all that is kept beside the live weights; `elements` of the weight arena, `tensors` in it. The gradient is of all of them, master
+  // Of all that is kept on the device beside the live weights; `elements` of the weight arena, `tensors` in it. The gradient is of all of them, master
   // and moments of `own`, where a rank keeps a share (-1 = all).
   std::size_t bytes(std::int64_t elements, std::int64_t tensors, std::int64_t own = -1) const;
+  std::size_t host_bytes(std::int64_t own) const;  // offloaded master and moments of so many elements
   // That AdamW alone reads and writes, each array once, live weights included: its floor.
   double step_bytes(std::int64_t elements) const;
 };
+inline constexpr int kOffloadSlots = 3;  // pieces on the device at a time: one comes, one is updated, one goes
+// none, optimizer -> whether master and moments are offloaded. Throws ConfigError naming the choices.
+bool parse_offload(const std::string& name);
 // Scales of 8-bit moments that an arena has: a tensor's blocks begin at its first element; those of tensor i at offset / 256 + i.
 std::int64_t moment_scales(std::int64_t elements, std::int64_t tensors);
 std::string to_string(const OptimizerFormat& format);  // "master split, moments 8bit, gradients float32"
@@ -50,6 +57,7 @@ struct OptimizerWishes {
   std::optional<MomentFormat> moments = {};
   std::optional<GradientFormat> gradients = {};
   bool gradient_only = false;
+  bool offload = false;  // train.offload: optimizer
   bool asks_for_packed() const;
 };
 

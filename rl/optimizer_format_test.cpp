@@ -30,6 +30,25 @@ TEST_CASE("bytes a parameter: 16 in float32, 14 with a split master, 8 with 8-bi
   CHECK(OptimizerFormat{M::kSplit, V::k8Bit, G::kBFloat16}.step_bytes(kN) == doctest::Approx(14.0 * kN).epsilon(0.002));
 }
 
+TEST_CASE("offloaded: the host has master and moments, the device the gradient and three pieces; moments stay float32 however little fits") {
+  constexpr std::int64_t kN = 1 << 20;
+  OptimizerFormat f{.offload = true};
+  CHECK(f.host_bytes(kN) == 12 * kN);
+  CHECK(f.bytes(kN, 10) == 4 * kN + 3 * 12 * kN);  // pieces are no larger than the whole
+  f.offload_piece = 1 << 12;
+  CHECK(f.bytes(kN, 10) == 4 * kN + 3 * 12 * 4096);
+  CHECK(f.bytes(kN, 10, 0) == 4 * kN);  // a rank that owns nothing
+  f.master = MasterFormat::kSplit;
+  CHECK(f.host_bytes(kN) == 10 * kN);
+  OptimizerWishes wishes;
+  wishes.offload = true;
+  CHECK(choose_optimizer_format(wishes, kN, 10, 0) == OptimizerFormat{.gradients = GradientFormat::kBFloat16, .offload = true});
+  wishes.master = MasterFormat::kSplit;
+  CHECK(choose_optimizer_format(wishes, kN, 10, SIZE_MAX) == OptimizerFormat{.master = MasterFormat::kSplit, .offload = true});
+  CHECK(parse_offload("optimizer"));
+  CHECK_THROWS_WITH_AS(parse_offload("all"), doctest::Contains("it can be none, optimizer"), ConfigError);
+}
+
 TEST_CASE("the scales of a tensor's blocks never meet the next tensor's") {
   std::int64_t offset = 0, tensor = 0, end = 0;
   for (const std::int64_t n : {1, 255, 256, 257, 8, 4096, 7, 511, 513, 1}) {
