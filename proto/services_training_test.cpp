@@ -16,6 +16,7 @@ using namespace test;
 RolloutNodeOptions node_options(const TransformerRunOptions& run) {
   RolloutNodeOptions o;
   o.config = ModelConfig::from_json(read_file(std::filesystem::path(R1_SOURCE_DIR) / run.config), "config.json");
+  o.config.num_mtp_layers = run.prediction_layers;
   o.dtype = run.dtype;
   o.engine = run.engine;
   return o;
