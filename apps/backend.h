@@ -18,6 +18,7 @@
 #include "rl/optimizer_format.h"
 #include "rl/parameter_arena.h"
 #include "rl/policy.h"
+#include "rl/shard_plan.h"
 #include "preference/frozen_scorer.h"
 #include "rl/value_model.h"
 #include "rollout/local_engine.h"
@@ -52,7 +53,7 @@ struct BackendNeeds {
   std::optional<std::int64_t> tokens_per_micro_batch;  // none = the device's choice
   std::optional<bool> recompute;                       // none = by memory
   MasterStart master_start = MasterStart::kExact;
-  int shard = 0, shards = 1;  // of the GPU: which share of the optimizer's state is kept (train.zero: 1 on several ranks)
+  Share share;  // of a run on several ranks: which this is, and what each keeps a share of (train.zero)
   OptimizerWishes optimizer;  // of the GPU; the CPU has float32 alone and throws ConfigError for others
   std::optional<LoraAdapter> lora;  // of the policy, or of the value model: pairs are trained in place of the weights
   std::optional<TransformerValue::Options> value;  // a scalar head on the model in place of policy and engine (recompute is set there)

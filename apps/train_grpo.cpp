@@ -114,7 +114,7 @@ int train_grpo(const TrainRequest& request) {
   if (recipe.rubric->scores_alone()) parts.completion_scorer = parts.scorer;
   if (recipe.audit.auditor)
     parts.group_scored = [&](const SampleGroup& group, std::vector<Score>& scores) { recipe.audit.auditor->audit(group, scores); };
-  if (distill) parts.token_advantages = teacher_advantages(*made.teacher, recipe.learner.temperature, made.tokens_per_micro_batch);
+  if (distill) parts.token_advantages = teacher_advantages(*made.teacher, recipe.learner.temperature, made.tokens_per_micro_batch, &run.ranks());
   parts.eval_prompts = std::move(eval_prompts);
   parts.checkpoints = &checkpoints;
   parts.journal = folder.journal();
