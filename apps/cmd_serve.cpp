@@ -20,7 +20,7 @@ struct Args {
   RolloutServerOptions rollout;
   std::string grpc, model, name, token_env, dtype = "bfloat16", device = "auto";
   int max_calls = 256, max_new_tokens = 4096, max_samples = 128, max_rows = 0;
-  double kv_cache_gb = 0, drain_s = 30;
+  double kv_cache_gb = 0, gpu_memory_share = 0.9, drain_s = 30;
 };
 
 std::string token_from(const std::string& variable) {
@@ -60,6 +60,7 @@ void serve(Args& a, const Globals& globals) {
   BackendNeeds needs = device_default();
   needs.engine.max_rows = a.max_rows;
   needs.sends_weights = !a.grpc.empty();
+  needs.gpu_memory_share = a.gpu_memory_share;
   needs.engine.kv_cache_bytes = static_cast<std::int64_t>(a.kv_cache_gb * (1 << 30));
   const BackendParts parts = run.backend->make(needs, run.tokenizer);
 
@@ -112,6 +113,7 @@ void add_serve(CLI::App& app, const Globals& globals, int&) {
   cmd->add_option("--max-body-mb", args->server.max_body_mb, "size of a request (default 8)")->check(CLI::Range(1, 1024));
   cmd->add_option("--max-rows", args->max_rows, "samples that decode at once (default: the device's choice)")->check(CLI::Range(1, 65'536));
   cmd->add_option("--kv-cache-gb", args->kv_cache_gb, "default: the device's choice")->check(CLI::Range(0.01, 4096.0));
+  cmd->add_option("--gpu-memory-share", args->gpu_memory_share, "of the GPU's free memory, what may be taken (default 0.9)")->check(CLI::Range(0.01, 1.0));
   cmd->add_option("--drain-seconds", args->drain_s, "what runs at Ctrl-C or SIGTERM may take so long to finish (default 30)")
       ->check(CLI::Range(0.0, 86'400.0));
   cmd->footer("Example: r1 serve -m models/SmolLM2-135M-Instruct --listen 127.0.0.1:8000");

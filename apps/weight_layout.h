@@ -8,13 +8,15 @@
 
 namespace r1 {
 
+// As WeightStore::snapshot() has them, the float32 tensors without a gradient last.
 inline std::vector<TensorView> weight_layout(const ModelConfig& config, DType dtype) {
   std::vector<TensorView> out;
   for (Parameter& p : parameter_layout(config)) out.push_back({std::move(p.name), dtype, std::move(p.shape), nullptr, -1});
+  for (Parameter& p : buffer_layout(config)) out.push_back({std::move(p.name), DType::kF32, std::move(p.shape), nullptr, -1});
   return out;
 }
 
-// As GpuWeights lays them out, so that both have one digest.
+// As GpuWeights lays them out, so that both have one digest; its models have no such tensors.
 inline WeightPlaces weight_places(const ModelConfig& config, DType dtype) {
   WeightPlaces out;
   for (const Parameter& p : parameter_layout(config)) {

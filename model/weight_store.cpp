@@ -113,6 +113,7 @@ WeightDigest WeightStore::digest() const {
   }
   for (const Parameter& p : buffers_) {
     hash.update_field(p.name);
+    hash.update_field(safetensors_name(DType::kF32));
     hash.update(buffer(p), static_cast<std::size_t>(p.elements) * sizeof(float));
   }
   return hash.digest();

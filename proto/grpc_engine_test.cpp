@@ -252,7 +252,9 @@ struct WrongServer final : wire_rollout::RolloutService::Service {
   }
   ~WrongServer() override { server->Shutdown(std::chrono::system_clock::now()); }
   struct Weights final : wire_weights::WeightService::Service {
-    grpc::Status Update(grpc::ServerContext*, grpc::ServerReader<wire_weights::UpdatePart>* reader, wire_weights::UpdateReply* reply) override {
+    std::atomic<bool> stuck{false};
+    grpc::Status Update(grpc::ServerContext* context, grpc::ServerReader<wire_weights::UpdatePart>* reader, wire_weights::UpdateReply* reply) override {
+      while (stuck && !context->IsCancelled()) std::this_thread::sleep_for(10ms);
       wire_weights::UpdatePart part;
       while (reader->Read(&part))
         if (part.has_header()) reply->set_version(part.header().version()), reply->set_digest(part.header().digest());
@@ -298,6 +300,23 @@ TEST_CASE("completions of other weights, broken ones, and servers that answer to
     const std::string text = error_of([&] { run(*engine, {request(1, 5, 1, 4)}); });
     CHECK_MESSAGE(has(text, word), text);
     CHECK_MESSAGE(has(text, o.servers[0]), text);
+  }
+}
+
+TEST_CASE("a server that takes no weights: each limit ends the wait, naming it and the version") {
+  WeightStore store(tiny_config(), DType::kBF16);
+  WrongServer wrong(WrongServer::Way::kSlow);
+  wrong.weights.stuck = true;
+  GrpcEngineOptions o = engine_options({"127.0.0.1:" + std::to_string(wrong.port)});
+  o.stall_timeout_s = 1;
+  for (const double limit : {600.0, 0.2}) {
+    o.weights_timeout_s = limit;
+    const auto engine = make_grpc_engine(o, nullptr);
+    engine->load_weights(store.snapshot(7));
+    const std::string text = error_of([&] { run(*engine, {request(1, 5, 1, 4)}); });
+    CHECK_MESSAGE(has(text, o.servers[0]), text);
+    CHECK_MESSAGE(has(text, "weights of version 7"), text);
+    CHECK_MESSAGE(has(text, "stall_timeout"), text);
   }
 }
 

@@ -62,7 +62,7 @@ class RolloutNode {
       s.model.context = o.config.max_position_embeddings;
       s.device = "cpu";
       s.slots = o.engine.max_rows;
-      s.layout = layout_of(model.weights());
+      s.layout = weight_layout(o.config, o.dtype);
       s.weight_device = o.weight_device;
       s.places = weight_places(o.config, o.dtype);
       return s;

@@ -15,7 +15,8 @@ using namespace test;
 
 RolloutNodeOptions node_options(const TransformerRunOptions& run) {
   RolloutNodeOptions o;
-  o.config = ModelConfig::from_json(read_file(std::filesystem::path(R1_SOURCE_DIR) / "tests/golden/trl_tiny/config.json"), "config.json");
+  o.config = ModelConfig::from_json(read_file(std::filesystem::path(R1_SOURCE_DIR) / run.config), "config.json");
+  o.config.num_mtp_layers = run.prediction_layers;
   o.dtype = run.dtype;
   o.engine = run.engine;
   return o;
@@ -95,6 +96,24 @@ TEST_CASE("the same while servers are taken away and brought back at random") {
   CHECK(remote == local);
   CHECK(kills >= 5);
   MESSAGE(kills, " kills, ", counts.retried, " requests asked for again");
+}
+
+TEST_CASE("experts travel with completions: routing replay through servers ends with the weights of the local engine, and biases of routers travel too") {
+  for (const std::string family : {"tiny-qwen3-moe", "tiny-v3"}) {
+    CAPTURE(family);
+    TransformerRunOptions o = tiny_options();
+    o.config = "tests/golden/model/" + family + "/config.json";
+    o.grpo.updates_per_rollout = 1;
+    o.grpo.passes_per_rollout = 3;  // from the second on, tokens may meet other experts than in the rollout
+    o.grpo.optimizer.learning_rate.peak = 1e-2;
+    if (family == "tiny-v3") o.grpo.router.bias_update = 0.01;
+    const std::string free = trained(o);
+    o.grpo.router.replay = true;
+    const std::string local = trained(o);
+    CHECK(local != free);
+    Servers servers(o, 2);
+    CHECK(trained(o, servers.addresses) == local);
+  }
 }
 
 TEST_CASE("side by side with the learner: staleness 1 through three servers ends with the weights of the local engine; free running goes on to the end") {

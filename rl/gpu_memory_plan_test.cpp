@@ -143,6 +143,15 @@ TEST_CASE("where nothing is sampled the plan does not speak of keys and values")
   for (const std::string& line : plan_gpu_memory(w).lines) CHECK(line.find("keys") == std::string::npos);
 }
 
+TEST_CASE("weights on their way to or from another process lie beside the model") {
+  GpuMemoryWishes w = wishes();
+  const GpuMemoryPlan before = plan_gpu_memory(w);
+  w.sent = kGb;
+  const GpuMemoryPlan plan = plan_gpu_memory(w);
+  CHECK(plan.shared == before.shared - kGb);
+  CHECK(plan.lines.front().find("weights on their way 1") != std::string::npos);
+}
+
 TEST_CASE("a rollout beside the learner has weights and memory of its own; the learner has at most half, unless one sample needs more") {
   GpuMemoryWishes w = wishes();
   const GpuMemoryPlan in_turns = plan_gpu_memory(w);

@@ -9,6 +9,7 @@ import re
 import shutil
 import signal
 import socket
+import struct
 import subprocess
 import sys
 import tempfile
@@ -66,11 +67,13 @@ class Server:
 
 
 class Proxy:
-    """Passes bytes on to a port, each piece `delay` seconds late, now and then later or never: then the connection is cut."""
+    """Passes bytes on to a port, each piece `delay` seconds late, now and then later or never: then the connection is torn, in one of the ways there are."""
+
+    TEARS = ("closed", "reset", "half closed", "truncated")
 
     def __init__(self, port, rng, delay=0.05, jitter=0.03, stall=0.05, cut=0.002):
         self.target, self.rng, self.delay, self.jitter, self.stall, self.cut = port, rng, delay, jitter, stall, cut
-        self.cuts = self.stalls = 0
+        self.stalls, self.tears = 0, dict.fromkeys(self.TEARS, 0)
         self.listener = socket.create_server(("127.0.0.1", 0))
         self.port = self.listener.getsockname()[1]
         threading.Thread(target=self.accept, daemon=True).start()
@@ -95,7 +98,7 @@ class Proxy:
                     self.stalls += 1
                 time.sleep(max(0.0, wait))
                 if self.rng.random() < self.cut:
-                    self.cuts += 1
+                    self.tear(sink, data)
                     break
                 sink.sendall(data)
         except OSError:
@@ -105,6 +108,18 @@ class Proxy:
                 s.shutdown(socket.SHUT_RDWR)
             except OSError:
                 pass
+
+    def tear(self, sink, data):
+        how = self.TEARS[sum(self.tears.values()) % len(self.TEARS)]
+        self.tears[how] += 1
+        if how == "half closed":  # nothing comes any more, though what goes the other way is taken for a while
+            sink.shutdown(socket.SHUT_WR)
+            time.sleep(0.5)
+        if how == "truncated" and len(data) > 1:  # in the middle of a frame of HTTP/2
+            sink.sendall(data[: len(data) // 2])
+        if how in ("reset", "truncated"):
+            sink.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+            sink.close()
 
 
 def train(folder, name, ports, during=None, host="127.0.0.1", extra=(), token="", updates=UPDATES):
@@ -157,10 +172,12 @@ def main():
         assert counts[0] >= KILLS, "the run was over before servers could be killed"
 
         shorter = train(folder, "short", [], updates=SLOW_UPDATES)
-        proxies = [Proxy(p, rng) for p in ports]
+        proxies = [Proxy(p, rng, cut=0.01) for p in ports]
         start = time.time()
         assert train(folder, "slow", [p.port for p in proxies], extra=["rollout.grpc.weights=delta"], updates=SLOW_UPDATES) == shorter, "slow network: other weights"
-        print(f"50 ms of delay, {sum(p.stalls for p in proxies)} pieces 200 ms late, {sum(p.cuts for p in proxies)} connections cut: the weights of the local run, {time.time() - start:.1f} s")
+        tears = {how: sum(p.tears[how] for p in proxies) for how in Proxy.TEARS}
+        print(f"50 ms of delay, {sum(p.stalls for p in proxies)} pieces 200 ms late, connections torn: {tears}: the weights of the local run, {time.time() - start:.1f} s")
+        assert all(tears.values()), "the run was over before connections were torn in every way"
 
         if shutil.which("openssl"):
             subprocess.run(["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-days", "2", "-subj", "/CN=localhost",
