@@ -67,7 +67,7 @@ std::string status_table(const PipelineState& state, bool disk) {
 
 void print_plan(const PipelineState& state, std::pair<std::size_t, std::size_t> range, int threads) {
   const DeviceRates rates = device_rates("", threads);
-  std::vector<StageEstimate> estimates;
+  const std::vector<StageEstimate> estimates = estimate_stages(state, {}, rates);
   for (std::size_t i = 0; i < state.stages().size(); ++i) {
     const StageState& s = state.stages()[i];
     const bool runs = i >= range.first && i < range.second && s.is != Is::kFinished;
@@ -79,9 +79,8 @@ void print_plan(const PipelineState& state, std::pair<std::size_t, std::size_t> 
       for (const std::string& need : s.stage->needs) needs += (needs.empty() ? "" : ", ") + need;
       std::printf("     needs %s\n", needs.c_str());
     }
-    estimates.push_back(estimate_stage(state, s, {}, rates));
-    for (const std::string& line : estimate_lines(estimates.back(), s)) std::printf("     %s\n", line.c_str());
-    for (const std::string& missing : s.missing) std::printf("     not there: %s\n", missing.c_str());
+    for (const std::string& line : estimate_lines(estimates[i], s)) std::printf("     %s\n", line.c_str());
+    for (const auto& [key, name] : s.missing) std::printf("     not there: %s: %s\n", key.c_str(), name.c_str());
   }
   std::printf("%s\n", total_line(state, estimates, rates).c_str());
 }
@@ -94,7 +93,7 @@ void check_start(const PipelineState& state, std::pair<std::size_t, std::size_t>
                                 to_string(state.stages()[i].is), "); start with it"));
   for (std::size_t i = range.first; i < range.second; ++i) {
     const StageState& s = state.stages()[i];
-    if (s.is != Is::kFinished && !s.missing.empty()) throw ConfigError(message("stage ", s.stage->name, ": not there: ", s.missing.front()));
+    if (s.is != Is::kFinished && !s.missing.empty()) throw ConfigError(message("stage ", s.stage->name, ": not there: ", s.missing.front().first, ": ", s.missing.front().second));
     state.runnable(s);  // references that its kind does not have
   }
 }

@@ -32,7 +32,7 @@ class TrainRun {
     std::vector<std::string> may_change;  // keys of the kind that may differ from the earlier start, beside those of every kind
     std::vector<std::string> warnings;    // shown at once
     bool scorer = false;                  // the model is the backbone of a scorer (open_scorer)
-    RanksSection ranks;                   // the recipe's; read by kinds that run on several
+    RanksSection ranks;                   // the recipe's
   };
   // Throws ConfigError where --resume finds no run, and for a model or device that is not there.
   TrainRun(const TrainRequest& request, Setup setup);

@@ -16,6 +16,7 @@
 #include "hub/digest_check.h"
 #include "hub/hub_client.h"
 #include "hub/redirect_address.h"
+#include "tests/support/errors.h"
 #include "tests/support/support.h"
 
 namespace r1 {
@@ -157,20 +158,8 @@ fs::path pull(HubOptions options, const std::string& name) {
   return HubClient(std::move(options)).pull(parsed, [&](const HubListing& l) { return choose_model_files(l, parsed); });
 }
 
-template <class F>
-std::string error_of(F&& action) {
-  try {
-    action();
-  } catch (const Error& e) {
-    return e.what();
-  }
-  return "no error";
-}
-bool contains(const std::string& text, const std::string& part) {
-  if (text.find(part) != std::string::npos) return true;
-  MESSAGE(text);
-  return false;
-}
+using test::contains;
+using test::error_of;
 
 TEST_CASE("a model is downloaded into the cache's layout, once") {
   FakeHub hub;

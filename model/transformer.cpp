@@ -211,6 +211,7 @@ std::size_t Transformer::kv_block_bytes() const {
 void Transformer::step(std::span<const Row> rows, FunctionRef<void(std::size_t, const float*)> on_logits) {
   Impl& m = *impl_;
   if (rows.empty()) return;
+  m.require_whole("step()");
   m.pack_weights();
   const auto n = static_cast<std::int64_t>(rows.size());
   Impl::AttentionPlan plan;
@@ -252,6 +253,7 @@ LogprobRows Transformer::evaluate(const PackedBatch& batch, float temperature, b
   Impl& m = *impl_;
   m.check_batch(batch);
   if (batch.predictors.empty()) return {};
+  m.require_whole("evaluate()");
   float* h = m.h.get<float>(static_cast<std::int64_t>(batch.tokens.size()) * m.D);
   m.run_layers(batch, h, false, false);
   return m.logprob_rows(batch, h, temperature, want_entropies, nullptr);
@@ -268,6 +270,7 @@ std::vector<float> Transformer::hidden(const PackedBatch& batch, std::span<const
   Impl& m = *impl_;
   m.check_batch(batch);
   m.check_rows(batch, rows);
+  m.require_whole("hidden()");
   float* h = m.h.get<float>(static_cast<std::int64_t>(batch.tokens.size()) * m.D);
   m.run_layers(batch, h, false, false);
   m.gather_normed(rows, h, nullptr);
@@ -277,6 +280,7 @@ std::vector<float> Transformer::hidden(const PackedBatch& batch, std::span<const
 std::vector<float> Transformer::logits(const PackedBatch& batch, std::span<const std::int32_t> rows) {
   Impl& m = *impl_;
   m.check_batch(batch);
+  m.require_whole("logits()");
   float* h = m.h.get<float>(static_cast<std::int64_t>(batch.tokens.size()) * m.D);
   m.run_layers(batch, h, false, false);
   m.gather_normed(rows, h, nullptr);

@@ -39,7 +39,7 @@ TrainSection read_train(ConfigReader& reader) {
 
 RanksSection read_ranks(ConfigReader& train) {
   RanksSection out;
-  out.zero = train.get_in<int>("zero", 0, 0, 2);
+  out.zero = train.get_in<int>("zero", 0, 0, 3);
   out.lanes = train.get_in<int>("lanes", 0, 0, 4096);
   out.comm_timeout_s = train.get_in<double>("comm_timeout_s", out.comm_timeout_s, 1.0, 1e7);
   out.comm_silence_s = train.get_in<double>("comm_silence_s", out.comm_silence_s, 1.0, 1e7);

@@ -32,29 +32,37 @@ class TransformerPolicy : public PolicyModel {
   double take_balance_loss() override { return model_.take_balance_loss(); }
   ExpertLoad take_expert_load() override { return model_.take_expert_load(); }
   void update_correction_biases(const ExpertLoad& load, double speed) override { model_.update_correction_biases(load, speed); }
-  void set_prediction_loss(double weight) override { model_.set_prediction_loss(weight); }
+  void set_prediction_loss(double weight) override;
   PredictionLoss take_prediction_loss() override { return model_.take_prediction_loss(); }
-  void zero_gradient() override { arena_.zero_gradient(); }
+  void zero_gradient() override;
   double gradient_sum_of_squares() override { return arena_.gradient_sum_of_squares(); }
   std::vector<float> gradient() const override { return {arena_.gradient().begin(), arena_.gradient().end()}; }
   void adamw(const AdamWStep& step) override;
   std::optional<NonFinite> find_non_finite(ParameterPart part) override { return arena_.find_non_finite(part); }
   WeightSnapshot optimizer_state() const override;  // and buffer.NAME of the tensors that are moved without a gradient
   void restore_optimizer_state(const WeightSnapshot& state) override;
-  WeightSnapshot weights(WeightVersion version) const override { return model_.weights().snapshot(version); }
+  WeightSnapshot weights(WeightVersion version) const override {
+    make_whole();
+    return model_.weights().snapshot(version);
+  }
   // The master becomes these weights, unrounded where they are float32; moments stay.
   void load(const WeightSnapshot& weights) override;
-  WeightDigest digest() const override { return model_.weights().digest(); }
+  WeightDigest digest() const override {
+    make_whole();
+    return model_.weights().digest();
+  }
 
+  void make_whole() const override;
   void join(Session& session, int zero) override;
   void close_lane() override { arena_.close_lane(); }
   void finish_gradient() override { arena_.finish_gradient(); }
   bool backward_is_collective() const override { return arena_.gradient_is_sharded(); }
-  void absent_backward() override;
+  void absent_backward() override { model_.absent_pass(); }
 
   ParameterArena& arena() { return arena_; }
 
  private:
+  void take_apart();
   Transformer& model_;
   Options options_;
   ParameterArena arena_;
