@@ -204,6 +204,39 @@ TEST_CASE("the head of a redirect") {
   CHECK(contains(nobody.error, "no connection"));
 }
 
+TEST_CASE("the head of a redirect over TLS, from a certificate that is trusted alone") {
+  const test::TempDir dir;
+  const std::string key = (dir / "k.pem").string(), cert = (dir / "c.pem").string();
+  const std::string make = message("openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 2 -subj /CN=localhost -addext subjectAltName=DNS:localhost -keyout ", key, " -out ", cert,
+                                   " 2>/dev/null");
+  if (std::system(make.c_str()) != 0) {
+    MESSAGE("no openssl here: not tried");
+    return;
+  }
+  httplib::SSLServer server(cert.c_str(), key.c_str());
+  std::string seen;
+  server.Get("/a", [&](const httplib::Request& r, httplib::Response& out) {
+    seen = r.get_header_value("Authorization");
+    out.set_redirect(message("https://storage/b", kSigned), 302);
+  });
+  const int port = server.bind_to_any_port("127.0.0.1");
+  std::thread thread([&] { server.listen_after_bind(); });
+  while (!server.is_running()) std::this_thread::sleep_for(std::chrono::milliseconds(1));
+  HeadRequest request{"HEAD", true, "localhost", port, "/a", {{"Authorization", "Bearer t"}}, cert, 10};
+  const RedirectAddress right = read_redirect(request);
+  CHECK_MESSAGE(right.status == 302, right.error);
+  CHECK(right.location == message("https://storage/b", kSigned));
+  CHECK(seen == "Bearer t");
+  seen.clear();
+  request.ca_file.clear();  // the system does not know it
+  CHECK(contains(read_redirect(request).error, "certificate verify failed"));
+  request.ca_file = cert, request.host = "127.0.0.1";  // another name than the certificate's
+  CHECK(contains(read_redirect(request).error, "certificate verify failed"));
+  CHECK(seen.empty());
+  server.stop();
+  thread.join();
+}
+
 TEST_CASE("a broken transfer goes on where it stopped, in this call or the next") {
   FakeHub hub;
   const test::TempDir cache;

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # The wheel of the program, in a fresh environment: it runs from there with the libraries that it carries.
-#   program_wheel.sh CHECKOUT [PYTHON [BUILD_FOLDER]]     exit 77: no network or no venv here; a build folder is kept for the next time
+#   program_wheel.sh CHECKOUT [PYTHON [BUILD_FOLDER]]     R1_DEPS_DIR: where scripts/deps.sh put Arrow, if not in the checkout. exit 77: no network or no venv here; a build folder is kept for the next time
 set -euo pipefail
 root=$(cd "$1" && pwd)
 python=${2:-python3}
@@ -9,7 +9,7 @@ trap 'rm -rf "$work"' EXIT
 "$python" -m venv "$work/venv" 2> "$work/log" || { echo "skipped: no venv: $(tail -n1 "$work/log")"; exit 77; }
 pip=("$work/venv/bin/pip" --disable-pip-version-check -q)
 "${pip[@]}" download --no-deps -d "$work/probe" "scikit-build-core>=0.10" > "$work/log" 2>&1 || { echo "skipped: no package index: $(tail -n1 "$work/log")"; exit 77; }
-"${pip[@]}" wheel --no-deps -w "$work/dist" ${3:+-Cbuild-dir="$3"} "$root/python/program"
+"${pip[@]}" wheel --no-deps -w "$work/dist" ${3:+-Cbuild-dir="$3"} ${R1_DEPS_DIR:+-Ccmake.define.R1_DEPS_DIR="$R1_DEPS_DIR"} "$root/python/program"
 wheel=$(ls "$work"/dist/r1_cpp-*.whl)
 du -h "$wheel"
 "${pip[@]}" install "$wheel"
