@@ -47,6 +47,7 @@ struct BackendNeeds {
   LocalEngineOptions engine;  // 0 in max_rows, kv_cache_bytes, prefill_tokens_per_step = the device's own choice
   bool trains = false, reference = false;
   bool overlap = false;             // the engine samples beside the learner: it gets weights and memory of its own
+  bool sends_weights = false;       // or takes them: a copy on their way between learner and rollout servers lies beside the model
   bool critic = false;              // a value head on a copy of the model: PPO
   std::optional<BackendModel> teacher;  // a frozen model beside the one that learns: distillation
   std::optional<std::int64_t> tokens_per_micro_batch;  // none = the device's choice

@@ -12,6 +12,7 @@
 
 #include "apps/eval_recipe.h"
 #include "apps/generate_run.h"
+#include "apps/hub_files.h"
 #include "apps/pipeline_state.h"
 #include "apps/reward_context.h"
 #include "apps/stage_estimate.h"
@@ -147,6 +148,21 @@ int run_stages(PipelineState& state, std::pair<std::size_t, std::size_t> range, 
   return 0;
 }
 
+// A stage's key holds the digests of what it reads, so what the hub has of it must be here before the first stage is planned. What cannot be
+// had is reported as missing by check_start().
+void fetch_inputs(const PipelineRecipe& pipeline) {
+  for (const PipelineStage& stage : pipeline.stages) {
+    fetch_hub_data(stage.recipe);
+    for (const auto& [path, name] : named_inputs(stage.recipe)) {
+      if (path != "model.path" && path != "distill.teacher") continue;
+      try {
+        find_model(name);
+      } catch (const CheckpointError&) {
+      }
+    }
+  }
+}
+
 int run_pipeline(const Args& a, const Globals& globals) {
   const PipelineRecipe pipeline = load_pipeline(a.recipe, a.overrides);
   std::optional<File> lock;
@@ -156,6 +172,7 @@ int run_pipeline(const Args& a, const Globals& globals) {
     if (::flock(lock->descriptor(), LOCK_EX | LOCK_NB) != 0)
       throw ConfigError(message("another r1 pipeline is using ", pipeline.dir.string(), "; wait until it ends or choose another output.dir"));
   }
+  if (lock) fetch_inputs(pipeline);
   PipelineState state(pipeline);
   const auto range = range_of(state, a);
   if (a.dry_run) print_plan(state, range, globals.threads);

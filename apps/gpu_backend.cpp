@@ -51,6 +51,7 @@ class GpuBackend : public Backend {
     w.weights = static_cast<std::size_t>(elements) * 2;
     if (needs.reference) w.reference = w.weights;
     if (needs.overlap) w.rollout = w.weights;
+    if (needs.sends_weights) w.sent = w.weights;
     const GpuTraining counting(model_, region_);
     const auto head = needs.value ? GpuTraining::HeadKind::kScores : GpuTraining::HeadKind::kLogprobs;
     if (needs.trains || needs.value) {

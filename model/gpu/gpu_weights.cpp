@@ -5,8 +5,8 @@
 #include <memory>
 #include <unordered_map>
 
-#include "core/digest.h"
 #include "core/error.h"
+#include "core/sum_digest.h"
 #include "kernels/gpu/weights.h"
 #include "model/element_convert.h"
 
@@ -109,11 +109,10 @@ WeightDigest GpuWeights::digest() const {
   if (!buffers_.empty()) gpu::digest_words(stream_, buffer_memory_.data(), buffer_elements_ * 4, digest_sum_.as<std::uint64_t>());
   gpu::copy_to_host(stream_, sum, digest_sum_.data(), sizeof sum);
   wait(stream_);
-  Hasher hash;
+  std::vector<std::string_view> names;
   for (const auto* list : {&parameters_, &buffers_})
-    for (const Parameter& p : *list) hash.update_field(p.name);
-  hash.update(sum, sizeof sum);
-  return hash.digest();
+    for (const Parameter& p : *list) names.push_back(p.name);
+  return digest_of_sums(names, sum[0], sum[1]);
 }
 
 void GpuWeights::init_random(std::uint64_t seed, float std) {
