@@ -76,6 +76,8 @@ class Estimator {
   // What is read of each stage before any is estimated: its load, and, once it has run, how long completions were.
   void look(const StageState& s) {
     loads_.push_back(with_context("stage " + s.stage->name, [&] { return plan_stage(state_.plannable(s)).load; }));
+    for (int i = 0; s.stage->recipe.peek(message("rewards.", i, ".weight")) || s.stage->recipe.peek(message("rewards.", i, ".name")); ++i)
+      loads_.back().scorers += s.stage->recipe.peek(message("rewards.", i, ".model")) && !s.stage->recipe.peek(message("rewards.", i, ".name"));
     measured_.emplace_back();
     if (s.is != StageState::Is::kFinished) return;
     measured_.back() = measured_of(s.kind->work, s.kind->work == StageWork::kTrain ? s.dir / "run" : state_.place(s, "output"));

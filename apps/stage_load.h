@@ -65,6 +65,7 @@ struct StageLoad {
   double forward_passes = 0;    // without a backward pass: reference, old log-probabilities of the policy
   bool all_samples = false;     // completions of groups that all earn the same are trained on too
   bool reference = false, critic = false, lora = false;
+  int scorers = 0;              // reward models that are asked, each of the model's size
   std::int64_t save_every = 0;  // updates between checkpoints; the last update has one too
   bool keeps_samples = false;   // each is scored, written and curated: kind generate
   std::optional<Yield> yield;   // kind generate

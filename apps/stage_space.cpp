@@ -46,6 +46,7 @@ StageMemory cpu_memory(const StageLoad& load, const StageSizes& s, const ModelSi
     add(message("activations of ", with_commas(std::llround(rows)), " tokens", twice ? ", layers computed twice," : "").c_str(), kept + rows * scratch_per_row(load, m));
   }
   if (load.reference) add("reference", 2 * weights);
+  if (load.scorers > 0) add("reward models", load.scorers * 2 * weights);
   if (load.critic) add("critic", 3 * weights + 16 * m.parameters);
   if (teacher) add("teacher", 4 * teacher->parameters);
   double keys = 0;
@@ -85,8 +86,9 @@ StageMemory gpu_memory(const StageLoad& load, const StageSizes& s, const ModelSi
   w.total = w.free = static_cast<std::size_t>(r.memory);
   w.weights = static_cast<std::size_t>(2 * m.parameters);
   if (load.reference) w.reference = w.weights;
+  w.teacher += static_cast<std::size_t>(load.scorers) * w.weights;
   if (load.critic) w.critic = w.weights;
-  if (teacher) w.teacher = static_cast<std::size_t>(2 * teacher->parameters);
+  if (teacher) w.teacher += static_cast<std::size_t>(2 * teacher->parameters);
   if (trains(load)) {
     w.trained = static_cast<std::int64_t>(m.parameters) * (load.critic ? 2 : 1), w.tensors = m.layers * 9 + 3;
     w.formats = load.optimizer;

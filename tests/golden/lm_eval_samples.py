@@ -20,29 +20,7 @@ from lm_eval.loggers import EvaluationTracker
 from lm_eval.tasks import TaskManager
 
 HERE = pathlib.Path(__file__).parent
-TASK = """
-task: local_gsm8k
-dataset_path: json
-dataset_kwargs: {data_files: {test: %s}}
-output_type: generate_until
-test_split: test
-doc_to_text: "Question: {{question}}\\nAnswer:"
-doc_to_target: "{{answer}}"
-num_fewshot: 0
-generation_kwargs: {until: ["Question:", "</s>"], do_sample: false, temperature: 0.0}
-metric_list:
-  - metric: exact_match
-    aggregation: mean
-    higher_is_better: true
-    ignore_case: true
-    ignore_punctuation: false
-    regexes_to_ignore: [",", "\\\\$", "(?s).*#### ", "\\\\.$"]
-filter_list:
-  - name: strict-match
-    filter: [{function: regex, regex_pattern: '#### (\\-?[0-9\\.\\,]+)'}, {function: take_first}]
-  - name: flexible-extract
-    filter: [{function: regex, group_select: -1, regex_pattern: '(-?[$0-9.,]{2,})|(-?[0-9]+)'}, {function: take_first}]
-"""
+TASK = (HERE / "lm_eval_gsm8k.yaml").read_text().replace("PROMPT", r"Question: {{question}}\nAnswer:").replace("UNTIL", '["Question:", "</s>"]').replace("LENGTH", "")
 
 # (gold, completion, what it is about)
 CASES = [
@@ -96,7 +74,7 @@ def run(rows, out):
     with tempfile.TemporaryDirectory() as folder:
         folder = pathlib.Path(folder)
         (folder / "rows.jsonl").write_text("".join(json.dumps({"question": r["question"], "answer": r["answer"]}) + "\n" for r in rows))
-        (folder / "local_gsm8k.yaml").write_text(TASK % (folder / "rows.jsonl"))
+        (folder / "local_gsm8k.yaml").write_text(TASK.replace("ROWS", str(folder / "rows.jsonl")))
         model = Replay({r["question"]: r["completion"] for r in rows})
         results = lm_eval.simple_evaluate(model=model, tasks=["local_gsm8k"], task_manager=TaskManager(include_path=str(folder), include_defaults=False), log_samples=True, bootstrap_iters=0)
         tracker = EvaluationTracker(output_path=str(folder / "log"))

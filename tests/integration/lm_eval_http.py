@@ -23,29 +23,8 @@ if not (MODEL and LM_EVAL and pathlib.Path(ROWS).is_file()):
     print("skipped: needs a model (R1_TEST_MODEL), GSM8K rows and R1_LM_EVAL_PYTHON")
     sys.exit(77)
 NEW_TOKENS = 200
-TASK = r"""
-task: local_gsm8k
-dataset_path: json
-dataset_kwargs: {data_files: {test: %s}}
-output_type: generate_until
-test_split: test
-doc_to_text: "{{question}}\nPlease reason step by step. End with a line that holds #### and then the final number alone."
-doc_to_target: "{{answer}}"
-num_fewshot: 0
-generation_kwargs: {until: ["</s>"], do_sample: false, temperature: 0.0, max_gen_toks: %d}
-metric_list:
-  - metric: exact_match
-    aggregation: mean
-    higher_is_better: true
-    ignore_case: true
-    ignore_punctuation: false
-    regexes_to_ignore: [",", "\\$", "(?s).*#### ", "\\.$"]
-filter_list:
-  - name: strict-match
-    filter: [{function: regex, regex_pattern: '#### (\-?[0-9\.\,]+)'}, {function: take_first}]
-  - name: flexible-extract
-    filter: [{function: regex, group_select: -1, regex_pattern: '(-?[$0-9.,]{2,})|(-?[0-9]+)'}, {function: take_first}]
-"""
+TASK = (pathlib.Path(__file__).resolve().parents[1] / "golden/lm_eval_gsm8k.yaml").read_text()
+PROMPT = r"{{question}}\nPlease reason step by step. End with a line that holds #### and then the final number alone."
 
 
 def wilson(p, n, z=1.96):
@@ -64,7 +43,8 @@ with tempfile.TemporaryDirectory() as folder:
     folder = pathlib.Path(folder)
     rows = [json.loads(line) for line in open(ROWS, encoding="utf-8")][:ITEMS]
     (folder / "rows.jsonl").write_text("".join(json.dumps({"question": r["question"], "answer": r["answer"]}) + "\n" for r in rows))
-    (folder / "local_gsm8k.yaml").write_text(TASK % (folder / "rows.jsonl", NEW_TOKENS))
+    (folder / "local_gsm8k.yaml").write_text(TASK.replace("ROWS", str(folder / "rows.jsonl")).replace("PROMPT", PROMPT).replace("UNTIL", '["</s>"]').replace(
+        "LENGTH", f", max_gen_toks: {NEW_TOKENS}"))
     log = open(folder / "serve.log", "w+")
     server = subprocess.Popen([PROGRAM, "serve", "-m", MODEL, "--listen", "127.0.0.1:0", "--name", "served", "--kv-cache-gb", "0.5"], stdout=log, stderr=subprocess.STDOUT)
     try:

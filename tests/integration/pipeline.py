@@ -91,11 +91,7 @@ def r1(folder, *args, code=0, words=""):
 
 def make(folder):
     folder.mkdir()
-    subprocess.run([sys.executable, HERE / "tiny_model.py", folder / "tiny"], check=True)
-    config = folder / "tiny/tokenizer_config.json"  # a template whose answers end, so that they can be trained on
-    template = ("{% for m in messages %}<s>{{ m.role }}: {{ m.content }}{% if m.role == 'assistant' %}</s>{% endif %}{% endfor %}"
-                "{% if add_generation_prompt %}<s>assistant: {% endif %}")
-    config.write_text(json.dumps({**json.loads(config.read_text()), "chat_template": template}))
+    subprocess.run([sys.executable, HERE / "tiny_model.py", folder / "tiny", "--answers-end"], check=True)
     (folder / "p.yaml").write_text(RECIPE)
     (folder / "sft.yaml").write_text(SFT)
     rows = [{"prompt": f"{i} + 1?", "chosen": str(i + 1), "rejected": "perhaps"} for i in range(12)]

@@ -70,11 +70,7 @@ class Judge(http.server.BaseHTTPRequestHandler):
 
 def make(folder, keep="weights"):
     folder.mkdir(parents=True, exist_ok=True)
-    subprocess.run([sys.executable, HERE / "tiny_model.py", folder / "tiny"], check=True)
-    config = folder / "tiny/tokenizer_config.json"  # a template whose answers end, so that they can be trained on
-    template = ("{% for m in messages %}<s>{{ m.role }}: {{ m.content }}{% if m.role == 'assistant' %}</s>{% endif %}{% endfor %}"
-                "{% if add_generation_prompt %}<s>assistant: {% endif %}")
-    config.write_text(json.dumps({**json.loads(config.read_text()), "chat_template": template}))
+    subprocess.run([sys.executable, HERE / "tiny_model.py", folder / "tiny", "--answers-end"], check=True)
     (folder / "p.yaml").write_text(RECIPE.replace("KEEP", keep))
 
 

@@ -78,11 +78,7 @@ def near(said, measured, what, share=0.15):
 
 with tempfile.TemporaryDirectory() as name:
     folder = pathlib.Path(name)
-    subprocess.run([sys.executable, HERE / "tiny_model.py", folder / "tiny"], check=True)
-    config = folder / "tiny/tokenizer_config.json"  # a template whose answers end, so that they can be trained on
-    template = ("{% for m in messages %}<s>{{ m.role }}: {{ m.content }}{% if m.role == 'assistant' %}</s>{% endif %}{% endfor %}"
-                "{% if add_generation_prompt %}<s>assistant: {% endif %}")
-    config.write_text(json.dumps({**json.loads(config.read_text()), "chat_template": template}))
+    subprocess.run([sys.executable, HERE / "tiny_model.py", folder / "tiny", "--answers-end"], check=True)
     (folder / "p.yaml").write_text(RECIPE)
 
     before, total = plan(folder)

@@ -29,11 +29,7 @@ def smaller(name, *changes):
 
 def make(folder):
     (folder / "recipes").mkdir(parents=True)
-    subprocess.run([sys.executable, HERE / "tiny_model.py", folder / "tiny"], check=True)
-    config = folder / "tiny/tokenizer_config.json"  # a template whose answers end, so that they can be trained on
-    template = ("{% for m in messages %}<s>{{ m.role }}: {{ m.content }}{% if m.role == 'assistant' %}</s>{% endif %}{% endfor %}"
-                "{% if add_generation_prompt %}<s>assistant: {% endif %}")
-    config.write_text(json.dumps({**json.loads(config.read_text()), "chat_template": template}))
+    subprocess.run([sys.executable, HERE / "tiny_model.py", folder / "tiny", "--answers-end"], check=True)
     shutil.copy(RECIPES / "r1_cpu_pairs.jsonl", folder / "recipes")
     changes = {"r1_cpu.yaml": [(r"rl\.steps: \d+", "rl.steps: 2"), (r"level: 2, n: \d+, seed", "level: 2, n: 12, seed"),
                                (r"filters: \{.*\}", "filters: {finished: false}"), (r"save_every: \d+", "save_every: 1"), (r"examples_per_update: (32|16)", "examples_per_update: 4"),

@@ -258,15 +258,7 @@ def kills(work, recipes):
 def main():
     work = tempfile.mkdtemp()
     try:
-        subprocess.run([sys.executable, f"{HERE}/tiny_model.py", f"{work}/model"], check=True)
-        # A template whose answers end, so that they can be trained on.
-        config = f"{work}/model/tokenizer_config.json"
-        with open(config) as f:
-            settings = json.load(f)
-        settings["chat_template"] = ("{% for m in messages %}<s>{{ m.role }}: {{ m.content }}{% if m.role == 'assistant' %}</s>{% endif %}{% endfor %}"
-                                     "{% if add_generation_prompt %}<s>assistant: {% endif %}")
-        with open(config, "w") as f:
-            json.dump(settings, f)
+        subprocess.run([sys.executable, f"{HERE}/tiny_model.py", f"{work}/model", "--answers-end"], check=True)
         recipes = {}
         for kind, text in (("grpo", GRPO), ("sft", SFT)):
             recipes[kind] = f"{work}/{kind}.yaml"

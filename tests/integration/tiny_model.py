@@ -1,5 +1,6 @@
 """Makes a model directory small enough to draw thousands of samples in seconds: a llama of random weights (seeded) with a tokenizer of
-single bytes. usage: tiny_model.py FOLDER [seed]. Needs nothing beyond Python's own library."""
+single bytes. usage: tiny_model.py FOLDER [seed] [--answers-end].
+--answers-end: its chat template ends answers, so that they can be trained on. Needs nothing beyond Python's own library."""
 import json
 import os
 import random
@@ -55,7 +56,8 @@ def tensors(rng):
 
 
 def main():
-    folder, seed = sys.argv[1], int(sys.argv[2]) if len(sys.argv) > 2 else 0
+    words = [w for w in sys.argv[1:] if w != "--answers-end"]
+    folder, seed, end = words[0], int(words[1]) if len(words) > 1 else 0, "--answers-end" in sys.argv
     os.makedirs(folder, exist_ok=True)
     header, body, at = {}, b"", 0
     for name, (shape, data) in tensors(random.Random(seed)).items():
@@ -71,6 +73,9 @@ def main():
               "hidden_act": "silu", "rms_norm_eps": 1e-6, "rope_theta": 10000.0, "max_position_embeddings": 4096, "tie_word_embeddings": True,
               "attention_bias": False, "mlp_bias": False, "bos_token_id": 256, "eos_token_id": 257, "torch_dtype": "float32"}
     template = "{% for m in messages %}<s>{{ m.role }}: {{ m.content }}{% endfor %}<s>assistant: {% if think %}<think>\n{% endif %}"
+    if end:
+        template = ("{% for m in messages %}<s>{{ m.role }}: {{ m.content }}{% if m.role == 'assistant' %}</s>{% endif %}{% endfor %}"
+                    "{% if add_generation_prompt %}<s>assistant: {% endif %}")
     files = {"config.json": config, "generation_config.json": {"eos_token_id": 257, "bos_token_id": 256, "pad_token_id": 258},
              "tokenizer.json": tokenizer(),
              "tokenizer_config.json": {"bos_token": "<s>", "eos_token": "</s>", "pad_token": "<pad>", "chat_template": template}}
