@@ -282,7 +282,7 @@ GrpoLearner::LaneSums GrpoLearner::train_lanes(const LossDenominator& denominato
     ranks_.agree("the backward pass", train);
   }
   LaneSums total;
-  for (const std::string& bytes : ranks_.gather(bytes_of(std::span<const LaneSums>(sums)), "the update's metrics"))
+  for (const std::string& bytes : ranks_.gather_lanes(bytes_of(std::span<const LaneSums>(sums)), "the update's metrics"))
     for (const LaneSums& s : values_of<LaneSums>(bytes)) {
       total.metrics.merge(s.metrics);
       total.rows += s.rows, total.micro_batches += s.micro_batches;
@@ -290,7 +290,7 @@ GrpoLearner::LaneSums GrpoLearner::train_lanes(const LossDenominator& denominato
   if (decoupled() && next_update_ == 0 && !ranks_.alone()) {
     std::vector<std::vector<std::int32_t>> by_rank(static_cast<std::size_t>(ranks_.world()));
     for (int rank = 0; rank < ranks_.world(); ++rank)
-      for (int lane = ranks_.first_lane(rank); lane < ranks_.first_lane(rank + 1); ++lane)
+      for (int lane = ranks_.first_lane(rank); lane < ranks_.last_lane(rank); ++lane)
         by_rank[static_cast<std::size_t>(rank)].insert(by_rank[static_cast<std::size_t>(rank)].end(), lanes[static_cast<std::size_t>(lane)].begin(), lanes[static_cast<std::size_t>(lane)].end());
     ranks_.gather_values(old_, by_rank, "old log-probabilities");
   }

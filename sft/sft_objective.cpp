@@ -97,7 +97,7 @@ Metrics SftObjective::evaluate(std::int64_t budget) {
     }
   });
   Sums sums;
-  for (const std::string& bytes : ranks_.gather(bytes_of(std::span<const Sums>(mine)), "validation"))
+  for (const std::string& bytes : ranks_.gather_lanes(bytes_of(std::span<const Sums>(mine)), "validation"))
     for (const Sums& s : values_of<Sums>(bytes)) sums.add(s);
   Metrics out = metrics_of(sums, "eval/");
   out["eval/num_tokens"] = static_cast<double>(sums.tokens);
