@@ -42,7 +42,12 @@ Ranks::Ranks(Session* session, int lanes, int tensor_parallel, int sequence_para
 }
 
 void Ranks::throw_if_sampler_stopped() const {
-  if (!parallel_.tensor) return r1::throw_if_stopped();
+  if (parallel_.tensor) throw_if_group_stopped();
+  else r1::throw_if_stopped();
+}
+
+void Ranks::throw_if_group_stopped() const {
+  if (!group_session_) return r1::throw_if_stopped();
   std::string text;
   try {
     r1::throw_if_stopped();

@@ -55,7 +55,8 @@ class Ranks {
   int sampler() const { return parallel_.tensor ? group(rank()) : rank(); }
   int first_rank(int sampler) const { return parallel_.tensor ? sampler * group_size_ : sampler; }
   bool speaks() const { return rank() == first_rank(sampler()); }  // for its sampler
-  // core/signals.h's, at the same place for all ranks that sample together.
+  // core/signals.h's, at the same place for all ranks of a group, or for all that sample together.
+  void throw_if_group_stopped() const;
   void throw_if_sampler_stopped() const;
   Session* session() const { return session_; }
   Communicator& comm() const { return session_->comm(); }

@@ -4,7 +4,6 @@
 #include <utility>
 
 #include "core/error.h"
-#include "core/signals.h"
 #include "rl/packing.h"
 #include "sft/packing.h"
 
@@ -91,7 +90,7 @@ Metrics SftObjective::evaluate(std::int64_t budget) {
     for (int lane = ranks_.first_lane(); lane < ranks_.last_lane(); ++lane) {
       mine.emplace_back();
       for (const std::vector<std::int32_t>& part : pack_lane(rows, lanes[static_cast<std::size_t>(lane)], budget)) {
-        throw_if_stopped();
+        ranks_.throw_if_group_stopped();
         pass(held_out_, part, 0, mine.back());
       }
     }
