@@ -19,6 +19,7 @@
 #include "rl/optimizer_format.h"
 #include "rl/parameter_arena.h"
 #include "rl/policy.h"
+#include "rl/shard_plan.h"
 #include "preference/frozen_scorer.h"
 #include "rl/value_model.h"
 #include "rollout/local_engine.h"
@@ -48,12 +49,13 @@ struct BackendNeeds {
   LocalEngineOptions engine;  // 0 in max_rows, kv_cache_bytes, prefill_tokens_per_step = the device's own choice
   bool trains = false, reference = false;
   bool overlap = false;             // the engine samples beside the learner: it gets weights and memory of its own
+  bool sends_weights = false;       // or takes them: a copy on their way between learner and rollout servers lies beside the model
   bool critic = false;              // a value head on a copy of the model: PPO
   std::optional<BackendModel> teacher;  // a frozen model beside the one that learns: distillation
   std::optional<std::int64_t> tokens_per_micro_batch;  // none = the device's choice
   std::optional<bool> recompute;                       // none = by memory
   MasterStart master_start = MasterStart::kExact;
-  int shard = 0, shards = 1;  // of the GPU: which share of the optimizer's state is kept (train.zero: 1 on several ranks)
+  Share share;  // of a run on several ranks: which this is, and what each keeps a share of (train.zero)
   OptimizerWishes optimizer;  // of the GPU; the CPU has float32 alone and throws ConfigError for others
   std::optional<LoraAdapter> lora;  // of the policy, or of the value model: pairs are trained in place of the weights
   std::optional<TransformerValue::Options> value;  // a scalar head on the model in place of policy and engine (recompute is set there)

@@ -12,6 +12,7 @@
 
 #include "apps/eval_recipe.h"
 #include "apps/generate_run.h"
+#include "apps/hub_files.h"
 #include "apps/pipeline_state.h"
 #include "apps/reward_context.h"
 #include "apps/stage_estimate.h"
@@ -66,7 +67,7 @@ std::string status_table(const PipelineState& state, bool disk) {
 
 void print_plan(const PipelineState& state, std::pair<std::size_t, std::size_t> range, int threads) {
   const DeviceRates rates = device_rates("", threads);
-  std::vector<StageEstimate> estimates;
+  const std::vector<StageEstimate> estimates = estimate_stages(state, {}, rates);
   for (std::size_t i = 0; i < state.stages().size(); ++i) {
     const StageState& s = state.stages()[i];
     const bool runs = i >= range.first && i < range.second && s.is != Is::kFinished;
@@ -78,9 +79,8 @@ void print_plan(const PipelineState& state, std::pair<std::size_t, std::size_t> 
       for (const std::string& need : s.stage->needs) needs += (needs.empty() ? "" : ", ") + need;
       std::printf("     needs %s\n", needs.c_str());
     }
-    estimates.push_back(estimate_stage(state, s, {}, rates));
-    for (const std::string& line : estimate_lines(estimates.back(), s)) std::printf("     %s\n", line.c_str());
-    for (const std::string& missing : s.missing) std::printf("     not there: %s\n", missing.c_str());
+    for (const std::string& line : estimate_lines(estimates[i], s)) std::printf("     %s\n", line.c_str());
+    for (const auto& [key, name] : s.missing) std::printf("     not there: %s: %s\n", key.c_str(), name.c_str());
   }
   std::printf("%s\n", total_line(state, estimates, rates).c_str());
 }
@@ -93,7 +93,7 @@ void check_start(const PipelineState& state, std::pair<std::size_t, std::size_t>
                                 to_string(state.stages()[i].is), "); start with it"));
   for (std::size_t i = range.first; i < range.second; ++i) {
     const StageState& s = state.stages()[i];
-    if (s.is != Is::kFinished && !s.missing.empty()) throw ConfigError(message("stage ", s.stage->name, ": not there: ", s.missing.front()));
+    if (s.is != Is::kFinished && !s.missing.empty()) throw ConfigError(message("stage ", s.stage->name, ": not there: ", s.missing.front().first, ": ", s.missing.front().second));
     state.runnable(s);  // references that its kind does not have
   }
 }
@@ -148,6 +148,21 @@ int run_stages(PipelineState& state, std::pair<std::size_t, std::size_t> range, 
   return 0;
 }
 
+// A stage's key holds the digests of what it reads, so what the hub has of it must be here before the first stage is planned. What cannot be
+// had is reported as missing by check_start().
+void fetch_inputs(const PipelineRecipe& pipeline) {
+  for (const PipelineStage& stage : pipeline.stages) {
+    fetch_hub_data(stage.recipe);
+    for (const auto& [path, name] : named_inputs(stage.recipe)) {
+      if (path != "model.path" && path != "distill.teacher") continue;
+      try {
+        find_model(name);
+      } catch (const CheckpointError&) {
+      }
+    }
+  }
+}
+
 int run_pipeline(const Args& a, const Globals& globals) {
   const PipelineRecipe pipeline = load_pipeline(a.recipe, a.overrides);
   std::optional<File> lock;
@@ -157,6 +172,7 @@ int run_pipeline(const Args& a, const Globals& globals) {
     if (::flock(lock->descriptor(), LOCK_EX | LOCK_NB) != 0)
       throw ConfigError(message("another r1 pipeline is using ", pipeline.dir.string(), "; wait until it ends or choose another output.dir"));
   }
+  if (lock) fetch_inputs(pipeline);
   PipelineState state(pipeline);
   const auto range = range_of(state, a);
   if (a.dry_run) print_plan(state, range, globals.threads);

@@ -1,4 +1,5 @@
 // r1 plan: what a recipe means and takes, before anything is spent: batch arithmetic, memory, time, and every setting with its origin.
+#include <algorithm>
 #include <cstdio>
 #include <memory>
 
@@ -22,6 +23,7 @@ PipelineRecipe plannable(const Config& config) {
   PipelineRecipe out;
   out.name = std::filesystem::path(config.name()).stem().string();
   out.dir = "/dev/null/planned";  // has no results
+  out.keep = PipelineRecipe::Keep::kAll;
   PipelineStage stage{out.name, config, {}, {}, {}};
   ConfigValue root = config.root();
   for_each_value(root, [&](const std::string& path, ConfigValue& v) { stage.origins[path] = v.origin.text; });
@@ -41,17 +43,30 @@ std::string origin_of(const PipelineStage& stage, const ResolvedConfig::Line& li
   }
 }
 
-void print_settings(const StageState& s) {
+struct Setting {
+  std::string key, value, origin;
+};
+
+// As the user knows it: while a recipe is read for a plan, other names stand for references, for missing files and for where results go.
+Setting shown(const StageState& s, const ResolvedConfig::Line& line, bool pipeline) {
+  Setting out{line.key, line.value, origin_of(*s.stage, line)};
+  const auto written = s.stage->recipe.peek(line.key);
+  const bool missing = std::any_of(s.missing.begin(), s.missing.end(), [&](const auto& m) { return m.first == line.key; });
+  if (written && (missing || written->find("${") != std::string::npos)) out.value = *written;
+  if (line.key != "output.dir" && line.key != "output.path") return out;
+  if (pipeline) return {line.key, (s.dir / std::filesystem::path(line.value).filename()).string(), "of the pipeline"};
+  if (written) return {line.key, *written, out.origin};
+  return {line.key, (std::filesystem::path("runs") / s.stage->name).string(), "default"};
+}
+
+void print_settings(const StageState& s, bool pipeline) {
   std::size_t key = 0, value = 0;
-  const auto lines = s.resolved->lines();
-  for (const auto& line : lines) key = std::max(key, line.key.size()), value = std::max(value, std::min<std::size_t>(line.value.size(), 60));
+  std::vector<Setting> settings;
+  for (const auto& line : s.resolved->lines()) settings.push_back(shown(s, line, pipeline));
+  for (const Setting& x : settings) key = std::max(key, x.key.size()), value = std::max(value, std::min<std::size_t>(x.value.size(), 60));
   std::printf("settings of %s\n", s.stage->name.c_str());
-  for (const auto& line : lines) {
-    std::string shown = line.value;
-    // References to other stages stand as they are written: while a recipe is read, something else takes their place.
-    if (const auto written = s.stage->recipe.peek(line.key); written && written->find("${") != std::string::npos) shown = *written;
-    std::printf("  %-*s  %-*s  # %s\n", static_cast<int>(key), line.key.c_str(), static_cast<int>(value), shown.c_str(), origin_of(*s.stage, line).c_str());
-  }
+  for (const Setting& x : settings)
+    std::printf("  %-*s  %-*s  # %s\n", static_cast<int>(key), x.key.c_str(), static_cast<int>(value), x.value.c_str(), x.origin.c_str());
 }
 
 void run_plan(const Args& a, const Globals& globals) {
@@ -66,23 +81,22 @@ void run_plan(const Args& a, const Globals& globals) {
   const PipelineState state(pipeline);
   if (!a.stage.empty()) state.at(a.stage);  // an unknown name is an error before any measuring
   const DeviceRates rates = device_rates(a.device, globals.threads);
-  std::vector<StageEstimate> estimates;
+  const std::vector<StageEstimate> estimates = estimate_stages(state, expect, rates);
   for (std::size_t i = 0; i < state.stages().size(); ++i) {
     const StageState& s = state.stages()[i];
-    estimates.push_back(estimate_stage(state, s, expect, rates));
     if (!a.stage.empty() && s.stage->name != a.stage) continue;
     std::printf("%2zu %s (%s)\n", i + 1, s.stage->name.c_str(), std::string(s.kind->name).c_str());
     for (const std::string& line : s.lines) std::printf("     %s\n", line.c_str());
-    for (const std::string& line : estimate_lines(estimates.back(), s)) std::printf("     %s\n", line.c_str());
-    for (const std::string& missing : s.missing) std::printf("     not there: %s\n", missing.c_str());
+    for (const std::string& line : estimate_lines(estimates[i], s)) std::printf("     %s\n", line.c_str());
+    for (const auto& [key, name] : s.missing) std::printf("     not there: %s: %s\n", key.c_str(), name.c_str());
   }
-  std::printf("%s\n", total_line(state, estimates, rates).c_str());
+  if (a.stage.empty()) std::printf("%s\n", total_line(state, estimates, rates).c_str());
   if (a.brief) return;
   if (a.stage.empty() && state.stages().size() > 1) {
     std::printf("--stage NAME shows every setting of a stage and where it was set\n");
     return;
   }
-  print_settings(a.stage.empty() ? state.stages().front() : state.at(a.stage));
+  print_settings(a.stage.empty() ? state.stages().front() : state.at(a.stage), config.peek("kind") == "pipeline");
 }
 
 }  // namespace
@@ -93,7 +107,7 @@ void add_plan(CLI::App& app, const Globals& globals, int&) {
   cmd->add_option("recipe", args->recipe, "YAML file of any kind, pipelines too")->required();
   cmd->add_option("overrides", args->overrides, "key=value, as for r1 train and r1 pipeline");
   cmd->add_option("--device", args->device, "estimate for cpu (this machine, measured), h100 or h200 (default: this machine's)");
-  cmd->add_option("--expect", args->expect, "what cannot be known before: new_tokens=90, examples=3000, example_tokens, prompt_tokens, mixed=0.5")->expected(1)->allow_extra_args(false);
+  cmd->add_option("--expect", args->expect, "what cannot be known before: new_tokens=90, examples=3000, example_tokens, prompt_tokens, mixed=0.5, kept=0.4")->expected(1)->allow_extra_args(false);
   cmd->add_option("--stage", args->stage, "of a pipeline: this stage alone, with every setting");
   cmd->add_flag("--brief", args->brief, "without the settings");
   cmd->footer("Example: r1 plan recipes/quickstart.yaml rl.steps=40 --expect new_tokens=20\nNothing is run and no model's weights are opened.");

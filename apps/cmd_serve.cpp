@@ -5,6 +5,7 @@
 
 #include "apps/command.h"
 #include "apps/runtime.h"
+#include "apps/weight_layout.h"
 #include "core/error.h"
 #include "core/signals.h"
 #include "model/weight_store.h"
@@ -42,8 +43,12 @@ std::unique_ptr<RolloutServer> rollout_server(const Args& a, const Runtime& run,
   served.model = model;
   served.device = run.backend->device();
   if (const auto* base = dynamic_cast<const EngineBase*>(&engine)) served.slots = base->options().max_rows;
-  for (Parameter& p : parameter_layout(run.backend->config())) served.layout.push_back({std::move(p.name), parse_dtype(a.dtype), std::move(p.shape), nullptr, -1});
+  served.layout = weight_layout(run.backend->config(), parse_dtype(a.dtype));
   served.digest_of_engine = served.device == "cpu";  // a GPU sums its memory up in another way
+  if (!served.digest_of_engine) {
+    served.weight_device = make_weight_device();
+    served.places = weight_places(run.backend->config(), parse_dtype(a.dtype));
+  }
   return std::make_unique<RolloutServer>(std::move(options), loop, engine, std::move(served));
 }
 
@@ -54,6 +59,7 @@ void serve(Args& a, const Globals& globals) {
   Runtime run = open_model(a.model, parse_dtype(a.dtype), globals.threads, a.device);
   BackendNeeds needs = device_default();
   needs.engine.max_rows = a.max_rows;
+  needs.sends_weights = !a.grpc.empty();
   needs.engine.kv_cache_bytes = static_cast<std::int64_t>(a.kv_cache_gb * (1 << 30));
   const BackendParts parts = run.backend->make(needs, run.tokenizer);
 

@@ -32,6 +32,7 @@ void add_report(CLI::App& app, const Globals& globals, int& exit_code);
 void add_doctor(CLI::App& app, const Globals& globals, int& exit_code);
 void add_replay(CLI::App& app, const Globals& globals, int& exit_code);
 void add_watch(CLI::App& app, const Globals& globals, int& exit_code);
+void add_card(CLI::App& app, const Globals& globals, int& exit_code);
 void add_hub(CLI::App& app, const Globals& globals, int& exit_code);
 void add_bench(CLI::App& app, const Globals& globals, int& exit_code);
 void add_docs(CLI::App& app, const Globals& globals, int& exit_code);

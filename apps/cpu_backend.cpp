@@ -80,6 +80,7 @@ class CpuBackend : public Backend {
       const ActivationPlan activations = plan_activations(model_, parts.tokens_per_micro_batch, needs.recompute, -1,
                                                          needs.lora ? ArenaParts::kGradient : ArenaParts::kAll);
       parts.memory.push_back(activations.line);
+      if (needs.share.ranks > 1 && !needs.lora && !needs.value) parts.memory.push_back(plan_shards(model_, needs.share).line(needs.share));
       if (needs.value) {
         TransformerValue::Options options = *needs.value;
         options.recompute = activations.recompute;

@@ -2,6 +2,7 @@
 
 #include <optional>
 
+#include "apps/hub_files.h"
 #include "apps/reward_context.h"
 #include "apps/runtime.h"
 #include "apps/sft_data.h"
@@ -30,7 +31,7 @@ std::optional<Model> read_model(const ModelSection& section, Findings& out) {
   out.section("recipe");
   try {
     Model m;
-    m.path = resolve_model(section.path);
+    m.path = find_model(section.path);
     m.config = is_gguf(m.path) ? GgufModel(m.path).config() : ModelConfig::load(m.path);
     m.tokenizer = load_tokenizer(m.path);
     out.good("model", message(m.path.string(), ": ", m.config.model_type, ", ", human_count(static_cast<double>(m.config.num_parameters())), " parameters, vocabulary ",

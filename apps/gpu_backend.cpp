@@ -42,6 +42,8 @@ class GpuBackend : public Backend {
   std::string line() const override { return before_.name; }
 
   BackendParts make(const BackendNeeds& needs, std::shared_ptr<const Tokenizer> tokenizer) override {
+    if (!model_.shape().learns && (needs.trains || needs.value || needs.critic))
+      throw ConfigError(message("the GPU's learner does not know all of a ", model_.config().model_type, " model, its rollout and evaluation do; set model.device: cpu"));
     const auto elements = model_.weights().elements();
     const auto tensors = static_cast<std::int64_t>(model_.weights().parameters().size());
     GpuMemoryWishes w;
@@ -49,12 +51,13 @@ class GpuBackend : public Backend {
     w.weights = static_cast<std::size_t>(elements) * 2;
     if (needs.reference) w.reference = w.weights;
     if (needs.overlap) w.rollout = w.weights;
+    if (needs.sends_weights) w.sent = w.weights;
     const GpuTraining counting(model_, region_);
     const auto head = needs.value ? GpuTraining::HeadKind::kScores : GpuTraining::HeadKind::kLogprobs;
     if (needs.trains || needs.value) {
       w.trained = elements, w.tensors = tensors, w.formats = needs.optimizer;
       w.formats.gradient_only = needs.lora.has_value();
-      if (needs.shards > 1 && !needs.lora) {
+      if (shard_of(needs).count > 1 && !needs.lora) {
         w.own = shard_of(needs).own(elements).size();
         if (!w.formats.moments) w.formats.moments = MomentFormat::kFloat32;  // 8-bit blocks are not cut
       }
@@ -75,8 +78,7 @@ class GpuBackend : public Backend {
     }
     w.tokens_per_micro_batch = needs.tokens_per_micro_batch, w.recompute = needs.recompute, w.longest_sample = needs.longest_sample;
     w.max_kv_bytes = needs.engine.kv_cache_bytes;
-    const GpuShape& s = model_.shape();
-    w.kv_bytes_per_token = needs.value ? 0 : static_cast<std::size_t>(4 * s.kv_width * s.layers);
+    w.kv_bytes_per_token = needs.value ? 0 : static_cast<std::size_t>(model_.shape().kv_bytes_per_token());
     const GpuMemoryPlan plan = plan_gpu_memory(w);
 
     BackendParts parts;
@@ -173,7 +175,7 @@ class GpuBackend : public Backend {
   }
 
  private:
-  static GpuOptimizer::Shard shard_of(const BackendNeeds& needs) { return {needs.shard, needs.shards}; }
+  static GpuOptimizer::Shard shard_of(const BackendNeeds& needs) { return needs.share.zero == 1 ? GpuOptimizer::Shard{needs.share.rank, needs.share.ranks} : GpuOptimizer::Shard{}; }
   // Losses of whole distributions are made on the device, beside the pairs of a policy that has such.
   static GpuPolicy& gpu_policy(PolicyModel& policy) {
     auto* const with_pairs = dynamic_cast<LoraPolicy*>(&policy);

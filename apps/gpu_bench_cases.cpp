@@ -95,6 +95,7 @@ void run_gpu_bench(GpuTransformer& model, const GpuBenchCase& c, std::ostream& o
   const ModelConfig& m = model.config();
   const double flops = measured_flops(model);
   const bool trains = c.what != "rollout";
+  if (trains && !model.shape().learns) throw ConfigError(message("the GPU's learner does not know all of a ", m.model_type, " model; bench its rollout, or use --device cpu"));
   const gpu::DeviceInfo info = gpu::device_info();
   const std::size_t reserve = std::size_t{2} << 30;
   OptimizerFormat format;
@@ -123,6 +124,8 @@ void run_gpu_bench(GpuTransformer& model, const GpuBenchCase& c, std::ostream& o
   nlohmann::ordered_json row = {{"bench", c.what}, {"device", info.name}, {"model", c.model}, {"parameters", m.num_parameters()},
                                 {"sequences", c.sequences}, {"samples_per_prompt", c.samples}, {"prompt_tokens", c.prompt}, {"new_tokens", c.new_tokens},
                                 {"bandwidth_gb_s", bandwidth / 1e9}, {"tflop_s", flops / 1e12}};
+  row["kv_bytes_per_token"] = model.shape().kv_bytes_per_token();
+  if (m.moe) row["active_parameters"] = m.num_active_parameters(), row["distinct_experts"] = distinct_experts(*m.moe, c.sequences);
   const double generated = double(c.sequences) * c.new_tokens;
   const RolloutBenchCase floor_case{c.sequences, c.prompt, c.new_tokens, c.samples};
   const double floor = rollout_floor_seconds(m, 2, floor_case, bandwidth, flops);

@@ -9,6 +9,7 @@
 #include "core/digest.h"
 #include "core/error.h"
 #include "core/files.h"
+#include "core/hub_name.h"
 #include "model/hf_directory.h"
 
 namespace r1 {
@@ -48,6 +49,15 @@ std::string InputDigests::of_file(const fs::path& path) {
 }
 
 std::string InputDigests::of(const std::string& name) {
+  if (const auto data = parse_hub_data(name)) {
+    try {
+      Hasher hasher;
+      for (const std::string& file : cached_data_files(*data, hub_caches())) hasher.update_field(of_file(file));
+      return to_hex(hasher.digest());
+    } catch (const DataError&) {
+      return "";
+    }
+  }
   fs::path path = name;
   if (name.find_first_of("*?[") != std::string::npos) path = path.has_parent_path() ? path.parent_path() : fs::path(".");
   if (!fs::exists(path)) {

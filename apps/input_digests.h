@@ -12,7 +12,7 @@ class InputDigests {
  public:
   // `file`: where they are remembered; it need not exist. A damaged one is as none.
   explicit InputDigests(std::filesystem::path file);
-  // Of a file, of a folder with all below it, of the files a pattern (*, ?) may match, or of a model by its hub name. "" = not there.
+  // Of a file, of a folder with all below it, of the files a pattern (*, ?) may match, or of a model or data set (hf://) by its hub name. "" = not there.
   std::string of(const std::string& name);
   void save() const;  // its folder must exist
 

@@ -38,6 +38,7 @@ int main(int argc, char** argv) {
   add_doctor(app, globals, exit_code);
   add_replay(app, globals, exit_code);
   add_watch(app, globals, exit_code);
+  add_card(app, globals, exit_code);
   add_hub(app, globals, exit_code);
   add_bench(app, globals, exit_code);
   add_docs(app, globals, exit_code);

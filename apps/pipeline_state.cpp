@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <array>
+#include <functional>
 #include <set>
 #include <utility>
 
@@ -101,14 +102,14 @@ void set_output(ConfigValue& root, const StageKind& kind, const fs::path& dir) {
   apply_override(root, message(set ? "output.path=" : "output.dir=", json_quote(place.string())));
 }
 
-// The recipe as its kind can read it before anything ran. `missing`: the settings that name what is not there.
-Config readable(const PipelineStage& stage, const StageKind& kind, const std::set<std::string>& missing) {
-  const Config filled = with_references(stage.recipe, [](const std::string&, const std::string&) { return std::string(kNothing); });
+// The recipe as its kind can read it before anything ran: `place` says what stands for a reference; inputs that are not there are empty files.
+Config readable(const StageState& s, const std::function<std::string(const std::string& stage, const std::string& what)>& place) {
+  const Config filled = with_references(s.stage->recipe, place);
   ConfigValue root = filled.root();
   for_each_value(root, [&](const std::string& path, ConfigValue& v) {
-    if (missing.contains(path)) v.text = kNothing;
+    if (std::any_of(s.missing.begin(), s.missing.end(), [&](const auto& m) { return m.first == path; })) v.text = kNothing;
   });
-  set_output(root, kind, "planned");
+  set_output(root, *s.kind, "planned");
   return config_of(root, filled.name());
 }
 
@@ -137,15 +138,14 @@ PipelineState::PipelineState(const PipelineRecipe& pipeline) : pipeline_(pipelin
 void PipelineState::plan(StageState& s, InputDigests& digests) const {
   const PipelineStage& stage = *s.stage;
   s.kind = &stage_kind(stage.recipe);
-  std::set<std::string> parts, missing;  // sorted: the order of lines in a recipe decides nothing
+  std::set<std::string> parts;  // sorted: the order of lines in a recipe decides nothing
   for (const auto& [path, name] : named_inputs(stage.recipe)) {
     const std::size_t equals = name.find('=');  // NAME=FILE of a benchmark
     const std::string digest = digests.of(equals == std::string::npos || fs::exists(name) ? name : name.substr(equals + 1));
     parts.insert(path + "=" + digest);
     const bool maybe_no_file = path.ends_with(".model") || path.ends_with(".python");  // a server's name for its model, a Python module
     if (!digest.empty() || maybe_no_file) continue;
-    s.missing.push_back(path + ": " + name);
-    missing.insert(path);
+    s.missing.emplace_back(path, name);
   }
   for (const std::string& need : stage.needs) parts.insert("needs " + at(need).key);
   ConfigValue root = stage.recipe.root();
@@ -157,8 +157,8 @@ void PipelineState::plan(StageState& s, InputDigests& digests) const {
                                          [&](const std::string& name, const std::string& what) { return at(name).key + "." + what; });
     parts.insert(path + "=" + keyed.root().find("value")->text);
   });
-  const StagePlan planned = plan_stage(readable(stage, *s.kind, missing));
-  s.lines = planned.lines, s.load = planned.load, s.resolved = planned.resolved;
+  const StagePlan planned = plan_stage(readable(s, [](const std::string&, const std::string&) { return std::string(kNothing); }));
+  s.lines = planned.lines, s.resolved = planned.resolved;
   Hasher hasher;
   hasher.update_field(message("stage 1 ", s.kind->name, " ", s.kind->version));
   hasher.update_field(to_hex(planned.resolved.digest(keys_without_effect(s.kind->work))));
@@ -206,6 +206,21 @@ fs::path PipelineState::place(const StageState& s, const std::string& what) cons
     return set_paths(s.dir / "set", s.stage->recipe.peek("output.format").value_or("")).data;
   }
   return what == "checkpoint" ? s.dir / "run/checkpoints/latest" : s.dir / "run";
+}
+
+std::string PipelineState::stand_in(std::size_t stage) {
+  std::string out = "/dev/";
+  for (std::size_t i = 0; i <= stage; ++i) out += "./";
+  return out + "null";
+}
+
+Config PipelineState::plannable(const StageState& s) const {
+  return readable(s, [&](const std::string& name, const std::string& what) {
+    const StageState& from = at(name);
+    if (from.is == Is::kFinished)
+      if (const fs::path there = place(from, what); fs::exists(there)) return there.string();
+    return stand_in(static_cast<std::size_t>(&from - stages_.data()));
+  });
 }
 
 Config PipelineState::runnable(const StageState& s) const {

@@ -11,6 +11,7 @@
 #include <map>
 #include <optional>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "apps/input_digests.h"
@@ -33,9 +34,8 @@ struct StageState {
   std::string key;
   std::filesystem::path dir;                // its folder under this key
   std::vector<std::string> lines;           // batch arithmetic
-  StageLoad load;                           // for estimates; its model may be a reference's stand-in
   std::optional<ResolvedConfig> resolved;   // every setting with its default
-  std::vector<std::string> missing;         // inputs that are not there: "data.path: train.jsonl"
+  std::vector<std::pair<std::string, std::string>> missing;  // inputs that are not there: setting, name
   std::optional<StageRecord> record;        // of this key
   enum class Is { kFinished, kUnfinished, kChangedInput, kDropped, kToDo } is = Is::kToDo;
 };
@@ -53,6 +53,11 @@ class PipelineState {
 
   // The recipe as it runs: references are paths, results go to the stage's folder.
   Config runnable(const StageState& stage) const;
+  // The recipe as it can be read for estimates: references are paths where the stage has run, else stand_in()s of it.
+  Config plannable(const StageState& stage) const;
+  // A name, of its own for each stage, of an empty file that every system has.
+  static std::string stand_in(std::size_t stage);
+  bool keeps_weights_alone() const { return pipeline_.keep != PipelineRecipe::Keep::kAll; }  // of a finished training
   // Where a stage's checkpoint or output is, whether or not it is there yet.
   std::filesystem::path place(const StageState& stage, const std::string& what) const;
   // Writes the record; then what the rules of output.keep and output.keep_old let go is deleted.

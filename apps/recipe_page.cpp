@@ -76,7 +76,7 @@ Meanings read_meanings(const std::filesystem::path& path) {
     for (const auto& [key, below] : value.entries) walk(below, at.empty() ? key : at + "." + key);
   };
   walk(file.root(), "");
-  out.erase("schema");
+  out["schema"] = "version of what recipes may say";  // this file's own schema stands under that key
   return out;
 }
 

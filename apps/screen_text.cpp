@@ -56,7 +56,9 @@ std::string closing_lines(const std::filesystem::path& run, const std::filesyste
     out += message("  evaluate    r1 eval --model ", latest, " --data test.jsonl\n");
     out += message("  chat        r1 chat --model ", latest, "\n");
   }
-  return out + message("  curves      tensorboard --logdir ", (run / "tensorboard").string(), "   numbers: ", (run / "metrics.jsonl").string());
+  out += message("  curves      r1 watch ", run.string());
+  if (const std::filesystem::path events = run / "tensorboard"; std::filesystem::exists(events)) out += message(", or tensorboard --logdir ", events.string());
+  return out + "   numbers: " + (run / "metrics.jsonl").string();
 }
 
 void AccuracyChange::add(std::int64_t step, const EvalReport& report) {

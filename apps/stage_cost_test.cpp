@@ -1,5 +1,7 @@
 // Estimates beside measured runs (docs/LOG.md 2026-11-24, docs/performance.md), and what is assumed where nobody says it.
-#include "apps/stage_cost.h"
+#include "apps/stage_space.h"
+
+#include <cmath>
 
 #include <doctest/doctest.h>
 
@@ -20,8 +22,10 @@ StageLoad rollout_and_update(std::int64_t prompts, std::int64_t samples, int new
 }
 
 StageCost cost_of(const StageLoad& load, const char* shape, const DeviceRates& rates, double prompt_tokens, double new_tokens) {
-  const StageSizes sizes = stage_sizes(load, {{"prompt_tokens", prompt_tokens}, {"new_tokens", new_tokens}}, std::nullopt);
-  return stage_cost(load, sizes, size_of(model_shape(shape), shape), std::nullopt, rates);
+  StageKnown known;
+  known.expect = {{"prompt_tokens", prompt_tokens}, {"new_tokens", new_tokens}};
+  const ModelSize model = size_of(model_shape(shape), shape);
+  return stage_cost(load, stage_sizes(load, known), model, std::nullopt, rates, speeds_of(model, rates));
 }
 
 // The quiet machine of the log: its product did 437 GFLOP/s, reading 36.6 GB/s.
@@ -57,25 +61,33 @@ TEST_CASE("estimates are within a quarter of measured runs") {
 
 TEST_CASE("what is assumed and what is given is said") {
   StageLoad load = rollout_and_update(4, 8, 100);
-  load.all_samples = false;
-  const StageSizes assumed = stage_sizes(load, {}, DataSize{50, 30});
-  CHECK(assumed.new_tokens == 50);
+  load.all_samples = false, load.group = 8;
+  StageKnown nothing, some;
+  nothing.data = DataSize{50, 30, 0};
+  const StageSizes assumed = stage_sizes(load, nothing);
+  CHECK(assumed.new_tokens == doctest::Approx(250 * (1 - std::exp(-0.4))));
   CHECK(assumed.prompt_tokens == 30);
-  CHECK(assumed.mixed == doctest::Approx(0.6));
-  CHECK(assumed.said == std::vector<std::string>{"prompt_tokens 30 (data)", "new_tokens 50 (half of the budget)", "mixed 0.6 (assumed)"});
-  const StageSizes given = stage_sizes(load, {{"new_tokens", 20}, {"mixed", 1}}, std::nullopt);
+  CHECK(assumed.mixed == doctest::Approx(0.607).epsilon(0.001));
+  CHECK(assumed.said == std::vector<std::string>{"prompt_tokens 30 (data)", "new_tokens 82.4 (assumed)", "mixed 0.607 (assumed)"});
+  some.expect = {{"new_tokens", 20}, {"mixed", 1}};
+  const StageSizes given = stage_sizes(load, some);
   CHECK(given.new_tokens == 20);
   CHECK(given.said[1] == "new_tokens 20 (expect)");
+  some.expect.clear();
+  some.writing = measured_writing(20, 100, 0.5, "measured in zero");
+  CHECK(stage_sizes(load, some).said[1] == "new_tokens 20 (measured in zero)");
+  CHECK(stage_sizes(load, some).mixed == doctest::Approx(1 - 2.0 / 256));
   const ModelSize model = size_of(model_shape("smollm2-135m"), "m");
   // Half of the completions learnt from: half of the time; twice the updates: twice of it.
   const DeviceRates cpu = logged_cpu();
+  const ModelSpeeds speeds = speeds_of(model, cpu);
   StageLoad half = load;
   StageSizes sizes = given;
-  const double whole = stage_cost(load, sizes, model, std::nullopt, cpu).tokens_trained;
+  const double whole = stage_cost(load, sizes, model, std::nullopt, cpu, speeds).tokens_trained;
   sizes.mixed = 0.5;
-  CHECK(stage_cost(half, sizes, model, std::nullopt, cpu).tokens_trained == doctest::Approx(whole / 2));
+  CHECK(stage_cost(half, sizes, model, std::nullopt, cpu, speeds).tokens_trained == doctest::Approx(whole / 2));
   half.drawings[0].times = 2;
-  CHECK(stage_cost(half, sizes, model, std::nullopt, cpu).tokens_trained == doctest::Approx(whole));
+  CHECK(stage_cost(half, sizes, model, std::nullopt, cpu, speeds).tokens_trained == doctest::Approx(whole));
 }
 
 TEST_CASE("models that are not on the disk are known by name; memory that does not fit is said") {
@@ -85,10 +97,10 @@ TEST_CASE("models that are not on the disk are known by name; memory that does n
   CHECK(known_model_size("deepseek-ai/deepseek-math-7b-instruct")->layers == 30);
   CHECK_FALSE(known_model_size("somebody/else-3b").has_value());
   const StageLoad load = rollout_and_update(4, 8, 100);
-  const StageSizes sizes = stage_sizes(load, {}, std::nullopt);
+  const StageSizes sizes = stage_sizes(load, {});
   const DeviceRates h100 = device_rates("h100", 1);
-  CHECK(stage_cost(load, sizes, *known_model_size("deepseek-v3"), std::nullopt, h100).memory.at(0).find("does not fit on one h100") == 0);
-  const auto fits = stage_cost(load, sizes, *known_model_size("qwen2.5-7b"), std::nullopt, h100).memory;
+  CHECK(stage_memory(load, sizes, *known_model_size("deepseek-v3"), std::nullopt, h100).lines.at(0).find("does not fit on one h100") == 0);
+  const auto fits = stage_memory(load, sizes, *known_model_size("qwen2.5-7b"), std::nullopt, h100).lines;
   CHECK(fits.at(0).find("does not fit") == std::string::npos);
   CHECK_THROWS_WITH_AS(device_rates("tpu", 1), "--device tpu: no rates are known for it; known are cpu (this machine), h100, h200", ConfigError);
 }

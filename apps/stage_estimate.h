@@ -1,4 +1,4 @@
-// Memory and time of a pipeline's stages, for `r1 plan` and `r1 pipeline --dry-run`.
+// Memory, disk and time of a pipeline's stages, for `r1 plan` and `r1 pipeline --dry-run`.
 #pragma once
 
 #include <map>
@@ -7,20 +7,24 @@
 
 #include "apps/pipeline_state.h"
 #include "apps/stage_cost.h"
+#include "apps/stage_space.h"
 
 namespace r1 {
 
 struct StageEstimate {
   StageSizes sizes;
   StageCost cost;
+  StageMemory memory;
+  StageDisk disk;
   std::string why_not;  // no estimate, and why; empty = there is one
 };
 
-// `expect` wins over the stage's own. Opens the model's config and tokenizer and reads some rows of data where they are there; throws nothing
-// for what is not.
-StageEstimate estimate_stage(const PipelineState& state, const StageState& stage, const std::map<std::string, double>& expect, const DeviceRates& rates);
+// Of all stages, in their order: sizes go from each to those that use what it makes. `expect` wins over a stage's own. Opens models' configs and
+// tokenizers, reads some rows of data where they are there and what finished stages left; measures the CPU for some seconds where stages run on
+// it. Throws nothing for what is not there.
+std::vector<StageEstimate> estimate_stages(const PipelineState& state, const std::map<std::string, double>& expect, const DeviceRates& rates);
 
-// "sizes ...", "memory ...", "time ...".
+// "sizes ...", "memory ...", "disk ...", "time ...".
 std::vector<std::string> estimate_lines(const StageEstimate& estimate, const StageState& stage);
 // "in all about 4 min 10 s on h200", with what was measured of the stages that are finished.
 std::string total_line(const PipelineState& state, const std::vector<StageEstimate>& estimates, const DeviceRates& rates);

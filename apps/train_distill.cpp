@@ -35,11 +35,27 @@ std::vector<TrainSample> as_samples(std::vector<SftExample> examples) {
 
 constexpr std::int64_t kTeacherRows = 8192;  // of a batch that fills a store
 
+// A file that rank 0 has, where this rank finds it: there, or as a copy in `scratch`.
+std::filesystem::path for_all_ranks(const Ranks& ranks, const std::filesystem::path& file, const std::filesystem::path& scratch) {
+  std::string everywhere = std::filesystem::exists(file) ? "1" : "0";
+  for (const std::string& there : ranks.gather(everywhere, "the teacher's store"))
+    if (there == "0") everywhere = there;
+  if (everywhere == "1") return file;
+  std::string bytes = ranks.rank() == 0 ? read_file(file) : std::string();
+  ranks.broadcast(bytes, "the teacher's store");
+  if (ranks.rank() == 0) return file;
+  make_directories(scratch);
+  const std::filesystem::path copy = scratch / file.filename();
+  write_file_atomic(copy, bytes);
+  return copy;
+}
+
 int train_logits(const TrainRequest& request) {
   DistillRecipe recipe = make_distill_recipe(request.config, reward_context());
   SftRecipe& base = recipe.base;
   TrainRun::Setup setup{base.model, base.output, base.train.threads, base.seed, &*base.resolved, {}, base.warnings};
   setup.may_change = {"validation.every", "validation.at_start", "train.gpu_memory_share", "rewards"};
+  setup.ranks = base.train.ranks;
   TrainRun run(request, std::move(setup));
   Terminal& terminal = run.terminal();
   Backend& backend = run.backend();
@@ -72,13 +88,14 @@ int train_logits(const TrainRequest& request) {
     std::unique_ptr<ScoringModel> teacher;  // gone before the student's memory is planned
     const TeacherStore::About about{recipe.teacher, recipe.top_k, recipe.options.kd.temperature};
     const auto open_store = [&](const std::filesystem::path& file, const std::vector<TrainSample>& samples) {
-      if (!std::filesystem::exists(file)) {
+      if (run.ranks().rank() == 0 && !std::filesystem::exists(file)) {
         terminal.print(message("  teacher   its top ", about.top_k, " for ", samples.size(), " texts goes to ", file.string()));
         if (file.has_parent_path()) make_directories(file.parent_path());
         if (!teacher) teacher = backend.make_teacher(open(), std::max(kTeacherRows, longest));
         TeacherStore(*teacher, about, samples, kTeacherRows, pool).save(file);
       }
-      return std::make_unique<TeacherStore>(file, about, samples);
+      run.ranks().phase("the teacher's store");
+      return std::make_unique<TeacherStore>(for_all_ranks(run.ranks(), file, folder.path() / "cache"), about, samples);
     };
     of_train = open_store(recipe.store, train);
     std::filesystem::path beside = recipe.store;
@@ -90,10 +107,12 @@ int train_logits(const TrainRequest& request) {
   needs.tokens_per_micro_batch = base.train.tokens_per_micro_batch, needs.recompute = base.train.recompute, needs.optimizer = base.train.optimizer;
   needs.longest_sample = std::max(longest, gkd ? longest_prompt + recipe.sampling.max_new_tokens : 0);
   needs.lora = run.adapter(base.lora);
+  run.share(needs);
   if (!stored) needs.teacher = open();
   const BackendParts made = backend.make(needs, tokenizer);
   for (const std::string& line : made.memory) terminal.print("  memory    " + line);
   options.tokens_per_micro_batch = made.tokens_per_micro_batch;
+  run.join(made);
 
   std::unique_ptr<KdPass> pass, held_out_pass;
   if (stored) {
@@ -105,10 +124,11 @@ int train_logits(const TrainRequest& request) {
   DistillObjective::Parts parts;
   parts.student = made.policy.get();
   parts.train = train, parts.held_out = held_out;
+  parts.ranks = &run.ranks();
   parts.pass = pass.get(), parts.held_out_pass = stored ? held_out_pass.get() : pass.get();
   if (gkd) {
     parts.live = pass.get();
-    parts.sampler = make_student_sampler(*made.engine, *made.policy, recipe.sampling, base.seed);
+    parts.sampler = make_student_sampler(*made.engine, *made.policy, recipe.sampling, base.seed, &run.ranks());
   }
   DistillObjective objective(std::move(parts), recipe.options);
   return run_examples(run, folder, "distill", made, sampled_evaluation(objective, made, std::move(eval_prompts), base.rubric), options, base.output,

@@ -6,6 +6,7 @@
 #include "apps/train_kind.h"
 #include "apps/train_run.h"
 #include "apps/train_screen.h"
+#include "apps/weight_layout.h"
 #include "core/error.h"
 #include "core/log.h"
 #include "core/signals.h"
@@ -35,6 +36,18 @@ std::int64_t check_context(const std::vector<Prompt>& prompts, const Recipe& rec
     longest = std::max(longest, need);
   }
   return longest;
+}
+
+// What a GPU's weights need on their way to servers that take them from its memory.
+void hand_over_weights(const ModelConfig& config, const std::string& device, GrpcEngineOptions& options) {
+  options.no_weight_device = weight_device_unavailable();
+  if (device == "cpu") {
+    if (options.no_weight_device.empty()) options.no_weight_device = "the learner computes on the CPU";
+    return;
+  }
+  options.weight_device = make_weight_device();
+  options.layout = weight_layout(config, DType::kBF16);
+  options.places = weight_places(config, DType::kBF16);
 }
 
 }  // namespace
@@ -69,6 +82,7 @@ int train_grpo(const TrainRequest& request) {
   needs.engine = recipe.engine;
   needs.trains = true, needs.reference = recipe.learner.needs_reference();
   needs.overlap = recipe.trainer.async.max_staleness > 0 && recipe.grpc.servers.empty();  // servers have weights of their own
+  needs.sends_weights = !recipe.grpc.servers.empty();
   needs.critic = recipe.learner.critic.has_value();
   needs.tokens_per_micro_batch = recipe.train.tokens_per_micro_batch, needs.recompute = recipe.train.recompute, needs.optimizer = recipe.train.optimizer;
   needs.master_start = recipe.policy.master_start;
@@ -82,6 +96,7 @@ int train_grpo(const TrainRequest& request) {
     if (run.ranks().parallel().tensor) throw ConfigError("train.tensor_parallel samples with the learner's own parts of the weights; leave rollout.engine: grpc out");
     GrpcEngineOptions options = recipe.grpc;
     options.to_host = [policy = made.policy.get()](const WeightSnapshot& s) { return policy->host_weights(s.version); };
+    hand_over_weights(backend.config(), backend.device(), options);
     made.engine = make_grpc_engine(std::move(options), tokenizer);
   }
   GrpoOptions learner_options = recipe.learner;
@@ -100,7 +115,7 @@ int train_grpo(const TrainRequest& request) {
   if (recipe.rubric->scores_alone()) parts.completion_scorer = parts.scorer;
   if (recipe.audit.auditor)
     parts.group_scored = [&](const SampleGroup& group, std::vector<Score>& scores) { recipe.audit.auditor->audit(group, scores); };
-  if (distill) parts.token_advantages = teacher_advantages(*made.teacher, recipe.learner.temperature, made.tokens_per_micro_batch);
+  if (distill) parts.token_advantages = teacher_advantages(*made.teacher, recipe.learner.temperature, made.tokens_per_micro_batch, &run.ranks());
   parts.eval_prompts = std::move(eval_prompts);
   parts.checkpoints = &checkpoints;
   parts.journal = folder.journal();

@@ -22,7 +22,6 @@ struct TrainRequest {
 struct TrainKind {
   std::string_view name;
   int (*train)(const TrainRequest&);  // gives the exit code; throws core/error.h's classes
-  bool on_ranks = false;              // may be one of several processes (docs/distributed.md)
 };
 std::span<const TrainKind> train_kinds();  // the table; its first is what a recipe without kind: is
 

@@ -12,8 +12,8 @@ namespace r1 {
 namespace {
 
 constexpr std::array kKinds = {
-    TrainKind{"grpo", train_grpo, true},
-    TrainKind{"sft", train_sft, true},
+    TrainKind{"grpo", train_grpo},
+    TrainKind{"sft", train_sft},
     TrainKind{"reward_model", train_reward_model},
     TrainKind{"dpo", train_dpo},
     TrainKind{"distill", train_distill},
@@ -42,8 +42,6 @@ void choose_gpu(const Launch& launch) {
 }
 
 int train_as_rank(const TrainKind& kind, const TrainRequest& request, const Launch& launch) {
-  if (!kind.on_ranks)
-    throw ConfigError(message("this is rank ", launch.rank, " of ", launch.world, " (", launch.launcher, "), but kind ", kind.name, " trains in one process; start it without a launcher"));
   choose_gpu(launch);
   ConfigReader root(request.config);
   ConfigReader section = root.section("train");

@@ -87,6 +87,7 @@ int train_preference(const TrainRequest& request, bool reward_model) {
   const char* kind = reward_model ? "reward_model" : "dpo";
   TrainRun::Setup setup{recipe.model, recipe.output, recipe.train.threads, recipe.seed, &*recipe.resolved, {}, {}, reward_model};
   setup.may_change = {"validation.every", "validation.at_start", "train.gpu_memory_share"};
+  setup.ranks = recipe.train.ranks;
   TrainRun run(request, std::move(setup));
   Terminal& terminal = run.terminal();
   Backend& backend = run.backend();
@@ -103,6 +104,7 @@ int train_preference(const TrainRequest& request, bool reward_model) {
   needs.tokens_per_micro_batch = recipe.train.tokens_per_micro_batch, needs.recompute = recipe.train.recompute, needs.optimizer = recipe.train.optimizer;
   needs.gpu_memory_share = recipe.gpu_memory_share, needs.longest_sample = data.longest;
   needs.lora = run.adapter(recipe.lora);
+  run.share(needs);
   const BackendParts made = backend.make(needs, run.runtime().tokenizer);
   for (const std::string& line : made.memory) terminal.print("  memory    " + line);
   recipe.trainer.tokens_per_micro_batch = made.tokens_per_micro_batch;
@@ -111,10 +113,11 @@ int train_preference(const TrainRequest& request, bool reward_model) {
   std::unique_ptr<ScoreFiles> files;
   if (reward_model) {
     load_head(run.runtime().path, *made.value);
+    run.join(made);
     mark_for_scores(data.train);
     mark_for_scores(data.held_out);
     const bool pairs = data.train.pairs;
-    auto rewards = std::make_unique<RewardObjective>(*made.value, std::move(data.train), std::move(data.held_out), recipe.reward);
+    auto rewards = std::make_unique<RewardObjective>(*made.value, std::move(data.train), std::move(data.held_out), recipe.reward, &run.ranks());
     files = std::make_unique<ScoreFiles>(*rewards, folder.path() / "eval", pairs);
     objective = std::move(rewards);
   } else {
@@ -122,12 +125,13 @@ int train_preference(const TrainRequest& request, bool reward_model) {
     make_directories(folder.path() / "cache");
     const auto with_reference = [&](PreferenceSet set, const char* name) {
       std::vector<double> ref = cached_answer_logprobs(folder.path() / "cache" / message("reference_", name, ".safetensors"), *made.policy,
-                                                       made.policy->digest(), set.samples, made.tokens_per_micro_batch);
+                                                       made.policy->digest(), set.samples, made.tokens_per_micro_batch, run.ranks());
       return DpoObjective::Data{std::move(set), std::move(ref)};
     };
     DpoObjective::Data train = with_reference(std::move(data.train), "train"), held_out;
     if (data.held_out.size() > 0) held_out = with_reference(std::move(data.held_out), "validation");
-    objective = std::make_unique<DpoObjective>(*made.policy, std::move(train), std::move(held_out), recipe.dpo);
+    run.join(made);
+    objective = std::make_unique<DpoObjective>(*made.policy, std::move(train), std::move(held_out), recipe.dpo, &run.ranks());
   }
   const std::vector<ShownMetric> shown = reward_model ? std::vector<ShownMetric>{{"loss", "loss", "%.4f"},
                                                                                  {"acc", "accuracy", "%.3f"},

@@ -60,13 +60,16 @@ TrainRun::~TrainRun() {
 }
 
 void TrainRun::share(BackendNeeds& needs) const {
-  if (!ranks_.alone() && setup_.ranks.zero == 1) needs.shard = ranks_.rank(), needs.shards = ranks_.world();
+  if (!ranks_.alone()) needs.share = {ranks_.rank(), ranks_.world(), setup_.ranks.zero};
 }
 
 void TrainRun::join(const BackendParts& made) {
   if (ranks_.alone()) return;
   if (made.policy) made.policy->join(ranks_.gradient_session(), setup_.ranks.zero);
   if (made.critic) made.critic->join(*ranks_.session(), setup_.ranks.zero);
+  if (made.value && setup_.ranks.zero > 2)
+    throw ConfigError(message("train.zero is ", setup_.ranks.zero, ": models with a value head keep their weights whole on every rank; use 1"));
+  if (made.value) made.value->join(*ranks_.session(), setup_.ranks.zero);
 }
 
 RunFolder& TrainRun::open_folder() {

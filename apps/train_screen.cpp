@@ -17,7 +17,7 @@ std::string start_block(const Recipe& recipe, const ModelConfig& model, const st
   const auto row = [&](const char* name, const std::string& text) { out += format("  %-9s ", name) + text + "\n"; };
   row("model", model_text(recipe.model, model));
   row("device", device);
-  row("data", message(with_commas(static_cast<std::int64_t>(prompts)), " prompts; evaluation on ", eval_prompts));
+  row("data", message(with_commas(static_cast<std::int64_t>(prompts)), " prompts; ", eval_prompts > 0 ? message("evaluation on ", eval_prompts) : "no evaluation"));
   row("rollout", rollout_text(recipe));
   row("updates", updates_text(recipe));
   row("rewards", rewards);

@@ -48,18 +48,22 @@ void print(const GpuBench& b, const char* name, i64 rows, i64 length, double us,
 void decode(const GpuBench& b, i64 rows, i64 length) {
   const KernelBenchOptions& o = b.options;
   OwnedStream& s = b.stream;
-  const i64 ld = (o.heads + 2 * o.kv_heads) * o.head_dim, bytes = rows * length * o.kv_heads * o.head_dim * 4, chunks = (length + kChunk - 1) / kChunk;
+  const i64 ld = (o.heads + 2 * o.kv_heads) * o.head_dim, bytes = rows * length * o.kv_heads * o.head_dim * 4;
   const i64 sets = std::clamp<i64>(2 * b.l2_bytes / bytes + 1, 1, 64);
   const Cache cache(s, o, rows * sets, length);
-  std::vector<DecodeItem> items;
-  for (i64 set = 0; set < sets; ++set)
-    for (i64 r = 0; r < rows; ++r)
-      for (i64 c = 0; c < chunks; ++c)
-        items.push_back({static_cast<std::int32_t>(r), static_cast<std::int32_t>(length - 1), static_cast<std::int32_t>(c), static_cast<std::int32_t>(chunks),
-                         static_cast<std::int32_t>(r * chunks), static_cast<std::int32_t>((set * rows + r) * cache.pages_each)});
-  const DeviceMemory device_items = on_device(s, items), count = on_device(s, std::vector<std::int32_t>{static_cast<std::int32_t>(rows * chunks)});
+  const i64 per_row = o.kv_heads * ((o.heads / o.kv_heads + 15) / 16);
+  std::vector<DecodeItem> items, of_set;
+  std::int32_t slots = 0;
+  for (i64 set = 0; set < sets; ++set) {
+    std::vector<std::int32_t> tables;
+    for (i64 r = 0; r < rows; ++r) tables.push_back(static_cast<std::int32_t>((set * rows + r) * cache.pages_each));
+    slots = decode_items(std::vector<std::int32_t>(static_cast<std::size_t>(rows), static_cast<std::int32_t>(length - 1)), tables, per_row, device_info().multiprocessors, of_set);
+    items.insert(items.end(), of_set.begin(), of_set.end());
+  }
+  const auto each = static_cast<i64>(of_set.size());
+  const DeviceMemory device_items = on_device(s, items), count = on_device(s, std::vector<std::int32_t>{static_cast<std::int32_t>(each)});
   const DeviceMemory q(static_cast<std::size_t>(rows * ld) * 2), out(static_cast<std::size_t>(rows * o.heads * o.head_dim) * 2),
-      angles(static_cast<std::size_t>(length * o.head_dim / 2) * 4), partials(decode_partial_bytes(rows * chunks, o.heads, o.kv_heads, o.head_dim)),
+      angles(static_cast<std::size_t>(length * o.head_dim / 2) * 4), partials(decode_partial_bytes(std::max(slots, 1), o.heads, o.kv_heads, o.head_dim)),
       counters(static_cast<std::size_t>(rows * o.heads) * 4);
   fill_random(s, q.as<bf16>(), rows * ld, 3, 4, 1.f);
   fill_bytes(s, angles.data(), 0x3c, angles.bytes());
@@ -68,10 +72,10 @@ void decode(const GpuBench& b, i64 rows, i64 length) {
   args.pages = {cache.memory.as<bf16>(), cache.stride, o.kv_heads, o.head_dim};
   args.q = q.as<bf16>(), args.ld = ld, args.heads = o.heads, args.scale = 0.125f, args.out = out.as<bf16>(), args.out_ld = o.heads * o.head_dim;
   args.cos = args.sin = angles.as<float>();
-  const int blocks = attention_decode_blocks(o.head_dim);
+  const DecodeGrid grid = decode_grid(rows, per_row, o.head_dim);
   const std::vector<double> us = replay_us(s, static_cast<int>(std::max<i64>(sets, 64)), [&](int i) {
-    attention_decode(s, args, device_items.as<DecodeItem>() + i % sets * rows * chunks, count.as<std::int32_t>(), cache.tables.as<std::int32_t>(), partials.as<float>(),
-                     counters.as<std::int32_t>(), blocks);
+    attention_decode(s, args, device_items.as<DecodeItem>() + i % sets * each, count.as<std::int32_t>(), cache.tables.as<std::int32_t>(), partials.as<float>(),
+                     counters.as<std::int32_t>(), grid);
   });
   print(b, "attention_decode", rows, length, us[us.size() / 2], static_cast<double>(bytes), 4.0 * static_cast<double>(rows * length * o.heads * o.head_dim));
 }

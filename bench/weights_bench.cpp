@@ -124,11 +124,11 @@ int run(const std::string& shape, int repeats) {
   RolloutServer server({}, loop, sink, served);
   GrpcEngineOptions options;
   options.servers = {"127.0.0.1:" + std::to_string(server.port())};
-  options.shared_memory = false;
+  options.weights = WeightWay::kDelta;
   const std::unique_ptr<RolloutEngine> engine = make_grpc_engine(options, nullptr);
-  options.shared_memory = true;
+  options.weights = WeightWay::kShared;
   const std::unique_ptr<RolloutEngine> sharing = make_grpc_engine(options, nullptr);
-  options.shared_memory = false;
+  options.weights = WeightWay::kDelta;
   WeightVersion version = 0;
   struct Case {
     const char* name;

@@ -30,6 +30,11 @@ endif()
 install(DIRECTORY examples DESTINATION ${CMAKE_INSTALL_DOCDIR} COMPONENT development PATTERN "*_test.cpp" EXCLUDE PATTERN "examples/CMakeLists.txt" EXCLUDE)
 
 if(TARGET r1)
+  # Arrow comes from a Python wheel, so no package of the system has it: it travels along.
+  if(TARGET arrow::parquet)
+    install(FILES ${R1_LIBARROW} ${R1_LIBPARQUET} DESTINATION ${CMAKE_INSTALL_LIBDIR}/r1 COMPONENT program)
+    set_target_properties(r1 PROPERTIES INSTALL_RPATH "$ORIGIN/../${CMAKE_INSTALL_LIBDIR}/r1")
+  endif()
   install(DIRECTORY recipes DESTINATION ${CMAKE_INSTALL_DATADIR}/r1 COMPONENT program FILES_MATCHING PATTERN "*.yaml" PATTERN "*.jsonl")
   # The program writes them itself, so they cannot lag behind it.
   install(CODE "
@@ -57,6 +62,9 @@ set(CPACK_DEBIAN_FILE_NAME DEB-DEFAULT)
 set(CPACK_DEBIAN_PROGRAM_PACKAGE_NAME r1)
 set(CPACK_DEBIAN_PROGRAM_PACKAGE_SECTION science)
 set(CPACK_DEBIAN_PROGRAM_PACKAGE_SHLIBDEPS ON)
+if(TARGET arrow::parquet)
+  set(CPACK_DEBIAN_PACKAGE_SHLIBDEPS_PRIVATE_DIRS ${R1_ARROW_ROOT})
+endif()
 set(CPACK_DEBIAN_PROGRAM_PACKAGE_RECOMMENDS python3)
 set(CPACK_COMPONENT_PROGRAM_DESCRIPTION "${CPACK_PACKAGE_DESCRIPTION_SUMMARY}
  The program r1: GRPO and other settings, SFT, LoRA, reward models, DPO, distillation, evaluation and data generation; its recipes, man
@@ -67,6 +75,7 @@ set(CPACK_DEBIAN_DEVELOPMENT_PACKAGE_DEPENDS
   "nlohmann-json3-dev, libyaml-cpp-dev, libicu-dev, libre2-dev, libseccomp-dev, libflint-dev, libflint-arb-dev, libgmp-dev, libxxhash-dev, pkg-config")
 set(CPACK_COMPONENT_DEVELOPMENT_DESCRIPTION "Libraries and headers of r1.cpp
  Static libraries for find_package(r1): the rewards alone, or everything that training needs.")
+set(CPACK_PROJECT_CONFIG_FILE ${CMAKE_SOURCE_DIR}/cmake/CPackGenerator.cmake)
 include(CPack)
 
 # The wheel of the program (python/program): r1 and every library it needs but the C and C++ ones, below the package's folder.

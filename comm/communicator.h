@@ -6,6 +6,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <span>
 #include <string>
@@ -39,6 +40,7 @@ class Communicator {
   struct Options {
     double timeout_s = 1800;            // of one operation, other ranks' lateness included
     CommListener* listener = nullptr;   // outlives the communicator; may be null
+    std::function<bool()> give_up = {}; // asked while the GPU's operations wait (NCCL): true ends them with a CommError; may be empty
   };
   struct Part { int peer = 0; std::byte* data = nullptr; std::size_t bytes = 0; };
 

@@ -15,21 +15,21 @@ namespace {
 
 class NcclCommunicator final : public Communicator {
  public:
-  NcclCommunicator(const Launch& launch, RendezvousClient& rendezvous, const Options& options) : Communicator(launch.rank, launch.world, options) {
+  NcclCommunicator(const std::string& group, int rank, int world, const Options& options) : Communicator(rank, world, options) {
     ncclUniqueId id{};
-    if (launch.rank == 0) {
-      check(ncclGetUniqueId(&id), "the id of the GPUs' group");
-      rendezvous.set("nccl/id", std::string(id.internal, sizeof id.internal));
-    }
-    const std::string bytes = rendezvous.get("nccl/id", options.timeout_s);
-    if (bytes.size() != sizeof id.internal) fail("the id of the GPUs' group", message("has ", bytes.size(), " bytes"));
-    std::memcpy(id.internal, bytes.data(), bytes.size());
+    if (group.size() != sizeof id.internal) fail("the id of the GPUs' group", message("has ", group.size(), " bytes"));
+    std::memcpy(id.internal, group.data(), group.size());
     // Not blocking, so that a rank that never comes is waited for no longer than any other.
     ncclConfig_t config = NCCL_CONFIG_INITIALIZER;
     config.blocking = 0;
-    const ncclResult_t started = ncclCommInitRankConfig(&comm_, launch.world, id, launch.rank, &config);
-    if (started != ncclSuccess && started != ncclInProgress) check(started, "connecting the GPUs");
-    settle("connecting the GPUs");
+    const ncclResult_t started = ncclCommInitRankConfig(&comm_, world, id, rank, &config);
+    try {
+      if (started != ncclSuccess && started != ncclInProgress) check(started, "connecting the GPUs");
+      settle("connecting the GPUs");
+    } catch (...) {
+      abort();  // no destructor follows
+      throw;
+    }
   }
   ~NcclCommunicator() override {
     const std::lock_guard lock(mutex_);
@@ -81,6 +81,7 @@ class NcclCommunicator final : public Communicator {
     fail_if_aborted(what);
   }
   void late(const char* what) {
+    if (options_.give_up && options_.give_up()) fail(what, "it was given up");
     if (Clock::now() > deadline_) fail(what, message("Timed out after ", options_.timeout_s, " s"));
   }
 
@@ -131,7 +132,16 @@ class NcclCommunicator final : public Communicator {
 }  // namespace
 
 std::unique_ptr<Communicator> make_nccl_communicator(const Launch& launch, RendezvousClient& rendezvous, const Communicator::Options& options) {
-  return std::make_unique<NcclCommunicator>(launch, rendezvous, options);
+  if (launch.rank == 0) rendezvous.set("nccl/id", new_nccl_group());
+  return join_nccl_group(rendezvous.get("nccl/id", options.timeout_s), launch.rank, launch.world, options);
+}
+std::string new_nccl_group() {
+  ncclUniqueId id{};
+  if (const ncclResult_t result = ncclGetUniqueId(&id); result != ncclSuccess) throw CommError(message("the id of the GPUs' group: NCCL: ", ncclGetErrorString(result)));
+  return {id.internal, sizeof id.internal};
+}
+std::unique_ptr<Communicator> join_nccl_group(const std::string& group, int rank, int world, const Communicator::Options& options) {
+  return std::make_unique<NcclCommunicator>(group, rank, world, options);
 }
 std::string nccl_unavailable() { return gpu::available() ? std::string() : gpu::unavailable_reason(); }
 

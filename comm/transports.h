@@ -20,4 +20,9 @@ std::string gloo_unavailable();
 std::unique_ptr<Communicator> make_nccl_communicator(const Launch& launch, RendezvousClient& rendezvous, const Communicator::Options& options);
 std::string nccl_unavailable();
 
+// A group of GPUs outside of a run's ranks. One of them makes its name (ncclUniqueId, with the address where the group meets), which the
+// others are told by other means; it serves one group, once. Joining waits for all of them. Throws as above.
+std::string new_nccl_group();
+std::unique_ptr<Communicator> join_nccl_group(const std::string& group, int rank, int world, const Communicator::Options& options);
+
 }  // namespace r1

@@ -9,6 +9,7 @@
 #include "core/error.h"
 #include "core/files.h"
 #include "core/rng.h"
+#include "tests/support/errors.h"
 #include "tests/support/support.h"
 
 namespace r1 {
@@ -31,15 +32,7 @@ data: {path: [a.jsonl, b.jsonl], prompt: question}
 seed: 0
 )";
 
-template <class F>
-std::string error_of(F&& action) {
-  try {
-    action();
-  } catch (const ConfigError& e) {
-    return e.what();
-  }
-  return "no error";
-}
+using test::error_of;
 
 Config recipe(const Strings& overrides = {}) { return Config::parse(kRecipe, "r.yaml", overrides); }
 

@@ -104,8 +104,8 @@ void check_sum(const Subject& s, const std::vector<const Prompt*>& prompts, Find
     if (!judge) {
       const bool dynamic = s.recipe.trainer.dynamic.enabled;
       out.add(dynamic ? Level::kError : Level::kWarning, "no-verdict", "no reward judges the answer, so nothing says what is right: accuracy and pass@k stay 0",
-              dynamic ? "dynamic sampling would keep groups that differ in form alone; add math, code or another judge, or mark a reward with verdict: true"
-                      : "add math, code or another judge, or mark your own reward with verdict: true");
+              dynamic ? "dynamic sampling would keep groups that differ in form alone; add math, code or another judge, or let your own give verdicts (a Python function pays numbers alone)"
+                      : "add math, code or another judge, or let your own give verdicts (a Python function pays numbers alone)");
       return;
     }
     if (judge->weight <= 0)

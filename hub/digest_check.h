@@ -6,6 +6,8 @@
 
 namespace r1 {
 
+// Digits in lower case. Throws IoError.
+std::string sha256_of_file(const std::filesystem::path& file);
 // True if the file's digest is `etag`; also for an etag of neither length, which says nothing. Throws IoError.
 bool digest_matches(const std::filesystem::path& file, const std::string& etag);
 

@@ -6,15 +6,14 @@
 #include <optional>
 #include <thread>
 
-#include <httplib.h>
 #include <nlohmann/json.hpp>
 
 #include "core/error.h"
 #include "core/files.h"
 #include "core/signals.h"
 #include "hub/digest_check.h"
-#include "proto/http_url.h"
-#include "proto/loopback.h"
+#include "hub/hub_http.h"
+#include "hub/redirect_address.h"
 
 namespace r1 {
 namespace {
@@ -32,34 +31,6 @@ std::string trimmed(std::string text) {
   return text;
 }
 
-std::string escaped(const std::string& path) {
-  std::string out;
-  for (const unsigned char c : path) {
-    constexpr char kHex[] = "0123456789ABCDEF";
-    if (std::isalnum(c) || c == '-' || c == '_' || c == '.' || c == '~' || c == '/') out += static_cast<char>(c);
-    else out += {'%', kHex[c >> 4], kHex[c & 15]};
-  }
-  return out;
-}
-
-// "https://host:port" of a URL, and what follows it.
-struct Target {
-  HttpUrl url;
-  std::string origin, rest;
-};
-Target target_of(const std::string& url) {
-  const std::size_t slash = url.find('/', url.find("://") == std::string::npos ? 0 : url.find("://") + 3);
-  Target out;
-  const std::string base = url.substr(0, slash);
-  const auto parsed = parse_http_url(base);
-  if (!parsed) throw IoError(message("the hub answers with an address that is none: ", url.substr(0, 120)));
-  out.url = *parsed;
-  const std::string host = parsed->host.find(':') != std::string::npos ? "[" + parsed->host + "]" : parsed->host;
-  out.origin = message(parsed->tls ? "https" : "http", "://", host, ":", parsed->port);
-  out.rest = slash == std::string::npos ? "/" : url.substr(slash);
-  return out;
-}
-
 bool safe_path(const std::string& file) {
   const fs::path path(file);
   return !file.empty() && !path.is_absolute() && std::none_of(path.begin(), path.end(), [](const fs::path& p) { return p == ".." || p == "."; }) &&
@@ -71,8 +42,6 @@ std::string unquoted(std::string etag) {
   std::erase(etag, '"');
   return etag;
 }
-
-bool passing(int status) { return status == 0 || status == 408 || status == 429 || status >= 500; }
 
 std::string prefix(const HubName& name) { return name.dataset ? "/datasets/" : "/"; }
 
@@ -109,32 +78,16 @@ HubOptions hub_options_from_environment() {
 }
 
 HubClient::HubClient(HubOptions options) : options_(std::move(options)) {
-  while (options_.endpoint.ends_with('/')) options_.endpoint.pop_back();
-  const auto url = parse_http_url(options_.endpoint);
-  if (!url) throw ConfigError(message("HF_ENDPOINT '", options_.endpoint, "' is no URL; write https://HOST"));
-  if (!url->tls && !options_.token.empty() && !is_loopback(url->host))
-    throw ConfigError(message("HF_ENDPOINT ", options_.endpoint, " is http: HF_TOKEN would go out in clear text; use https, or unset HF_TOKEN"));
-#ifndef CPPHTTPLIB_OPENSSL_SUPPORT
-  if (url->tls) throw ConfigError("this program's HTTP client was built without TLS; install libssl-dev and build again");
-#endif
+  check_hub_endpoint(options_);
 }
 
 HubClient::Reply HubClient::request(const char* method, const std::string& url, bool with_token, std::uint64_t from,
                                     const std::function<bool(const char*, std::size_t)>& sink, const std::function<bool(const Reply&)>& on_head) {
-  const Target target = target_of(url);
-  httplib::Client client(target.origin);
-  client.set_follow_location(false);
-  client.set_url_encode(false);  // the path is escaped; signed addresses must stay as they are
-  const auto timeout = std::chrono::microseconds(static_cast<std::int64_t>(options_.timeout_s * 1e6));
-  client.set_connection_timeout(timeout);
-  client.set_read_timeout(timeout);
-#ifdef CPPHTTPLIB_OPENSSL_SUPPORT
-  client.enable_server_certificate_verification(true);
-  if (!options_.ca_file.empty()) client.set_ca_cert_path(options_.ca_file.c_str());
-#endif
+  const HubTarget target = hub_target(url);
+  const auto connection = hub_connection(target, options_);
+  httplib::Client& client = *connection;
   httplib::Headers headers = {{"User-Agent", "r1"}, {"Accept-Encoding", "identity"}};
-  const Target own = target_of(options_.endpoint);
-  if (with_token && !options_.token.empty() && target.origin == own.origin) headers.emplace("Authorization", "Bearer " + options_.token);
+  if (with_token) add_hub_token(headers, target, options_);
   if (from > 0) headers.emplace("Range", message("bytes=", from, "-"));
   Reply out;
   out.url = url;
@@ -173,6 +126,11 @@ HubClient::Reply HubClient::request(const char* method, const std::string& url, 
     out.error = httplib::to_string(result.error());
     if (!sink) out.status = 0;
   }
+  if (out.status >= 300 && out.status < 400 && !out.location.empty()) {
+    const RedirectAddress exact = read_redirect({method, target.url.tls, target.url.host, target.url.port, target.rest, {headers.begin(), headers.end()}, options_.ca_file, options_.timeout_s});
+    out.location = exact.location;
+    if (exact.status < 300 || exact.status >= 400 || exact.location.empty()) out.status = 0, out.error = exact.error.empty() ? "a redirect that is none the second time" : exact.error;
+  }
   return out;
 }
 
@@ -208,16 +166,16 @@ HubClient::Reply HubClient::ask(const HubName& name, const std::string& path) {
     for (int hop = 0; hop < kHops; ++hop) {  // renamed repositories
       reply = request("GET", url, true, 0, {}, {});
       if (reply.status < 300 || reply.status >= 400 || reply.location.empty()) break;
-      url = reply.location.starts_with('/') ? target_of(url).origin + reply.location : reply.location;
+      url = reply.location.starts_with('/') ? hub_target(url).origin + reply.location : reply.location;
     }
     if (reply.status == 200) return reply;
-    if (!passing(reply.status) || attempt >= options_.retries || (reply.status == 0 && attempt >= 1)) refuse(name, reply, "");
+    if (!hub_status_passes(reply.status) || attempt >= options_.retries || (reply.status == 0 && attempt >= 1)) refuse(name, reply, "");
     std::this_thread::sleep_for(std::chrono::duration<double>(std::max(wait, std::min(reply.retry_after, 60.0))));
   }
 }
 
 HubListing HubClient::list(const HubName& name) {
-  const Reply reply = ask(name, message("/api/", name.dataset ? "datasets/" : "models/", escaped(name.id), "/revision/", escaped(name.revision)));
+  const Reply reply = ask(name, message("/api/", name.dataset ? "datasets/" : "models/", escape_hub_path(name.id), "/revision/", escape_hub_path(name.revision)));
   const auto j = nlohmann::json::parse(reply.body, nullptr, false);
   HubListing out;
   if (j.is_object() && j.contains("sha") && j["sha"].is_string()) out.commit = j["sha"];
@@ -237,13 +195,13 @@ HubClient::Remote HubClient::locate(const HubName& name, const std::string& comm
   for (int attempt = 0;; ++attempt, wait *= 2) {
     Remote remote;
     remote.file = file;
-    remote.url = message(options_.endpoint, prefix(name), escaped(name.id), "/resolve/", commit, "/", escaped(file));
+    remote.url = message(options_.endpoint, prefix(name), escape_hub_path(name.id), "/resolve/", commit, "/", escape_hub_path(file));
     Reply reply;
     for (int hop = 0; hop < kHops; ++hop) {
       reply = request("HEAD", remote.url, true, 0, {}, {});
       if (!reply.linked_etag.empty()) remote.etag = reply.linked_etag, remote.size = reply.linked_size;
       if (reply.status < 300 || reply.status >= 400 || reply.location.empty()) break;
-      remote.url = reply.location.starts_with('/') ? target_of(remote.url).origin + reply.location : reply.location;
+      remote.url = reply.location.starts_with('/') ? hub_target(remote.url).origin + reply.location : reply.location;
       if (!remote.etag.empty() && remote.size > 0) return remote;  // large files: the rest is the storage's business
     }
     if (reply.status == 200) {
@@ -253,7 +211,7 @@ HubClient::Remote HubClient::locate(const HubName& name, const std::string& comm
         throw IoError(message(options_.endpoint, " gives no digest of ", file));
       return remote;
     }
-    if (!passing(reply.status) || attempt >= options_.retries) refuse(name, reply, file);
+    if (!hub_status_passes(reply.status) || attempt >= options_.retries) refuse(name, reply, file);
     std::this_thread::sleep_for(std::chrono::duration<double>(std::max(wait, std::min(reply.retry_after, 60.0))));
   }
 }
@@ -290,11 +248,11 @@ bool HubClient::fetch_once(const HubName& name, const Remote& remote, const fs::
     reply = request("GET", url, true, have, sink, head);
     if (failed) throw IoError(*failed);
     if (reply.status < 300 || reply.status >= 400 || reply.location.empty()) break;
-    url = reply.location.starts_with('/') ? target_of(url).origin + reply.location : reply.location;
+    url = reply.location.starts_with('/') ? hub_target(url).origin + reply.location : reply.location;
   }
   out.sync();
   if (reply.status == 416) out.truncate(0);
-  else if (reply.status != 0 && reply.status != 200 && reply.status != 206 && !passing(reply.status)) refuse(name, reply, remote.file);
+  else if (reply.status != 0 && reply.status != 200 && reply.status != 206 && !hub_status_passes(reply.status)) refuse(name, reply, remote.file);
   why = reply.status != 0 && reply.status != 200 && reply.status != 206 ? message("HTTP ", reply.status) : reply.error.empty() ? "the connection was closed early" : reply.error;
   return out.size() == remote.size;
 }

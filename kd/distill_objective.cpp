@@ -2,13 +2,13 @@
 
 #include <algorithm>
 #include <cmath>
-#include <numeric>
 #include <utility>
 
 #include "core/error.h"
 #include "core/rng.h"
-#include "core/signals.h"
+#include "core/serialize.h"
 #include "rl/train_samples.h"
+#include "sft/held_out.h"
 
 namespace r1 {
 namespace {
@@ -22,11 +22,12 @@ std::int64_t rows_of(const TrainSample& s) {
 
 }  // namespace
 
-StudentSampler make_student_sampler(RolloutEngine& engine, PolicyModel& policy, const SamplingOptions& sampling, std::uint64_t seed) {
-  return [&engine, &policy, sampling, seed](std::int64_t update, std::span<const TrainSample> texts) {
+StudentSampler make_student_sampler(RolloutEngine& engine, PolicyModel& policy, const SamplingOptions& sampling, std::uint64_t seed, const Ranks* ranks) {
+  return [&engine, &policy, sampling, seed, several = ranks ? *ranks : Ranks()](std::int64_t update, std::span<const TrainSample> texts) {
     engine.load_weights(policy.weights(static_cast<WeightVersion>(update)));
     std::vector<RolloutRequest> requests;
-    for (std::size_t i = 0; i < texts.size(); ++i) {
+    const auto first = static_cast<std::size_t>(several.rank()), world = static_cast<std::size_t>(several.world());
+    for (std::size_t i = first; i < texts.size(); i += world) {
       RolloutRequest r;
       r.prompt.id = texts[i].name;
       r.prompt.tokens.assign(texts[i].tokens.begin(), texts[i].tokens.begin() + texts[i].prompt_length);
@@ -34,11 +35,19 @@ StudentSampler make_student_sampler(RolloutEngine& engine, PolicyModel& policy, 
       r.key = {seed, static_cast<std::uint64_t>(update), i, 0};
       requests.push_back(std::move(r));
     }
-    std::vector<ScoredGroup> groups;
-    for (SampleGroup& g : generate(engine, std::move(requests))) {
-      Score score;
-      score.parts["none"] = 0;
-      groups.push_back({std::move(g), {score}});
+    std::string mine;
+    several.agree("the student's answers", [&] {
+      for (const SampleGroup& g : generate(engine, std::move(requests))) append_record(mine, to_bytes(g));
+    });
+    const std::vector<std::string> all = several.gather(mine, "the student's answers");
+    std::vector<ScoredGroup> groups(texts.size());
+    for (std::size_t r = 0; r < world; ++r) {
+      std::string_view rest = all[r];
+      for (std::size_t i = r; i < texts.size(); i += world) {
+        Score score;
+        score.parts["none"] = 0;
+        groups[i] = {sample_group_from_bytes(take_record(rest)), {score}};
+      }
     }
     TrainSampleOptions options;
     options.advantage.kind = AdvantageKind::kNone;
@@ -46,7 +55,8 @@ StudentSampler make_student_sampler(RolloutEngine& engine, PolicyModel& policy, 
   };
 }
 
-DistillObjective::DistillObjective(Parts parts, const DistillOptions& options) : parts_(std::move(parts)), options_(options) {
+DistillObjective::DistillObjective(Parts parts, const DistillOptions& options)
+    : parts_(std::move(parts)), ranks_(parts_.ranks ? *parts_.ranks : one_process_), options_(options) {
   R1_CHECK(parts_.pass && parts_.student, "distillation without a teacher or a student");
   R1_CHECK(options.student_share == 0 || (parts_.live && parts_.sampler), "the student's answers need a live teacher and an engine");
   R1_CHECK(parts_.held_out.empty() || parts_.held_out_pass, "held-out texts without a teacher");
@@ -55,7 +65,7 @@ DistillObjective::DistillObjective(Parts parts, const DistillOptions& options) :
 std::vector<std::int64_t> DistillObjective::begin_update(std::int64_t update, std::span<const std::int64_t> examples) {
   texts_.clear();
   index_.clear();
-  loss_ = 0, rows_trained_ = 0;
+  loss_ = 0;
   for (const std::int64_t e : examples) {
     texts_.push_back(parts_.train[static_cast<std::size_t>(e)]);
     index_.push_back(static_cast<std::int32_t>(e));
@@ -89,6 +99,11 @@ void DistillObjective::train(std::span<const std::int32_t> places) {
   }
 }
 
+std::string DistillObjective::take_sums() {
+  const double loss = std::exchange(loss_, 0.0);
+  return bytes_of(std::span<const double>(&loss, 1));
+}
+
 Metrics DistillObjective::report() {
   return {{"loss", loss_},
           {"train/trained_tokens", static_cast<double>(trained_tokens_)},
@@ -98,21 +113,26 @@ Metrics DistillObjective::report() {
 }
 
 Metrics DistillObjective::evaluate(std::int64_t budget) {
-  std::vector<std::int32_t> all(parts_.held_out.size());
-  std::iota(all.begin(), all.end(), 0);
+  struct Sums {
+    double losses[3] = {0, 0, 0};
+    std::int64_t tokens = 0;
+    void add(const Sums& o) {
+      for (int k = 0; k < 3; ++k) losses[k] += o.losses[k];
+      tokens += o.tokens;
+    }
+  };
+  std::vector<std::int64_t> rows;
+  for (const TrainSample& s : parts_.held_out) rows.push_back(rows_of(s));
   KdOptions kinds[3] = {options_.kd, options_.kd, options_.kd};
   kinds[1].divergence = Divergence::kForward, kinds[2].divergence = Divergence::kReverse;
-  double sums[3] = {0, 0, 0};
-  std::int64_t tokens = 0;
-  for (const auto& part : plan_micro_batches(parts_.held_out, all, budget)) {
-    throw_if_stopped();
+  const Sums sums = over_lanes<Sums>(ranks_, split_rows(rows, ranks_.lanes()), rows, budget, [&](std::span<const std::int32_t> part, Sums& s) {
     const MicroBatch batch = build_micro_batch(parts_.held_out, part);
     const std::vector<double> losses = parts_.held_out_pass->evaluate(batch, kinds);
-    for (std::size_t i = 0; i < losses.size(); ++i) sums[i % 3] += losses[i];
-    tokens += static_cast<std::int64_t>(batch.tokens.size());
-  }
-  const double n = static_cast<double>(tokens), square = options_.kd.temperature * options_.kd.temperature;
-  return {{"eval/loss", sums[0] / n}, {"eval/forward_kl", sums[1] / (n * square)}, {"eval/reverse_kl", sums[2] / (n * square)}};
+    for (std::size_t i = 0; i < losses.size(); ++i) s.losses[i % 3] += losses[i];
+    s.tokens += static_cast<std::int64_t>(batch.tokens.size());
+  });
+  const double n = static_cast<double>(sums.tokens), square = options_.kd.temperature * options_.kd.temperature;
+  return {{"eval/loss", sums.losses[0] / n}, {"eval/forward_kl", sums.losses[1] / (n * square)}, {"eval/reverse_kl", sums.losses[2] / (n * square)}};
 }
 
 }  // namespace r1

@@ -7,15 +7,18 @@
 #include <vector>
 
 #include "kd/kd_pass.h"
-#include "sft/example_trainer.h"
+#include "rl/ranks.h"
 #include "rollout/engine.h"
+#include "sft/example_trainer.h"
 
 namespace r1 {
 
 // Answers of the student, with its present weights, to the prompts of `texts`, all tokens trained; update u of the run.
 using StudentSampler = std::function<std::vector<TrainSample>(std::int64_t update, std::span<const TrainSample> texts)>;
-// By an engine that shares the policy's weights; draws are keyed by (seed, update, place). Both outlive the sampler.
-StudentSampler make_student_sampler(RolloutEngine& engine, PolicyModel& policy, const SamplingOptions& sampling, std::uint64_t seed);
+// By an engine that shares the policy's weights; draws are keyed by (seed, update, place), whichever of the ranks makes them (null = one
+// process). All outlive the sampler.
+StudentSampler make_student_sampler(RolloutEngine& engine, PolicyModel& policy, const SamplingOptions& sampling, std::uint64_t seed,
+                                    const Ranks* ranks = nullptr);
 
 struct DistillOptions {
   KdOptions kd;
@@ -32,6 +35,7 @@ class DistillObjective : public ExampleObjective {
     KdPass* held_out_pass = nullptr;           // of held_out
     KdPass* live = nullptr;                    // of the student's answers; with student_share > 0
     StudentSampler sampler;                    // likewise
+    const Ranks* ranks = nullptr;              // share the held-out texts; null = one process
   };
   // All outlive the objective.
   DistillObjective(Parts parts, const DistillOptions& options);
@@ -43,6 +47,8 @@ class DistillObjective : public ExampleObjective {
   void train(std::span<const std::int32_t> places) override;
   // loss: mean over trained tokens (times temperature^2), trained_tokens, on_student (1: the student's answers), mean answer length.
   Metrics report() override;
+  std::string take_sums() override;
+  void add_sums(std::string_view bytes) override { loss_ += values_of<double>(bytes).at(0); }
   std::string name(std::int64_t example) const override { return parts_.train[static_cast<std::size_t>(example)].name; }
   bool has_evaluation() const override { return !parts_.held_out.empty(); }
   // eval/loss, and at the same temperature eval/forward_kl, eval/reverse_kl: nats a token, without its square.
@@ -50,10 +56,12 @@ class DistillObjective : public ExampleObjective {
 
  private:
   Parts parts_;
+  const Ranks one_process_;
+  const Ranks& ranks_;
   DistillOptions options_;
   std::vector<TrainSample> texts_;  // of the update
   bool on_student_ = false;
-  std::int64_t trained_tokens_ = 0, rows_trained_ = 0;
+  std::int64_t trained_tokens_ = 0;
   double loss_ = 0;
   // Texts keep their index in `train`, which a store knows them by; the student's have none.
   std::vector<std::int32_t> index_;

@@ -8,11 +8,9 @@
 
 namespace r1 {
 
-std::function<void(std::vector<TrainSample>&)> teacher_advantages(ScoringModel& teacher, float temperature, std::int64_t budget) {
-  return [&teacher, temperature, budget](std::vector<TrainSample>& samples) {
-    std::vector<std::int32_t> all(samples.size());
-    std::iota(all.begin(), all.end(), 0);
-    for (const auto& part : plan_micro_batches(samples, all, budget)) {
+std::function<void(std::vector<TrainSample>&)> teacher_advantages(ScoringModel& teacher, float temperature, std::int64_t budget, const Ranks* ranks) {
+  const auto ask = [&teacher, temperature, budget](std::vector<TrainSample>& samples, std::span<const std::int32_t> chosen) {
+    for (const auto& part : plan_micro_batches(samples, chosen, budget)) {
       const MicroBatch batch = build_micro_batch(samples, part);
       const LogprobRows rows = teacher.evaluate(batch.batch, temperature, false);
       for (std::size_t i = 0; i < batch.tokens.size(); ++i) {
@@ -23,6 +21,16 @@ std::function<void(std::vector<TrainSample>&)> teacher_advantages(ScoringModel& 
         s.advantages[t] = rows.logprobs[i] - s.behavior_logprobs[t];
       }
     }
+  };
+  return [ask, several = ranks ? *ranks : Ranks()](std::vector<TrainSample>& samples) {
+    std::vector<std::int32_t> all(samples.size());
+    std::iota(all.begin(), all.end(), 0);
+    const auto shares = several.shares(samples, all);
+    several.agree("the teacher's advantages", [&] { ask(samples, shares[static_cast<std::size_t>(several.rank())]); });
+    PerSample advantages(samples.size());
+    for (std::size_t i = 0; i < samples.size(); ++i) advantages[i].swap(samples[i].advantages);
+    several.gather_values(advantages, shares, "the teacher's advantages");
+    for (std::size_t i = 0; i < samples.size(); ++i) advantages[i].swap(samples[i].advantages);
   };
 }
 

@@ -6,12 +6,15 @@
 #include <vector>
 
 #include "rl/policy.h"
+#include "rl/ranks.h"
 #include "rl/train_observer.h"
 
 namespace r1 {
 
-// For Trainer::Parts::token_advantages. `temperature` is the rollout's. The teacher outlives it.
-std::function<void(std::vector<TrainSample>&)> teacher_advantages(ScoringModel& teacher, float temperature, std::int64_t tokens_per_micro_batch);
+// For Trainer::Parts::token_advantages. `temperature` is the rollout's. The teacher outlives it, as do the ranks, each of which asks it for
+// its share of the samples; null = one process.
+std::function<void(std::vector<TrainSample>&)> teacher_advantages(ScoringModel& teacher, float temperature, std::int64_t tokens_per_micro_batch,
+                                                                  const Ranks* ranks = nullptr);
 
 // Metric distill/reverse_kl: the mean over the rollout's trained tokens of ln student - ln teacher, an estimate of KL(student || teacher)
 // on the student's texts; nats a token.

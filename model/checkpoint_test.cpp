@@ -8,6 +8,7 @@
 #include "core/error.h"
 #include "core/files.h"
 #include "model/gguf_test_writer.h"
+#include "tests/support/errors.h"
 #include "tests/support/support.h"
 
 using namespace r1;
@@ -16,7 +17,7 @@ namespace {
 
 namespace fs = std::filesystem;
 
-bool contains(const std::string& text, const std::string& part) { return text.find(part) != std::string::npos; }
+using test::contains;
 
 // A tiny model whose weights and optimizer state depend on the step.
 struct Run {

@@ -14,6 +14,7 @@
 #include "model/gguf_model.h"
 #include "model/gguf_quantize.h"
 #include "model/golden_model.h"
+#include "tests/support/errors.h"
 #include "tests/support/support.h"
 
 using namespace r1;
@@ -30,7 +31,7 @@ std::string refusal(F&& body) {
   }
   return "accepted";
 }
-bool contains(const std::string& text, const std::string& part) { return text.find(part) != std::string::npos; }
+using test::contains;
 
 // SmolLM2's way of cutting, six tokens.
 json small_tokenizer() {

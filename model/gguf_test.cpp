@@ -13,6 +13,7 @@
 #include "model/gguf_test_writer.h"
 #include "model/hf_directory.h"
 #include "model/safetensors.h"
+#include "tests/support/errors.h"
 #include "tests/support/support.h"
 
 using namespace r1;
@@ -20,7 +21,7 @@ using nlohmann::json;
 
 namespace {
 
-bool contains(const std::string& text, const std::string& part) { return text.find(part) != std::string::npos; }
+using test::contains;
 
 template <class F>
 std::string refusal(F&& body) {

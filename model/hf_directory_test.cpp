@@ -8,6 +8,7 @@
 #include "core/error.h"
 #include "core/files.h"
 #include "model/gguf_test_writer.h"
+#include "tests/support/errors.h"
 #include "tests/support/support.h"
 
 using namespace r1;
@@ -23,7 +24,7 @@ ModelConfig tiny(bool tied, const std::string& extra = "") {
                   "\"tie_word_embeddings\":") + (tied ? "true" : "false") + extra + "}", "tiny");
 }
 
-bool contains(const std::string& text, const std::string& part) { return text.find(part) != std::string::npos; }
+using test::contains;
 
 template <class F>
 std::string refusal(F&& body) {

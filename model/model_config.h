@@ -100,8 +100,9 @@ struct ModelConfig {
   }
   std::int64_t kv_values_per_token() const;  // numbers in the cache, all layers
   double score_scale() const;  // of q k^T; YaRN's mscale_all_dim included for latent attention
-  // For paths that serve Llama's block alone (GPU): what in this model they lack, one phrase; empty if nothing.
+  // For paths that serve Llama's block alone: what in this model they lack, one phrase; empty if nothing.
   std::string beyond_llama() const;
+  std::string beyond_gpu() const;  // the same of the GPU's rollout and evaluation; its learner knows neither experts nor latents
   // The scorer on this model's backbone, as transformers' AutoModelForSequenceClassification reads it. A pad token that is an end
   // token goes: transformers would look for the score before the end token.
   ModelConfig as_scorer() const;

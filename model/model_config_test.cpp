@@ -7,6 +7,7 @@
 #include "core/error.h"
 #include "model/safetensors.h"
 #include "model/weight_store.h"
+#include "tests/support/errors.h"
 #include "tests/support/support.h"
 
 using namespace r1;
@@ -36,7 +37,7 @@ std::string refusal(const std::string& text) {
 }
 std::string refusal_of(const std::string& extra, const std::string& type = "llama") { return refusal(config_text(extra, type)); }
 
-bool contains(const std::string& text, const std::string& part) { return text.find(part) != std::string::npos; }
+using test::contains;
 
 struct Shape {
   const char* name;

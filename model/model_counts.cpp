@@ -1,6 +1,7 @@
 // Numbers that follow from a configuration alone.
 #include <cmath>
 
+#include "core/error.h"
 #include "model/model_config.h"
 #include "model/weight_store.h"
 
@@ -48,6 +49,16 @@ std::string ModelConfig::beyond_llama() const {
   if (rope_scaling.kind == RopeScaling::Kind::kYarn) return "YaRN";
   if (embedding_scale != 1 || query_scale != 0) return "scaled embeddings or queries";
   return "";
+}
+
+std::string ModelConfig::beyond_gpu() const {
+  ModelConfig rest = *this;
+  rest.moe.reset(), rest.mla.reset();
+  if (rest.rope_scaling.kind == RopeScaling::Kind::kYarn) rest.rope_scaling = {};
+  if (!rest.pre_norms && !rest.unit_offset_norms) rest.pre_norms = true, rest.post_norms = rest.qk_norm_all_heads = false;
+  rest.fused_projections = false, rest.query_scale = 0, rest.sliding_window = 0;
+  if (mla && (mla->kv_lora_rank != 512 || mla->qk_rope_head_dim != 64)) return message("latents of ", mla->kv_lora_rank, " + ", mla->qk_rope_head_dim, " numbers");
+  return rest.beyond_llama();
 }
 
 }  // namespace r1

@@ -131,6 +131,7 @@ TEST_CASE("quirks of the dense families") {
   const std::string size = R"("hidden_size":64,"num_hidden_layers":6,"num_attention_heads":4,"num_key_value_heads":2,"intermediate_size":8,"vocab_size":8})";
   const ModelConfig mistral = parse(R"({"model_type":"mistral",)" + size);
   CHECK(mistral.sliding_window == 4096);  // transformers' default
+  CHECK(mistral.beyond_gpu().empty());    // as far as the window goes
   CHECK(parse(R"({"model_type":"mistral","sliding_window":null,)" + size).beyond_llama().empty());
   const ModelConfig gemma2 = parse(R"({"model_type":"gemma2",)" + size);
   CHECK(gemma2.attention_softcap == 50);
@@ -170,6 +171,10 @@ TEST_CASE("the summary says what a person asks of a model") {
   CHECK(value(v3, "experts").find("256 experts of width 2048 in 58 of 61 layers, 8 a token") == 0);
   CHECK(value(v3, "prediction layers").find("1 ") == 0);
   CHECK(value(v3, "stored as").find("FP8") == 0);
-  CHECK(value(v3, "devices") == "cpu; not cuda: latent attention");
+  CHECK(value(v3, "devices") == "cpu; cuda to sample and evaluate");
+  CHECK(v3.beyond_gpu().empty());
+  ModelConfig narrow = v3;
+  narrow.mla->kv_lora_rank = 256;
+  CHECK(value(narrow, "devices") == "cpu; not cuda: latents of 256 + 64 numbers");
   CHECK(value(parse(kV2Lite), "memory to sample").find("29.26 GiB of weights") == 0);
 }

@@ -21,12 +21,28 @@ constexpr Shape kShapes[] = {
     {"llama-3.1-8b", "llama", 4096, 32, 32, 8, 128, 14336, 128256, false, 5e5},
 };
 
+// Those that a table has no columns for: the configuration files of the released models.
+struct Described { const char *name, *config; };
+constexpr Described kDescribed[] = {
+    {"deepseek-v2-lite", R"({"model_type":"deepseek_v2","hidden_size":2048,"num_hidden_layers":27,"num_attention_heads":16,"num_key_value_heads":16,
+      "intermediate_size":10944,"moe_intermediate_size":1408,"n_routed_experts":64,"n_shared_experts":2,"num_experts_per_tok":6,"first_k_dense_replace":1,
+      "moe_layer_freq":1,"n_group":1,"topk_group":1,"topk_method":"greedy","routed_scaling_factor":1.0,"norm_topk_prob":false,"scoring_func":"softmax",
+      "q_lora_rank":null,"kv_lora_rank":512,"qk_nope_head_dim":128,"qk_rope_head_dim":64,"v_head_dim":128,"attention_bias":false,
+      "max_position_embeddings":163840,"rope_theta":10000,"vocab_size":102400,"eos_token_id":100001,
+      "rope_scaling":{"type":"yarn","factor":40,"original_max_position_embeddings":4096,"beta_fast":32,"beta_slow":1,"mscale":0.707,"mscale_all_dim":0.707}})"},
+    {"qwen3-30b-a3b", R"({"model_type":"qwen3_moe","hidden_size":2048,"num_hidden_layers":48,"num_attention_heads":32,"num_key_value_heads":4,"head_dim":128,
+      "intermediate_size":6144,"moe_intermediate_size":768,"num_experts":128,"num_experts_per_tok":8,"norm_topk_prob":true,"decoder_sparse_step":1,
+      "mlp_only_layers":[],"attention_bias":false,"max_position_embeddings":40960,"rope_theta":1000000.0,"vocab_size":151936,"eos_token_id":151645,
+      "tie_word_embeddings":false})"},
+};
+
 }  // namespace
 
 const std::vector<std::string>& model_shape_names() {
   static const std::vector<std::string> names = [] {
     std::vector<std::string> out;
     for (const Shape& s : kShapes) out.emplace_back(s.name);
+    for (const Described& d : kDescribed) out.emplace_back(d.name);
     return out;
   }();
   return names;
@@ -44,6 +60,8 @@ ModelConfig model_shape(const std::string& name) {
     c.eos_token_ids = {0};
     return c;
   }
+  for (const Described& d : kDescribed)
+    if (name == d.name) return ModelConfig::from_json(d.config, name);
   throw ConfigError(message("there is no model shape '", name, "'; known are ", join_names(model_shape_names())));
 }
 

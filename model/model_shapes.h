@@ -9,7 +9,7 @@
 namespace r1 {
 
 const std::vector<std::string>& model_shape_names();
-// "smollm2-135m", "qwen2.5-0.5b", "qwen3-0.6b", "qwen2.5-1.5b", "qwen2.5-7b", "llama-3.1-8b". Throws ConfigError for others.
+// "smollm2-135m", "qwen2.5-0.5b", "qwen3-0.6b", "qwen2.5-1.5b", "qwen2.5-7b", "llama-3.1-8b", "deepseek-v2-lite", "qwen3-30b-a3b". Throws ConfigError for others.
 ModelConfig model_shape(const std::string& name);
 
 }  // namespace r1

@@ -84,8 +84,8 @@ std::vector<std::pair<std::string, std::string>> model_summary(const ModelConfig
                                   " of cache for one sequence of full length"));
   add("memory to train", message(gib(kTrainBytesPerParameter * parameters), " for all parameters (", kTrainBytesPerParameter,
                                  " bytes each), ", gib(kSampleBytesPerParameter * parameters), " and the adapter with LoRA; activations beside"));
-  const std::string beyond = c.beyond_llama();
-  add("devices", beyond.empty() ? "cpu, cuda" : message("cpu; not cuda: ", beyond));
+  const std::string beyond = c.beyond_gpu();
+  add("devices", beyond.empty() ? (c.moe || c.mla || c.post_norms ? "cpu; cuda to sample and evaluate" : "cpu, cuda") : message("cpu; not cuda: ", beyond));
   return lines;
 }
 

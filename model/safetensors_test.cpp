@@ -9,6 +9,7 @@
 #include "core/files.h"
 #include "model/element_convert.h"
 #include "model/gguf_test_writer.h"
+#include "tests/support/errors.h"
 #include "tests/support/support.h"
 
 using namespace r1;
@@ -44,7 +45,7 @@ std::string refusal(const std::filesystem::path& path) {
   return "accepted";
 }
 
-bool contains(const std::string& text, const std::string& part) { return text.find(part) != std::string::npos; }
+using test::contains;
 
 }  // namespace
 

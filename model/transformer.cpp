@@ -227,6 +227,7 @@ std::size_t Transformer::kv_block_bytes() const {
 void Transformer::step(std::span<const Row> rows, FunctionRef<void(std::size_t, const float*)> on_logits) {
   Impl& m = *impl_;
   if (rows.empty()) return;
+  m.require_whole("step()");
   m.pack_weights();
   const auto n = static_cast<std::int64_t>(rows.size());
   Impl::AttentionPlan plan;
@@ -268,6 +269,7 @@ LogprobRows Transformer::evaluate(const PackedBatch& batch, float temperature, b
   Impl& m = *impl_;
   m.check_batch(batch);
   if (batch.predictors.empty()) return {};
+  m.require_whole("evaluate()");
   m.take_rows(static_cast<std::int64_t>(batch.tokens.size()));
   float* h = m.h.get<float>(m.batch_rows(batch) * m.D);
   m.run_layers(batch, h, false, false);
@@ -288,6 +290,7 @@ std::vector<float> Transformer::hidden(const PackedBatch& batch, std::span<const
   m.check_batch(batch);
   m.check_rows(batch, rows);
   R1_CHECK(!m.parallel.sequence, "hidden states of a model whose rows are shared out");
+  m.require_whole("hidden()");
   float* h = m.h.get<float>(static_cast<std::int64_t>(batch.tokens.size()) * m.D);
   m.run_layers(batch, h, false, false);
   m.gather_normed(rows, h, nullptr);
@@ -297,6 +300,7 @@ std::vector<float> Transformer::hidden(const PackedBatch& batch, std::span<const
 std::vector<float> Transformer::logits(const PackedBatch& batch, std::span<const std::int32_t> rows) {
   Impl& m = *impl_;
   m.check_batch(batch);
+  m.require_whole("logits()");
   float* h = m.h.get<float>(static_cast<std::int64_t>(batch.tokens.size()) * m.D);
   m.run_layers(batch, h, false, false);
   m.gather_normed(rows, h, nullptr);

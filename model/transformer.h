@@ -15,6 +15,7 @@
 #include "kernels/cpu.h"
 #include "model/model_config.h"
 #include "model/model_group.h"
+#include "model/weight_gate.h"
 #include "model/weight_store.h"
 
 namespace r1 {
@@ -135,6 +136,12 @@ class Transformer {
   // The stretches cover the arena, in the same order each time: the layers from the last one on, what lies before them, what lies behind.
   void set_gradient_hook(std::function<void(std::int64_t begin, std::int64_t end)> hook);
   std::vector<std::pair<std::int64_t, std::int64_t>> gradient_stretches() const;
+  // With a gate the arena holds a share of the weights: forward(), train_logits() and backward() fetch what they use of it, a layer at a
+  // time, and keep its packed form as long; every other pass throws. An empty gate: all are there again. transformer_gate.cpp
+  void set_weight_gate(WeightGate gate);
+  // The part in others' forward and backward pass that gate and gradient hook need, without computing anything.
+  void absent_pass();
+  std::size_t packed_bytes() const;  // of packed forms that are held now
   // For heads of another kind (rl/value_model.h): final normed hidden states of the chosen rows, [n][D] float32 (rounded to
   // the model's type). The batch's predictors and targets play no part, the LM head neither.
   std::vector<float> hidden(const PackedBatch& batch, std::span<const std::int32_t> rows);

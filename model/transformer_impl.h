@@ -182,6 +182,18 @@ struct Transformer::Impl {
   Buffer d_out, d_context, d_q, d_q_normed, d_down, d_x32, d_weights, d_scores, d_expert_x;
   cpu::PackedMatrix packed_input;  // of dW products
   std::function<void(std::int64_t, std::int64_t)> gradient_hook;  // may be empty
+  // ---- weights in shares (transformer_gate.cpp)
+  WeightGate gate;         // empty: all weights are there
+  bool head_held = false;  // behind the gate, from the end of a forward pass to the head's backward pass
+  void require_whole(const char* pass) const;
+  void hold_layer(std::int64_t l, bool forward, bool transposed);  // no-ops without a gate
+  void drop_layer(std::int64_t l);
+  void hold_embedding();
+  void drop_embedding();
+  void hold_head();
+  void drop_head();
+  void drop_packed();
+  void for_packed(LayerWeights& layer, FunctionRef<void(cpu::PackedMatrix&, bool transposed)> use);
   // ---- mixtures of experts
   std::vector<std::int64_t> expert_load;  // [moe layers][E] tokens of forward passes since the last take
   std::int64_t expert_rows = 0;           // rows that were routed in them, all layers
@@ -215,6 +227,7 @@ struct Transformer::Impl {
   void pack_mlp(MlpWeights& m, bool transposed);
   void pack_latent(LatentWeights& m, bool transposed);
   void pack_experts(MoeWeights& m, bool transposed);
+  void pack_layer(LayerWeights& l, bool transposed);
   void pack_weights();
   void pack_transposed_weights();
   void pack_head();  // apart: a model that serves as a backbone never needs it

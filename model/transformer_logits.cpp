@@ -33,6 +33,7 @@ void Transformer::prepare_logits(const PackedBatch& batch) {
   Impl& m = *impl_;
   m.check_batch(batch);
   R1_CHECK(!m.parallel.sequence, "logits of a model whose rows are shared out");
+  m.require_whole("prepare_logits()");
   float* h = m.h.get<float>(static_cast<std::int64_t>(batch.tokens.size()) * m.D);
   m.run_layers(batch, h, false, false);
   m.gather_normed(batch.predictors, h, nullptr);
@@ -57,8 +58,10 @@ void Transformer::train_logits(const PackedBatch& batch, bool recompute, LogitLo
   m.pending.batch = batch;
   float* h = m.pending.h_out.get<float>(static_cast<std::int64_t>(batch.tokens.size()) * m.D);
   m.run_layers(batch, h, true, recompute);
+  m.hold_head();
   float* dh = m.start_backward(Impl::Pending::Pass::kLogits, grad);
   m.logit_loss_backward(m.pending.batch, h, loss, dh, grad.data());
+  m.drop_head();
   m.layers_backward(dh, grad.data());
 }
 

@@ -82,11 +82,14 @@ Transformer::Impl::AttentionPlan Transformer::Impl::plan_batch(const PackedBatch
 }
 
 void Transformer::Impl::run_layers(const PackedBatch& batch, float* h_rows, bool keep, bool recompute) {
+  drop_head();
   pack_weights();
   const std::int64_t n = batch_rows(batch);
   ensure_rope(*std::max_element(batch.positions.begin(), batch.positions.end()) + 1);
   const AttentionPlan plan = plan_batch(batch);
+  hold_embedding();
   embed_rows(batch.tokens.data() + first_row, n, h_rows);
+  drop_embedding();
   if (keep) kept.resize(static_cast<std::size_t>(L));
   replay = batch.experts;
   count_load = keep;
@@ -94,7 +97,9 @@ void Transformer::Impl::run_layers(const PackedBatch& batch, float* h_rows, bool
     LayerActivations& a = keep && !recompute ? kept[static_cast<std::size_t>(l)] : scratch;
     if (keep && recompute)
       std::memcpy(kept[static_cast<std::size_t>(l)].h_in.get<float>(n * D), h_rows, static_cast<std::size_t>(n * D) * 4);
+    hold_layer(l, true, false);
     layer_forward(l, n, h_rows, batch.positions.data() + first_row, plan, a, keep && !recompute);
+    drop_layer(l);
   }
   count_load = false;
 }
@@ -134,6 +139,7 @@ LogprobRows Transformer::forward(const PackedBatch& batch, float temperature, bo
   m.pending.temperature = temperature;
   float* h = m.pending.h_out.get<float>(m.batch_rows(batch) * m.D);
   m.run_layers(batch, h, true, recompute);
+  m.hold_head();
   if (!m.parallel.sequence) return m.logprob_rows(batch, h, temperature, want_entropies, &m.pending.stats);
   std::vector<std::size_t> places;
   return m.gather_targets(batch, m.logprob_rows(m.own_targets(batch, places), h, temperature, want_entropies, &m.pending.stats), want_entropies);
@@ -143,6 +149,7 @@ std::vector<float> Transformer::forward_hidden(const PackedBatch& batch, std::sp
   Impl& m = *impl_;
   m.check_batch(batch);
   m.check_rows(batch, rows);
+  m.require_whole("forward_hidden()");
   R1_CHECK(!rows.empty(), "a training batch without a chosen row");
   R1_CHECK(!m.parallel.sequence, "hidden states of a model whose rows are shared out");
   m.pending.pass = Impl::Pending::Pass::kHidden;
@@ -334,7 +341,9 @@ void Transformer::backward(std::span<const float> d_logprobs, std::span<const fl
   } else {
     m.head_backward(batch, m.pending.h_out.as<float>(), d_logprobs, d_entropies, dh, grad.data());
   }
+  if (m.prediction_weight != 0) m.require_whole("the prediction layer's loss");
   m.prediction_backward(batch, m.pending.h_out.as<float>(), dh, grad.data());
+  m.drop_head();
   m.layers_backward(dh, grad.data());
 }
 
@@ -360,12 +369,14 @@ void Transformer::Impl::layers_backward(float* dh, float* grad) {
   const auto stretches = gradient_hook ? gradient_stretches() : std::vector<std::pair<std::int64_t, std::int64_t>>();
   for (std::int64_t l = L - 1; l >= 0; --l) {
     LayerActivations& a = kept[static_cast<std::size_t>(l)];
+    hold_layer(l, true, true);
     if (pending.recompute) {
       float* rows = h.get<float>(n * D);
       std::memcpy(rows, a.h_in.as<float>(), static_cast<std::size_t>(n * D) * 4);
       layer_forward(l, n, rows, batch.positions.data() + first_row, plan, scratch, true);
     }
     layer_backward(l, n, dh, batch, pending.recompute ? scratch : a, grad);
+    drop_layer(l);
     if (gradient_hook) gradient_hook(stretches[static_cast<std::size_t>(L - 1 - l)].first, stretches[static_cast<std::size_t>(L - 1 - l)].second);
   }
   float* d_embed = grad + embed->offset;

@@ -149,27 +149,25 @@ void Transformer::Impl::pack_experts(MoeWeights& m, bool transposed) {
   if (m.shared.width > 0) pack_mlp(m.shared, transposed);
 }
 
+void Transformer::Impl::pack_layer(LayerWeights& l, bool transposed) {
+  if (l.latent) pack_latent(*l.latent, transposed);
+  else if (transposed) pack_transposed(l.q, qkv_width, D, l.qkv_pt);
+  else pack(l.q, qkv_width, D, l.qkv_p);
+  if (transposed) pack_transposed(l.o, D, attn_width, l.o_pt);
+  else pack(l.o, D, attn_width, l.o_p);
+  if (l.moe) pack_experts(*l.moe, transposed);
+  else pack_mlp(l.mlp, transposed);
+}
+
 void Transformer::Impl::pack_weights() {
-  if (packed) return;
-  for (LayerWeights& l : layers) {
-    if (l.latent) pack_latent(*l.latent, false);
-    else pack(l.q, qkv_width, D, l.qkv_p);
-    pack(l.o, D, attn_width, l.o_p);
-    if (l.moe) pack_experts(*l.moe, false);
-    else pack_mlp(l.mlp, false);
-  }
+  if (packed || gate) return;  // behind a gate layer by layer
+  for (LayerWeights& l : layers) pack_layer(l, false);
   packed = true;
 }
 
 void Transformer::Impl::pack_transposed_weights() {
-  if (packed_transposed) return;
-  for (LayerWeights& l : layers) {
-    if (l.latent) pack_latent(*l.latent, true);
-    else pack_transposed(l.q, qkv_width, D, l.qkv_pt);
-    pack_transposed(l.o, D, attn_width, l.o_pt);
-    if (l.moe) pack_experts(*l.moe, true);
-    else pack_mlp(l.mlp, true);
-  }
+  if (packed_transposed || gate) return;
+  for (LayerWeights& l : layers) pack_layer(l, true);
   packed_transposed = true;
 }
 

@@ -14,10 +14,10 @@
 namespace r1 {
 namespace {
 
-constexpr std::size_t kHugePage = std::size_t{2} << 20;
+constexpr std::size_t kHugePage = std::size_t{2} << 20, kPage = 4096;  // shares of it are given back by pages (core/pages.h)
 
 std::shared_ptr<std::byte> allocate_zeroed(std::size_t bytes) {
-  const std::size_t alignment = bytes >= kHugePage ? kHugePage : 64;
+  const std::size_t alignment = bytes >= kHugePage ? kHugePage : kPage;
   const std::size_t size = (bytes + alignment - 1) / alignment * alignment;
   void* memory = std::aligned_alloc(alignment, size == 0 ? alignment : size);
   if (memory == nullptr)

@@ -3,14 +3,14 @@
 #include <cmath>
 #include <cstring>
 #include <numeric>
+#include <optional>
 #include <utility>
 
 #include "core/digest.h"
 #include "core/error.h"
-#include "core/signals.h"
 #include "model/safetensors.h"
 #include "rl/train_samples.h"
-#include "sft/packing.h"
+#include "sft/held_out.h"
 
 namespace r1 {
 namespace {
@@ -31,35 +31,61 @@ std::vector<double> sums_of(std::span<const TrainSample> samples, const MicroBat
   return sums;
 }
 
-}  // namespace
-
-std::vector<double> answer_logprobs(ScoringModel& model, std::span<const TrainSample> samples, std::int64_t budget) {
+std::vector<std::int32_t> all_of(std::span<const TrainSample> samples) {
   std::vector<std::int32_t> all(samples.size());
   std::iota(all.begin(), all.end(), 0);
-  std::vector<double> out(samples.size(), 0.0);
-  for (const auto& part : plan_micro_batches(samples, all, budget)) {
+  return all;
+}
+
+void add_answer_logprobs(ScoringModel& model, std::span<const TrainSample> samples, std::span<const std::int32_t> chosen, std::int64_t budget,
+                         std::vector<double>& out) {
+  for (const auto& part : plan_micro_batches(samples, chosen, budget)) {
     const MicroBatch batch = build_micro_batch(samples, part);
     const std::vector<double> sums = sums_of(samples, batch, model.evaluate(batch.batch, 1.f, false).logprobs);
     for (std::size_t i = 0; i < sums.size(); ++i) out[static_cast<std::size_t>(batch.samples[i])] = sums[i];
   }
+}
+
+// What `file` holds, if it is of these samples and this reference.
+std::optional<std::vector<double>> read_logprobs(const std::filesystem::path& file, const std::string& digest, std::size_t samples) {
+  if (!std::filesystem::exists(file)) return std::nullopt;
+  const SafetensorsFile found(file);
+  const TensorView* values = found.find(kLogprobs);
+  const auto of = found.metadata().find("digest");
+  if (!values || of == found.metadata().end() || of->second != digest || values->dtype != DType::kF64 ||
+      static_cast<std::size_t>(values->elements()) != samples)
+    return std::nullopt;
+  std::vector<double> out(samples);
+  std::memcpy(out.data(), values->data, values->bytes());
+  return out;
+}
+
+}  // namespace
+
+std::vector<double> answer_logprobs(ScoringModel& model, std::span<const TrainSample> samples, std::int64_t budget) {
+  std::vector<double> out(samples.size(), 0.0);
+  add_answer_logprobs(model, samples, all_of(samples), budget, out);
   return out;
 }
 
 std::vector<double> cached_answer_logprobs(const std::filesystem::path& file, ScoringModel& reference, const WeightDigest& reference_digest,
-                                           std::span<const TrainSample> samples, std::int64_t budget) {
+                                           std::span<const TrainSample> samples, std::int64_t budget, const Ranks& ranks) {
   const std::string digest = to_hex(digest_of(samples)) + "-" + to_hex(reference_digest);
-  if (std::filesystem::exists(file)) {
-    const SafetensorsFile found(file);
-    const TensorView* values = found.find(kLogprobs);
-    const auto of = found.metadata().find("digest");
-    if (values && of != found.metadata().end() && of->second == digest && values->dtype == DType::kF64 &&
-        static_cast<std::size_t>(values->elements()) == samples.size()) {
-      std::vector<double> out(samples.size());
-      std::memcpy(out.data(), values->data, values->bytes());
-      return out;
-    }
+  std::string known;
+  if (ranks.rank() == 0)
+    if (const auto found = read_logprobs(file, digest, samples.size())) known = bytes_of(std::span<const double>(*found));
+  ranks.broadcast(known, "the reference's log-probabilities");
+  if (!known.empty()) return values_of<double>(known);
+  const auto shares = ranks.shares(samples, all_of(samples));
+  std::vector<double> out(samples.size(), 0.0);
+  ranks.agree("the reference's log-probabilities",
+              [&] { add_answer_logprobs(reference, samples, shares[static_cast<std::size_t>(ranks.rank())], budget, out); });
+  const std::vector<std::string> all = ranks.gather(bytes_of(std::span<const double>(out)), "the reference's log-probabilities");
+  for (std::size_t r = 0; r < all.size(); ++r) {
+    const std::vector<double> theirs = values_of<double>(all[r]);
+    for (const std::int32_t i : shares[r]) out[static_cast<std::size_t>(i)] = theirs[static_cast<std::size_t>(i)];
   }
-  const std::vector<double> out = answer_logprobs(reference, samples, budget);
+  if (ranks.rank() != 0) return out;
   SafetensorsWriteOptions options;
   options.metadata = {{"digest", digest}};
   const TensorView view{kLogprobs, DType::kF64, {static_cast<std::int64_t>(out.size())}, reinterpret_cast<const std::byte*>(out.data()), -1};
@@ -67,8 +93,8 @@ std::vector<double> cached_answer_logprobs(const std::filesystem::path& file, Sc
   return out;
 }
 
-DpoObjective::DpoObjective(PolicyModel& policy, Data train, Data held_out, const DpoOptions& options)
-    : policy_(policy), train_(std::move(train)), held_out_(std::move(held_out)), options_(options) {
+DpoObjective::DpoObjective(PolicyModel& policy, Data train, Data held_out, const DpoOptions& options, const Ranks* ranks)
+    : policy_(policy), ranks_(ranks ? *ranks : one_process_), train_(std::move(train)), held_out_(std::move(held_out)), options_(options) {
   for (const Data* d : {&train_, &held_out_})
     R1_CHECK(d->set.pairs && d->ref_logprobs.size() == d->set.samples.size(), "DPO needs pairs and a reference for each answer");
   if (options.label_smoothing != 0 && options.kind != DpoLoss::kSigmoid) throw ConfigError("dpo.label_smoothing belongs to dpo.loss: sigmoid");
@@ -132,12 +158,11 @@ Metrics DpoObjective::evaluate(std::int64_t budget) {
   const std::int64_t n = held_out_.set.size();
   std::vector<std::int64_t> all(static_cast<std::size_t>(n));
   std::iota(all.begin(), all.end(), std::int64_t{0});
-  Sums sums;
-  for (const std::vector<std::int32_t>& part : pack_best_fit(rows_of(held_out_.set, all), budget)) {
-    throw_if_stopped();
+  const std::vector<std::int64_t> rows = rows_of(held_out_.set, all);
+  const Sums sums = over_lanes<Sums>(ranks_, split_rows(rows, ranks_.lanes()), rows, budget, [&](std::span<const std::int32_t> part, Sums& s) {
     const MicroBatch batch = build_micro_batch(held_out_.set.samples, samples_of(held_out_.set, at_places(all, part)));
-    judge(held_out_, batch, policy_.evaluate(batch.batch, 1.f, false).logprobs, n, sums);
-  }
+    judge(held_out_, batch, policy_.evaluate(batch.batch, 1.f, false).logprobs, n, s);
+  });
   return metrics_of(sums, "eval/");
 }
 

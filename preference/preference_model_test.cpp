@@ -21,6 +21,7 @@ namespace {
 
 using nlohmann::json;
 using test::TinyModel;
+using test::toy_pairs;
 
 const std::string kGolden = R1_SOURCE_DIR "/tests/golden/";
 
@@ -55,27 +56,6 @@ std::vector<float> gradient_of(ExampleObjective& objective, std::int64_t budget,
   for (const auto& part : pack_best_fit(rows, budget)) objective.train(part);
   metrics = objective.report();
   return objective.model().gradient();
-}
-
-// Prompts of a few tokens; the better answer has more of the even tokens, at equal length.
-PreferenceSet toy_pairs(int n, std::uint64_t seed) {
-  StreamRng rng(seed, 5);
-  const auto draw = [&](int even_of_4) {
-    std::vector<TokenId> out;
-    for (int i = 0; i < 6; ++i) {
-      const auto t = static_cast<TokenId>(2 + 2 * rng.below(22));
-      out.push_back(static_cast<int>(rng.below(4)) < even_of_4 ? t : t + 1);
-    }
-    out.push_back(1);  // the end token
-    return out;
-  };
-  std::vector<test::TokenPair> pairs;
-  for (int i = 0; i < n; ++i) {
-    std::vector<TokenId> prompt;
-    for (std::uint64_t k = 0, size = 2 + rng.below(4); k < size; ++k) prompt.push_back(static_cast<TokenId>(2 + rng.below(46)));
-    pairs.push_back({prompt, draw(4), draw(0)});
-  }
-  return test::pair_set(pairs);
 }
 
 struct Recorder : TrainObserver {

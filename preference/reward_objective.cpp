@@ -8,15 +8,14 @@
 
 #include "core/error.h"
 #include "core/metrics.h"
-#include "core/signals.h"
 #include "preference/preference_loss.h"
 #include "rl/statistics.h"
-#include "sft/packing.h"
+#include "sft/held_out.h"
 
 namespace r1 {
 
-RewardObjective::RewardObjective(ValueModel& model, PreferenceSet train, PreferenceSet held_out, const RewardOptions& options)
-    : model_(model), train_(std::move(train)), held_out_(std::move(held_out)), options_(options) {
+RewardObjective::RewardObjective(ValueModel& model, PreferenceSet train, PreferenceSet held_out, const RewardOptions& options, const Ranks* ranks)
+    : model_(model), ranks_(ranks ? *ranks : one_process_), train_(std::move(train)), held_out_(std::move(held_out)), options_(options) {
   R1_CHECK(held_out_.size() == 0 || held_out_.pairs == train_.pairs, "training and held-out examples are of different kinds");
 }
 
@@ -87,27 +86,30 @@ Metrics RewardObjective::evaluate(std::int64_t budget) {
   const std::int64_t n = held_out_.size();
   std::vector<std::int64_t> all(static_cast<std::size_t>(n));
   std::iota(all.begin(), all.end(), std::int64_t{0});
-  Sums sums;
-  scored_.assign(static_cast<std::size_t>(n), {});
-  std::map<std::vector<TokenId>, std::pair<double, double>> by_prompt;  // pairs right, pairs
-  Statistics margins;
-  for (const std::vector<std::int32_t>& part : pack_best_fit(rows_of(held_out_, all), budget)) {
-    throw_if_stopped();
+  const std::vector<std::int64_t> rows = rows_of(held_out_, all);
+  const auto lanes = split_rows(rows, ranks_.lanes());
+  const std::size_t answers = held_out_.pairs ? 2 : 1;
+  PerSample values(static_cast<std::size_t>(n));  // [example][answer]
+  const Sums sums = over_lanes<Sums>(ranks_, lanes, rows, budget, [&](std::span<const std::int32_t> part, Sums& s) {
     const MicroBatch batch = build_micro_batch(held_out_.samples, samples_of(held_out_, at_places(all, part)));
     const std::vector<float> scores = model_.evaluate(batch.batch, batch.batch.predictors);
-    judge(held_out_, batch, scores, n, sums);
-    for (std::size_t i = 0; i < scores.size(); i += held_out_.pairs ? 2 : 1) {
-      const auto at = static_cast<std::size_t>(batch.samples[i]);
-      const TrainSample& s = held_out_.samples[at];
-      ScoredExample example{s.name, {scores[i]}, held_out_.pairs ? 1.0 : held_out_.labels[at]};
-      if (held_out_.pairs) {
-        example.scores.push_back(scores[i + 1]);
-        auto& [right, pairs] = by_prompt[{s.tokens.begin(), s.tokens.begin() + s.prompt_length}];
-        right += scores[i] > scores[i + 1], pairs += 1;
-        margins.add(double{scores[i]} - scores[i + 1]);
-      }
-      scored_[at / (held_out_.pairs ? 2 : 1)] = std::move(example);
-    }
+    judge(held_out_, batch, scores, n, s);
+    for (std::size_t i = 0; i < scores.size(); i += answers)
+      values[static_cast<std::size_t>(batch.samples[i]) / answers].assign(scores.begin() + static_cast<std::ptrdiff_t>(i),
+                                                                          scores.begin() + static_cast<std::ptrdiff_t>(i + answers));
+  });
+  ranks_.gather_values(values, ranks_.by_rank(lanes), "held-out scores");
+  scored_.clear();
+  std::map<std::vector<TokenId>, std::pair<double, double>> by_prompt;  // pairs right, pairs
+  Statistics margins;
+  for (std::size_t i = 0; i < values.size(); ++i) {
+    const TrainSample& s = held_out_.samples[i * answers];
+    const std::vector<float>& scores = values[i];
+    scored_.push_back({s.name, {scores.begin(), scores.end()}, held_out_.pairs ? 1.0 : held_out_.labels[i]});
+    if (!held_out_.pairs) continue;
+    auto& [right, pairs] = by_prompt[{s.tokens.begin(), s.tokens.begin() + s.prompt_length}];
+    right += scores[0] > scores[1], pairs += 1;
+    margins.add(double{scores[0]} - scores[1]);
   }
   Metrics out = metrics_of(sums, held_out_.pairs, "eval/");
   const Interval accuracy = wilson_interval(std::llround(sums.right), n);

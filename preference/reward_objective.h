@@ -1,12 +1,15 @@
 // Training of a reward model: Bradley-Terry on pairs, cross-entropy on labelled answers, on the score of the last token.
 #pragma once
 
+#include <algorithm>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "preference/preference_set.h"
-#include "sft/example_trainer.h"
+#include "rl/ranks.h"
 #include "rl/value_model.h"
+#include "sft/example_trainer.h"
 
 namespace r1 {
 
@@ -23,8 +26,9 @@ struct ScoredExample {
 
 class RewardObjective : public ExampleObjective {
  public:
-  // Both sets of one kind and already marked for scores; held_out may be empty. The model outlives the objective.
-  RewardObjective(ValueModel& model, PreferenceSet train, PreferenceSet held_out, const RewardOptions& options);
+  // Both sets of one kind and already marked for scores; held_out may be empty. The model outlives the objective, as do the ranks, which
+  // share the held-out examples; null = one process.
+  RewardObjective(ValueModel& model, PreferenceSet train, PreferenceSet held_out, const RewardOptions& options, const Ranks* ranks = nullptr);
 
   std::int64_t size() const override { return train_.size(); }
   TrainedModel& model() override { return model_; }
@@ -33,6 +37,8 @@ class RewardObjective : public ExampleObjective {
   void train(std::span<const std::int32_t> places) override;
   // loss and TRL's names: accuracy, margin (pairs), min_reward, mean_reward, max_reward.
   Metrics report() override;
+  std::string take_sums() override { return bytes_of(std::span<const Sums>(std::vector<Sums>{std::exchange(sums_, Sums{})})); }
+  void add_sums(std::string_view bytes) override { sums_.add(values_of<Sums>(bytes).at(0)); }
   std::string name(std::int64_t example) const override {
     return train_.samples[static_cast<std::size_t>(train_.pairs ? 2 * example : example)].name;
   }
@@ -46,6 +52,11 @@ class RewardObjective : public ExampleObjective {
   struct Sums {
     double loss = 0, right = 0, margin = 0, score = 0, least = 0, most = 0;
     std::int64_t examples = 0, scores = 0;
+    void add(const Sums& o) {
+      if (o.scores == 0) return;  // its least and most say nothing
+      least = scores == 0 ? o.least : std::min(least, o.least), most = scores == 0 ? o.most : std::max(most, o.most);
+      loss += o.loss, right += o.right, margin += o.margin, score += o.score, examples += o.examples, scores += o.scores;
+    }
   };
   // Scores of a micro-batch -> their gradient of the mean over update_size examples.
   std::vector<float> judge(const PreferenceSet& set, const MicroBatch& batch, std::span<const float> scores, std::int64_t update_size,
@@ -53,6 +64,8 @@ class RewardObjective : public ExampleObjective {
   static Metrics metrics_of(const Sums& sums, bool pairs, const std::string& prefix);
 
   ValueModel& model_;
+  const Ranks one_process_;
+  const Ranks& ranks_;
   PreferenceSet train_, held_out_;
   RewardOptions options_;
   std::vector<std::int64_t> examples_;  // of the update

@@ -6,6 +6,7 @@
 #include <string>
 #include <vector>
 
+#include "core/rng.h"
 #include "model/hf_directory.h"
 #include "preference/preference_set.h"
 #include "rl/transformer_policy.h"
@@ -37,6 +38,27 @@ inline PreferenceSet pair_set(const std::vector<TokenPair>& pairs) {
     set.samples.push_back(answer(i, pairs[i].prompt, pairs[i].rejected));
   }
   return set;
+}
+
+// Prompts of a few tokens; the better answer has more of the even tokens, at equal length.
+inline PreferenceSet toy_pairs(int n, std::uint64_t seed) {
+  StreamRng rng(seed, 5);
+  const auto draw = [&](int even_of_4) {
+    std::vector<TokenId> out;
+    for (int i = 0; i < 6; ++i) {
+      const auto t = static_cast<TokenId>(2 + 2 * rng.below(22));
+      out.push_back(static_cast<int>(rng.below(4)) < even_of_4 ? t : t + 1);
+    }
+    out.push_back(1);  // the end token
+    return out;
+  };
+  std::vector<TokenPair> pairs;
+  for (int i = 0; i < n; ++i) {
+    std::vector<TokenId> prompt;
+    for (std::uint64_t k = 0, size = 2 + rng.below(4); k < size; ++k) prompt.push_back(static_cast<TokenId>(2 + rng.below(46)));
+    pairs.push_back({prompt, draw(4), draw(0)});
+  }
+  return pair_set(pairs);
 }
 
 // The tiny Llama of tests/golden/trl_tiny.

@@ -89,6 +89,10 @@ class GrpcEngine final : public RolloutEngine {
   void check_stall();
   std::string states() const;
 
+  struct Wanted { bool gpu = false, share = false, change = false; };
+  Wanted wanted() const;
+  std::shared_ptr<WeightArena> fill_arena(const WeightSnapshot& snapshot);
+
   void wait_for_first();
   void abandon();
 
@@ -99,7 +103,9 @@ class GrpcEngine final : public RolloutEngine {
   const std::string run_ = random_run();
   std::atomic<WeightVersion> version_{0};
   std::mutex loading_;
-  std::shared_ptr<WeightImage> newest_, spent_;  // of load_weights(): the target, and the one before it
+  std::shared_ptr<PublishedWeights> newest_;  // of load_weights(), as what follows: the target
+  std::shared_ptr<WeightImage> spent_;        // of the one before it
+  std::shared_ptr<WeightArena> arena_;
 
   // Guarded by shared_.mutex, as the links.
   std::unordered_map<RequestId, Request> requests_;
@@ -154,28 +160,74 @@ RequestId GrpcEngine::submit(RolloutRequest request) {
   return id;
 }
 
+// What servers can use.
+GrpcEngine::Wanted GrpcEngine::wanted() const {
+  Wanted out;
+  const std::lock_guard lock(shared_.mutex);
+  for (const auto& link : links_)
+    if (link->known() && on_gpu(link->best_way())) out.gpu = true;
+  for (const auto& link : links_) {
+    if (on_gpu(link->best_way()) || (out.gpu && !link->known())) continue;  // a link makes an image of what is on the GPU, if need be
+    (link->best_way() == WeightWay::kShared ? out.share : out.change) = true;
+  }
+  return out;
+}
+
+// Null, and no_gpu, if there is no memory for it and other ways may be taken.
+std::shared_ptr<WeightArena> GrpcEngine::fill_arena(const WeightSnapshot& snapshot) {
+  {
+    std::unique_lock lock(shared_.mutex);
+    shared_.publishing = true;
+    while (shared_.readers > 0) {
+      throw_if_stopped();
+      shared_.changed.wait_for(lock, std::chrono::milliseconds(100));
+    }
+  }
+  try {
+    if (!arena_) arena_ = std::make_shared<WeightArena>(options_.weight_device, options_.layout, options_.places);
+    arena_->fill(snapshot);
+  } catch (const DeviceError& e) {
+    if (options_.weights) throw;
+    log_warning("rollout.weights_way", {{"text", message("weights for rollout servers go by way of the host: ", e.what())}});
+    arena_.reset();
+    const std::lock_guard lock(shared_.mutex);
+    shared_.no_gpu = true;
+  }
+  return arena_;
+}
+
 void GrpcEngine::load_weights(const WeightSnapshot& snapshot) {
   const std::lock_guard one(loading_);
-  const bool on_device = std::any_of(snapshot.tensors.begin(), snapshot.tensors.end(), [](const TensorView& t) { return t.device != -1; });
-  // Links take an image from `target` alone: one that stood there before and that none is sending is nobody's.
-  WeightImage* const spent = spent_.use_count() == 1 ? spent_.get() : nullptr;
-  std::atomic_thread_fence(std::memory_order_acquire);  // what the last link read of it came before
-  bool share = false, change = false;  // what the servers can use
-  {
-    const std::lock_guard lock(shared_.mutex);
-    for (const auto& link : links_) (link->shares_memory() ? share : change) = true;
+  struct Published {
+    LinkShared& shared;
+    ~Published() {
+      const std::lock_guard lock(shared.mutex);
+      shared.publishing = false;
+      shared.changed.notify_all();
+    }
+  } published{shared_};
+  auto weights = std::make_shared<PublishedWeights>();
+  Wanted want = wanted();
+  if (want.gpu && !(weights->arena = fill_arena(snapshot))) want = wanted();
+  if (!want.gpu || want.share || want.change) {
+    // Links take an image from `target` alone: one that stood there before and that none is sending is nobody's.
+    WeightImage* const spent = spent_.use_count() == 1 ? spent_.get() : nullptr;
+    std::atomic_thread_fence(std::memory_order_acquire);  // what the last link read of it came before
+    const bool on_device = std::any_of(snapshot.tensors.begin(), snapshot.tensors.end(), [](const TensorView& t) { return t.device != -1; });
+    weights->image = std::make_shared<WeightImage>(on_device && options_.to_host ? options_.to_host(snapshot) : snapshot, want.change && newest_ ? newest_->image.get() : nullptr, spent,
+                                                   want.share, weights->arena ? &weights->arena->digest() : nullptr);
   }
-  auto image = std::make_shared<WeightImage>(on_device && options_.to_host ? options_.to_host(snapshot) : snapshot, change ? newest_.get() : nullptr, spent, share);
+  weights->key = weights->arena ? WeightKey{snapshot.version, weights->arena->digest()} : weights->image->key();
   const std::lock_guard lock(shared_.mutex);
-  version_ = image->key().version;
-  if (newest_ && newest_->key() == image->key()) {
-    spent_ = std::move(image);
+  version_ = weights->key.version;
+  if (newest_ && newest_->key == weights->key) {  // nothing is new
+    spent_ = std::move(weights->image);
     return;
   }
-  published_.push_back(image->key());
-  shared_.target = image;
-  spent_ = std::exchange(newest_, std::move(image));
-  shared_.changed.notify_all();
+  published_.push_back(weights->key);
+  shared_.target = weights;
+  if (newest_) spent_ = newest_->image;
+  newest_ = std::move(weights);
 }
 
 void GrpcEngine::wait(const std::function<void(RolloutEvent&&)>& on_event, bool stream) {
@@ -441,6 +493,10 @@ void GrpcEngine::check_stall() {
 }  // namespace
 
 std::unique_ptr<RolloutEngine> make_grpc_engine(GrpcEngineOptions options, const std::shared_ptr<const Tokenizer>& tokenizer) {
+  if (options.weights && on_gpu(*options.weights)) {
+    const std::string why = !options.weight_device ? options.no_weight_device : *options.weights == WeightWay::kNccl ? options.weight_device->nccl_missing() : std::string();
+    if (!why.empty()) throw ConfigError(message("rollout.grpc.weights is ", name_of(*options.weights), ", which is not there: ", why, "; use auto"));
+  }
   return std::make_unique<GrpcEngine>(std::move(options), tokenizer ? tokenizer_digest(*tokenizer) : std::string());
 }
 

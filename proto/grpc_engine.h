@@ -9,10 +9,13 @@
 
 #include <functional>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
 #include "proto/grpc_tls.h"
+#include "proto/weight_arena.h"
+#include "proto/weight_way.h"
 #include "rollout/engine.h"
 #include "text/tokenizer.h"
 
@@ -28,7 +31,11 @@ struct GrpcEngineOptions {          // rollout.grpc: in a recipe
   double weights_timeout_s = 600;   // of one update at one server
   int retries = 20;                 // of a prompt's samples
   int max_message_mb = 64;
-  bool shared_memory = true;        // weights for servers of this machine lie in memory that they map, where that can be done
+  std::optional<WeightWay> weights;  // rollout.grpc.weights: how new ones reach servers; none: the fastest that learner and server both have
+  std::shared_ptr<WeightDevice> weight_device;  // of the GPU where weights lie; null: `no_weight_device` says why there is none
+  std::string no_weight_device = "the learner computes on the CPU";
+  std::vector<TensorView> layout;   // with weight_device: the tensors, without data, and their places in memory
+  WeightPlaces places;
   // Weights that lie on a device -> the same on the host; empty: they do already.
   std::function<WeightSnapshot(const WeightSnapshot&)> to_host;
 };
@@ -40,7 +47,7 @@ std::unique_ptr<RolloutEngine> make_grpc_engine(GrpcEngineOptions options, const
 
 struct GrpcEngineCounts {  // since the engine was made
   long retried = 0;             // requests, or parts of one, that were asked for again
-  long whole_updates = 0, delta_updates = 0, shared_updates = 0;
+  long whole_updates = 0, delta_updates = 0, shared_updates = 0, ipc_updates = 0, nccl_updates = 0;
   std::size_t update_bytes = 0;  // of chunks, all servers together
 };
 GrpcEngineCounts grpc_engine_counts(const RolloutEngine& engine);  // of one that make_grpc_engine() made

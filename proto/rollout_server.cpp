@@ -72,11 +72,7 @@ class Service final : public wire_rollout::RolloutService::CallbackService {
       return GenerateStream::refuse(std::move(status));
     }
     const std::string id = wire->request_id();
-    CompletionEdit edit;
-    if (!served_.digest_of_engine) edit = [this](Completion& c) {
-        for (VersionRun& run : c.version_runs) run.digest = weights_.digest_of(run.version);
-      };
-    const auto stream = GenerateStream::start(loop_, from_wire(*wire), wire->stream(), std::move(edit), [registry = registry_, id](const GenerateStream* ended) { registry->remove(id, ended); });
+    const auto stream = GenerateStream::start(loop_, from_wire(*wire), wire->stream(), [this](Completion& c) { weights_.name_weights(c); }, [registry = registry_, id](const GenerateStream* ended) { registry->remove(id, ended); });
     if (!stream) {
       ++refused_;
       if (loop_.closed()) return GenerateStream::refuse({StatusCode::UNAVAILABLE, "the server is shutting down"});
@@ -116,6 +112,10 @@ class Service final : public wire_rollout::RolloutService::CallbackService {
     reply.set_max_calls(static_cast<std::uint32_t>(loop_.max_calls()));
     reply.set_max_samples(static_cast<std::uint32_t>(served_.model.max_samples));
     to_wire(weights_.in_use(), *reply.mutable_weights());
+    if (const WeightDevice* gpu = weights_.device()) {
+      reply.set_gpu(gpu->id());
+      reply.set_nccl(gpu->nccl_missing().empty());
+    }
   }
 
   // What the engine itself need not be asked for.
@@ -150,7 +150,7 @@ class Service final : public wire_rollout::RolloutService::CallbackService {
 
 struct RolloutServer::Impl {
   Impl(const RolloutServerOptions& options, EngineLoop& l, RolloutEngine& engine, const ServedRollout& served)
-      : loop(l), weights(engine, served.layout, options.token), rollouts(l, weights, served, options.token) {}
+      : loop(l), weights(engine, served, options.token), rollouts(l, weights, served, options.token) {}
   EngineLoop& loop;
   WeightService weights;
   Service rollouts;

@@ -11,6 +11,7 @@
 #include "proto/engine_loop.h"
 #include "proto/grpc_tls.h"
 #include "proto/openai_request.h"
+#include "proto/weight_arena.h"
 
 namespace r1 {
 
@@ -25,9 +26,12 @@ struct ServedRollout {
   std::string device;                // what computes
   int slots = 128;                   // samples that decode at once
   std::vector<TensorView> layout;    // of the weights, without data; empty: updates are refused
-  // Completions carry the digest that the engine computed of its own memory. false: of weights that came over the network, the digest of
-  // what the engine was given (an engine whose own digest is computed another way).
+  // The engine's own digest is that of WeightStore. false: it is computed in another way (on a GPU), and completions carry the digest of what
+  // the engine was given, unless the weights came from a GPU's memory, summed up in the same way.
   bool digest_of_engine = true;
+  std::shared_ptr<WeightDevice> weight_device;  // of the engine's GPU; null: `no_weight_device` says why it takes weights by way of the host alone
+  std::string no_weight_device = "this server computes on the CPU";
+  WeightPlaces places;               // of the layout in the engine's memory, with weight_device
 };
 
 class RolloutServer {

@@ -6,6 +6,7 @@
 #include <string>
 #include <vector>
 
+#include "apps/weight_layout.h"
 #include "model/transformer.h"
 #include "model/weight_store.h"
 #include "proto/grpc_engine.h"
@@ -28,6 +29,7 @@ struct RolloutNodeOptions {
   LocalEngineOptions engine;
   RolloutServerOptions server;
   int max_calls = 64;
+  std::shared_ptr<WeightDevice> weight_device;
 };
 
 class RolloutNode {
@@ -61,6 +63,8 @@ class RolloutNode {
       s.device = "cpu";
       s.slots = o.engine.max_rows;
       s.layout = layout_of(model.weights());
+      s.weight_device = o.weight_device;
+      s.places = weight_places(o.config, o.dtype);
       return s;
     }
     Transformer model;
@@ -76,7 +80,7 @@ class RolloutNode {
 inline GrpcEngineOptions engine_options(const std::vector<std::string>& servers) {
   GrpcEngineOptions o;
   o.servers = servers;
-  o.shared_memory = false;  // weights go over the wire
+  o.weights = WeightWay::kDelta;  // weights go over the wire
   o.start_timeout_s = 30;
   o.stall_timeout_s = 60;
   return o;

@@ -24,6 +24,35 @@ DType type_from(const std::string& name, const std::string& tensor) {
   throw WeightUpdateError(WeightUpdateError::Kind::kOther, message("tensor ", tensor, ": type '", name, "' is not known; weights are sent as BF16 or F32"));
 }
 
+void begin_header(const WeightKey& key, const WeightDigest& check, std::span<const TensorView> tensors, wire_weights::Header& out) {
+  out.set_protocol(kWeightsProtocol);
+  out.set_version(key.version);
+  out.set_digest(bytes_of(key.digest));
+  if (check != key.digest) out.set_check(bytes_of(check));
+  for (const TensorView& t : tensors) {
+    wire_weights::Tensor& tensor = *out.add_tensors();
+    tensor.set_name(t.name);
+    tensor.set_type(safetensors_name(t.dtype));
+    tensor.mutable_shape()->Add(t.shape.begin(), t.shape.end());
+  }
+}
+
+// Numbers of 16 bits as bytes, little-endian.
+std::string bytes_of(const std::vector<std::uint16_t>& numbers) {
+  std::string out;
+  out.reserve(2 * numbers.size());
+  for (const std::uint16_t n : numbers) out += static_cast<char>(n & 0xFF), out += static_cast<char>(n >> 8);
+  return out;
+}
+
+std::vector<std::uint16_t> numbers_of(const std::string& bytes) {
+  if (bytes.size() % 2 != 0) throw Error(message("a completion has ", bytes.size(), " bytes of experts, which are 2 each"));
+  std::vector<std::uint16_t> out(bytes.size() / 2);
+  for (std::size_t i = 0; i < out.size(); ++i)
+    out[i] = static_cast<std::uint16_t>(static_cast<unsigned char>(bytes[2 * i]) | static_cast<unsigned char>(bytes[2 * i + 1]) << 8);
+  return out;
+}
+
 }  // namespace
 
 void to_wire(const RolloutRequest& r, int first, int count, bool stream, wire_rollout::GenerateRequest& out) {
@@ -41,6 +70,7 @@ void to_wire(const RolloutRequest& r, int first, int count, bool stream, wire_ro
   for (const std::string& text : r.sampling.stop_strings) s.add_stop_strings(text);
   s.set_ignore_eos(r.sampling.ignore_eos);
   s.set_want_entropy(r.sampling.want_entropy);
+  s.set_want_experts(r.sampling.want_experts);
   wire_rollout::DrawKey& key = *out.mutable_key();
   key.set_seed(r.key.seed);
   key.set_step(r.key.step);
@@ -64,6 +94,7 @@ RolloutRequest from_wire(const wire_rollout::GenerateRequest& r) {
   out.sampling.stop_strings.assign(s.stop_strings().begin(), s.stop_strings().end());
   out.sampling.ignore_eos = s.ignore_eos();
   out.sampling.want_entropy = s.want_entropy();
+  out.sampling.want_experts = s.want_experts();
   out.key = {r.key().seed(), r.key().step(), r.key().prompt(), r.key().first_sample()};
   return out;
 }
@@ -85,6 +116,7 @@ void to_wire(const RolloutEvent& e, wire_rollout::GenerateReply& out) {
   f.mutable_logprobs()->Add(c.logprobs.begin(), c.logprobs.end());
   f.mutable_entropies()->Add(c.entropies.begin(), c.entropies.end());
   f.set_sampled(std::string(c.sampled.begin(), c.sampled.end()));
+  f.set_experts(bytes_of(c.experts));
   f.set_text(c.text);
   f.set_stop(static_cast<wire_rollout::StopReason>(static_cast<int>(c.stop) + 1));
   for (const VersionRun& run : c.version_runs) {
@@ -100,6 +132,7 @@ Completion from_wire(wire_rollout::Completion& c) {
   out.logprobs.assign(c.logprobs().begin(), c.logprobs().end());
   out.entropies.assign(c.entropies().begin(), c.entropies().end());
   out.sampled.assign(c.sampled().begin(), c.sampled().end());
+  out.experts = numbers_of(c.experts());
   out.text = std::move(*c.mutable_text());
   const int stop = c.stop();
   const std::size_t n = out.tokens.size();
@@ -128,15 +161,7 @@ void to_wire(const WeightKey& key, wire_rollout::Weights& out) {
 WeightKey from_wire(const wire_rollout::Weights& w) { return {w.version(), digest_from(w.digest(), "weights.digest")}; }
 
 void to_wire(const WeightImage& image, WeightWay way, wire_weights::Header& out) {
-  out.set_protocol(kWeightsProtocol);
-  out.set_version(image.key().version);
-  out.set_digest(bytes_of(image.key().digest));
-  for (const TensorView& t : image.tensors()) {
-    wire_weights::Tensor& tensor = *out.add_tensors();
-    tensor.set_name(t.name);
-    tensor.set_type(safetensors_name(t.dtype));
-    tensor.mutable_shape()->Add(t.shape.begin(), t.shape.end());
-  }
+  begin_header(image.key(), image.check(), image.tensors(), out);
   if (way == WeightWay::kShared) {
     out.mutable_shared()->set_process(image.shared()->name().process);
     out.mutable_shared()->set_file(image.shared()->name().descriptor);
@@ -145,6 +170,22 @@ void to_wire(const WeightImage& image, WeightWay way, wire_weights::Header& out)
   out.set_delta(true);
   out.set_base_version(image.delta()->base.version);
   out.set_base_digest(bytes_of(image.delta()->base.digest));
+}
+
+void to_wire(const WeightKey& key, const WeightArena& arena, WeightWay way, wire_weights::Header& out) {
+  begin_header(key, arena.digest(), arena.layout(), out);
+  wire_weights::Device& d = *out.mutable_device();
+  d.set_gpu(arena.device().id());
+  d.set_bytes(arena.places().bytes);
+  d.mutable_offsets()->Add(arena.places().offsets.begin(), arena.places().offsets.end());
+  for (const WeightDevice::Sum& sum : arena.sums()) d.add_sums(sum[0]), d.add_sums(sum[1]);
+  if (way == WeightWay::kCudaIpc) d.set_memory(arena.handle());
+}
+
+DeviceHeader from_wire(const wire_weights::Device& d) {
+  DeviceHeader out{d.gpu(), {{d.offsets().begin(), d.offsets().end()}, d.bytes()}, {}, d.memory(), d.group(), d.joined(), d.piece()};
+  for (int i = 0; i + 1 < d.sums_size(); i += 2) out.sums.push_back({d.sums(i), d.sums(i + 1)});
+  return out;
 }
 
 WeightReceiver::Header from_wire(const wire_weights::Header& h) {
@@ -156,6 +197,7 @@ WeightReceiver::Header from_wire(const wire_weights::Header& h) {
   try {
     out.key = {h.version(), digest_from(h.digest(), "header.digest")};
     out.base = {h.base_version(), digest_from(h.base_digest(), "header.base_digest")};
+    out.check = h.check().empty() ? out.key.digest : digest_from(h.check(), "header.check");
   } catch (const Error& e) {
     throw WeightUpdateError(Kind::kOther, e.what());
   }

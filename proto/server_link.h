@@ -8,6 +8,7 @@
 #include <exception>
 #include <memory>
 #include <mutex>
+#include <set>
 #include <string>
 #include <thread>
 
@@ -15,6 +16,7 @@
 
 #include "proto/grpc_engine.h"
 #include "proto/rollout_wire.h"
+#include "proto/weight_sender.h"
 #include "rollout.grpc.pb.h"
 #include "weights.grpc.pb.h"
 
@@ -24,7 +26,11 @@ namespace r1 {
 struct LinkShared {
   std::mutex mutex;
   std::condition_variable changed;              // anything here or in a link
-  std::shared_ptr<const WeightImage> target;    // the newest weights; null = none were loaded: any will do
+  std::shared_ptr<PublishedWeights> target;     // the newest weights; null = none were loaded: any will do
+  bool publishing = false;                      // the next ones are being made: nobody takes the target
+  int readers = 0;                              // links that are taking a target
+  bool no_gpu = false;                          // weights cannot be held on this GPU
+  std::mutex image_making;                      // locked before `mutex`: one link makes an image that was not there
   std::exception_ptr fatal;                     // of a server that can never be used
   GrpcEngineCounts counts;
   std::deque<std::shared_ptr<const WeightImage>> lingering;  // shared ones that a server may still read, though its call has ended
@@ -44,7 +50,8 @@ class ServerLink {
 
   // With shared.mutex held:
   bool connected() const { return connected_; }
-  bool shares_memory() const { return shares_; }  // as far as is known: it needs no delta
+  WeightWay best_way() const;                // by what is known of it
+  bool known() const { return !info_.instance().empty(); }
   bool ready() const;                        // connected, with the newest weights, and not full
   const wire_rollout::DescribeReply& info() const { return info_; }
   void lost(const std::string& why);         // connect anew
@@ -56,19 +63,27 @@ class ServerLink {
   void run();
   void connect(std::unique_lock<std::mutex>& lock);
   void update(std::unique_lock<std::mutex>& lock);
-  grpc::Status send(const WeightImage& image, WeightWay way, grpc::ClientContext& context, std::size_t& bytes);
+  void took(const PublishedWeights& weights, WeightWay way);
+  void failed(const std::shared_ptr<PublishedWeights>& weights, WeightWay way, const grpc::Status& status, std::unique_lock<std::mutex>& lock);
+  WeightWay choose_way(const std::shared_ptr<PublishedWeights>& weights, std::unique_lock<std::mutex>& lock);
+  bool give_up_way(WeightWay way, const std::string& why);
+  std::string cannot_take(WeightWay way) const;  // a reason, or nothing
   std::string wrong_with(const wire_rollout::DescribeReply& info) const;
   void fail(const std::string& what);
   void pause(std::unique_lock<std::mutex>& lock, int failures);
-  bool up_to_date() const { return !shared_.target || (held_known_ && held_ == shared_.target->key()); }
+  bool up_to_date() const;
 
   const GrpcEngineOptions& options_;
   const std::string address_, tokenizer_;
   LinkShared& shared_;
   std::unique_ptr<wire_rollout::RolloutService::Stub> rollouts_;
   std::unique_ptr<wire_weights::WeightService::Stub> weights_;
+  std::unique_ptr<WeightSender> sender_;      // of the thread alone
 
-  bool stop_ = false, connected_ = false, held_known_ = false, whole_next_ = false, shares_;
+  bool stop_ = false, connected_ = false, held_known_ = false, whole_next_ = false;
+  const bool near_;                          // on this machine
+  std::set<WeightWay> failed_ways_;
+  std::string told_way_;
   WeightKey held_;
   wire_rollout::DescribeReply info_;
   std::string trouble_;                      // why it is not connected

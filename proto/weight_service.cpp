@@ -21,8 +21,9 @@ grpc::StatusCode code_of(Kind kind) {
 
 }  // namespace
 
-WeightService::WeightService(RolloutEngine& engine, std::vector<TensorView> layout, std::string token)
-    : engine_(engine), receiver_(std::move(layout)), token_(std::move(token)) {
+WeightService::WeightService(RolloutEngine& engine, const ServedRollout& served, std::string token)
+    : engine_(engine), receiver_(served.layout), device_receiver_(served.weight_device, served.no_weight_device, served.layout, served.places),
+      digest_of_engine_(served.digest_of_engine), token_(std::move(token)) {
   in_use_.version = engine_.weight_version();
 }
 
@@ -31,29 +32,46 @@ WeightKey WeightService::in_use() const {
   return in_use_;
 }
 
-WeightDigest WeightService::digest_of(WeightVersion version) const {
+void WeightService::name_weights(Completion& completion) const {
   const std::lock_guard lock(mutex_);
-  const auto found = digests_.find(version);
-  return found == digests_.end() ? WeightDigest{} : found->second;
+  for (VersionRun& run : completion.version_runs) {
+    const auto found = came_.find(run.version);
+    if (found == came_.end()) {
+      if (!digest_of_engine_) run.digest = {};
+    } else if (!found->second.comparable || found->second.check == run.digest) {
+      run.digest = found->second.name;
+    }
+  }
 }
 
-void WeightService::install(const WeightKey& key, const WeightSnapshot& snapshot) {
+void WeightService::install(const WeightUpdateHeader& header, const WeightSnapshot& snapshot, bool comparable) {
+  const WeightKey& key = header.key;
   {  // before the engine draws with them
     const std::lock_guard lock(mutex_);
-    digests_[key.version] = key.digest;
-    while (digests_.size() > 16) digests_.erase(digests_.begin()->first == key.version ? std::next(digests_.begin()) : digests_.begin());
+    came_[key.version] = {key.digest, header.check, comparable};
+    while (came_.size() > 16) came_.erase(came_.begin()->first == key.version ? std::next(came_.begin()) : came_.begin());
   }
   engine_.load_weights(snapshot);
   const std::lock_guard lock(mutex_);
   in_use_ = key;
 }
 
-WeightKey WeightService::receive(grpc::ServerReader<wire_weights::UpdatePart>& reader) {
+WeightKey WeightService::receive(grpc::ServerContext& context, grpc::ServerReader<wire_weights::UpdatePart>& reader) {
   wire_weights::UpdatePart part;
   if (!reader.Read(&part) || !part.has_header()) throw WeightUpdateError(Kind::kOther, "an update begins with a header");
   const WeightReceiver::Header header = from_wire(part.header());
   if (part.header().has_shared()) {
-    install(header.key, receiver_.map(header, {part.header().shared().process(), part.header().shared().file()}));
+    install(header, receiver_.map(header, {part.header().shared().process(), part.header().shared().file()}), digest_of_engine_);
+    return header.key;
+  }
+  if (part.header().has_device()) {
+    const auto joins = [&] {
+      context.AddInitialMetadata(kJoinsMetadata, "1");
+      reader.SendInitialMetadata();
+    };
+    const WeightSnapshot snapshot = device_receiver_.take(header, from_wire(part.header().device()), joins, [&] { return context.IsCancelled(); });
+    receiver_.forget();
+    install(header, snapshot, !digest_of_engine_);  // an engine on the GPU sums its memory up in the same way
     return header.key;
   }
   receiver_.begin(header);
@@ -65,7 +83,7 @@ WeightKey WeightService::receive(grpc::ServerReader<wire_weights::UpdatePart>& r
     ended = part.has_end();
   }
   if (!ended) throw WeightUpdateError(Kind::kLost, message("the stream was torn before ", receiver_.expected()));
-  install(header.key, receiver_.finish(part.end().chunks()));
+  install(header, receiver_.finish(part.end().chunks()), digest_of_engine_);
   return header.key;
 }
 
@@ -75,7 +93,7 @@ grpc::Status WeightService::Update(grpc::ServerContext* context, grpc::ServerRea
   if (!one) return {grpc::StatusCode::ABORTED, "another update of the weights is on its way"};
   WeightKey key;
   try {
-    key = receive(*reader);
+    key = receive(*context, *reader);
   } catch (const WeightUpdateError& e) {
     ++failed;
     log_warning("weights.refused", {{"text", e.what()}, {"peer", context->peer()}});

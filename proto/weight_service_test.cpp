@@ -85,7 +85,7 @@ TEST_CASE("whole weights and deltas reach the engine; completions have their bit
 TEST_CASE("weights in shared memory: mapped by servers of this machine, checked, refused where they cannot be opened, and chunks then go instead") {
   World w;
   GrpcEngineOptions options = engine_options({w.node.address()});
-  options.shared_memory = true;
+  options.weights.reset();
   const auto engine = make_grpc_engine(options, tiny_tokenizer());
   const RolloutRequest r = request(5, 20, 1, 6);
   for (const WeightVersion version : {1, 2, 3, 4}) {  // memory is used again from the third on

@@ -46,7 +46,7 @@ WeightDigest digest_of(std::span<const TensorView> tensors) {
   return hash.digest();
 }
 
-WeightImage::WeightImage(const WeightSnapshot& snapshot, const WeightImage* before, WeightImage* spent, bool shared) : tensors_(snapshot.tensors) {
+WeightImage::WeightImage(const WeightSnapshot& snapshot, const WeightImage* before, WeightImage* spent, bool shared, const WeightDigest* name) : tensors_(snapshot.tensors) {
   for (const TensorView& t : tensors_) {
     if (t.device != -1) throw Error(message("tensor ", t.name, " lies on device ", t.device, "; weights are sent from the host"));
     if (t.dtype != DType::kBF16 && t.dtype != DType::kF32)
@@ -85,7 +85,8 @@ WeightImage::WeightImage(const WeightSnapshot& snapshot, const WeightImage* befo
     t.data = at;
     at += t.bytes();
   }
-  key_ = {snapshot.version, hash.digest()};
+  check_ = hash.digest();
+  key_ = {snapshot.version, name != nullptr ? *name : check_};
   if (delta) delta->base = before->key_;
   delta_ = std::move(delta);
 }
@@ -102,6 +103,19 @@ WeightChunk WeightImage::whole_chunk(std::uint32_t tensor, std::uint64_t first) 
   return out;
 }
 
+void check_weight_layout(std::span<const TensorView> tensors, std::span<const TensorView> layout) {
+  const auto fail = [](Kind kind, const std::string& text) { throw WeightUpdateError(kind, text); };
+  for (std::size_t i = 0; i < std::min(tensors.size(), layout.size()); ++i) {
+    const TensorView &theirs = tensors[i], &ours = layout[i];
+    if (theirs.name != ours.name) fail(Kind::kOther, message("tensor ", i, " is ", theirs.name, ", this server's model has ", ours.name, " there; is it another architecture?"));
+    if (theirs.dtype != ours.dtype)
+      fail(Kind::kOther, message("tensor ", ours.name, ": type is ", safetensors_name(theirs.dtype), ", this server computes in ", safetensors_name(ours.dtype), "; start it with the trainer's --dtype"));
+    if (theirs.shape != ours.shape) fail(Kind::kOther, message("tensor ", ours.name, ": shape is ", shape_text(theirs.shape), ", this server's model has ", shape_text(ours.shape)));
+  }
+  if (tensors.size() < layout.size()) fail(Kind::kOther, message("tensor ", layout[tensors.size()].name, " of this server's model is missing"));
+  if (tensors.size() > layout.size()) fail(Kind::kOther, message("tensor ", tensors[layout.size()].name, " is none of this server's model"));
+}
+
 WeightReceiver::WeightReceiver(std::vector<TensorView> layout) : layout_(std::move(layout)) {
   for (const TensorView& t : layout_) bytes_ += t.bytes();
 }
@@ -112,20 +126,9 @@ void WeightReceiver::fail(Kind kind, const std::string& text) {
   throw WeightUpdateError(kind, text);
 }
 
-void WeightReceiver::check_layout(const std::vector<TensorView>& tensors) {
-  for (std::size_t i = 0; i < std::min(tensors.size(), layout_.size()); ++i) {
-    const TensorView &theirs = tensors[i], &ours = layout_[i];
-    if (theirs.name != ours.name) fail(Kind::kOther, message("tensor ", i, " is ", theirs.name, ", this server's model has ", ours.name, " there; is it another architecture?"));
-    if (theirs.dtype != ours.dtype)
-      fail(Kind::kOther, message("tensor ", ours.name, ": type is ", safetensors_name(theirs.dtype), ", this server computes in ", safetensors_name(ours.dtype), "; start it with the trainer's --dtype"));
-    if (theirs.shape != ours.shape) fail(Kind::kOther, message("tensor ", ours.name, ": shape is ", shape_text(theirs.shape), ", this server's model has ", shape_text(ours.shape)));
-  }
-  if (tensors.size() < layout_.size()) fail(Kind::kOther, message("tensor ", layout_[tensors.size()].name, " of this server's model is missing"));
-  if (tensors.size() > layout_.size()) fail(Kind::kOther, message("tensor ", tensors[layout_.size()].name, " is none of this server's model"));
-}
-
 void WeightReceiver::begin(const Header& header) {
-  check_layout(header.tensors);
+  running_ = false;
+  check_weight_layout(header.tensors, layout_);
   if (header.delta && (!has_base_ || held_ != header.base))
     fail(Kind::kStale, message("the delta is from ", to_string(header.base), ", this server has ", has_base_ ? to_string(held_) : "none that it was sent"));
   if (!memory_) {
@@ -194,7 +197,7 @@ WeightSnapshot WeightReceiver::finish(std::uint32_t chunks) {
   if (!header_.delta && tensor_ < layout_.size()) fail(Kind::kLost, message("the update ends before ", expected()));
   if (header_.delta) apply_all();
   const WeightDigest digest = digest_of(std::span<const TensorView>(layout_));
-  if (digest != header_.key.digest) fail(Kind::kLost, message("the weights that came have digest ", to_hex(digest), ", promised was ", to_string(header_.key)));
+  if (digest != header_.check) fail(Kind::kLost, message("the weights that came have digest ", to_hex(digest), ", promised was ", to_hex(header_.check), " for ", to_string(header_.key)));
   running_ = false;
   has_base_ = true;
   held_ = header_.key;
@@ -203,7 +206,7 @@ WeightSnapshot WeightReceiver::finish(std::uint32_t chunks) {
 
 WeightSnapshot WeightReceiver::map(const Header& header, const SharedName& name) {
   running_ = false;
-  check_layout(header.tensors);
+  check_weight_layout(header.tensors, layout_);
   const std::shared_ptr<SharedMemory> memory = SharedMemory::open(name, bytes_);
   if (!memory) fail(Kind::kUnreachable, message("no shared memory of ", bytes_, " bytes can be opened as descriptor ", name.descriptor, " of process ", name.process));
   WeightSnapshot out{header.key.version, layout_, memory};
@@ -213,7 +216,7 @@ WeightSnapshot WeightReceiver::map(const Header& header, const SharedName& name)
     at += t.bytes();
   }
   const WeightDigest digest = digest_of(std::span<const TensorView>(out.tensors));
-  if (digest != header.key.digest) fail(Kind::kLost, message("the weights in shared memory have digest ", to_hex(digest), ", promised was ", to_string(header.key)));
+  if (digest != header.check) fail(Kind::kLost, message("the weights in shared memory have digest ", to_hex(digest), ", promised was ", to_hex(header.check), " for ", to_string(header.key)));
   has_base_ = false;  // a delta needs a copy of its own
   memory_.reset();
   return out;

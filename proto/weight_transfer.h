@@ -52,15 +52,28 @@ struct WeightDelta {
   std::int64_t changed = 0;    // elements
 };
 
+// What an update begins with.
+struct WeightUpdateHeader {
+  WeightKey key;
+  std::vector<TensorView> tensors;  // names, types, shapes; no data
+  bool delta = false;
+  WeightKey base;
+  WeightDigest check{};             // of the bits, as this way of sending counts it; mostly the key's digest
+};
+// Throws WeightUpdateError naming the first tensor and field of `theirs` that is not as in `ours`.
+void check_weight_layout(std::span<const TensorView> theirs, std::span<const TensorView> ours);
+
 // A copy on the host, immutable once made.
 class WeightImage {
  public:
   // Copies the snapshot, which lies on the host, and finds the difference to `before` (may be null; used if it has the same tensors).
   // `spent`: an image that nobody needs any more, or null; its memory is used if it is as large. `shared`: in memory that servers of this
-  // machine can map, where there is such. Throws Error for tensors on a device and types other than F32 and BF16.
-  WeightImage(const WeightSnapshot& snapshot, const WeightImage* before, WeightImage* spent = nullptr, bool shared = false);
+  // machine can map, where there is such. `name`: the digest under which they go, null: their own. Throws Error for tensors on a device and
+  // types other than F32 and BF16.
+  WeightImage(const WeightSnapshot& snapshot, const WeightImage* before, WeightImage* spent = nullptr, bool shared = false, const WeightDigest* name = nullptr);
 
   const WeightKey& key() const { return key_; }
+  const WeightDigest& check() const { return check_; }  // of names, types and bits
   std::span<const TensorView> tensors() const { return tensors_; }  // their data is this image's
   std::size_t bytes() const { return bytes_; }
   const WeightDelta* delta() const { return delta_.get(); }  // from `before`; null without one, or if it is longer than the whole
@@ -70,6 +83,7 @@ class WeightImage {
 
  private:
   WeightKey key_;
+  WeightDigest check_{};
   std::vector<TensorView> tensors_;
   std::unique_ptr<SharedMemory> shared_;
   std::unique_ptr<std::byte[]> memory_;  // without shared_
@@ -88,12 +102,7 @@ void apply_change(std::string_view data, std::byte* memory, std::size_t elements
 // Takes one update at a time. Not thread-safe.
 class WeightReceiver {
  public:
-  struct Header {
-    WeightKey key;
-    std::vector<TensorView> tensors;  // names, types, shapes; no data
-    bool delta = false;
-    WeightKey base;
-  };
+  using Header = WeightUpdateHeader;
   // `layout`: the model's tensors, without data. Memory for them is taken at the first update.
   explicit WeightReceiver(std::vector<TensorView> layout);
 
@@ -107,10 +116,10 @@ class WeightReceiver {
   // What comes next: "tensor NAME, element N".
   std::string expected() const;
   const WeightKey* base() const { return has_base_ ? &held_ : nullptr; }  // what a delta may be from
+  void forget() { has_base_ = false; }  // the server has other weights, from elsewhere
 
  private:
   [[noreturn]] void fail(WeightUpdateError::Kind kind, const std::string& text);
-  void check_layout(const std::vector<TensorView>& tensors);
   void apply_all();
 
   std::vector<TensorView> layout_;  // data points into memory_ once there is any

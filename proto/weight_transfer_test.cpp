@@ -90,6 +90,7 @@ struct Stores {
 WeightReceiver::Header header_of(const WeightImage& image, bool delta) {
   WeightReceiver::Header h;
   h.key = image.key();
+  h.check = image.check();
   h.tensors.assign(image.tensors().begin(), image.tensors().end());
   h.delta = delta;
   if (delta) h.base = image.delta()->base;

@@ -39,7 +39,7 @@ TrainSection read_train(ConfigReader& reader) {
 
 RanksSection read_ranks(ConfigReader& train) {
   RanksSection out;
-  out.zero = train.get_in<int>("zero", 0, 0, 2);
+  out.zero = train.get_in<int>("zero", 0, 0, 3);
   out.tensor_parallel = train.get_in<int>("tensor_parallel", 1, 1, 1024);
   out.sequence_parallel = train.get_in<int>("sequence_parallel", 1, 1, 1024);
   out.lanes = train.get_in<int>("lanes", 0, 0, 4096);

@@ -9,6 +9,7 @@
 #include "core/error.h"
 #include "core/files.h"
 #include "rewards/factory.h"
+#include "tests/support/errors.h"
 #include "tests/support/support.h"
 
 namespace r1 {
@@ -54,20 +55,8 @@ Rubric rubric(const std::string& name) {
 RecipePrompts load(const DataSection& data, const std::string& reward = "math") {
   return load_recipe_prompts(data, "data", std::make_shared<ByteTokenizer>(), rubric(reward));
 }
-template <class E, class F>
-std::string error_of(F&& action) {
-  try {
-    action();
-  } catch (const E& e) {
-    return e.what();
-  }
-  return "no such error";
-}
-bool contains(const std::string& text, const std::string& part) {
-  if (text.find(part) != std::string::npos) return true;
-  MESSAGE(text);
-  return false;
-}
+using test::contains;
+using test::error_of;
 
 DataSection generated(const std::string& task, int level, std::int64_t n, const std::string& split = "train",
                       bool distinct = false) {

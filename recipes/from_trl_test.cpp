@@ -7,6 +7,7 @@
 #include "core/error.h"
 #include "recipes/recipe.h"
 #include "recipes/recipe_sft.h"
+#include "tests/support/errors.h"
 
 namespace r1 {
 namespace {
@@ -58,11 +59,8 @@ std::string error_of(const std::string& yaml, std::vector<std::string> overrides
   }
   return "no error";
 }
-bool contains(const std::string& text, const std::string& part) {
-  if (text.find(part) != std::string::npos) return true;
-  MESSAGE(text);
-  return false;
-}
+using test::contains;
+
 bool has(const std::vector<std::string>& lines, const std::string& part) {
   return std::any_of(lines.begin(), lines.end(), [&](const std::string& l) { return l.find(part) != std::string::npos; });
 }

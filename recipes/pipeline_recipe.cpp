@@ -147,13 +147,14 @@ Config entry_config() { return Config::parse("{}", "stage"); }
 }  // namespace
 
 double read_expectation(const std::string& key, const std::string& value, const std::string& where) {
-  const std::array<std::string, 5> known = {"prompt_tokens", "new_tokens", "example_tokens", "examples", "mixed"};
+  const std::array<std::string, 6> known = {"prompt_tokens", "new_tokens", "example_tokens", "examples", "mixed", "kept"};
   if (std::find(known.begin(), known.end(), key) == known.end())
     throw ConfigError(message(where, ": nothing is expected of '", key, "'; of ", join_names(known)));
   char* end = nullptr;
   const double number = std::strtod(value.c_str(), &end);
-  if (value.empty() || *end != '\0' || !(number > 0) || (key == "mixed" && number > 1))
-    throw ConfigError(message(where, ": expect.", key, " is '", value, "', not ", key == "mixed" ? "a share above 0, at most 1" : "a number above 0"));
+  const bool share = key == "mixed" || key == "kept";
+  if (value.empty() || *end != '\0' || !(number > 0) || (share && number > 1))
+    throw ConfigError(message(where, ": expect.", key, " is '", value, "', not ", share ? "a share above 0, at most 1" : "a number above 0"));
   return number;
 }
 

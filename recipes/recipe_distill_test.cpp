@@ -4,6 +4,7 @@
 
 #include "core/error.h"
 #include "core/files.h"
+#include "tests/support/errors.h"
 #include "tests/support/support.h"
 
 namespace r1 {
@@ -16,20 +17,8 @@ Config config(const std::string& mode, const Strings& overrides = {}) {
       message("kind: distill\nmodel: {path: student}\ndata: {generate: {task: add, level: 2, n: 100}}\ndistill: {mode: ", mode, "}\n"), "d.yaml",
       overrides);
 }
-template <class Make>
-std::string error_of(Make&& make) {
-  try {
-    make();
-  } catch (const Error& e) {
-    return e.what();
-  }
-  return "no error";
-}
-bool contains(const std::string& text, const std::string& part) {
-  if (text.find(part) != std::string::npos) return true;
-  MESSAGE(text);
-  return false;
-}
+using test::contains;
+using test::error_of;
 
 }  // namespace
 

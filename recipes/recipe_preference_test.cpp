@@ -7,6 +7,7 @@
 #include "core/error.h"
 #include "core/files.h"
 #include "preference/test_support.h"
+#include "tests/support/errors.h"
 #include "tests/support/support.h"
 
 namespace r1 {
@@ -35,11 +36,7 @@ struct Try {
   test::TempDir dir;
 };
 
-bool contains(const std::string& text, const std::string& part) {
-  if (text.find(part) != std::string::npos) return true;
-  MESSAGE(text);
-  return false;
-}
+using test::contains;
 
 }  // namespace
 

@@ -1,4 +1,5 @@
 // The sections rollout: and rl:.
+#include <algorithm>
 #include <array>
 #include <cstdlib>
 #include <map>
@@ -212,7 +213,8 @@ void read_servers(ConfigReader& rollout, GrpcEngineOptions& o) {
   o.stall_timeout_s = grpc.get_in<double>("stall_timeout", o.stall_timeout_s, 0.001, 86'400);
   o.weights_timeout_s = grpc.get_in<double>("weights_timeout", o.weights_timeout_s, 0.001, 86'400);
   o.retries = grpc.get_in<int>("retries", o.retries, 0, 10'000);
-  o.shared_memory = grpc.get<bool>("shared_memory", o.shared_memory);
+  const std::string weights = grpc.get_choice("weights", "auto", kWeightChoices);
+  if (weights != "auto") o.weights = static_cast<WeightWay>(std::find(kWeightChoices.begin(), kWeightChoices.end(), weights) - kWeightChoices.begin() - 1);
   o.max_message_mb = grpc.get_in<int>("max_message_mb", o.max_message_mb, 1, 1024);
 }
 

@@ -5,6 +5,7 @@
 #include "core/error.h"
 #include "core/files.h"
 #include "sft/test_support.h"
+#include "tests/support/errors.h"
 #include "tests/support/support.h"
 
 namespace r1 {
@@ -28,11 +29,7 @@ std::string error_of(const Strings& overrides) {
   }
   return "no error";
 }
-bool contains(const std::string& text, const std::string& part) {
-  if (text.find(part) != std::string::npos) return true;
-  MESSAGE(text);
-  return false;
-}
+using test::contains;
 
 }  // namespace
 

@@ -10,6 +10,7 @@
 #include "core/error.h"
 #include "core/files.h"
 #include "recipes/presets.h"
+#include "tests/support/errors.h"
 #include "tests/support/support.h"
 
 namespace r1 {
@@ -26,24 +27,12 @@ rl: {steps: 10}
 
 Recipe good(const Strings& overrides = {}) { return parse_recipe(kGood, "recipes/try.yaml", overrides); }
 
-template <class F>
-std::string error_of(F&& action) {
-  try {
-    action();
-  } catch (const ConfigError& e) {
-    return e.what();
-  }
-  return "no error";
-}
+using test::contains;
+using test::error_of;
+
 std::string error_of_setting(const Strings& overrides) {
   return error_of([&] { good(overrides); });
 }
-bool contains(const std::string& text, const std::string& part) {
-  if (text.find(part) != std::string::npos) return true;
-  MESSAGE(text);
-  return false;
-}
-
 TEST_CASE("defaults") {
   const Recipe r = good();
   CHECK(r.name == "try");

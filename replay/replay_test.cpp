@@ -135,6 +135,25 @@ TEST_CASE("reward diff counts flips, moves, values and groups that teach") {
   CHECK(diff.text().find("2 of 4 (50 %)") != std::string::npos);
 }
 
+TEST_CASE("reward diff compares rewards where one side gives no verdict") {
+  SampleGroup group;
+  group.prompt.id = "p";
+  group.completions.resize(3);
+  std::vector<Score> numbers(3), others(3), judged(3);
+  for (Score& s : numbers) s.verdict = Verdict::kAbstain, s.value = 1;
+  others = numbers;
+  others[1].value = 0.5f;
+  for (Score& s : judged) s.verdict = Verdict::kCorrect, s.value = 1;
+  judged[2].verdict = Verdict::kWrong, judged[2].value = 0;
+  for (const auto& [other, flipped] : {std::pair(&others, 1u), std::pair(&judged, 2u), std::pair(&numbers, 9u)}) {
+    RewardDiff diff;
+    std::vector<std::size_t> seen;
+    diff.add(1, group, numbers, *other, [&](const RewardFlip& f) { seen.push_back(f.sample); });
+    CHECK(seen == (flipped == 9 ? std::vector<std::size_t>{} : std::vector<std::size_t>{flipped}));
+    CHECK(diff.flips == static_cast<std::int64_t>(seen.size()));
+  }
+}
+
 TEST_CASE("without recorded rollouts the transcripts are read") {
   const RecordedRun run(std::filesystem::path(R1_SOURCE_DIR) / "tests/golden/report/seed0");
   std::size_t completions = 0;

@@ -46,7 +46,8 @@ void RewardDiff::add(std::int64_t step, const SampleGroup& group, std::span<cons
     before += old[i].value;
     after += now[i].value;
     values += old[i].value != now[i].value;
-    if (old[i].verdict == now[i].verdict) continue;
+    const bool judged = old[i].verdict != Verdict::kAbstain && now[i].verdict != Verdict::kAbstain;
+    if (judged ? old[i].verdict == now[i].verdict : old[i].value == now[i].value) continue;
     ++flips;
     ++moves[{old[i].verdict, now[i].verdict}];
     on_flip({step, i, &group.prompt, &group.completions[i], &old[i], &now[i]});
@@ -54,7 +55,7 @@ void RewardDiff::add(std::int64_t step, const SampleGroup& group, std::span<cons
 }
 
 std::string RewardDiff::text() const {
-  std::string out = message("verdicts flipped  ", share(flips, completions), "\nrewards changed   ", share(values, completions), "\nmean reward       ",
+  std::string out = message("flipped           ", share(flips, completions), "\nrewards changed   ", share(values, completions), "\nmean reward       ",
                             human_number(before / static_cast<double>(std::max<std::int64_t>(completions, 1))), " -> ",
                             human_number(after / static_cast<double>(std::max<std::int64_t>(completions, 1))), "\ngroups that teach ", with_commas(signal_before), " -> ",
                             with_commas(signal_after), " of ", with_commas(groups), "\n");

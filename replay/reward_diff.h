@@ -23,9 +23,9 @@ struct RewardFlip {
 
 struct RewardDiff {
   std::int64_t groups = 0, completions = 0;
-  std::int64_t flips = 0;           // verdicts that differ
+  std::int64_t flips = 0;           // verdicts that differ; where one side gives none (abstains), rewards that differ
   std::int64_t values = 0;          // rewards that differ, verdicts equal or not
-  std::map<std::pair<Verdict, Verdict>, std::int64_t> moves;
+  std::map<std::pair<Verdict, Verdict>, std::int64_t> moves;  // of the flips
   double before = 0, after = 0;     // sums of rewards
   std::int64_t signal_before = 0, signal_after = 0;  // groups with rewards that differ within them
 

@@ -41,6 +41,7 @@ TEST_CASE("report: the mean over seeds stands only where all seeds have the step
   CHECK(mean[1].value == 5);
   CHECK(mean_line(std::vector<Line>{a, {}}).empty());
   CHECK(sample_deviation(std::vector<double>{1, 2, 3, 4}) == doctest::Approx(1.2909944487));
+  CHECK(sample_deviation(std::vector<double>{11.85, 11.850000000000001, 11.85}) == 0);
   CHECK(std::isnan(sample_deviation(std::vector<double>{1})));
 }
 

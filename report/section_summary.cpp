@@ -173,7 +173,7 @@ std::string problems_section(std::span<const RunData> runs) {
 
 std::string summary_section(const PageInput& input) {
   const std::string one = input.pipeline ? "stage" : "run";
-  std::vector<std::string> header = {one, "kind", "seed", "state", "updates", "accuracy, greedy", "accuracy, T=1 or pairs", "token accuracy", "loss",
+  std::vector<std::string> header = {one, "kind", "seed", "state", "updates", "reward", "accuracy, greedy", "accuracy, T=1 or pairs", "token accuracy", "loss",
       "length", "truncated", "entropy",
                                      "reflective words a completion", "mixed languages", "time", "result", "needs"};
   std::vector<std::vector<std::string>> rows;
@@ -185,7 +185,7 @@ std::string summary_section(const PageInput& input) {
       for (const std::string& name : run.stage->needs) needs += (needs.empty() ? "" : ", ") + escape(name);
     std::int64_t steps = 0;
     for (const MetricRow& row : run.metrics) steps = std::max(steps, row.step);
-    rows.push_back({escape(run.name), escape(run.kind), escape(run.seed), state(run), steps > 0 ? with_commas(steps) : "", change(run,
+    rows.push_back({escape(run.name), escape(run.kind), escape(run.seed), state(run), steps > 0 ? with_commas(steps) : "", change(run, "reward", false), change(run,
         "eval/greedy/accuracy", true),
                     first_of(run, {"eval/sampled/pass@1", "eval/accuracy", "eval/rewards/accuracies"}, true),
                     first_of(run, {"eval/mean_token_accuracy", "mean_token_accuracy"}, true),

@@ -1,5 +1,6 @@
 #include "report/series.h"
 
+#include <algorithm>
 #include <cmath>
 #include <limits>
 #include <map>
@@ -36,6 +37,8 @@ Line mean_line(std::span<const Line> lines) {
 
 double sample_deviation(std::span<const double> values) {
   if (values.size() < 2) return std::numeric_limits<double>::quiet_NaN();
+  const auto [low, high] = std::minmax_element(values.begin(), values.end());
+  if (*high - *low <= 1e-12 * std::max(std::abs(*low), std::abs(*high))) return 0;  // sums in another order
   double mean = 0, square = 0;
   for (double v : values) mean += v / static_cast<double>(values.size());
   for (double v : values) square += (v - mean) * (v - mean);

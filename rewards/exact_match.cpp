@@ -83,7 +83,7 @@ class ExactMatch : public TextReward {
   }
   std::string_view name() const override { return "exact_match"; }
   std::string check_prompt(const Prompt& prompt) const override {
-    return normal(prompt.reference).empty() ? "no gold answer (data.answer names the column)" : "";
+    return normal(prompt.reference).empty() ? "no gold answer (data.answer, or --answer of a command, names the column)" : "";
   }
   std::vector<KnownAnswer> known_answers(const Prompt& prompt) const override {
     if (normal(prompt.reference).empty()) return {};
@@ -137,7 +137,7 @@ class RegexReward : public TextReward {
   std::string_view name() const override { return "regex"; }
   bool judges_answer() const override { return gold_; }  // without the gold text it is a rule about form
   std::string check_prompt(const Prompt& prompt) const override {
-    return gold_ && trim(prompt.reference).empty() ? "no gold answer (data.answer names the column)" : "";
+    return gold_ && trim(prompt.reference).empty() ? "no gold answer (data.answer, or --answer of a command, names the column)" : "";
   }
 
  protected:

@@ -9,6 +9,7 @@
 
 #include "core/error.h"
 #include "rewards/factory.h"
+#include "tests/support/errors.h"
 
 namespace r1 {
 namespace {
@@ -74,15 +75,7 @@ SampleGroup group(std::size_t n = 2, std::string task = "") {
   for (Completion& c : g.completions) c.stop = StopReason::kEos;
   return g;
 }
-template <class F>
-std::string error_of(F&& action) {
-  try {
-    action();
-  } catch (const Error& e) {
-    return e.what();
-  }
-  return "no error";
-}
+using test::error_of;
 
 TEST_CASE("step rewards: weighted, of every reward that gives a value; a bad one names reward, prompt and sample") {
   const auto both = rubric(entry(std::make_unique<Stepwise>(std::vector<StepReward>{{0, 1.f}, {3, -2.f}}), 0.5f),

@@ -12,6 +12,7 @@
 #include "rewards/relative_length.h"
 #include "rewards/repetition.h"
 #include "rewards/word_units.h"
+#include "tests/support/errors.h"
 
 namespace r1 {
 namespace {
@@ -29,15 +30,7 @@ RewardResult score(const std::string& name, const std::string& options, const st
   make_reward(name, options)->score(group, out);
   return out[0];
 }
-template <class F>
-std::string error_of(F&& action) {
-  try {
-    action();
-  } catch (const ConfigError& e) {
-    return e.what();
-  }
-  return "no error";
-}
+using test::error_of;
 
 TEST_CASE("plain forms") {
   CHECK(plain_forms("\uFF11\uFF12\uFF0E\uFF15") == "12.5");

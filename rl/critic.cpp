@@ -101,6 +101,7 @@ void Critic::update(std::span<const TrainSample> samples, std::span<const std::i
   const auto lanes = split_lanes(samples, chosen, ranks().lanes());
   for (int lane = ranks().first_lane(); lane < ranks().last_lane(); ++lane) {
     lane_sums.emplace_back();
+    model_.open_lane(lane);
     for (const auto& part : plan_micro_batches(samples, lanes[static_cast<std::size_t>(lane)], token_budget)) forward_backward(part);
     if (ranks().lanes() > 1) model_.close_lane();
   }

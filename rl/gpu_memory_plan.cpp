@@ -30,9 +30,9 @@ GpuMemoryPlan plan_gpu_memory(const GpuMemoryWishes& w) {
   const auto may = static_cast<std::size_t>(static_cast<double>(w.free) * w.share);
   GpuMemoryPlan plan;
   std::string state, others_text;
-  const std::size_t models = w.reference + w.critic + w.teacher + w.lora + w.rollout;
+  const std::size_t models = w.reference + w.critic + w.teacher + w.lora + w.rollout + w.sent;
   for (const auto& [name, size] : {std::pair{", the rollout's weights ", w.rollout}, {", the reference model ", w.reference}, {", the critic's model ", w.critic},
-                                   {", the teacher ", w.teacher}, {", LoRA pairs and their base ", w.lora}})
+                                   {", the teacher ", w.teacher}, {", LoRA pairs and their base ", w.lora}, {", weights on their way ", w.sent}})
     if (size > 0) others_text += name + bytes(size);
   if (w.trained > 0) {
     // What must be left for it: to learn from a sample, or a few rows.

@@ -17,6 +17,7 @@ struct GpuMemoryWishes {
   std::size_t total = 0, free = 0;  // of the device before the program took any
   double share = 0.9;               // of `free` that the program may take
   std::size_t weights = 0, reference = 0;  // 0 = there is none
+  std::size_t sent = 0;                    // a copy of the weights for rollout servers, or one that came from a learner
   std::size_t lora = 0;                    // pairs with their optimizer, and the base that they are merged into
   std::size_t rollout = 0;          // a copy of the weights for a rollout beside the learner, which then has memory of its own; 0 = in turns
   std::size_t critic = 0, teacher = 0;     // weights of these; a critic's state too where `formats` is not of it

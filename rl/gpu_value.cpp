@@ -46,6 +46,24 @@ void GpuValue::backward(std::span<const float> d_scores) {
 void GpuValue::zero_gradient() {
   optimizer_.zero_gradient();
   head_.arena().zero_gradient();
+  closed_lanes_ = 0;
+}
+
+void GpuValue::join(Session& session, int zero) {
+  if (session.world() == 1) return;
+  if (zero > 0) throw ConfigError(message("train.zero is ", zero, ": on the GPU a value model's optimizer stays whole on every rank; leave train.zero out"));
+  session.device_comm();  // now, while all ranks are here
+  if (whole()) optimizer_.join(session);
+  head_.arena().join(session, 0);
+}
+
+void GpuValue::close_lane() {
+  if (++closed_lanes_ > 1) throw ConfigError("train.lanes above the number of ranks needs a gradient a lane, which the GPU's plan has no room for; leave train.lanes out");
+}
+
+void GpuValue::finish_gradient() {
+  if (whole()) optimizer_.sum_gradient();
+  head_.arena().finish_gradient();
 }
 
 double GpuValue::gradient_sum_of_squares() {

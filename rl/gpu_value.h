@@ -33,6 +33,9 @@ class GpuValue : public ValueModel {
   void load(const WeightSnapshot& weights) override;
   WeightDigest digest() const override;
   void load_head(const WeightSnapshot& weights) override;
+  void join(Session& session, int zero) override;  // zero 0 alone
+  void close_lane() override;
+  void finish_gradient() override;
   std::span<const float> head() const override { return head_.values(); }
 
   GpuOptimizer& optimizer() { return optimizer_; }  // of the backbone
@@ -47,6 +50,7 @@ class GpuValue : public ValueModel {
   GpuTraining training_;
   GpuOptimizer optimizer_;
   gpu::DeviceMemory dev_head_, dev_gradient_;  // [D] float32
+  int closed_lanes_ = 0;
 };
 
 // A scorer that is only asked, with weights and memory of its own.

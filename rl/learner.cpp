@@ -90,6 +90,7 @@ auto GrpoLearner::retried(std::span<const std::int32_t> chosen, Work&& work) -> 
 
 void GrpoLearner::evaluate_into(ScoringModel& model, std::span<const std::int32_t> chosen, PerSample& logprobs, PerSample* entropies) {
   const auto shares = ranks_.shares(samples_, chosen);
+  if (&model != reference_) policy_.make_whole();
   retried(chosen, [&] {
     ranks_.agree("log-probabilities", [&] { evaluate_once(model, shares[static_cast<std::size_t>(ranks_.rank())], logprobs, entropies); });
   });
@@ -263,6 +264,7 @@ GrpoLearner::LaneSums GrpoLearner::train_lanes(const LossDenominator& denominato
     traces_.clear();
     for (int lane = ranks_.first_lane(); lane < ranks_.last_lane(); ++lane) {
       LaneSums& s = sums.emplace_back();
+      policy_.open_lane(lane);
       for (const auto& part : plans[static_cast<std::size_t>(lane)]) {
         const MicroBatch mb = build_micro_batch(samples_, part);
         const Pass pass = forward_backward(mb, denominator);
@@ -287,13 +289,7 @@ GrpoLearner::LaneSums GrpoLearner::train_lanes(const LossDenominator& denominato
       total.metrics.merge(s.metrics);
       total.rows += s.rows, total.micro_batches += s.micro_batches;
     }
-  if (decoupled() && next_update_ == 0 && !ranks_.alone()) {
-    std::vector<std::vector<std::int32_t>> by_rank(static_cast<std::size_t>(ranks_.world()));
-    for (int rank = 0; rank < ranks_.world(); ++rank)
-      for (int lane = ranks_.first_lane(rank); lane < ranks_.last_lane(rank); ++lane)
-        by_rank[static_cast<std::size_t>(rank)].insert(by_rank[static_cast<std::size_t>(rank)].end(), lanes[static_cast<std::size_t>(lane)].begin(), lanes[static_cast<std::size_t>(lane)].end());
-    ranks_.gather_values(old_, by_rank, "old log-probabilities");
-  }
+  if (decoupled() && next_update_ == 0) ranks_.gather_values(old_, ranks_.by_rank(lanes), "old log-probabilities");
   return total;
 }
 

@@ -55,6 +55,7 @@ class LoraPolicy : public PolicyModel {
   }
   WeightDigest digest() const override { return settled().digest(); }
   void join(Session& session, int zero) override { lora_.join(session, zero); }
+  void open_lane(int lane) override { lora_.open_lane(lane); }
   void close_lane() override { lora_.close_lane(); }
   void finish_gradient() override { lora_.finish_gradient(); }
 

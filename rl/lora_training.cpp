@@ -18,7 +18,8 @@ LoraTraining::LoraTraining(TrainedModel& model, std::unique_ptr<LoraState> state
 void LoraTraining::draw() {
   constexpr std::uint64_t kStream = 0x64726f70ull;  // "drop": apart from every other use of the seed
   const LoraOptions& o = state_->adapter().options();
-  StreamRng rng(o.seed, mix64(kStream ^ mix64(static_cast<std::uint64_t>(updates_) + (passes_ << 40))));
+  const std::uint64_t pass = mix64(static_cast<std::uint64_t>(updates_) + (passes_ << 40));
+  StreamRng rng(o.seed, mix64(kStream ^ pass ^ (lane_ == 0 ? 0 : mix64(~lane_))));
   const auto kept = static_cast<float>(1 / (1 - o.dropout));
   mask_.resize(static_cast<std::size_t>(state_->adapter().columns()));
   for (float& m : mask_) m = rng.uniform() < o.dropout ? 0.f : kept;
@@ -53,7 +54,7 @@ void LoraTraining::rebase() {
 }
 
 void LoraTraining::zero_gradient() {
-  passes_ = 0;
+  lane_ = passes_ = 0;
   projected_ = false;
   model_.zero_gradient();
   state_->zero_gradient();
@@ -66,9 +67,13 @@ void LoraTraining::project() const {
 }
 
 void LoraTraining::join(Session& session, int zero) {
-  if (state_->adapter().options().dropout != 0)
-    throw ConfigError("lora.dropout is drawn by the micro-batches of one process; set it to 0 to train on several ranks");
+  if (zero > 2) throw ConfigError(message("train.zero is ", zero, ": lora merges its pairs into weights that every rank has whole; use 1"));
   state_->join(session, zero);
+}
+
+void LoraTraining::open_lane(int lane) {
+  lane_ = static_cast<std::uint64_t>(lane);
+  passes_ = 0;
 }
 
 // Of the lane alone: the projection of a sum has other bits than the sum of projections.

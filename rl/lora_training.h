@@ -3,7 +3,7 @@
 // Dropout (lora.dropout): each micro-batch draws which columns of every A, that is which inputs of a pair, count; the others are 0 and
 // these are scaled by 1 / (1 - p). PEFT draws them for every token; here all tokens of a micro-batch share the draw (as in variational
 // dropout, arXiv:1512.05287), because then it is part of the merged weights: no kernel knows of it, and layers that are computed again
-// see the same draw. It is keyed by (seed, updates done, micro-batch), so that a resumed run repeats it.
+// see the same draw. It is keyed by (seed, updates done, lane, micro-batch of the lane), so that a resumed run repeats it, on any ranks.
 #pragma once
 
 #include <memory>
@@ -34,8 +34,9 @@ class LoraTraining {
   WeightSnapshot optimizer_state() const;  // and with dropout lora.updates [1], float64
   void restore_optimizer_state(const WeightSnapshot& state);
 
-  // Several ranks: as TrainedModel's. Throws ConfigError with dropout, whose draws are counted in one process.
-  void join(Session& session, int zero);
+  // Several ranks: as TrainedModel's.
+  void join(Session& session, int zero);  // throws ConfigError for zero 3: every rank merges into whole weights
+  void open_lane(int lane);
   void close_lane();
   void finish_gradient();
 
@@ -51,7 +52,7 @@ class LoraTraining {
   mutable bool masked_ = false;     // the weights are merged with mask_
   mutable bool projected_ = false;
   double updates_ = 0;
-  std::uint64_t passes_ = 0;        // since zero_gradient()
+  std::uint64_t lane_ = 0, passes_ = 0;  // passes of the lane
 };
 
 }  // namespace r1

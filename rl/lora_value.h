@@ -50,6 +50,7 @@ class LoraValue : public ValueModel {
     lora_.join(session, zero);
     inner_->join(session, zero);
   }
+  void open_lane(int lane) override { lora_.open_lane(lane); }
   void close_lane() override {
     lora_.close_lane();
     inner_->close_lane();

@@ -31,21 +31,27 @@ ParameterArena::ParameterArena(const LiveWeights& live, ComputePool& pool, Maste
   } else {
     own_master_ = ZeroedArray(size_);
     master_ = own_master_.data();
+    started_ = false;
   }
   exp_avg_ = ZeroedArray(size_);
   exp_avg_sq_ = ZeroedArray(size_);
-  copy_from_live();
+}
+
+void ParameterArena::start_master() {
+  if (!started_) copy_from_live();
 }
 
 void ParameterArena::copy_from_live() {
+  started_ = true;
   if (own_master_.empty()) return;
-  const auto n = static_cast<std::int64_t>(size_);
-  cpu::convert(pool_, reinterpret_cast<const cpu::bf16*>(live_.data), master_, n);
-  if (start_ == MasterStart::kSpread)
-    pool_.parallel_for(n, 1 << 16, [&](std::int64_t begin, std::int64_t end) {
-      for (std::int64_t i = begin; i < end; ++i)
+  for (const ElementRange& r : own(0, static_cast<std::int64_t>(size_))) {
+    cpu::convert(pool_, reinterpret_cast<const cpu::bf16*>(live_.data) + r.begin, master_ + r.begin, r.size());
+    if (start_ != MasterStart::kSpread) continue;
+    pool_.parallel_for(r.size(), 1 << 16, [&](std::int64_t begin, std::int64_t end) {
+      for (std::int64_t i = r.begin + begin; i < r.begin + end; ++i)
         master_[i] = std::bit_cast<float>(spread_in_cell(std::bit_cast<std::uint32_t>(master_[i]), static_cast<std::uint64_t>(i)));
     });
+  }
 }
 
 void ParameterArena::load_master(const WeightSnapshot& source) {
@@ -81,6 +87,7 @@ void ParameterArena::zero_gradient() {
 
 void ParameterArena::adamw(const AdamWStep& step) {
   R1_CHECK(parts_ == ArenaParts::kAll, "an optimizer step of weights that have no master");
+  start_master();
   if (gathered_) release_foreign();
   const auto bias = [&](double beta) {
     return static_cast<float>(1 - std::pow(beta, static_cast<double>(step.update)));
@@ -108,6 +115,7 @@ NonFinite ParameterArena::name(std::int64_t at, float value) const {
 WeightSnapshot ParameterArena::state() const {
   WeightSnapshot out;
   if (parts_ == ArenaParts::kGradient) return out;
+  const_cast<ParameterArena*>(this)->start_master();
   gather_state();
   const std::array<const float*, 3> data = {master_, exp_avg_.data(), exp_avg_sq_.data()};
   for (std::size_t part = 0; part < kParts.size(); ++part)
@@ -119,6 +127,7 @@ WeightSnapshot ParameterArena::state() const {
 
 void ParameterArena::restore(const WeightSnapshot& state) {
   R1_CHECK(parts_ == ArenaParts::kAll, "the state of weights that have no master");
+  started_ = true;
   const StateTensors tensors(state);
   const std::array<float*, 3> data = {master_, exp_avg_.data(), exp_avg_sq_.data()};
   for (std::size_t part = 0; part < kParts.size(); ++part)

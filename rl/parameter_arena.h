@@ -46,8 +46,7 @@ class ParameterArena {
   // The live weights outlive the arena, as does the pool. The master rounds to the live weights.
   ParameterArena(const LiveWeights& live, ComputePool& pool, MasterStart start = MasterStart::kExact, ArenaParts parts = ArenaParts::kAll);
 
-  std::span<float> master() { return {master_, size_}; }
-  std::span<const float> master() const { return {master_, size_}; }
+  std::span<float> master() { start_master(); return {master_, size_}; }
   std::span<float> gradient() { return gradient_; }
   std::span<const float> gradient() const { return gradient_; }
 
@@ -68,10 +67,19 @@ class ParameterArena {
   // With a sharded gradient: elements [begin, end) of this backward pass are complete. Adds them over the ranks to the owners' shares
   // and clears them. Throws NumericError for one that is not finite.
   void gradient_ready(std::int64_t begin, std::int64_t end);
-  struct Resident { std::size_t gradient = 0, master = 0, moments = 0; };  // bytes, as the kernel counts them
+  // With zero 3 the live weights are a share too, once the gradient was cleared: zero_gradient() lets go what others own, until
+  // make_whole(). fetch() and release(): a stretch alone, meanwhile.
+  bool weights_are_sharded() const { return zero_ >= 3 && alive(); }
+  bool whole() const { return whole_; }
+  void make_whole() const;  // collective, unless they are
+  void fetch(std::int64_t begin, std::int64_t end);
+  void release(std::int64_t begin, std::int64_t end) const;
+  void take_apart();
+  struct Resident { std::size_t gradient = 0, master = 0, moments = 0, live = 0; };  // bytes, as the kernel counts them
   Resident resident() const;
 
  private:
+  void start_master();  // at its first use: on several ranks no rank ever holds all of it
   void copy_from_live();
   void write_live();
   bool alive() const { return session_ != nullptr; }  // one of several ranks
@@ -90,6 +98,7 @@ class ParameterArena {
   ArenaParts parts_;
   std::size_t size_;
   ZeroedArray own_master_;  // empty for a float32 model
+  bool started_ = true;     // the master's values are there
   float* master_;
   ZeroedArray gradient_, exp_avg_, exp_avg_sq_;
 
@@ -101,6 +110,7 @@ class ParameterArena {
   std::vector<ZeroedArray> spare_;   // dirty
   ZeroedArray share_;                // of a sharded gradient: the sum over passes
   mutable bool gathered_ = false;    // rank 0 holds what it does not own, since state()
+  mutable bool whole_ = true;        // all live weights are here
 };
 
 }  // namespace r1

@@ -4,6 +4,7 @@
 
 #include "comm/session.h"
 #include "core/error.h"
+#include "core/pages.h"
 #include "rl/parameter_arena.h"
 #include "rl/ranks.h"
 
@@ -21,6 +22,8 @@ void ParameterArena::join(Session& session, int zero) {
   partition_ = Partition(static_cast<std::int64_t>(size_), session.world(), Partition::Order::kInterleaved);
   if (!sharded()) return;
   for (ZeroedArray* a : {&own_master_, &exp_avg_, &exp_avg_sq_, &gradient_}) a->use_small_pages();
+  start_master();
+  if (weights_are_sharded()) use_small_pages(live_.data, size_ * size_of(live_.dtype));
   if (gradient_is_sharded()) {
     share_ = ZeroedArray(size_);
     share_.use_small_pages();
@@ -118,6 +121,7 @@ double ParameterArena::gradient_sum_of_squares() {
 std::optional<NonFinite> ParameterArena::find_non_finite(ParameterPart part) {
   const bool of_master = part == ParameterPart::kMaster;
   if (of_master && parts_ == ArenaParts::kGradient) return std::nullopt;
+  if (of_master) start_master();
   const float* data = of_master ? master_ : gradient_.data();
   struct Found { std::int64_t at = std::numeric_limits<std::int64_t>::max(); float value = 0; } found;
   const bool shared = of_master && sharded();
@@ -134,8 +138,33 @@ std::optional<NonFinite> ParameterArena::find_non_finite(ParameterPart part) {
   return name(found.at, found.value);
 }
 
+void ParameterArena::fetch(std::int64_t begin, std::int64_t end) {
+  session_->comm().all_gather(live_.data, live_.dtype, partition_, begin, end, "a layer's weights");
+}
+
+void ParameterArena::release(std::int64_t begin, std::int64_t end) const {
+  const std::size_t size = size_of(live_.dtype);
+  for (int r = 0; r < session_->world(); ++r)
+    if (r != session_->rank())
+      for (const ElementRange& range : partition_.owned(r, begin, end))
+        clear_pages(live_.data + static_cast<std::size_t>(range.begin) * size, static_cast<std::size_t>(range.size()) * size);
+}
+
+void ParameterArena::make_whole() const {
+  if (whole_) return;
+  session_->comm().all_gather(live_.data, live_.dtype, partition_, 0, static_cast<std::int64_t>(size_), "all weights");
+  whole_ = true;
+}
+
+void ParameterArena::take_apart() {
+  if (!weights_are_sharded() || !whole_) return;
+  whole_ = false;
+  release(0, static_cast<std::int64_t>(size_));
+}
+
 void ParameterArena::share_live() {
   if (!sharded()) return;
+  if (weights_are_sharded()) return take_apart();  // what is here of others' weights is old
   session_->comm().all_gather(live_.data, live_.dtype, partition_, 0, static_cast<std::int64_t>(size_), "the new weights");
 }
 
@@ -151,6 +180,7 @@ ParameterArena::Resident ParameterArena::resident() const {
   out.gradient = gradient_.resident_bytes() + share_.resident_bytes();
   out.master = own_master_.resident_bytes();
   out.moments = exp_avg_.resident_bytes() + exp_avg_sq_.resident_bytes();
+  out.live = resident_bytes(live_.data, size_ * size_of(live_.dtype));
   return out;
 }
 

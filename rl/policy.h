@@ -61,14 +61,19 @@ class TrainedModel {
   virtual void adamw(const AdamWStep& step) = 0;
   // ---- several ranks (rl/ranks.h); a model that no rank was joined to takes them as one ----
   // Once, before the first gradient: from then on this is one of comm.world() equal models, whose gradients are added. `zero`: what each
-  // rank keeps a share of: 0 nothing, 1 the optimizer's state, 2 the gradient too (docs/distributed.md). Every call below and those that
+  // rank keeps a share of: 0 nothing, 1 the optimizer's state, 2 the gradient too, 3 the weights too (docs/distributed.md). Every call below and those that
   // look at the whole are then collective. Throws ConfigError where this model cannot do it.
   virtual void join(Session& session, int zero);
+  // With weights in shares: all of them are here, until the next zero_gradient(). Collective. Before passes that make no gradient and
+  // before an engine that shares the weights goes on; weights() and digest() see to it themselves.
+  virtual void make_whole() const {}
+  // The passes from here to close_lane() are lane `lane` of the update, whichever rank makes it.
+  virtual void open_lane(int lane) {}
   // What was added to the gradient since zero_gradient() or the last call is one lane, the next of this rank's.
   virtual void close_lane() {}
   // All lanes of all ranks are closed: the gradient becomes their sum. Once an update; after it only norm, step and search may follow.
   virtual void finish_gradient() {}
-  // Takes the part in others' backward pass that a sharded gradient needs, without a pass of its own.
+  // Takes the part in others' forward and backward pass that a sharded gradient, or sharded weights, need, without a pass of its own.
   virtual bool backward_is_collective() const { return false; }
   virtual void absent_backward() {}
   // The first element that is NaN or Inf.

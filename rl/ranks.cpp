@@ -106,6 +106,16 @@ std::vector<std::vector<std::int32_t>> Ranks::shares(std::span<const TrainSample
   return out;
 }
 
+std::vector<std::vector<std::int32_t>> Ranks::by_rank(const std::vector<std::vector<std::int32_t>>& lanes) const {
+  std::vector<std::vector<std::int32_t>> out(static_cast<std::size_t>(world()));
+  for (int r = 0; r < world(); ++r)
+    for (int lane = first_lane(r); lane < last_lane(r); ++lane) {
+      const std::vector<std::int32_t>& from = lanes[static_cast<std::size_t>(lane)];
+      out[static_cast<std::size_t>(r)].insert(out[static_cast<std::size_t>(r)].end(), from.begin(), from.end());
+    }
+  return out;
+}
+
 void Ranks::gather_values(PerSample& values, const std::vector<std::vector<std::int32_t>>& shares, const char* what) const {
   if (alone()) return;
   std::string mine;

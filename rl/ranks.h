@@ -63,6 +63,8 @@ class Ranks {
 
   // What each rank does with the samples `chosen` that need no order of sums: [world] lists.
   std::vector<std::vector<std::int32_t>> shares(std::span<const TrainSample> samples, std::span<const std::int32_t> chosen) const;
+  // The same of `lanes` [lanes()]: what each rank's hold together.
+  std::vector<std::vector<std::int32_t>> by_rank(const std::vector<std::vector<std::int32_t>>& lanes) const;
   // Everyone gets the entries that the ranks of `shares` computed.
   void gather_values(PerSample& values, const std::vector<std::vector<std::int32_t>>& shares, const char* what) const;
   std::vector<std::string> gather(std::string_view mine, const char* what) const;  // [world]

@@ -18,12 +18,33 @@ TransformerPolicy::TransformerPolicy(Transformer& model, Options options)
 void TransformerPolicy::join(Session& session, int zero) {
   if (model_.parallel().tensor && zero > 0)
     throw ConfigError(message("train.zero is ", zero, " beside train.tensor_parallel, which gives each rank a part of all state already; set it to 0"));
+  if (model_.parallel().sequence && zero > 2) throw ConfigError("train.zero: 3 and train.sequence_parallel do not go together; use 2");
   arena_.join(session, zero);
   if (arena_.gradient_is_sharded()) model_.set_gradient_hook([this](std::int64_t begin, std::int64_t end) { arena_.gradient_ready(begin, end); });
 }
 
-void TransformerPolicy::absent_backward() {
-  for (const auto& [begin, end] : model_.gradient_stretches()) arena_.gradient_ready(begin, end);
+void TransformerPolicy::make_whole() const {
+  if (arena_.whole()) return;
+  arena_.make_whole();
+  model_.set_weight_gate({});
+}
+
+void TransformerPolicy::take_apart() {
+  if (!arena_.weights_are_sharded()) return;
+  arena_.take_apart();
+  model_.set_weight_gate({[this](std::int64_t begin, std::int64_t end) { arena_.fetch(begin, end); },
+                          [this](std::int64_t begin, std::int64_t end) { arena_.release(begin, end); }});
+}
+
+void TransformerPolicy::zero_gradient() {
+  take_apart();
+  arena_.zero_gradient();
+}
+
+void TransformerPolicy::set_prediction_loss(double weight) {
+  if (weight != 0 && arena_.weights_are_sharded())
+    throw ConfigError("mtp_loss: with train.zero 3 the prediction layer is not there when it is needed; set train.zero to 2 or less");
+  model_.set_prediction_loss(weight);
 }
 
 LogprobRows TransformerPolicy::evaluate(const PackedBatch& batch, float temperature, bool want_entropies) {
@@ -40,6 +61,7 @@ void TransformerPolicy::backward(std::span<const float> d_logprobs, std::span<co
 
 void TransformerPolicy::adamw(const AdamWStep& step) {
   arena_.adamw(step);
+  take_apart();
   model_.weights_changed();
 }
 
@@ -73,11 +95,13 @@ WeightSnapshot TransformerPolicy::host_weights(WeightVersion version) const {
 }
 
 WeightDigest TransformerPolicy::digest() const {
+  make_whole();
   ModelGroup* group = model_.parallel().tensor;
   return group ? whole_digest(model_.weights(), *group) : model_.weights().digest();
 }
 
 WeightSnapshot TransformerPolicy::optimizer_state() const {
+  if (model_.weights().dtype() == DType::kF32) make_whole();  // the master is the live weights
   WeightSnapshot out = arena_.state();
   if (ModelGroup* group = model_.parallel().tensor) return gather_whole(model_.weights(), out, *group);  // no buffers: such models have no experts
   const WeightStore& store = model_.weights();
@@ -89,6 +113,7 @@ WeightSnapshot TransformerPolicy::optimizer_state() const {
 void TransformerPolicy::restore_optimizer_state(const WeightSnapshot& state) {
   if (model_.parallel().tensor) arena_.restore(take_parts(model_.weights(), state));
   else arena_.restore(state);
+  take_apart();
   for (const Parameter& p : model_.weights().buffers()) {
     const auto found = std::find_if(state.tensors.begin(), state.tensors.end(), [&](const TensorView& t) { return t.name == "buffer." + p.name; });
     if (found == state.tensors.end()) throw CheckpointError(message("the optimizer state lacks buffer.", p.name));
@@ -98,6 +123,7 @@ void TransformerPolicy::restore_optimizer_state(const WeightSnapshot& state) {
 }
 
 void TransformerPolicy::load(const WeightSnapshot& weights) {
+  make_whole();
   model_.weights().load(weights);
   if (options_.parts == ArenaParts::kAll) arena_.load_master(model_.parallel().tensor ? take_parts(model_.weights(), weights) : weights);
   model_.weights_changed();

@@ -33,16 +33,19 @@ class TransformerPolicy : public PolicyModel {
   double take_balance_loss() override { return model_.take_balance_loss(); }
   ExpertLoad take_expert_load() override { return model_.take_expert_load(); }
   void update_correction_biases(const ExpertLoad& load, double speed) override { model_.update_correction_biases(load, speed); }
-  void set_prediction_loss(double weight) override { model_.set_prediction_loss(weight); }
+  void set_prediction_loss(double weight) override;
   PredictionLoss take_prediction_loss() override { return model_.take_prediction_loss(); }
-  void zero_gradient() override { arena_.zero_gradient(); }
+  void zero_gradient() override;
   double gradient_sum_of_squares() override;
   std::vector<float> gradient() const override { return {arena_.gradient().begin(), arena_.gradient().end()}; }
   void adamw(const AdamWStep& step) override;
   std::optional<NonFinite> find_non_finite(ParameterPart part) override { return arena_.find_non_finite(part); }
   WeightSnapshot optimizer_state() const override;  // and buffer.NAME of the tensors that are moved without a gradient
   void restore_optimizer_state(const WeightSnapshot& state) override;
-  WeightSnapshot weights(WeightVersion version) const override { return model_.weights().snapshot(version); }
+  WeightSnapshot weights(WeightVersion version) const override {
+    make_whole();
+    return model_.weights().snapshot(version);
+  }
   // Tensor parallel: whole tensors, on the group's first rank alone. Collective, as are optimizer_state() and digest(), which speak of
   // whole tensors too; weights() are this rank's parts.
   WeightSnapshot host_weights(WeightVersion version) const override;
@@ -50,15 +53,17 @@ class TransformerPolicy : public PolicyModel {
   void load(const WeightSnapshot& weights) override;
   WeightDigest digest() const override;
 
+  void make_whole() const override;
   void join(Session& session, int zero) override;
   void close_lane() override { arena_.close_lane(); }
   void finish_gradient() override { arena_.finish_gradient(); }
   bool backward_is_collective() const override { return arena_.gradient_is_sharded(); }
-  void absent_backward() override;
+  void absent_backward() override { model_.absent_pass(); }
 
   ParameterArena& arena() { return arena_; }
 
  private:
+  void take_apart();
   Transformer& model_;
   Options options_;
   ParameterArena arena_;

@@ -1,22 +1,11 @@
 #include "rl/zeroed_array.h"
 
-#include <algorithm>
-#include <vector>
-
 #include <sys/mman.h>
-#include <unistd.h>
 
 #include "core/error.h"
+#include "core/pages.h"
 
 namespace r1 {
-namespace {
-
-std::size_t page() {
-  static const auto size = static_cast<std::size_t>(sysconf(_SC_PAGESIZE));
-  return size;
-}
-
-}  // namespace
 
 ZeroedArray::ZeroedArray(std::size_t elements) : size_(elements) {
   if (elements == 0) return;
@@ -30,25 +19,10 @@ ZeroedArray::~ZeroedArray() {
   if (data_) munmap(data_, size_ * sizeof(float));
 }
 
-void ZeroedArray::use_small_pages() {
-  if (data_) (void)madvise(data_, size_ * sizeof(float), MADV_NOHUGEPAGE);
-}
+void ZeroedArray::use_small_pages() { r1::use_small_pages(data_, size_ * sizeof(float)); }
 
-void ZeroedArray::clear(std::int64_t begin, std::int64_t end) {
-  const std::int64_t per_page = static_cast<std::int64_t>(page() / sizeof(float)), last = static_cast<std::int64_t>(size_);
-  const std::int64_t from = std::min((begin + per_page - 1) / per_page * per_page, end);
-  const std::int64_t to = end == last ? end : std::max(from, end / per_page * per_page);
-  std::fill(data_ + begin, data_ + from, 0.f);
-  std::fill(data_ + to, data_ + end, 0.f);
-  if (to > from) R1_CHECK(madvise(data_ + from, static_cast<std::size_t>(to - from) * sizeof(float), MADV_DONTNEED) == 0, "madvise of ", to - from, " elements");
-}
+void ZeroedArray::clear(std::int64_t begin, std::int64_t end) { clear_pages(data_ + begin, static_cast<std::size_t>(end - begin) * sizeof(float)); }
 
-std::size_t ZeroedArray::resident_bytes() const {
-  if (!data_) return 0;
-  const std::size_t pages = (size_ * sizeof(float) + page() - 1) / page();
-  std::vector<unsigned char> there(pages);
-  R1_CHECK(mincore(data_, size_ * sizeof(float), there.data()) == 0, "mincore");
-  return static_cast<std::size_t>(std::count_if(there.begin(), there.end(), [](unsigned char c) { return c & 1; })) * page();
-}
+std::size_t ZeroedArray::resident_bytes() const { return data_ ? r1::resident_bytes(data_, size_ * sizeof(float)) : 0; }
 
 }  // namespace r1

@@ -46,14 +46,36 @@ void CpuStepDevice::launch(const DeviceStep& step) {
   });
   for (std::size_t i = 0; i < out.size(); ++i)
     if (step.draws[i].slot >= 0) last_.at(static_cast<std::size_t>(step.draws[i].slot)) = std::max<TokenId>(out[i].token, 0);
-  in_flight_.push_back(std::move(out));
+  Launched launched{std::move(out), step.copy_from, step.copy_to, {}, {}};
+  if (const std::int64_t choices = model_.expert_choices(); choices > 0) {
+    for (std::size_t i = 0; i < rows.size(); ++i) {
+      const cpu::KvRow& kv = rows[i].kv;
+      const auto at = static_cast<std::size_t>(kv.blocks - pointers.data() + kv.position / cpu::kKvBlock);
+      launched.places.push_back(std::int64_t{step.tables[at]} * cpu::kKvBlock + kv.position % cpu::kKvBlock);
+      launched.experts.resize(launched.experts.size() + static_cast<std::size_t>(choices));
+      model_.read_experts(pointers[at], kv.position, launched.experts.data() + static_cast<std::int64_t>(i) * choices);
+    }
+  }
+  in_flight_.push_back(std::move(launched));
 }
 
 std::span<const DeviceDraw> CpuStepDevice::collect() {
   R1_CHECK(!in_flight_.empty(), "nothing in flight");
-  collected_ = std::move(in_flight_.front());
+  const Launched step = std::move(in_flight_.front());
   in_flight_.pop_front();
+  collected_ = step.draws;
+  const auto choices = static_cast<std::size_t>(model_.expert_choices()), block = choices * cpu::kKvBlock;
+  experts_.resize(static_cast<std::size_t>(blocks_) * block);
+  for (std::size_t i = 0; i < step.copy_from.size(); ++i)
+    std::copy_n(experts_.data() + static_cast<std::size_t>(step.copy_from[i]) * block, block, experts_.data() + static_cast<std::size_t>(step.copy_to[i]) * block);
+  for (std::size_t i = 0; i < step.places.size(); ++i)
+    std::copy_n(step.experts.data() + i * choices, choices, experts_.data() + static_cast<std::size_t>(step.places[i]) * choices);
   return collected_;
+}
+
+void CpuStepDevice::read_experts(std::int32_t block, std::int32_t position, std::uint16_t* out) const {
+  const std::int64_t choices = model_.expert_choices();
+  std::copy_n(experts_.data() + (std::int64_t{block} * cpu::kKvBlock + position % cpu::kKvBlock) * choices, choices, out);
 }
 
 void CpuStepDevice::load_weights(const WeightSnapshot& snapshot) {

@@ -29,6 +29,8 @@ class CpuStepDevice : public StepDevice {
   void load_weights(const WeightSnapshot& snapshot) override;
   WeightDigest digest() const override { return model_.weights().digest(); }
   std::uint64_t memory_epoch() const override { return epoch; }
+  std::int64_t expert_choices() const override { return model_.expert_choices(); }
+  void read_experts(std::int32_t block, std::int32_t position, std::uint16_t* out) const override;
 
   std::uint64_t epoch = 0;
 
@@ -37,7 +39,15 @@ class CpuStepDevice : public StepDevice {
   KvArena arena_;
   std::int32_t blocks_, rows_;
   std::vector<TokenId> last_;
-  std::deque<std::vector<DeviceDraw>> in_flight_;
+  // What a launched step will show when it is collected: later steps may use its blocks again before that.
+  struct Launched {
+    std::vector<DeviceDraw> draws;
+    std::vector<std::int32_t> copy_from, copy_to;
+    std::vector<std::int64_t> places;    // of its rows: block * block size + offset
+    std::vector<std::uint16_t> experts;  // [rows][choices]
+  };
+  std::deque<Launched> in_flight_;
+  std::vector<std::uint16_t> experts_;   // [blocks][block size][choices], of collected steps
   std::vector<DeviceDraw> collected_;
 };
 

@@ -55,11 +55,13 @@ class EngineBase : public RolloutEngine {
     Sequence* sequence = nullptr;  // until the sample ended
     std::int32_t slot = kNoSlot;   // of the device, for engines that use one
     TokenId draft = -1;            // guess of the token behind the last one; -1 = none
+    std::vector<std::uint16_t> experts{};  // of its positions behind the prompt, for engines that keep them here
     int draws = 0;                 // tokens drawn or being drawn, where these may differ from the tokens known
   };
   struct Request {
     RolloutRequest request;
     std::vector<Sample> samples;
+    std::vector<std::uint16_t> prompt_experts;  // as a sample's
     int unfinished = 0;
     Sample& of(const Sequence& s) { return samples[static_cast<std::size_t>(s.sample)]; }
   };

@@ -55,7 +55,8 @@ struct GpuStepDevice::Graph {
 };
 
 GpuStepDevice::GpuStepDevice(GpuTransformer& model, GpuRegion& region, const GpuStepOptions& options)
-    : model_(model), region_(region), options_(options) {
+    : model_(model), config_(model.config()), region_(region), options_(options) {
+  config_.max_position_embeddings = model_.shape().context;
   const std::size_t bytes = region.bytes;
   options_.max_logit_rows = std::max(options_.max_logit_rows, options_.max_decode_rows);
   const GpuShape& s = model_.shape();
@@ -65,18 +66,21 @@ GpuStepDevice::GpuStepDevice(GpuTransformer& model, GpuRegion& region, const Gpu
     h_ = bump.take<float>(rows * s.d);
     buffers_.x = bump.take<gpu::bf16>(rows * s.d);
     buffers_.qkv = bump.take<gpu::bf16>(rows * s.qkv_width);
-    buffers_.attn = bump.take<gpu::bf16>(rows * s.q_width);
+    buffers_.attn = bump.take<gpu::bf16>(rows * s.attn_width);
+    buffers_.latent = GpuLatentAttention::take(bump, model_.config(), rows);
     buffers_.gate_up = bump.take<gpu::bf16>(rows * 2 * s.f);
     buffers_.act = bump.take<gpu::bf16>(rows * s.f);
+    if (s.post_norms) buffers_.added = bump.take<float>(rows * s.d);
+    buffers_.experts.take(bump, model_.config(), rows);
     logits_ = bump.take<float>(options_.max_logit_rows * s.ld_v);
     x_head_ = bump.take<gpu::bf16>(options_.max_logit_rows * s.d);
-    partials_ = reinterpret_cast<float*>(bump.take<std::byte>(static_cast<std::int64_t>(gpu::decode_partial_bytes(slots, s.heads, s.kv_heads, s.hd))));
+    partials_ = reinterpret_cast<float*>(bump.take<std::byte>(static_cast<std::int64_t>(s.partial_bytes(slots))));
   };
   // Each row of several chunks has a partial result a chunk: at most as many as the pages can hold, and one a row.
   const auto slots_for = [&](std::int64_t pages) { return pages / gpu::kChunkBlocks + 2 * options_.max_decode_rows; };
   GpuBump empty;
   fixed(empty, slots_for(0));
-  const std::int64_t slot_bytes = static_cast<std::int64_t>(gpu::decode_partial_bytes(1, s.heads, s.kv_heads, s.hd));
+  const std::int64_t slot_bytes = static_cast<std::int64_t>(s.partial_bytes(1));
   const std::int64_t room = static_cast<std::int64_t>(bytes) - static_cast<std::int64_t>(empty.used()) - (1 << 20);
   std::int64_t pages = room / (page + slot_bytes / gpu::kChunkBlocks + 1);
   if (options_.max_kv_bytes > 0) pages = std::min(pages, options_.max_kv_bytes / page + 1);  // the first is nobody's
@@ -90,8 +94,8 @@ GpuStepDevice::GpuStepDevice(GpuTransformer& model, GpuRegion& region, const Gpu
   layer_elements_ = static_cast<std::int64_t>(pages_) * s.page_elements();
   kv_ = bump.take<gpu::bf16>(layer_elements_ * s.layers);
 
-  const std::int64_t tiles = (s.heads / s.kv_heads + 15) / 16;
-  counters_ = gpu::DeviceMemory(static_cast<std::size_t>(rows * s.kv_heads * tiles) * 4);
+  multiprocessors_ = gpu::device_info().multiprocessors;
+  counters_ = gpu::DeviceMemory(static_cast<std::size_t>(rows * s.counters_per_row()) * 4);
   gpu::fill_bytes(model_.stream(), counters_.data(), 0, counters_.bytes());
   last_token_ = gpu::DeviceMemory(static_cast<std::size_t>(options_.max_decode_rows) * 4);
   gpu::fill_bytes(model_.stream(), last_token_.data(), 0, last_token_.bytes());
@@ -100,10 +104,16 @@ GpuStepDevice::GpuStepDevice(GpuTransformer& model, GpuRegion& region, const Gpu
   identity_ = gpu::DeviceMemory(identity.size() * 4);
   gpu::copy_to_device(model_.stream(), identity_.data(), identity.data(), identity.size() * 4);
   ensure_draws(std::max(4096, options_.max_decode_rows));
-  decode_blocks_ = gpu::attention_decode_blocks(s.hd);
   const std::int64_t table_capacity = static_cast<std::int64_t>(pages_) + 4 * options_.max_decode_rows;
   inputs_fixed_ = DecodePlaces(options_.max_decode_rows, max_slots_ + options_.max_decode_rows, table_capacity).end;
   inputs_ = gpu::DeviceMemory(inputs_fixed_);
+  if (s.choices > 0) {
+    const auto bytes = static_cast<std::size_t>(rows * s.choices) * sizeof(std::uint16_t);
+    choices_ = gpu::DeviceMemory(bytes);
+    buffers_.record = choices_.as<std::uint16_t>();
+    for (InFlight& f : flights_) f.experts = gpu::PinnedMemory(bytes);
+    experts_.reset(new std::uint16_t[static_cast<std::size_t>(std::int64_t{pages_} * gpu::kPage * s.choices)]);
+  }
   model_.synchronize();
 }
 
@@ -146,19 +156,15 @@ std::int32_t GpuStepDevice::page_of(const DeviceStep& step, std::int32_t table, 
   return step.tables[static_cast<std::size_t>(at)] + 1;  // page 0 is where rows that only fill a bucket write
 }
 
-// items_ of the decoding rows, a row's chunks in order.
 void GpuStepDevice::build_items(const DeviceStep& step, std::vector<std::int32_t>& dst) {
-  items_.clear();
-  std::int32_t slot = 0;
+  const auto rows = static_cast<std::size_t>(step.decode_rows);
   constexpr auto kPage = static_cast<std::int32_t>(gpu::kPage);
+  const std::int32_t slots = gpu::decode_items(std::span(step.positions).first(rows), std::span(step.table_begin).first(rows), model_.shape().counters_per_row(), multiprocessors_, items_);
   for (std::int32_t i = 0; i < step.decode_rows; ++i) {
-    const std::int32_t position = step.positions[static_cast<std::size_t>(i)], chunks = position / gpu::kChunk + 1;
-    for (std::int32_t c = 0; c < chunks; ++c)
-      items_.push_back({i, position, c, chunks, slot, step.table_begin[static_cast<std::size_t>(i)]});
-    if (chunks > 1) slot += chunks;
+    const std::int32_t position = step.positions[static_cast<std::size_t>(i)];
     dst.push_back(page_of(step, i, position) * kPage + position % kPage);
   }
-  R1_CHECK(slot <= max_slots_, slot, " partial results of at most ", max_slots_);
+  R1_CHECK(slots <= max_slots_, slots, " partial results of at most ", max_slots_);
 }
 
 bool GpuStepDevice::decode_only(const DeviceStep& step) const {
@@ -176,11 +182,14 @@ void GpuStepDevice::launch(const DeviceStep& step) {
   R1_CHECK(!step.tokens.empty() && step.tokens.size() == step.positions.size(), "a step of ", step.tokens.size(), " tokens");
   model_.ensure_rope(*std::max_element(step.positions.begin(), step.positions.end()) + 1);
   InFlight& flight = flights_[static_cast<std::size_t>((first_ + in_flight_) % static_cast<int>(flights_.size()))];
+  flight.places.clear(), flight.copy_from.clear(), flight.copy_to.clear();
   if (decode_only(step)) launch_decode(step, flight);
   else launch_mixed(step, flight);
   flight.draws = static_cast<std::int64_t>(step.draws.size());
   if (flight.draws > 0)
     gpu::copy_to_host(model_.stream(), flight.output.data(), drawn_.data(), static_cast<std::size_t>(flight.draws) * sizeof(gpu::Drawn));
+  if (experts_)
+    gpu::copy_to_host(model_.stream(), flight.experts.data(), choices_.data(), flight.places.size() * static_cast<std::size_t>(model_.shape().choices) * sizeof(std::uint16_t));
   flight.done.record(model_.stream());
   ++in_flight_;
 }
@@ -191,9 +200,23 @@ std::span<const DeviceDraw> GpuStepDevice::collect() {
   first_ = (first_ + 1) % static_cast<int>(flights_.size());
   --in_flight_;
   flight.done.synchronize();
+  if (experts_) keep_experts(flight);
   results_.resize(static_cast<std::size_t>(flight.draws));
   if (flight.draws > 0) std::memcpy(results_.data(), flight.output.data(), results_.size() * sizeof(DeviceDraw));
   return results_;
+}
+
+void GpuStepDevice::keep_experts(const InFlight& flight) {
+  const auto choices = static_cast<std::size_t>(model_.shape().choices), page = choices * gpu::kPage;
+  for (std::size_t i = 0; i < flight.copy_from.size(); ++i)
+    std::copy_n(experts_.get() + static_cast<std::size_t>(flight.copy_from[i]) * page, page, experts_.get() + static_cast<std::size_t>(flight.copy_to[i]) * page);
+  for (std::size_t i = 0; i < flight.places.size(); ++i)
+    std::copy_n(flight.experts.as<std::uint16_t>() + i * choices, choices, experts_.get() + static_cast<std::size_t>(flight.places[i]) * choices);
+}
+
+void GpuStepDevice::read_experts(std::int32_t block, std::int32_t position, std::uint16_t* out) const {
+  const std::int64_t choices = model_.shape().choices;
+  std::copy_n(experts_.get() + ((std::int64_t{block} + 1) * gpu::kPage + position % gpu::kPage) * choices, choices, out);
 }
 
 void GpuStepDevice::launch_decode(const DeviceStep& step, InFlight& flight) {
@@ -203,6 +226,7 @@ void GpuStepDevice::launch_decode(const DeviceStep& step, InFlight& flight) {
   std::vector<std::int32_t> dst;
   dst.reserve(static_cast<std::size_t>(padded));
   build_items(step, dst);
+  if (experts_) flight.places = dst;
   const std::size_t tables = step.table_begin[static_cast<std::size_t>(rows)];
   R1_CHECK(static_cast<std::int64_t>(tables) < table_capacity, tables, " entries of block tables, at most ", table_capacity);
   ensure_input(flight, inputs_fixed_);
@@ -271,6 +295,7 @@ void GpuStepDevice::launch_mixed(const DeviceStep& step, InFlight& flight) {
       prefill.push_back({run.row + i, std::min(kPage, run.count - i), run.position + i, step.table_begin[static_cast<std::size_t>(run.table)]});
   }
   R1_CHECK(static_cast<std::int32_t>(dst.size()) == rows, dst.size(), " rows in decoding and runs, ", rows, " tokens");
+  if (experts_) flight.places = dst;
   std::stable_sort(prefill.begin(), prefill.end(), [](const auto& a, const auto& b) { return a.position > b.position; });
   std::vector<std::int32_t> logit_rows, pages(step.tables.size()), copy_from, copy_to;
   draws_.clear();
@@ -286,6 +311,7 @@ void GpuStepDevice::launch_mixed(const DeviceStep& step, InFlight& flight) {
   for (std::size_t i = 0; i < pages.size(); ++i) pages[i] = step.tables[i] + 1;
   for (const std::int32_t p : step.copy_from) copy_from.push_back(p + 1);
   for (const std::int32_t p : step.copy_to) copy_to.push_back(p + 1);
+  if (experts_) flight.copy_from = copy_from, flight.copy_to = copy_to;
   const std::vector<std::int32_t> count = {static_cast<std::int32_t>(items_.size())};
 
   std::size_t used = 0;
@@ -338,19 +364,14 @@ void GpuStepDevice::run_rows(const Inputs& in) {
   const GpuShape& s = model_.shape();
   const gpu::Stream stream = model_.stream();
   gpu::embed(stream, model_.embed(), in.tokens, last_token_.as<std::int32_t>(), in.rows, s.d, h_);
-  // Where every row decodes, attention rotates the rows and stores their keys itself: two launches a layer less.
-  const bool rotates = in.prefill_items == 0 && !s.qk_norm;
-  const std::int32_t* positions = rotates ? nullptr : in.positions;
+  GpuAttentionWork work;
+  work.kv_src = identity_.as<std::int32_t>(), work.kv_dst = in.dst, work.kv_rows = in.rows, work.tables = in.tables;
+  work.decode = in.items, work.decode_count = in.count, work.decode_rows = in.decode_rows;
+  work.partials = partials_, work.counters = counters_.as<std::int32_t>(), work.grid = s.decode_grid(in.decode_rows);
+  work.prefill = in.prefill, work.prefill_items = in.prefill_items;
   for (std::int64_t l = 0; l < s.layers; ++l) {
-    model_.before_attention(l, in.rows, h_, positions, buffers_);
-    const gpu::KvPages pages{kv_ + l * layer_elements_, s.page_elements(), s.kv_heads, s.hd};
-    if (!rotates) gpu::write_kv(stream, pages, buffers_.qkv + s.q_width, buffers_.qkv + s.q_width + s.kv_width, s.qkv_width, identity_.as<std::int32_t>(), in.dst, in.rows);
-    gpu::AttentionArgs a;
-    a.pages = pages, a.q = buffers_.qkv, a.ld = s.qkv_width, a.heads = s.heads, a.scale = s.scale, a.out = buffers_.attn, a.out_ld = s.q_width;
-    if (rotates) a.cos = model_.rope_cos(), a.sin = model_.rope_sin();
-    if (in.decode_rows > 0)
-      gpu::attention_decode(stream, a, in.items, in.count, in.tables, partials_, counters_.as<std::int32_t>(), decode_blocks_);
-    if (in.prefill_items > 0) gpu::attention_prefill(stream, a, in.prefill, in.prefill_items, in.tables);
+    work.pages = kv_ + l * layer_elements_;
+    model_.attention(l, in.rows, h_, in.positions, work, buffers_);
     model_.after_attention(l, in.rows, h_, h_, h_, buffers_);
   }
 }

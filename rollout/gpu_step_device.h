@@ -4,6 +4,7 @@
 
 #include <array>
 #include <map>
+#include <memory>
 #include <vector>
 
 #include "kernels/gpu/attention.h"
@@ -28,7 +29,7 @@ class GpuStepDevice : public StepDevice {
   GpuStepDevice(GpuTransformer& model, GpuRegion& region, const GpuStepOptions& options = {});
   ~GpuStepDevice() override;
 
-  const ModelConfig& config() const override { return model_.config(); }
+  const ModelConfig& config() const override { return config_; }
   std::int32_t blocks() const override { return pages_ - 1; }
   std::int32_t block_size() const override { return static_cast<std::int32_t>(gpu::kPage); }
   std::int32_t max_decode_rows() const override { return options_.max_decode_rows; }
@@ -42,13 +43,21 @@ class GpuStepDevice : public StepDevice {
   void load_weights(const WeightSnapshot& snapshot) override;
   WeightDigest digest() const override { return model_.weights().digest(); }
   std::uint64_t memory_epoch() const override { return region_.epoch; }
+  std::int64_t expert_choices() const override { return model_.shape().choices; }
+  void read_experts(std::int32_t block, std::int32_t position, std::uint16_t* out) const override;
 
   std::int64_t page_bytes() const;  // of all layers
 
  private:
   static constexpr int kInFlight = 2;
   struct Inputs;    // device pointers of one step's arrays
-  struct InFlight { gpu::PinnedMemory input, output; gpu::Event done; std::int64_t draws = 0; };
+  struct InFlight {
+    gpu::PinnedMemory input, output, experts;
+    gpu::Event done;
+    std::int64_t draws = 0;
+    std::vector<std::int32_t> places;                // of its rows: page * kPage + offset
+    std::vector<std::int32_t> copy_from, copy_to;    // pages that were copied before its rows ran
+  };
 
   std::int32_t bucket(std::int32_t rows) const;
   bool decode_only(const DeviceStep& step) const;
@@ -59,9 +68,11 @@ class GpuStepDevice : public StepDevice {
   void build_items(const DeviceStep& step, std::vector<std::int32_t>& header);
   void ensure_draws(std::int64_t n);
   void ensure_input(InFlight& flight, std::size_t bytes);
+  void keep_experts(const InFlight& flight);
   std::int32_t page_of(const DeviceStep& step, std::int32_t table, std::int32_t position) const;
 
   GpuTransformer& model_;
+  ModelConfig config_;  // the model's, its context as far as the GPU serves it
   const GpuRegion& region_;
   GpuStepOptions options_;
   std::int32_t pages_ = 0;
@@ -73,7 +84,7 @@ class GpuStepDevice : public StepDevice {
   std::int64_t max_slots_ = 0;
   gpu::DeviceMemory counters_, last_token_, identity_, inputs_, drawn_;
   std::size_t inputs_fixed_ = 0;
-  int decode_blocks_ = 0;
+  int multiprocessors_ = 0;
   std::array<InFlight, kInFlight + 1> flights_;
   int first_ = 0, in_flight_ = 0;
   struct Graph;
@@ -81,6 +92,8 @@ class GpuStepDevice : public StepDevice {
   std::vector<gpu::DecodeItem> items_;
   std::vector<gpu::Draw> draws_;
   std::vector<DeviceDraw> results_;
+  gpu::DeviceMemory choices_;                 // [rows][choices] of the step's rows
+  std::unique_ptr<std::uint16_t[]> experts_;  // [pages * kPage][choices]: on the host, for the few that ask. Its memory is taken as it is written
 };
 
 }  // namespace r1

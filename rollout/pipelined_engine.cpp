@@ -71,6 +71,7 @@ bool PipelinedEngine::launch_step() {
 void PipelinedEngine::build_rows(const StepPlan& plan, Step& step) {
   rows_.clear();
   step.draws.clear();
+  step.met.clear();
   step.unslotted = false;
   for (const BlockCopy& copy : plan.copies) rows_.copy_from.push_back(copy.from), rows_.copy_to.push_back(copy.to);
   const auto decodes = [](const Chunk& c) { return c.count == 1 && !c.sequence->is_prompt(); };
@@ -78,6 +79,13 @@ void PipelinedEngine::build_rows(const StepPlan& plan, Step& step) {
     for (const Chunk& chunk : plan.chunks) {
       if (decodes(chunk) != decode) continue;
       add_sequence(chunk, decode);
+      if (request_of(*chunk.sequence)->request.sampling.want_experts && device_.expert_choices() > 0) {
+        const Sequence& s = *chunk.sequence;
+        // A prompt's positions before the chunk may have come from the cache: all are read again at its end.
+        const std::int32_t begin = s.is_prompt() && chunk.wants_logits ? 0 : chunk.begin;
+        step.met.push_back({request_of(s), s.is_prompt() ? -1 : s.sample, static_cast<std::int32_t>(request_of(s)->request.prompt.tokens.size()), begin,
+                            chunk.begin + chunk.count, s.blocks});
+      }
       if (!chunk.sequence->is_prompt()) stats_.decode_rows += chunk.count;
       if (chunk.wants_logits) add_draws(chunk, static_cast<std::int32_t>(rows_.tokens.size()) - 1, step);
     }
@@ -129,9 +137,34 @@ void PipelinedEngine::collect_step() {
   in_flight_.pop_front();
   const std::span<const DeviceDraw> drawn = device_.collect();
   R1_CHECK(drawn.size() == step.draws.size(), drawn.size(), " draws came back of ", step.draws.size());
+  keep_experts(step);
   for (std::size_t i = 0; i < drawn.size(); ++i) take(step.draws[i], drawn[i], step.version);
   step.draws.clear();
+  step.met.clear();
   spare_steps_.push_back(std::move(step));
+}
+
+void PipelinedEngine::keep_experts(const Step& step) {
+  const auto choices = static_cast<std::size_t>(device_.expert_choices());
+  for (const Met& m : step.met)
+    for (std::int32_t p = m.begin; p < m.end; ++p) {
+      const bool own = p >= m.prompt_length;
+      std::vector<std::uint16_t>& to = own ? m.request->samples[static_cast<std::size_t>(m.sample)].experts : m.request->prompt_experts;
+      const std::size_t at = static_cast<std::size_t>(own ? p - m.prompt_length : p) * choices;
+      if (to.size() < at + choices) to.resize(at + choices);
+      device_.read_experts(m.blocks.at(static_cast<std::size_t>(p / device_.block_size())), p, to.data() + at);
+    }
+}
+
+std::vector<std::uint16_t> PipelinedEngine::experts_of(const Sequence& s) const {
+  const Request& request = *request_of(s);
+  std::vector<std::uint16_t> out = request.prompt_experts;
+  const std::vector<std::uint16_t>& own = request.samples[static_cast<std::size_t>(s.sample)].experts;
+  // Of every position but the last, whose token was drawn but not computed; one computed in vain is left out too.
+  const auto positions = static_cast<std::size_t>(s.length() - 1);
+  out.insert(out.end(), own.begin(), own.end());
+  out.resize(positions * static_cast<std::size_t>(device_.expert_choices()));
+  return out;
 }
 
 void PipelinedEngine::drain() {

@@ -29,10 +29,18 @@ class PipelinedEngine : public EngineBase {
     std::size_t index = 0;  // of the token in the sample's tokens
     bool closing = false;   // it is the last that the sample may have
   };
+  // Positions whose experts are to be kept when the step is collected: a sample may have lost its blocks by the time it ends.
+  struct Met {
+    std::shared_ptr<Request> request;
+    int sample = 0;  // kPrompt: of the prompt
+    std::int32_t prompt_length = 0, begin = 0, end = 0;
+    std::vector<BlockId> blocks;
+  };
   struct Step {
     std::vector<Draw> draws;
     WeightVersion version = 0;
     bool unslotted = false;  // a draw is remembered by no slot
+    std::vector<Met> met;
   };
 
   void step() override;
@@ -50,6 +58,8 @@ class PipelinedEngine : public EngineBase {
   void add_draws(const Chunk& chunk, std::int32_t row, Step& step);
   void collect_step();
   void take(const Draw& draw, const DeviceDraw& drawn, WeightVersion version);
+  std::vector<std::uint16_t> experts_of(const Sequence& sample) const override;
+  void keep_experts(const Step& step);
   void free_idle_slots();
   void free_all_slots();
 

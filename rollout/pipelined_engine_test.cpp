@@ -8,6 +8,7 @@
 #include <limits>
 
 #include "core/error.h"
+#include "model/golden_model.h"
 #include "rollout/cpu_step_device.h"
 #include "rollout/engine_test_support.h"
 
@@ -70,6 +71,44 @@ TEST_CASE("random scenarios give LocalEngine's completions: small pools, few row
     preemptions += engine.stats().preemptions;
   }
   CHECK(preemptions > 20);
+}
+
+TEST_CASE("experts are those that LocalEngine reports: cached and shared prompts, preemption, samples that end while they wait") {
+  const GoldenModel golden("tiny-qwen3-moe");
+  ComputePool pool(2);
+  Transformer model(golden.model.config(), DType::kBF16, pool);
+  golden.model.load_into(model.weights());
+  model.weights_changed();
+  std::int64_t preemptions = 0;
+  for (std::uint64_t seed = 0; seed < 40; ++seed) {
+    auto requests = scenario(seed);
+    for (RolloutRequest& r : requests) {
+      for (TokenId& t : r.prompt.tokens) t = static_cast<TokenId>(t % model.config().vocab_size);
+      r.sampling.stop_strings.clear(), r.sampling.stop_tokens = {1, 2, 3, 4, 5, 6, 7, 8};
+      r.sampling.want_experts = r.key.prompt % 4 != 3;
+    }
+    StreamRng rng(seed, 7);
+    LocalEngineOptions options;
+    options.max_rows = 1 + static_cast<int>(rng.below(12));
+    options.prefill_tokens_per_step = 1 + static_cast<int>(rng.below(40));
+    options.prefix_cache = rng.below(2) == 0, options.prefix_sharing = rng.below(4) != 0;
+    CpuStepDevice device(model, rng.below(4) == 0 ? 300 : 10, 64, options.max_rows);
+    PipelinedEngine engine(device, nullptr, options);
+    LocalEngine local(model, nullptr, small_engine(model, 400));
+    const auto want = run(local, requests);
+    INFO("seed ", seed);
+    for (int again = 0; again < 2; ++again) {
+      const auto got = run(engine, requests);
+      for (std::size_t i = 0; i < requests.size(); ++i)
+        for (std::size_t s = 0; s < want[i].size(); ++s) {
+          CHECK(got[i][s].tokens == want[i][s].tokens);
+          CHECK(got[i][s].experts.empty() == !requests[i].sampling.want_experts);
+          CHECK(got[i][s].experts == want[i][s].experts);
+        }
+    }
+    preemptions += engine.stats().preemptions;
+  }
+  CHECK(preemptions > 5);
 }
 
 TEST_CASE("streamed tokens and text add up") {

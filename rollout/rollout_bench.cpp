@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <atomic>
 #include <chrono>
+#include <cmath>
 #include <cstring>
 #include <ostream>
 
@@ -51,17 +52,32 @@ double rollout_floor_seconds(const ModelConfig& m, std::size_t bytes_per_weight,
   const auto size = static_cast<double>(bytes_per_weight);
   const double head = static_cast<double>(m.vocab_size * m.hidden_size);
   const double all = static_cast<double>(m.num_parameters());
-  const double read = m.tie_word_embeddings ? all : all - head;  // each decode step; an input embedding row is nothing
-  const double layers = read - head;
-  const double kv = 2.0 * static_cast<double>(m.num_hidden_layers * m.num_key_value_heads * m.head_dim) * size;  // bytes a token
-  const double score = static_cast<double>(m.num_attention_heads * m.head_dim * m.num_hidden_layers);
+  // An input embedding row is nothing.
+  double shared = m.tie_word_embeddings ? all : all - head, expert = 0, expert_layers = 0;
+  if (m.moe) {
+    expert = 3.0 * static_cast<double>(m.hidden_size * m.moe->intermediate_size);
+    expert_layers = static_cast<double>(std::count(m.moe->layers.begin(), m.moe->layers.end(), true));
+    shared -= expert_layers * static_cast<double>(m.moe->num_experts) * expert;
+  }
+  const auto read = [&](double tokens) { return shared + (m.moe ? expert_layers * distinct_experts(*m.moe, tokens) * expert : 0); };
+  const double used = shared + (m.moe ? expert_layers * static_cast<double>(m.moe->experts_per_token) * expert : 0);  // by one token
+  const double layers = used - head;
+  const double kv = static_cast<double>(m.kv_values_per_token()) * size;  // bytes a token
+  // Multiplications of one position with one that it sees, half of what score and value take together.
+  const double width = m.mla ? static_cast<double>(m.mla->cached_width() + m.mla->kv_lora_rank) / 2 : static_cast<double>(m.head_dim);
+  const double score = static_cast<double>(m.num_attention_heads * m.num_hidden_layers) * width;
   const double B = c.sequences, P = c.prompt_tokens, prompts = B / c.samples;
-  double seconds = std::max(size * read / bandwidth, (2 * layers * prompts * P + 2 * score * P * prompts * P + 2 * head * prompts) / flops);
+  double seconds = std::max(size * read(prompts * P) / bandwidth, (2 * layers * prompts * P + 2 * score * P * prompts * P + 2 * head * prompts) / flops);
   for (int t = 1; t < c.new_tokens; ++t) {
     const double context = P + t;
-    seconds += std::max(size * read / bandwidth, 2 * read * B / flops) + std::max(B * context * kv / bandwidth, 4 * B * context * score / flops);
+    seconds += std::max(size * read(B) / bandwidth, 2 * used * B / flops) + std::max(B * context * kv / bandwidth, 4 * B * context * score / flops);
   }
   return seconds;
+}
+
+double distinct_experts(const MixtureOfExperts& moe, double n) {
+  const auto experts = static_cast<double>(moe.num_experts);
+  return experts * (1 - std::pow(1 - static_cast<double>(moe.experts_per_token) / experts, n));
 }
 
 double measure_bandwidth(ComputePool& pool, const std::byte* data, std::size_t bytes) {

@@ -31,8 +31,12 @@ struct RolloutBenchOptions {
 
 // Seconds that no implementation on this machine can beat, for prefill and decode together. Prefill: each prompt token
 // through the layers, the vocabulary once a prompt. Decode step with mean context c: weights read or multiplied
-// (whichever is slower), then keys and values read or multiplied. Sampling is left out.
+// (whichever is slower), then keys and values (or latents) read or multiplied. Sampling is left out.
+// Of a mixture of experts a step reads all that is no routed expert, and the experts that its tokens meet, distinct_experts() in each
+// layer with experts; a token is multiplied by its own experts.
 double rollout_floor_seconds(const ModelConfig& config, std::size_t bytes_per_weight, const RolloutBenchCase& c, double bandwidth, double flops);
+// Of E experts, K a token, that n tokens meet if all are equally likely: E (1 - (1 - K/E)^n).
+double distinct_experts(const MixtureOfExperts& moe, double n);
 double measure_bandwidth(ComputePool& pool, const std::byte* data, std::size_t bytes);  // best of a few readings; 8-byte aligned
 double measure_flops(ComputePool& pool, cpu::Type type);  // best of a few products
 

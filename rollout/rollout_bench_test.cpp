@@ -7,6 +7,7 @@
 
 #include <nlohmann/json.hpp>
 
+#include "model/model_shapes.h"
 #include "rollout/engine_test_support.h"
 
 namespace r1 {
@@ -43,6 +44,20 @@ TEST_CASE("one JSON line a case, whose numbers agree with each other") {
     ++lines;
   }
   CHECK(lines == 3);
+}
+
+TEST_CASE("the floor of a mixture of experts: those that a step's tokens meet are read, a token's own are multiplied; latents are the cache") {
+  const ModelConfig c = model_shape("deepseek-v2-lite");
+  CHECK(c.num_parameters() == 15'706'484'224);
+  const double expert = 3.0 * 2048 * 1408, head = 2048.0 * 102400, shared = static_cast<double>(c.num_parameters()) - head - 26 * 64 * expert;
+  CHECK(distinct_experts(*c.moe, 1) == doctest::Approx(6));
+  CHECK(distinct_experts(*c.moe, 64) == doctest::Approx(63.883).epsilon(1e-4));
+  // Bandwidth binds: one sequence with a prompt of one token, two steps that read one token's experts; one and two latents.
+  CHECK(rollout_floor_seconds(c, 2, {1, 1, 2}, 1.0, 1e30) == doctest::Approx(2 * 2 * (shared + 26 * 6 * expert) + 2 * 27 * 576 * 2));
+  // Arithmetic binds: absorbed scores over 576 numbers, values over 512.
+  const double used = shared + 26 * 6 * expert;
+  CHECK(rollout_floor_seconds(c, 2, {3, 1, 2}, 1e30, 1.0) ==
+        doctest::Approx(3 * (2 * (used - head) + 27 * 16 * 1088 + 2 * head) + 3 * (2 * used + 2 * 27 * 16 * 2 * 1088)));
 }
 
 TEST_CASE("the floor follows the formula") {

@@ -61,6 +61,10 @@ class StepDevice {
   // Waits for the oldest uncollected step; its draws in order. Throws DeviceError for a fault of the device; the step counts as
   // collected then too.
   virtual std::span<const DeviceDraw> collect() = 0;
+  // Experts that one position meets, all layers together (Transformer::expert_choices); 0 for a dense model.
+  virtual std::int64_t expert_choices() const { return 0; }
+  // Those of a position of a block, as the steps collected so far left them: out [expert_choices()].
+  virtual void read_experts(std::int32_t block, std::int32_t position, std::uint16_t* out) const { (void)block, (void)position, (void)out; }
   // Between steps, nothing in flight.
   virtual void load_weights(const WeightSnapshot& snapshot) = 0;  // a snapshot of the live weights copies nothing
   virtual WeightDigest digest() const = 0;

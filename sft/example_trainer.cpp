@@ -49,9 +49,6 @@ ExampleTrainer::ExampleTrainer(std::string stage, Parts parts, const ExampleTrai
   R1_CHECK(parts_.eval_prompts.empty() || (parts_.engine && parts_.policy), "an evaluation by sampling without an engine");
 }
 
-std::string ExampleObjective::take_sums() { throw ConfigError("this kind of training runs in one process and one lane; start it without several ranks and train.lanes"); }
-void ExampleObjective::add_sums(std::string_view) { take_sums(); }
-
 void ExampleTrainer::tell_smaller(std::int64_t before) {
   if (options_.tokens_per_micro_batch != before)
     tell(message("step ", step_ + 1, ": the GPU's memory did not hold a micro-batch; from now on they have ", options_.tokens_per_micro_batch,
@@ -75,6 +72,7 @@ std::size_t ExampleTrainer::gradient_of(std::span<const std::int64_t> examples) 
       objective.model().zero_gradient();
       sums.clear();
       for (int lane = ranks().first_lane(); lane < ranks().last_lane(); ++lane) {
+        objective.model().open_lane(lane);
         for (const std::vector<std::int32_t>& part : plans[static_cast<std::size_t>(lane)]) objective.train(part);
         if (ranks().lanes() == 1) continue;
         objective.model().close_lane();
@@ -165,6 +163,7 @@ void ExampleTrainer::advance() {
 void ExampleTrainer::evaluate() {
   if (parts_.objective->has_evaluation()) {
     const std::int64_t before = options_.tokens_per_micro_batch;
+    parts_.objective->model().make_whole();
     const Metrics metrics = halving_micro_batches(options_.tokens_per_micro_batch, step_ + 1, [] { return false; }, "leave out the longest examples",
                                                   [&] { return parts_.objective->evaluate(options_.tokens_per_micro_batch); });
     tell_smaller(before);

@@ -40,9 +40,9 @@ class ExampleObjective {
   virtual void train(std::span<const std::int32_t> places) = 0;
   virtual Metrics report() = 0;  // of the update since begin_update(): loss and the objective's own
   // Several lanes (rl/ranks.h): take_sums() gives the sums that report() is made of, as bytes, and clears them; add_sums() adds those of a
-  // lane. An objective that has none is trained in one process: both throw ConfigError.
-  virtual std::string take_sums();
-  virtual void add_sums(std::string_view bytes);
+  // lane.
+  virtual std::string take_sums() = 0;
+  virtual void add_sums(std::string_view bytes) = 0;
   virtual std::string name(std::int64_t example) const = 0;  // for errors
 
   // Held-out numbers, eval/...; empty where there is nothing held out. Throws Interrupted after a stop was requested.

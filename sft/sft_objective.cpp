@@ -5,7 +5,7 @@
 
 #include "core/error.h"
 #include "rl/packing.h"
-#include "sft/packing.h"
+#include "sft/held_out.h"
 
 namespace r1 {
 namespace {
@@ -84,20 +84,8 @@ Metrics SftObjective::report() {
 Metrics SftObjective::evaluate(std::int64_t budget) {
   std::vector<std::int64_t> rows;
   for (const TrainSample& s : held_out_) rows.push_back(rows_of(s));
-  std::vector<Sums> mine;
-  ranks_.agree("validation", [&] {
-    const auto lanes = split_rows(rows, ranks_.lanes());
-    for (int lane = ranks_.first_lane(); lane < ranks_.last_lane(); ++lane) {
-      mine.emplace_back();
-      for (const std::vector<std::int32_t>& part : pack_lane(rows, lanes[static_cast<std::size_t>(lane)], budget)) {
-        ranks_.throw_if_group_stopped();
-        pass(held_out_, part, 0, mine.back());
-      }
-    }
-  });
-  Sums sums;
-  for (const std::string& bytes : ranks_.gather_lanes(bytes_of(std::span<const Sums>(mine)), "validation"))
-    for (const Sums& s : values_of<Sums>(bytes)) sums.add(s);
+  const Sums sums = over_lanes<Sums>(ranks_, split_rows(rows, ranks_.lanes()), rows, budget,
+                                     [&](std::span<const std::int32_t> part, Sums& s) { pass(held_out_, part, 0, s); });
   Metrics out = metrics_of(sums, "eval/");
   out["eval/num_tokens"] = static_cast<double>(sums.tokens);
   return out;

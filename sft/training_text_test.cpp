@@ -4,6 +4,7 @@
 
 #include "core/error.h"
 #include "sft/test_support.h"
+#include "tests/support/errors.h"
 
 namespace r1 {
 namespace {
@@ -37,15 +38,7 @@ std::vector<std::string> shown(const std::vector<TrainingText>& texts, const Tok
 }
 using Strings = std::vector<std::string>;
 
-template <class F>
-std::string error_of(F&& work) {
-  try {
-    work();
-  } catch (const Error& e) {
-    return e.what();
-  }
-  return "no error";
-}
+using test::error_of;
 
 }  // namespace
 

@@ -114,6 +114,13 @@
       $("count").textContent = e.message;
     }
   }
+  // A cell that says what it is where the table has no head (phones).
+  function fact(name, text) {
+    const td = element("td", text);
+    if (text !== "") td.dataset.name = name;
+    return td;
+  }
+
   function verdict(row) {
     const td = element("td");
     td.append(element("span", row.verdict, "verdict v-" + row.verdict));
@@ -132,8 +139,8 @@
       const button = element("button", row.prompt_id + "/" + row.sample);
       button.type = "button";
       head.append(button);
-      tr.append(head, verdict(row), element("td", number(row.reward)), element("td", number(row.advantage)), element("td", String(row.tokens)), element("td", row.reference),
-        element("td", row.columns.answer_parsed || ""), element("td", row.end));
+      tr.append(head, verdict(row), fact("reward", number(row.reward)), fact("advantage", number(row.advantage)), fact("tokens", String(row.tokens)), fact("gold", row.reference),
+        fact("read", row.columns.answer_parsed || ""), element("td", row.end));
       tr.addEventListener("click", function () { select(i); show(row.group, row.sample, true); });
       body.append(tr);
     });

@@ -5,6 +5,9 @@
 // blocks; chunks begin anew and are merged in order. So one row's bits do not depend on who computes its chunks side by side.
 #pragma once
 
+#include <span>
+#include <vector>
+
 #include "kernels/gpu/gpu.h"
 
 namespace r1::gpu {
@@ -28,19 +31,29 @@ struct AttentionArgs {
   const float *cos = nullptr, *sin = nullptr;
 };
 
-// Decoding: one row a sequence. An item is one chunk of one row; the items of a row have consecutive slots.
+// Decoding: one row a sequence. An item is a whole row, its chunks one after another, or one chunk of it; then there is an item for each
+// of its chunks, and their slots are consecutive. The bits are the same.
 struct DecodeItem {
   std::int32_t row = 0, position = 0;  // the row sees positions 0..position
-  std::int32_t chunk = 0, chunks = 0;  // of the row
-  std::int32_t slot = 0;               // of the row's chunk 0, in partial results
+  std::int32_t chunk = 0, count = 0;   // chunks [chunk, chunk + count)
+  std::int32_t slot = 0;               // of the row's chunk 0, in partial results, where an item is one of several chunks
   std::int32_t table = 0;              // where the row's page numbers begin in `tables`
 };
-// items, tables, count: device memory. partials: decode_partial_bytes(slots); counters: [rows][kv_heads * ceil(group / 16)] int32, zero
-// before the first call and after each. `blocks`: size of the grid; any number gives the same bits.
+// The items of rows at `positions`, row i's pages from tables[i] on; per_row = kv_heads * ceil(group / 16). A row stays whole where that
+// does not make one multiprocessor of the device work longer than the others. Returns the slots that are used.
+std::int32_t decode_items(std::span<const std::int32_t> positions, std::span<const std::int32_t> tables, std::int64_t per_row, int multiprocessors,
+                          std::vector<DecodeItem>& items);
+// How decoding of `rows` rows is launched; any gives the same bits.
+struct DecodeGrid {
+  int blocks = 1;
+  bool few = false;  // rows: each in as little time as can be, rather than all
+};
+DecodeGrid decode_grid(std::int64_t rows, std::int64_t per_row, std::int64_t head_dim);
+// items, tables, count: device memory. partials: decode_partial_bytes(slots); counters: [rows][per_row] int32, zero before the first call
+// and after each.
 std::size_t decode_partial_bytes(std::int64_t slots, std::int64_t heads, std::int64_t kv_heads, std::int64_t head_dim);
 void attention_decode(Stream s, const AttentionArgs& args, const DecodeItem* items, const std::int32_t* count,
-                      const std::int32_t* tables, float* partials, std::int32_t* counters, int blocks);
-int attention_decode_blocks(std::int64_t head_dim);  // a grid that fills this device
+                      const std::int32_t* tables, float* partials, std::int32_t* counters, const DecodeGrid& grid);
 
 // Prefill and training: an item is up to 64 consecutive rows of one sequence, at consecutive positions.
 struct PrefillItem {

@@ -56,13 +56,18 @@ struct Case {
     }
     return {out.get(), lse.get()};
   }
-  // Every row as a decoding step of its own, all at once.
-  Result decode(int blocks) const {
+  // Every row as a decoding step of its own, all at once; every `split`-th row is cut into its chunks, the others are whole.
+  Result decode(const DecodeGrid& grid, i64 split) const {
     std::vector<DecodeItem> items;
     std::int32_t slot = 0;
     for (i64 r = length; r-- > 0;) {
       const auto chunks = static_cast<std::int32_t>(r / kChunk + 1);
-      for (std::int32_t c = 0; c < chunks; ++c) items.push_back({static_cast<std::int32_t>(r), static_cast<std::int32_t>(r), c, chunks, slot, 0});
+      const auto row = static_cast<std::int32_t>(r);
+      if (r % split != 0) {
+        items.push_back({row, row, 0, chunks, 0, 0});
+        continue;
+      }
+      for (std::int32_t c = 0; c < chunks; ++c) items.push_back({row, row, c, 1, slot, 0});
       slot += chunks;
     }
     const Array<bf16> out(length * h.q * h.hd);
@@ -70,7 +75,7 @@ struct Case {
     const i64 tiles = (h.q / h.kv + 15) / 16;
     const Array<std::int32_t> counters(std::vector<std::int32_t>(size(length * h.kv * tiles), 0));
     const Array<std::int32_t> count(std::vector<std::int32_t>{static_cast<std::int32_t>(items.size())});
-    attention_decode(stream(), args(out, lse), Array<DecodeItem>(items), count, device_table, partials, counters, blocks);
+    attention_decode(stream(), args(out, lse), Array<DecodeItem>(items), count, device_table, partials, counters, grid);
     const Result result{out.get(), lse.get()};
     const auto left = counters.get();
     CHECK(std::all_of(left.begin(), left.end(), [](std::int32_t v) { return v == 0; }));
@@ -113,9 +118,11 @@ TEST_CASE("a row has the same bits decoded, prefilled, and prefilled in chunks o
       INFO(h.q, " ", h.kv, " ", h.hd, " length ", length);
       for (const int blocks : {1, 37, 700}) {
         if (blocks == 1 && length > 300) continue;
-        const auto decoded = c.decode(blocks);
-        CHECK(same_bits(whole.out, decoded.out));
-        CHECK(same_bits(whole.lse, decoded.lse));
+        for (const i64 split : {1, 3}) {
+          const auto decoded = c.decode({blocks, split == 1 || blocks == 37}, split);
+          CHECK(same_bits(whole.out, decoded.out));
+          CHECK(same_bits(whole.lse, decoded.lse));
+        }
       }
       for (const i64 chunk : {17, 100}) {
         const auto parts = c.prefill(chunk);

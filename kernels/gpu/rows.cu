@@ -1,5 +1,6 @@
 // Conversions and the forward operations on rows.
 #include "kernels/gpu/common.cuh"
+#include "kernels/gpu/norm.cuh"
 
 namespace r1::gpu {
 namespace {
@@ -31,14 +32,6 @@ __global__ void __launch_bounds__(kThreads) embed_kernel(const bf16* __restrict_
   store4(out + static_cast<i64>(row) * d + column, load4(table + static_cast<i64>(token) * d + column));
 }
 
-// y = w * bf16(x * rstd): the cast comes before the product with w, as HF does.
-__device__ __forceinline__ float normed(float x, float rstd, float w) { return __fmul_rn(rounded(__fmul_rn(x, rstd)), w); }
-__device__ __forceinline__ float4 normed(float4 x, float rstd, float4 w) {
-  return make_float4(normed(x.x, rstd, w.x), normed(x.y, rstd, w.y), normed(x.z, rstd, w.z), normed(x.w, rstd, w.w));
-}
-__device__ __forceinline__ float rms_inverse(float sum, float width, float eps) {
-  return __frcp_rn(__fsqrt_rn(__fadd_rn(__fdiv_rn(sum, width), eps)));
-}
 __device__ __forceinline__ float add_squares(float sum, float4 v) {
   return __fmaf_rn(v.w, v.w, __fmaf_rn(v.z, v.z, __fmaf_rn(v.y, v.y, __fmaf_rn(v.x, v.x, sum))));
 }

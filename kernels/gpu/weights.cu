@@ -36,11 +36,11 @@ __global__ void random_kernel(bf16* out, long long n, std::uint64_t key, double 
 __global__ void value_kernel(bf16* out, long long n, float value) {
   for (long long i = first_index(); i < n; i += index_step()) out[i] = __bfloat16_as_ushort(__float2bfloat16_rn(value));
 }
-__global__ void digest_kernel(const ulonglong2* data, long long n, unsigned long long* sum) {
+__global__ void digest_kernel(const ulonglong2* data, long long n, unsigned long long* sum, long long first) {
   unsigned long long a = 0, b = 0;
   for (long long i = first_index(); i < n; i += index_step()) {
     const ulonglong2 v = data[i];
-    const std::uint64_t place = mix64(static_cast<std::uint64_t>(i) + 0x9E3779B97F4A7C15ull);
+    const std::uint64_t place = mix64(static_cast<std::uint64_t>(first + i) + 0x9E3779B97F4A7C15ull);
     a += mix64(mix64(v.x ^ place) + v.y);
     b += mix64(mix64(v.y + place) ^ (v.x * 0xD6E8FEB86659FD93ull));
   }
@@ -73,11 +73,11 @@ void fill_value(Stream s, bf16* out, std::int64_t n, float value) {
   value_kernel<<<grid_for(n), kThreads, 0, s>>>(out, n, value);
   check_launch("fill_value");
 }
-void digest_words(Stream s, const void* data, std::int64_t bytes, std::uint64_t* sum) {
+void digest_words(Stream s, const void* data, std::int64_t bytes, std::uint64_t* sum, std::int64_t first) {
   R1_CHECK(bytes % 16 == 0, bytes, " bytes");
   if (bytes == 0) return;
   digest_kernel<<<grid_for(bytes / 16), kThreads, 0, s>>>(static_cast<const ulonglong2*>(data), bytes / 16,
-                                                          reinterpret_cast<unsigned long long*>(sum));
+                                                          reinterpret_cast<unsigned long long*>(sum), first);
   check_launch("digest_words");
 }
 void master_from_live(Stream s, const bf16* live, float* master, std::int64_t n, bool spread, std::int64_t first) {

@@ -67,8 +67,13 @@ struct Pair {
   GpuTransformer gpu;
   gpu::DeviceMemory memory{std::size_t{256} << 20};
   GpuRegion region{memory};
-  explicit Pair(const std::string& type) : cpu(small_config(type), DType::kBF16, pool), exact(small_config(type), DType::kF32, pool), gpu(small_config(type)) {
+  explicit Pair(const std::string& type) : Pair(small_config(type)) {}
+  explicit Pair(const ModelConfig& config) : cpu(config, DType::kBF16, pool), exact(config, DType::kF32, pool), gpu(config) {
     give_weights(cpu.weights(), 11);
+    for (const Parameter& p : cpu.weights().buffers()) {
+      const std::vector<float> values = gpu::test::floats(p.elements, 12, 0.1f);
+      std::copy(values.begin(), values.end(), cpu.weights().buffer(p));
+    }
     cpu.weights_changed();
     exact.weights().load(cpu.weights().snapshot(0));
     exact.weights_changed();

@@ -35,6 +35,19 @@ std::int64_t plan_bytes(const TrainPlan& p) {  // of the blob, at most
   return n + 4 * (2 * p.rows + 2 * p.predictors) + 64;
 }
 
+// Replayed experts go to kernels that take them as they are.
+void check_experts(const PackedBatch& batch, const ModelConfig& c) {
+  if (batch.experts.empty()) return;
+  const auto choices = static_cast<std::size_t>(expert_choices(c));
+  R1_CHECK(batch.experts.size() == batch.tokens.size() * choices, batch.experts.size(), " experts for ", batch.tokens.size(), " rows of ", choices);
+  const auto k = static_cast<std::ptrdiff_t>(c.moe->experts_per_token);
+  for (auto at = batch.experts.begin(); at != batch.experts.end(); at += k)
+    for (auto i = at; i != at + k; ++i) {
+      R1_CHECK(*i < c.moe->num_experts, "replayed expert ", *i, " of ", c.moe->num_experts);
+      R1_CHECK(std::find(at, i, *i) == i, "replayed expert ", *i, " is there twice");
+    }
+}
+
 }  // namespace
 
 GpuTraining::GpuTraining(GpuTransformer& model, GpuRegion& region) : model_(model), region_(region) {}
@@ -51,14 +64,20 @@ GpuTraining::Buffers GpuTraining::lay_out(GpuBump& bump, const TrainPlan& plan, 
   b.h0 = bump.take<float>(n * s.d);
   auto* x = bump.take<gpu::bf16>(n * s.d);
   auto* act = bump.take<gpu::bf16>(n * s.f);
+  const GpuLatentBuffers latent = GpuLatentAttention::take(bump, model_.config(), n);
+  float* added = s.post_norms ? bump.take<float>(n * s.d) : nullptr;
+  GpuExpertBuffers experts;
+  experts.take(bump, model_.config(), n);
+  b.replay = bump.take<std::uint16_t>(n * s.choices);
   const bool all = keep && !recompute;
   for (std::int64_t l = 0; l < (keep ? s.layers : 1); ++l) {
     Kept k{};
     if (all || l == 0) {
       k.h_mid = bump.take<float>(n * s.d);
-      k.b.x = x, k.b.act = act;
+      k.b.x = x, k.b.act = act, k.b.experts = experts;
       k.b.qkv = bump.take<gpu::bf16>(n * s.qkv_width);
-      k.b.attn = bump.take<gpu::bf16>(n * s.q_width);
+      k.b.attn = bump.take<gpu::bf16>(n * s.attn_width);
+      k.b.latent = latent, k.b.added = added;
       k.b.gate_up = bump.take<gpu::bf16>(n * 2 * s.f), k.b.keeps_gate_up = true;
       if (keep) {
         k.b.lse = bump.take<float>(n * s.heads);
@@ -121,14 +140,10 @@ std::size_t GpuTraining::bytes_needed(std::int64_t rows, std::int64_t predictors
 }
 
 void GpuTraining::run_layer(std::int64_t l, const Buffers& b, const float* h_in, float* h_mid, float* h_out, const GpuLayerBuffers& k) {
-  const GpuShape& s = model_.shape();
-  model_.before_attention(l, b.rows, h_in, b.positions, k);
-  const gpu::KvPages pages{b.pages, s.page_elements(), s.kv_heads, s.hd};
-  gpu::write_kv(model_.stream(), pages, k.qkv + s.q_width, k.qkv + s.q_width + s.kv_width, s.qkv_width, b.kv_src, b.kv_dst, b.kv_rows);
-  gpu::AttentionArgs a;
-  a.pages = pages, a.q = k.qkv, a.ld = s.qkv_width, a.heads = s.heads, a.scale = s.scale;
-  a.out = k.attn, a.out_ld = s.q_width, a.lse = k.lse;
-  gpu::attention_prefill(model_.stream(), a, b.prefill, b.prefill_items, b.tables);
+  GpuAttentionWork work;
+  work.pages = b.pages, work.kv_src = b.kv_src, work.kv_dst = b.kv_dst, work.kv_rows = b.kv_rows, work.tables = b.tables;
+  work.prefill = b.prefill, work.prefill_items = b.prefill_items;
+  model_.attention(l, b.rows, h_in, b.positions, work, k);
   model_.after_attention(l, b.rows, h_in, h_mid, h_out, k);
 }
 
@@ -137,6 +152,9 @@ GpuTraining::Buffers GpuTraining::run_layers(const PackedBatch& batch, Pass pass
   R1_CHECK(region_.data != nullptr, "a pass of the GPU before it was given memory");
   const bool keep = pass.keep;
   const GpuShape& s = model_.shape();
+  if (keep && !s.learns)
+    throw ConfigError(message("the GPU's learner does not know all of a ", model_.config().model_type, " model, its rollout and evaluation do; train with device: cpu"));
+  check_experts(batch, model_.config());
   const TrainPlan plan = plan_training(batch, s.v, model_.vocab_limit(), keep);
   model_.ensure_rope(plan.last_position + 1);
   ++region_.epoch;
@@ -169,6 +187,10 @@ GpuTraining::Buffers GpuTraining::run_layers(const PackedBatch& batch, Pass pass
   const gpu::Stream stream = model_.stream();
   gpu::copy_to_device(stream, b.blob, blob.bytes().data(), blob.bytes().size());
 
+  if (!batch.experts.empty()) {
+    gpu::copy_to_device(stream, b.replay, batch.experts.data(), batch.experts.size() * sizeof(std::uint16_t));
+    for (Kept& k : b.layers) k.b.replay = b.replay;
+  }
   gpu::embed(stream, model_.embed(), b.tokens, nullptr, b.rows, s.d, b.h0);
   float* h = b.h0;
   for (std::int64_t l = 0; l < s.layers; ++l) {

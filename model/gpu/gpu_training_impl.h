@@ -28,6 +28,7 @@ struct GpuTraining::Buffers {
   // forward
   gpu::bf16* pages = nullptr;  // of one layer
   float* h0 = nullptr;         // [n][d] embedded
+  std::uint16_t* replay = nullptr;  // [n][choices]
   std::vector<Kept> layers;    // one, used again, where nothing is kept
   gpu::bf16* x_head = nullptr;  // [m][d]
   float *rstd_head = nullptr, *logits = nullptr, *logprobs = nullptr, *entropies = nullptr, *lse = nullptr, *tops = nullptr;

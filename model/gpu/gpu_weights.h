@@ -1,4 +1,5 @@
-// The live weights of a model on the GPU: one bfloat16 arena in the layout of WeightStore, shared by rollout and learner.
+// The live weights of a model on the GPU: one bfloat16 arena in the layout of WeightStore, shared by rollout and learner, and its float32
+// buffers beside it.
 #pragma once
 
 #include <cstdint>
@@ -25,8 +26,9 @@ class GpuWeights {
   const gpu::bf16* data() const { return memory_.as<gpu::bf16>(); }
   const Parameter& find(std::string_view name) const;  // throws CheckpointError
   const gpu::bf16* at(const Parameter& p) const { return data() + p.offset; }
+  const float* buffer(std::string_view name) const;  // throws CheckpointError
 
-  // Every parameter, from host tensors (float32, float16, bfloat16), from this arena itself, which copies nothing, or
+  // Every parameter and buffer, from host tensors (float32, float16, bfloat16), from this arena itself, which copies nothing, or
   // from another arena of this device that nobody is writing. Throws
   // CheckpointError naming the tensor that is missing, not known or misshapen; then nothing was changed.
   void load(const WeightSnapshot& snapshot);
@@ -39,9 +41,9 @@ class GpuWeights {
 
  private:
   gpu::Stream stream_;
-  std::vector<Parameter> parameters_;
-  std::int64_t elements_ = 0;
-  gpu::DeviceMemory memory_;
+  std::vector<Parameter> parameters_, buffers_;
+  std::int64_t elements_ = 0, buffer_elements_ = 0;
+  gpu::DeviceMemory memory_, buffer_memory_;
   mutable gpu::DeviceMemory digest_sum_;
 };
 

@@ -36,7 +36,7 @@ class MathReward : public RewardFunction {
   bool judges_answer() const override { return true; }
 
   std::string check_prompt(const Prompt& prompt) const override {
-    if (prompt.reference.empty()) return "no gold answer (data.answer names the column)";
+    if (prompt.reference.empty()) return "no gold answer (data.answer, or --answer of a command, names the column)";
     const auto shown = [&] {
       return message("unreadable gold answer '", prompt.reference.substr(0, 60), prompt.reference.size() > 60 ? "..." : "", "'");
     };

@@ -16,6 +16,7 @@
 #include "core/error.h"
 #include "rewards/factory.h"
 #include "rewards/users/users.h"
+#include "tests/support/errors.h"
 #include "tests/support/support.h"
 
 namespace r1::test {
@@ -63,22 +64,6 @@ inline Rubric user_rubric(const std::string& entry, void (*add)(RewardContext&) 
   Rubric rubric = make_rubric(root.sections("rewards", "name"), context);
   root.finish();
   return rubric;
-}
-
-template <class F>
-std::string error_of(F&& action) {
-  try {
-    action();
-  } catch (const Error& e) {
-    return e.what();
-  }
-  return "no error";
-}
-
-inline bool contains(const std::string& text, const std::string& part) {
-  if (text.find(part) != std::string::npos) return true;
-  MESSAGE(text);
-  return false;
 }
 
 }  // namespace r1::test

@@ -15,6 +15,7 @@
 #include "rl/eval/code_rows.h"
 #include "rl/eval/forms.h"
 #include "rl/eval/grader.h"
+#include "tests/support/errors.h"
 #include "tests/support/support.h"
 
 namespace r1 {
@@ -22,15 +23,8 @@ namespace {
 
 using Json = nlohmann::json;
 
-std::string error_of(const std::function<void()>& body) {
-  try {
-    body();
-  } catch (const Error& e) {
-    return e.what();
-  }
-  return "no error";
-}
-bool contains(const std::string& text, const std::string& part) { return text.find(part) != std::string::npos; }
+using test::contains;
+using test::error_of;
 
 Row row_of(const Json& object, std::int64_t line = 1) {
   Row row{"file.jsonl", line, {}};

@@ -18,6 +18,7 @@
 #include "rl/eval/report.h"
 #include "rl/eval/sample_store.h"
 #include "rollout/scripted_engine.h"
+#include "tests/support/errors.h"
 #include "tests/support/support.h"
 
 namespace r1 {
@@ -25,15 +26,8 @@ namespace {
 
 using Json = nlohmann::json;
 
-std::string error_of(const std::function<void()>& body) {
-  try {
-    body();
-  } catch (const Error& e) {
-    return e.what();
-  }
-  return "no error";
-}
-bool contains(const std::string& text, const std::string& part) { return text.find(part) != std::string::npos; }
+using test::contains;
+using test::error_of;
 
 GradedSample sample_of(const std::string& id, int number, const std::string& answer, bool strict, bool lenient, StopReason stop = StopReason::kEos) {
   GradedSample s;

@@ -57,7 +57,7 @@ def looked_at(run, folder):
     lines = [json.loads(line) for line in open(flips, encoding="utf-8")]
     assert diff["flips"] == len(lines) > 0, diff
     assert all(("ok" == line["new"]["verdict"]) == bool(re.search("[0-9]", line["completion"])) for line in lines)
-    assert "verdicts flipped" in r1("reward-diff", run, "recorded", looser, "--show", 2)
+    assert "flipped  " in r1("reward-diff", run, "recorded", looser, "--show", 2)
     shutil.move(run / "rollouts", folder / "aside")
     assert json.loads(r1("reward-diff", run, "recorded", looser, "--json"))["completions"] > 0  # by the transcripts
     shutil.move(folder / "aside", run / "rollouts")

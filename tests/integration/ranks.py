@@ -1,5 +1,5 @@
 """r1 train on several ranks, as launchers start it: the weights of one process, killed ranks, stops, other numbers of ranks.
-usage: ranks.py R1_PROGRAM EXAMPLES_FOLDER [torchrun|kills]   exit code 77 = skipped (no torchrun: PATH, or R1_TORCHRUN)"""
+usage: ranks.py R1_PROGRAM EXAMPLES_FOLDER [kinds|torchrun|kills]   exit code 77 = skipped (no torchrun: PATH, or R1_TORCHRUN)"""
 import hashlib
 import json
 import os
@@ -36,6 +36,31 @@ validation: {share: 0.2, every: 3}
 train: {lanes: 2, threads: 1, tokens_per_micro_batch: 64}
 output: {save_every: 2, keep: 1, tensorboard: false}
 """
+COMMON = """
+model: {path: MODEL, dtype: bfloat16, device: cpu}
+train: {lanes: 2, threads: 1, tokens_per_micro_batch: 64}
+output: {save_every: 2, keep: 1, tensorboard: false}
+"""
+PAIRS = """
+data: {generate: {task: add, level: 1, n: 30, seed: 0}}
+validation: {share: 0.2, every: 2}
+lora: {rank: 4, dropout: 0.2}
+"""
+TEXTS = """
+data: {generate: {task: add, level: 1, n: 30, seed: 0}}
+sft: {steps: 4, examples_per_update: 7, learning_rate: 1.0e-3}
+validation: {share: 0.2, every: 2}
+"""
+# Of the other kinds; what a recipe with lora or a sharded optimizer could get wrong is in them.
+KINDS = {
+    "dpo": COMMON + PAIRS + "kind: dpo\ndpo: {examples_per_update: 7, learning_rate: 1.0e-3}\n",
+    "reward_model": COMMON + PAIRS + "kind: reward_model\nreward_model: {examples_per_update: 7, learning_rate: 1.0e-3}\n",
+    "logits": COMMON + TEXTS + "kind: distill\ndistill: {mode: logits, teacher: TEACHER}\n",
+    "stored": COMMON + TEXTS + "kind: distill\ndistill: {mode: logits, teacher: TEACHER, top_k: 5}\n",
+    "gkd": COMMON + TEXTS + "kind: distill\ndistill: {mode: gkd, teacher: TEACHER, student_share: 0.5}\nrollout: {max_new_tokens: 8}\n",
+    "on_policy": COMMON + "kind: distill\ndistill: {mode: on_policy, teacher: TEACHER}\ndata: {generate: {task: add, level: 1, n: 30, seed: 0}}\n"
+                 "rollout: {samples_per_prompt: 2, max_new_tokens: 8}\nrl: {steps: 4, prompts_per_rollout: 5, warmup_steps: 0}\n",
+}
 
 
 def free_port():
@@ -63,7 +88,7 @@ def run(command, env=None, code=0):
 
 
 def digest(folder):
-    with open(f"{folder}/checkpoints/step_{STEPS:06d}/model.safetensors", "rb") as f:
+    with open(f"{folder}/checkpoints/latest/model.safetensors", "rb") as f:
         return hashlib.sha256(f.read()).hexdigest()
 
 
@@ -123,13 +148,39 @@ def launch(work, recipes):
             check(metrics(folder) == metrics(f"{work}/{kind}_one"), f"{kind} by {name}: other metrics than one process's")
             check(text.count("ranks     2") == 1, f"{kind} by {name}: the start block stands there {text.count('ranks     2')} times\n{text}")
             print(f"{kind} by {name}: weights and metrics of one process")
-    # Kinds of one process, and variables of half a launcher, are refused before any work.
-    text = run([R1, "train", recipes["sft"], "kind=dpo"], {**rank_environment(0, 2, 1)}, 2)
-    check("kind dpo trains in one process" in text, text)
+        # Sharded weights: the bits of a sharded gradient, the curve of one process; and refused by name where they cannot be.
+        for zero in (2, 3):
+            for text, code in Ranks(3, recipe, f"{work}/{kind}_zero{zero}", f"train.zero={zero}", "train.lanes=3").wait():
+                check(code == 0, text)
+        check(digest(f"{work}/{kind}_zero3") == digest(f"{work}/{kind}_zero2"), f"{kind}: train.zero 3 gives other weights than 2")
+        check(metrics(f"{work}/{kind}_zero3") == metrics(f"{work}/{kind}_zero2"), f"{kind}: train.zero 3 gives other metrics than 2")
+        one, three = ([row["loss"] for row in metrics(f"{work}/{kind}_{name}") if "loss" in row] for name in ("one", "zero3"))
+        check(len(one) == len(three) >= STEPS and all(abs(a - b) <= 2e-3 * max(1, abs(a)) for a, b in zip(one, three)), f"{kind}: losses {one}, with train.zero 3 {three}")
+        for text, code in Ranks(2, recipe, f"{work}/{kind}_lora", "train.zero=3", "lora.rank=4").wait():
+            check(code in (1, 2) and "lora merges its pairs into weights that every rank has whole" in text, text)
+        print(f"{kind} with weights in shares: the numbers of a sharded gradient")
+    # Variables of half a launcher are refused before any work.
     text = run([R1, "train", recipes["sft"]], clean_environment(RANK="0"), 2)
     check("RANK but not WORLD_SIZE" in text, text)
     text = run([R1, "train", recipes["grpo"], "train.lanes=1", "train.comm_start_timeout_s=2"], rank_environment(1, 2, free_port()), 1)
     check("found no rank 0 at 127.0.0.1" in text, text)
+
+
+def kinds(work, _):
+    subprocess.run([sys.executable, f"{HERE}/tiny_model.py", f"{work}/teacher", "1"], check=True)
+    shutil.copy(f"{work}/model/tokenizer_config.json", f"{work}/teacher")
+    for kind, text in KINDS.items():
+        recipe = f"{work}/{kind}.yaml"
+        with open(recipe, "w") as f:
+            f.write(text.replace("MODEL", f"{work}/model").replace("TEACHER", f"{work}/teacher"))
+        run([R1, "-q", "train", recipe, f"output.dir={work}/{kind}_one"])
+        run([R1, "-q", "train", recipe, "train.lanes=1", f"output.dir={work}/{kind}_lane"])
+        check(metrics(f"{work}/{kind}_lane") != metrics(f"{work}/{kind}_one"), f"{kind}: train.lanes changes no number")
+        for text, code in Ranks(2, recipe, f"{work}/{kind}_two", "train.zero=1").wait():
+            check(code == 0, text)
+        check(digest(f"{work}/{kind}_two") == digest(f"{work}/{kind}_one"), f"{kind} on two ranks: other weights than one process's")
+        check(metrics(f"{work}/{kind}_two") == metrics(f"{work}/{kind}_one"), f"{kind} on two ranks: other metrics than one process's")
+        print(f"{kind} on two ranks: weights and metrics of one process")
 
 
 def torchrun(work, recipes):
@@ -221,7 +272,7 @@ def main():
             recipes[kind] = f"{work}/{kind}.yaml"
             with open(recipes[kind], "w") as f:
                 f.write(text.replace("MODEL", f"{work}/model"))
-        {"launch": launch, "torchrun": torchrun, "kills": kills}[MODE](work, recipes)
+        {"launch": launch, "kinds": kinds, "torchrun": torchrun, "kills": kills}[MODE](work, recipes)
     finally:
         shutil.rmtree(work)
 

@@ -20,6 +20,7 @@ PROGRAM = str(pathlib.Path(sys.argv[1]).resolve())
 KILLS = int(sys.argv[2]) if len(sys.argv) > 2 else 4
 SEED = int(sys.argv[3]) if len(sys.argv) > 3 else 1
 UPDATES = 30 * KILLS
+SLOW_UPDATES = 60  # over a slow network
 
 RECIPE = f"""
 schema: 1
@@ -106,16 +107,19 @@ class Proxy:
                 pass
 
 
-def train(folder, name, ports, during=None, host="127.0.0.1", extra=(), token=""):
+def train(folder, name, ports, during=None, host="127.0.0.1", extra=(), token="", updates=UPDATES):
     engine = "local" if not ports else "grpc://" + ",".join(f"{host}:{p}" for p in ports)
     with open(folder / f"{name}.log", "w") as log:
-        run = subprocess.Popen([PROGRAM, "train", "recipe.yaml", f"rollout.engine={engine}", f"output.dir={name}", *extra], cwd=folder, stdout=log, stderr=subprocess.STDOUT,
+        run = subprocess.Popen([PROGRAM, "train", "recipe.yaml", f"rollout.engine={engine}", f"output.dir={name}", f"rl.steps={updates}", *extra], cwd=folder, stdout=log, stderr=subprocess.STDOUT,
                                env={**os.environ, "R1_TEST_TOKEN": token})
     if during:
         during(run)
-    code = run.wait(240)
+    try:
+        code = run.wait(240)
+    finally:
+        run.kill()
     assert code == 0, (name, code, (folder / f"{name}.log").read_text()[-3000:])
-    weights = (folder / name / "checkpoints" / f"step_{UPDATES:06}" / "model.safetensors").read_bytes()
+    weights = (folder / name / "checkpoints" / f"step_{updates:06}" / "model.safetensors").read_bytes()
     return hashlib.sha256(weights).hexdigest()
 
 
@@ -152,9 +156,10 @@ def main():
         print(f"{counts[0]} servers killed and started again: the weights of the local run")
         assert counts[0] >= KILLS, "the run was over before servers could be killed"
 
+        shorter = train(folder, "short", [], updates=SLOW_UPDATES)
         proxies = [Proxy(p, rng) for p in ports]
         start = time.time()
-        assert train(folder, "slow", [p.port for p in proxies], extra=["rollout.grpc.shared_memory=false"]) == expected, "slow network: other weights"
+        assert train(folder, "slow", [p.port for p in proxies], extra=["rollout.grpc.weights=delta"], updates=SLOW_UPDATES) == shorter, "slow network: other weights"
         print(f"50 ms of delay, {sum(p.stalls for p in proxies)} pieces 200 ms late, {sum(p.cuts for p in proxies)} connections cut: the weights of the local run, {time.time() - start:.1f} s")
 
         if shutil.which("openssl"):

@@ -2,7 +2,7 @@
 # Installs what a build folder holds, then configures, builds and runs an example that knows the installed tree alone.
 #   installed.sh BUILD_FOLDER CHECKOUT rewards|trainer
 set -euo pipefail
-build=$1 root=$2 which=$3
+build=$(cd "$1" && pwd) root=$(cd "$2" && pwd) which=$3
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 cmake=${CMAKE_COMMAND:-cmake}

@@ -2,8 +2,9 @@
 # The tarball and the Debian package of the program hold what they should, and the program in them runs.
 #   packages.sh BUILD_FOLDER WORK_FOLDER
 set -euo pipefail
-build=$1 work=$2
+build=$(cd "$1" && pwd) work=$2
 rm -rf "$work" && mkdir -p "$work"
+"${CMAKE_COMMAND:-cmake}" --build "$build" --target r1 r1_verify_program > "$work/log" 2>&1 || { tail -n 20 "$work/log"; exit 1; }
 cpack=$(dirname "$(command -v "${CMAKE_COMMAND:-cmake}")")/cpack
 run_cpack() { "$cpack" --config "$build/CPackConfig.cmake" -B "$work" -D CPACK_COMPONENTS_ALL=program "$@" > "$work/log" 2>&1 || { tail -n 20 "$work/log"; exit 1; }; }
 
@@ -14,7 +15,8 @@ for file in bin/r1 bin/r1-verify share/r1/recipes/quickstart.yaml share/man/man1
   [ -s "$work/t/$file" ] || { echo "the tarball lacks $file"; exit 1; }
 done
 "$work/t/bin/r1" --version
-! readelf -d "$work/t/bin/r1" | grep -E 'R(UN)?PATH' | grep -v '\[\]' || { echo "the program names folders of the building machine"; exit 1; }
+! ldd "$work/t/bin/r1" | grep 'not found' || { echo "libraries are neither the system's nor in the tarball"; exit 1; }
+! readelf -d "$work/t/bin/r1" | grep -E 'R(UN)?PATH' | grep -vE '\[(\$ORIGIN/[^:]*)?\]' || { echo "the program names folders of the building machine"; exit 1; }
 [ "$("$work/t/bin/r1" data add --level 2 --n 3 | wc -l)" = 3 ]
 
 if command -v dpkg-deb > /dev/null; then
