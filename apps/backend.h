@@ -13,6 +13,7 @@
 #include "apps/bench_train.h"
 #include "core/compute_pool.h"
 #include "kd/kd_pass.h"
+#include "model/model_group.h"
 #include "model/weight_store.h"
 #include "rl/lora_state.h"
 #include "rl/optimizer_format.h"
@@ -41,6 +42,7 @@ struct BackendModel {
   DType dtype = DType::kBF16;
   std::function<void(WeightStore&)> load;  // fills the weights; called once. Empty: random ones, made where they are used
   std::int64_t vocab_limit = 0;            // ids from here on are never sampled; 0 = none
+  ModelParallel parallel;                  // the ranks that run it together; on the CPU
 };
 
 struct BackendNeeds {

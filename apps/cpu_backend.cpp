@@ -59,7 +59,7 @@ class LiveHostPass : public KdPass {
 
 class CpuBackend : public Backend {
  public:
-  CpuBackend(const BackendModel& model, ComputePool& pool) : pool_(pool), model_(model.config, model.dtype, pool) {
+  CpuBackend(const BackendModel& model, ComputePool& pool) : pool_(pool), model_(model.config, model.dtype, pool, model.parallel) {
     if (model.load) model.load(model_.weights());
     else init_random(model_.weights(), 1, 0.02f);
     model_.weights_changed();
@@ -74,6 +74,7 @@ class CpuBackend : public Backend {
 
   BackendParts make(const BackendNeeds& needs, std::shared_ptr<const Tokenizer> tokenizer) override {
     BackendParts parts;
+    refuse_parallel(needs);
     TransformerPolicy::Options own_policy;
     if (needs.trains || needs.value) {
       refuse_packed(needs.optimizer);
@@ -97,7 +98,7 @@ class CpuBackend : public Backend {
       own_policy = {activations.recompute, needs.master_start};
     }
     if (needs.reference) {
-      reference_ = std::make_unique<Transformer>(model_.config(), model_.weights().dtype(), pool_);
+      reference_ = std::make_unique<Transformer>(model_.config(), model_.weights().dtype(), pool_, model_.parallel());
       reference_->weights().load(model_.weights().snapshot(0));
       reference_->weights_changed();
       reference_->set_vocab_limit(model_.vocab_limit());
@@ -170,6 +171,16 @@ class CpuBackend : public Backend {
   }
 
  private:
+  // What a model of several ranks is not used for.
+  void refuse_parallel(const BackendNeeds& needs) const {
+    const ModelParallel& p = model_.parallel();
+    if (!p.tensor && !p.sequence) return;
+    const char* key = p.tensor ? "train.tensor_parallel" : "train.sequence_parallel";
+    for (const auto& [wanted, what] : {std::pair{needs.lora.has_value(), "lora"}, {needs.critic, "advantage.kind: gae"}, {needs.overlap, "rl.max_staleness"},
+                                       {needs.teacher.has_value(), "a teacher"}, {needs.value.has_value(), "a value head"}})
+      if (wanted) throw ConfigError(message(key, " and ", what, " do not go together; set ", key, " to 1"));
+  }
+
   ComputePool& pool_;
   Transformer model_;
   std::unique_ptr<Transformer> reference_, critic_;

@@ -40,8 +40,11 @@ DType parse_dtype(const std::string& name) {
   throw ConfigError(message("dtype '", name, "' is not known here; use bfloat16 or float32"));
 }
 
-Runtime open_model(const std::string& name, DType dtype, int threads, const std::string& device) {
+Runtime open_model(const std::string& name, DType dtype, int threads, const std::string& device, const ModelParallel& parallel) {
   const DeviceKind kind = choose_device(device, dtype);
+  if (kind == DeviceKind::kGpu && (parallel.tensor || parallel.sequence))
+    throw ConfigError(message(parallel.tensor ? "train.tensor_parallel" : "train.sequence_parallel",
+                              " above 1 runs on the CPU, not yet on GPUs; use model.device: cpu, or on GPUs train.zero to save memory"));
   Runtime run;
   run.path = find_model(name);
   run.pool = std::make_unique<ComputePool>(threads);
@@ -50,7 +53,7 @@ Runtime open_model(const std::string& name, DType dtype, int threads, const std:
   const auto open = [&](const auto& source) {
     if (source.config().scalar_head)
       throw ConfigError(message(run.path.string(), " is a reward model: it writes no text; use it in a recipe as rewards: [{model: ", run.path.string(), "}]"));
-    BackendModel model{source.config(), dtype, [&](WeightStore& store) { source.load_into(store); }, 0};
+    BackendModel model{source.config(), dtype, [&](WeightStore& store) { source.load_into(store); }, 0, parallel};
     if (const std::int64_t known = run.tokenizer->vocab_size(); known < model.config.vocab_size) model.vocab_limit = known;
     run.backend = make_backend(kind, model, *run.pool);
   };

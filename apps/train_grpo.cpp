@@ -58,7 +58,7 @@ int train_grpo(const TrainRequest& request) {
   TrainRun::Setup setup{recipe.model, recipe.output, recipe.train.threads, recipe.trainer.seed, &*recipe.resolved, {}, recipe.warnings};
   setup.may_change = {"audit", "train.reward_threads", "train.numerics", "rollout.gpu_memory_share", "rollout.gpu_memory_gb", "rollout.engine", "rollout.grpc", "rl.async.patience_s"};
   if (recipe.learner.optimizer.learning_rate.schedule == LrSchedule::kConstant) setup.may_change.emplace_back("rl.steps");
-  setup.ranks = recipe.train.ranks;
+  setup.ranks = recipe.train.ranks, setup.shares_model = !distill;
   if (recipe.gpu_memory_gb > 0) gpu::limit_memory(static_cast<std::size_t>(recipe.gpu_memory_gb * 1073741824.0));
   TrainRun run(request, std::move(setup));
   Terminal& terminal = run.terminal();
@@ -93,6 +93,7 @@ int train_grpo(const TrainRequest& request) {
   BackendParts made = backend.make(needs, tokenizer);
   for (const std::string& line : made.memory) terminal.print("  memory    " + line);
   if (!recipe.grpc.servers.empty()) {
+    if (run.ranks().parallel().tensor) throw ConfigError("train.tensor_parallel samples with the learner's own parts of the weights; leave rollout.engine: grpc out");
     GrpcEngineOptions options = recipe.grpc;
     options.to_host = [policy = made.policy.get()](const WeightSnapshot& s) { return policy->host_weights(s.version); };
     hand_over_weights(backend.config(), backend.device(), options);
@@ -121,7 +122,8 @@ int train_grpo(const TrainRequest& request) {
   parts.ranks = &run.ranks();
   parts.peak_gb = [&] { return backend.peak_gb(); };
   TrainerOptions trainer_options = recipe.trainer;
-  trainer_options.device = backend.device();
+  // Other parts have other sums: what they sampled is not what these weights would.
+  trainer_options.device = backend.device() + (run.ranks().parallel().tensor ? message(" in ", run.ranks().world() / run.ranks().groups(), " parts") : "");
   Trainer trainer(std::move(parts), trainer_options);
 
   const std::optional<std::int64_t> resumed = trainer.resume();

@@ -35,16 +35,21 @@ int threads_of(const TrainRequest& request, int wanted) {
 }  // namespace
 
 TrainRun::TrainRun(const TrainRequest& request, Setup setup)
-    : setup_(std::move(setup)), request_(request), terminal_(screen_options(request)), ranks_(request.session, setup_.ranks.lanes) {
+    : setup_(std::move(setup)), request_(request), terminal_(screen_options(request)),
+      ranks_(request.session, setup_.ranks.lanes, setup_.ranks.tensor_parallel, setup_.ranks.sequence_parallel) {
+  const bool shared = ranks_.parallel().tensor || ranks_.parallel().sequence;
+  if (shared && !setup_.shares_model)
+    throw ConfigError("train.tensor_parallel and train.sequence_parallel are for the kinds grpo and sft; leave them out");
   if (request.resume && ranks_.rank() == 0 && !std::filesystem::exists(setup_.output.dir / "config.yaml"))
     throw ConfigError(message("--resume: ", setup_.output.dir.string(), " holds no run; leave --resume out to start one"));
   for (const std::string& warning : setup_.warnings) terminal_.print("warning: " + warning, true);
   const int threads = threads_of(request, request.globals.threads > 0 ? request.globals.threads : setup_.threads);
   if (!ranks_.alone())
-    terminal_.print(message("  ranks     ", ranks_.world(), " (", request.session->launch().launcher, "), ", ranks_.lanes(), " lanes, zero ", setup_.ranks.zero));
+    terminal_.print(message("  ranks     ", ranks_.world(), " (", request.session->launch().launcher, "), ", ranks_.lanes(), " lanes, zero ", setup_.ranks.zero,
+                            shared ? message(ranks_.parallel().tensor ? ", tensor parallel " : ", sequence parallel ", ranks_.world() / ranks_.groups()) : ""));
   ranks_.phase("opening the model");
   runtime_ = setup_.scorer ? open_scorer(setup_.model.path, setup_.model.dtype, threads, setup_.model.device)
-                           : open_model(setup_.model.path, setup_.model.dtype, threads, setup_.model.device);
+                           : open_model(setup_.model.path, setup_.model.dtype, threads, setup_.model.device, ranks_.parallel());
 }
 
 TrainRun::~TrainRun() {
@@ -60,7 +65,7 @@ void TrainRun::share(BackendNeeds& needs) const {
 
 void TrainRun::join(const BackendParts& made) {
   if (ranks_.alone()) return;
-  if (made.policy) made.policy->join(*ranks_.session(), setup_.ranks.zero);
+  if (made.policy) made.policy->join(ranks_.gradient_session(), setup_.ranks.zero);
   if (made.critic) made.critic->join(*ranks_.session(), setup_.ranks.zero);
   if (made.value && setup_.ranks.zero > 2)
     throw ConfigError(message("train.zero is ", setup_.ranks.zero, ": models with a value head keep their weights whole on every rank; use 1"));

@@ -33,6 +33,7 @@ class TrainRun {
     std::vector<std::string> warnings;    // shown at once
     bool scorer = false;                  // the model is the backbone of a scorer (open_scorer)
     RanksSection ranks;                   // the recipe's
+    bool shares_model = false;            // whether the kind knows train.tensor_parallel and train.sequence_parallel
   };
   // Throws ConfigError where --resume finds no run, and for a model or device that is not there.
   TrainRun(const TrainRequest& request, Setup setup);

@@ -108,7 +108,7 @@ int train_sft(const TrainRequest& request) {
   SftRecipe recipe = distill ? make_distill_sft_recipe(request.config, reward_context()) : make_sft_recipe(request.config, reward_context());
   TrainRun::Setup setup{recipe.model, recipe.output, recipe.train.threads, recipe.seed, &*recipe.resolved, {}, recipe.warnings};
   setup.may_change = {"rewards", "validation.every", "validation.at_start", "train.gpu_memory_share"};
-  setup.ranks = recipe.train.ranks;
+  setup.ranks = recipe.train.ranks, setup.shares_model = !distill;
   if (recipe.trainer.optimizer.learning_rate.schedule == LrSchedule::kConstant)
     setup.may_change.insert(setup.may_change.end(), {"sft.steps", "sft.epochs"});
   TrainRun run(request, std::move(setup));

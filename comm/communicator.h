@@ -87,6 +87,7 @@ class Communicator {
   Options options_;
 
  private:
+  friend class GroupCommunicator;  // adds and copies as the one below it
   struct Chunk;
   int rank_, world_;
   std::uint64_t sent_ = 0;
@@ -95,6 +96,10 @@ class Communicator {
 
 // One rank: nothing moves.
 std::unique_ptr<Communicator> make_single_communicator();
+
+// Some ranks of `all`, as ranks 0, 1, ... in the order of `members` (ascending ranks of `all`, this one among them). Its operations are
+// messages of `all`, which outlives it: a rank's calls of both, together, are in the same order as those of whom it talks to.
+std::unique_ptr<Communicator> make_group_communicator(Communicator& all, std::vector<int> members);
 
 // The order of sums on the host: out[i] = parts[0][i] + ..., neighbours first.
 void add_in_tree(DType type, std::span<const std::byte* const> parts, std::byte* out, std::int64_t n);

@@ -47,6 +47,20 @@ TEST_CASE("the tree adds neighbours first, in float32, bfloat16 rounded once") {
   CHECK(sum == 0x3F80);
 }
 
+TEST_CASE("two groups of four ranks at once, each summing over its own") {
+  const auto results = test::run_ranks(4, [&](Session& s) {
+    Session mine(s, s.rank() % 2 == 0 ? std::vector<int>{0, 2} : std::vector<int>{1, 3});
+    R1_CHECK(mine.world() == 2 && mine.rank() == s.rank() / 2, "rank ", mine.rank(), " of ", mine.world());
+    std::vector<float> data(1000, std::exp2(static_cast<float>(s.rank())));
+    mine.comm().all_reduce(data.data(), DType::kF32, 1000, "a group's sum");
+    std::vector<float> all(1000, std::exp2(static_cast<float>(s.rank())));
+    s.comm().all_reduce(all.data(), DType::kF32, 1000, "everyone's sum");
+    const std::vector<std::string> names = mine.comm().gather_bytes(std::to_string(s.rank()), "names");
+    return message(data[0], " ", data[999], " ", all[500], " ", names[0], names[1]);
+  });
+  for (std::size_t r = 0; r < 4; ++r) CHECK(results[r].output == (r % 2 == 0 ? "5 5 15 02" : "10 10 15 13"));
+}
+
 TEST_CASE("a partition covers every element once, whatever the number of ranks") {
   for (auto order : {Partition::Order::kInterleaved, Partition::Order::kContiguous})
     for (int world : {1, 2, 3, 5, 8})

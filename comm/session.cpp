@@ -56,6 +56,11 @@ Session::Session(const Launch& launch, const SessionOptions& options) : launch_(
   abort_first_ = comm_.get();
 }
 
+Session::Session(Session& all, std::vector<int> members)
+    : launch_(all.launch_), options_(all.options_), all_(&all), members_(std::move(members)), comm_(make_group_communicator(all.comm(), members_)) {
+  launch_.rank = comm_->rank(), launch_.world = comm_->world();
+}
+
 Session::~Session() {
   if (!client_) return;
   abort_first_ = abort_second_ = nullptr;
@@ -65,7 +70,9 @@ Session::~Session() {
 }
 
 Communicator& Session::device_comm() {
-  if (!device_comm_) {
+  if (!device_comm_ && all_) {
+    device_comm_ = make_group_communicator(all_->device_comm(), members_);
+  } else if (!device_comm_) {
     device_comm_ = launch_.world == 1 ? make_single_communicator() : make_nccl_communicator(launch_, *client_, {options_.timeout_s, this});
     abort_second_ = device_comm_.get();
   }

@@ -25,6 +25,9 @@ class Session final : public CommListener {
  public:
   // Meets the other ranks. world 1: alone, nothing is opened; else SIGPIPE is ignored from here on. Throws CommError, ConfigError.
   Session(const Launch& launch, const SessionOptions& options);
+  // Some ranks of `all` as a session of their own, numbered 0, 1, ...: for what adds over them (comm/communicator.h). Phases, posts and
+  // causes are those of `all`, which outlives it.
+  Session(Session& all, std::vector<int> members);
   // Says goodbye; rank 0 waits for the others', as it holds the rendezvous.
   ~Session() override;
 
@@ -51,6 +54,8 @@ class Session final : public CommListener {
   bool tick();  // of the client's thread
   Launch launch_;
   SessionOptions options_;
+  Session* all_ = nullptr;  // of a part
+  std::vector<int> members_;
   std::unique_ptr<RendezvousServer> server_;  // rank 0
   std::unique_ptr<Communicator> comm_, device_comm_;
   std::mutex mutex_;  // everything below

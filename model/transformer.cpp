@@ -11,15 +11,22 @@ namespace r1 {
 namespace {
 // Rows of logits held at a time: [kLogitRows][V] float32, so that [N][V] never exists.
 constexpr std::int64_t kLogitRows = 128;
+
+TensorSplit tensor_split(const ModelParallel& p) { return p.tensor ? TensorSplit{p.tensor->rank(), p.tensor->size()} : TensorSplit{}; }
+
 }  // namespace
 
-Transformer::Impl::Impl(ModelConfig c, DType dtype, ComputePool& p)
-    : config(std::move(c)), type(dtype == DType::kBF16 ? cpu::Type::kBF16 : cpu::Type::kF32), pool(p), store(config, dtype) {
+Transformer::Impl::Impl(ModelConfig c, DType dtype, ComputePool& p, const ModelParallel& with)
+    : parallel(with), whole(std::move(c)), config(split_config(whole, tensor_split(with))), type(dtype == DType::kBF16 ? cpu::Type::kBF16 : cpu::Type::kF32),
+      pool(p), store(whole, dtype, tensor_split(with)) {
+  R1_CHECK(!with.tensor || !with.sequence, "a model whose weights and rows are both shared out");
+  if (with.sequence) check_sequence_split(whole, with.sequence->size());
+  vocab = whole.vocab_size, vocab_first = vocabulary_rows(whole, tensor_split(with)).first;
   D = config.hidden_size, H = config.num_attention_heads, KV = config.num_key_value_heads, hd = config.head_dim;
   F = config.intermediate_size, V = config.vocab_size, L = config.num_hidden_layers;
   q_width = H * hd, kv_width = KV * hd, qkv_width = q_width + 2 * kv_width;
   attn_width = q_width, attn_in = qkv_width;
-  vocab_limit = V;
+  vocab_limit = vocab;
   esize = size_of(dtype);
   shape = {H, KV, hd, static_cast<float>(config.score_scale()), type, static_cast<float>(config.attention_softcap)};
   if (config.mla) {
@@ -91,8 +98,13 @@ void Transformer::Impl::embed_rows(const TokenId* tokens, std::int64_t n, float*
   const std::byte* table = w(embed);
   pool.parallel_for(n, 16, [&](std::int64_t begin, std::int64_t end) {
     for (std::int64_t i = begin; i < end; ++i) {
-      const std::byte* row = table + static_cast<std::size_t>(tokens[i] * D) * esize;
       float* to = out + i * D;
+      const std::int64_t at = tokens[i] - vocab_first;
+      if (at < 0 || at >= V) {  // another rank's
+        std::memset(to, 0, static_cast<std::size_t>(D) * 4);
+        continue;
+      }
+      const std::byte* row = table + static_cast<std::size_t>(at * D) * esize;
       if (type == cpu::Type::kF32) {
         std::memcpy(to, row, static_cast<std::size_t>(D) * 4);
       } else {
@@ -102,6 +114,7 @@ void Transformer::Impl::embed_rows(const TokenId* tokens, std::int64_t n, float*
       for (std::int64_t j = 0; config.embedding_scale != 1 && j < D; ++j) to[j] *= embedding_scale;
     }
   });
+  if (parallel.tensor) parallel.tensor->sum(out, n * D, "embeddings");
 }
 
 const std::byte* Transformer::Impl::normed(const float* h_rows, std::int64_t n, const Parameter* norm, float* rstd) {
@@ -144,8 +157,9 @@ void Transformer::Impl::for_logits(const std::byte* x_rows, std::int64_t n,
   for (std::int64_t begin = 0; begin < n; begin += kLogitRows) {
     const std::int64_t m = std::min(kLogitRows, n - begin);
     const float* out = head_logits(x_rows + static_cast<std::size_t>(begin * D) * esize, m);
+    if (parallel.tensor) out = gather_logits(m, out);
     pool.parallel_for(m, 1, [&](std::int64_t b, std::int64_t e) {
-      for (std::int64_t i = b; i < e; ++i) use(begin + i, out + i * V);
+      for (std::int64_t i = b; i < e; ++i) use(begin + i, out + i * vocab);
     });
   }
 }
@@ -168,6 +182,7 @@ LogprobRows Transformer::Impl::logprob_rows(const PackedBatch& batch, const floa
   if (want_entropies) out.entropies.resize(m), out.top_logprobs.resize(m);
   if (stats_out) stats_out->resize(m);
   gather_normed(batch.predictors, h_rows, nullptr);
+  if (parallel.tensor) return split_logprob_rows(batch, temperature, want_entropies, stats_out);
   for_logits(gathered_x.data(), static_cast<std::int64_t>(m), [&](std::int64_t i, const float* z) {
     const auto u = static_cast<std::size_t>(i);
     // The entropy is needed by its own gradient too, so a kept pass always has it.
@@ -181,14 +196,15 @@ LogprobRows Transformer::Impl::logprob_rows(const PackedBatch& batch, const floa
 
 // ---- public -------------------------------------------------------------------------------------------------------
 
-Transformer::Transformer(ModelConfig config, DType dtype, ComputePool& pool) {
+Transformer::Transformer(ModelConfig config, DType dtype, ComputePool& pool, const ModelParallel& parallel) {
   if (dtype != DType::kF32 && dtype != DType::kBF16)
     throw ConfigError("model.dtype: the CPU path computes in float32 or bfloat16; set model.dtype to one of these");
-  impl_ = std::make_unique<Impl>(std::move(config), dtype, pool);
+  impl_ = std::make_unique<Impl>(std::move(config), dtype, pool, parallel);
 }
 Transformer::~Transformer() = default;
 
-const ModelConfig& Transformer::config() const { return impl_->config; }
+const ModelConfig& Transformer::config() const { return impl_->whole; }
+const ModelParallel& Transformer::parallel() const { return impl_->parallel; }
 WeightStore& Transformer::weights() { return impl_->store; }
 const WeightStore& Transformer::weights() const { return impl_->store; }
 ComputePool& Transformer::pool() { return impl_->pool; }
@@ -198,8 +214,8 @@ void Transformer::weights_changed() {
 }
 
 void Transformer::set_vocab_limit(std::int64_t limit) {
-  R1_CHECK(limit >= 0 && limit <= impl_->V, "vocabulary limit ", limit, " of ", impl_->V);
-  impl_->vocab_limit = limit == 0 ? impl_->V : limit;
+  R1_CHECK(limit >= 0 && limit <= impl_->vocab, "vocabulary limit ", limit, " of ", impl_->vocab);
+  impl_->vocab_limit = limit == 0 ? impl_->vocab : limit;
 }
 std::int64_t Transformer::vocab_limit() const { return impl_->vocab_limit; }
 
@@ -221,7 +237,7 @@ void Transformer::step(std::span<const Row> rows, FunctionRef<void(std::size_t, 
   plan.rows.resize(rows.size());
   for (std::size_t i = 0; i < rows.size(); ++i) {
     tokens[i] = rows[i].token;
-    R1_CHECK(tokens[i] >= 0 && tokens[i] < m.V, "token ", tokens[i], " outside the vocabulary of ", m.V);
+    R1_CHECK(tokens[i] >= 0 && tokens[i] < m.vocab, "token ", tokens[i], " outside the vocabulary of ", m.vocab);
     positions[i] = rows[i].kv.position;
     plan.rows[i] = rows[i].kv;
     if (rows[i].wants_logits) wanted.push_back(static_cast<std::int32_t>(i));
@@ -254,9 +270,12 @@ LogprobRows Transformer::evaluate(const PackedBatch& batch, float temperature, b
   m.check_batch(batch);
   if (batch.predictors.empty()) return {};
   m.require_whole("evaluate()");
-  float* h = m.h.get<float>(static_cast<std::int64_t>(batch.tokens.size()) * m.D);
+  m.take_rows(static_cast<std::int64_t>(batch.tokens.size()));
+  float* h = m.h.get<float>(m.batch_rows(batch) * m.D);
   m.run_layers(batch, h, false, false);
-  return m.logprob_rows(batch, h, temperature, want_entropies, nullptr);
+  if (!m.parallel.sequence) return m.logprob_rows(batch, h, temperature, want_entropies, nullptr);
+  std::vector<std::size_t> places;
+  return m.gather_targets(batch, m.logprob_rows(m.own_targets(batch, places), h, temperature, want_entropies, nullptr), want_entropies);
 }
 
 std::vector<float> Transformer::Impl::normed_as_float(std::int64_t rows) {
@@ -270,6 +289,7 @@ std::vector<float> Transformer::hidden(const PackedBatch& batch, std::span<const
   Impl& m = *impl_;
   m.check_batch(batch);
   m.check_rows(batch, rows);
+  R1_CHECK(!m.parallel.sequence, "hidden states of a model whose rows are shared out");
   m.require_whole("hidden()");
   float* h = m.h.get<float>(static_cast<std::int64_t>(batch.tokens.size()) * m.D);
   m.run_layers(batch, h, false, false);
@@ -284,9 +304,10 @@ std::vector<float> Transformer::logits(const PackedBatch& batch, std::span<const
   float* h = m.h.get<float>(static_cast<std::int64_t>(batch.tokens.size()) * m.D);
   m.run_layers(batch, h, false, false);
   m.gather_normed(rows, h, nullptr);
-  std::vector<float> out(rows.size() * static_cast<std::size_t>(m.V));
+  R1_CHECK(!m.parallel.sequence, "logits of a model whose rows are shared out");
+  std::vector<float> out(rows.size() * static_cast<std::size_t>(m.vocab));
   m.for_logits(m.gathered_x.data(), static_cast<std::int64_t>(rows.size()), [&](std::int64_t i, const float* z) {
-    std::memcpy(out.data() + i * m.V, z, static_cast<std::size_t>(m.V) * 4);
+    std::memcpy(out.data() + i * m.vocab, z, static_cast<std::size_t>(m.vocab) * 4);
   });
   return out;
 }

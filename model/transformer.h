@@ -14,6 +14,7 @@
 #include "core/compute_pool.h"
 #include "kernels/cpu.h"
 #include "model/model_config.h"
+#include "model/model_group.h"
 #include "model/weight_gate.h"
 #include "model/weight_store.h"
 
@@ -59,10 +60,14 @@ struct PredictionLoss {
 class Transformer {
  public:
   // dtype: kF32 or kBF16 (products in that type, sums, norms and the residual stream in float32). The pool outlives it.
-  Transformer(ModelConfig config, DType dtype, ComputePool& pool);
+  // parallel: the ranks that run its passes together. Tensor parallel: all passes, those of the rollout included, are then collective.
+  // Sequence parallel: evaluate(), forward() and backward() are; every rank gets the log-probabilities of all targets, the gradient is
+  // that of its own rows, to be added over the ranks. Throws ConfigError for a model that cannot be shared out so.
+  Transformer(ModelConfig config, DType dtype, ComputePool& pool, const ModelParallel& parallel = {});
   ~Transformer();
 
-  const ModelConfig& config() const;
+  const ModelConfig& config() const;  // of the whole model
+  const ModelParallel& parallel() const;
   WeightStore& weights();
   const WeightStore& weights() const;
   ComputePool& pool();
@@ -71,6 +76,10 @@ class Transformer {
   // Ids >= limit are never sampled and take no part in the softmax (embedding rows beyond the tokenizer). 0 = vocab_size.
   void set_vocab_limit(std::int64_t limit);
   std::int64_t vocab_limit() const;
+  // Whether log-probabilities are sums over parts of the vocabulary. row_stats() of a whole row of logits then has the learner's bits,
+  // which kernels/cpu.h's, in one piece, has not.
+  bool splits_vocabulary() const;
+  cpu::RowStats row_stats(const float* logits, float temperature, bool want_entropy) const;
 
   // ---- rollout -------------------------------------------------------------------------------------------------
   // Bytes of one KV block (cpu::kKvBlock positions, all layers; a mixture of experts keeps each position's experts there too).

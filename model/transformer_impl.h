@@ -75,6 +75,7 @@ struct LayerActivations {
   Buffer rstd_q, rstd_k;     // [N][H], [N][KV] float32; only with qk_norm
   Buffer qkv;         // [N][(H+2KV) hd] t, after rope; latent attention: [N][(H+1) latent width], queries and the latent
   Buffer attn;        // [N][H hd] t
+  Buffer attn_heads;  // sequence parallel: the same of all rows and this rank's heads; qkv and lse are such too
   Buffer attn_out, mlp_out;  // [N][D] float32, before the norms behind them; only with post_norms
   Buffer rstd_attn_out, rstd_mlp_out;  // [N] float32
   LatentActivations latent;
@@ -121,13 +122,16 @@ struct LayerWeights {
 };
 
 struct Transformer::Impl {
-  Impl(ModelConfig c, DType dtype, ComputePool& p);
+  Impl(ModelConfig c, DType dtype, ComputePool& p, const ModelParallel& with);
 
+  ModelParallel parallel;
+  ModelConfig whole;   // the model; `config` is this rank's part of it
   ModelConfig config;
   cpu::Type type;
   ComputePool& pool;
   WeightStore store;
   std::int64_t D, H, KV, hd, F, V, L, q_width, kv_width, qkv_width;
+  std::int64_t vocab, vocab_first = 0;  // rows of the whole vocabulary; V of them from vocab_first on are here
   std::int64_t vocab_limit;
   std::size_t esize;  // bytes of an element of `type`
   cpu::AttentionShape shape;  // without a window
@@ -155,6 +159,7 @@ struct Transformer::Impl {
 
   // scratch of one pass
   Buffer h, x, x32, act, logits, gathered, gathered_x;
+  Buffer partial, whole_logits, own_qkv, sent, received;  // of several ranks
   Buffer expert_x, expert_out, expert_act;
   LayerActivations scratch;
   // kept by forward() for backward()
@@ -168,6 +173,9 @@ struct Transformer::Impl {
     std::vector<cpu::RowStats> stats;
     Buffer h_out;  // [N][D] float32 after the last layer
   } pending;
+  // Sequence parallel: rows [first_row, last_row) of the batch under way are this rank's, row_begins [size + 1] everyone's.
+  std::int64_t first_row = 0, last_row = 0;
+  std::vector<std::int64_t> row_begins;
   std::int64_t prepared_rows = 0;  // of prepare_logits(), in gathered_x; 0 once another pass took it
   // backward scratch
   Buffer d_h, d_t, d_attn, d_qkv, d_gate_up, d_act, d_x, d_x_sum, dy_transposed, d_logits;
@@ -205,6 +213,7 @@ struct Transformer::Impl {
     std::vector<cpu::KvRow> own_rows;     // the other rows; empty if nothing is shared
     std::vector<std::pair<const std::byte*, std::byte*>> copies;  // partial blocks, between the waves
     std::size_t layer_stride = 0;         // bytes between layers inside a block; 0 = the blocks hold one layer
+    bool by_heads = false;                // sequence parallel: of all rows of the batch, for a part of the heads
   };
 
   const std::byte* w(const Parameter* p) const { return store.at(*p); }
@@ -230,7 +239,25 @@ struct Transformer::Impl {
   void layer_forward(std::int64_t l, std::int64_t n, float* h, const std::int32_t* positions, const AttentionPlan& plan,
                      LayerActivations& a, bool keep);
   void layer_backward(std::int64_t l, std::int64_t n, float* d_h, const PackedBatch& batch, LayerActivations& a, float* grad);
-  cpu::AttentionShape shape_of(std::int64_t l) const;
+  cpu::AttentionShape shape_of(std::int64_t l, bool by_heads) const;
+  // ---- several ranks (transformer_parallel.cpp)
+  // h (or `out`, where that is not null) takes a product whose columns are shared out: add(to, store) makes this rank's part.
+  void add_shared(std::int64_t n, float* h, float* out, FunctionRef<void(float* to, cpu::Store store)> make);
+  // dx [n][D] of `type` = dy times a weight whose rows are shared out.
+  void input_gradient(const void* dy, std::int64_t n, std::int64_t ld, const cpu::PackedMatrix& b, std::byte* dx);
+  const float* gather_logits(std::int64_t m, const float* part);  // [m][vocab] from everyone's [m][V]
+  cpu::RowStats part_stats(const float* z, std::int64_t first, std::int64_t count, float temperature, bool want_entropy) const;
+  LogprobRows split_logprob_rows(const PackedBatch& batch, float temperature, bool want_entropies, std::vector<cpu::RowStats>* stats_out);
+  // Splits the batch's rows; the targets whose predictors are this rank's, with rows counted from first_row, and their places.
+  void take_rows(std::int64_t n);
+  PackedBatch own_targets(const PackedBatch& batch, std::vector<std::size_t>& places) const;
+  LogprobRows gather_targets(const PackedBatch& batch, const LogprobRows& own, bool want_entropies);
+  // [own rows][sum of widths] <-> [all rows][sum of widths / size]: sections of so many columns, each shared out by heads.
+  void to_heads(const std::byte* own, std::span<const std::int64_t> widths, std::byte* all);
+  void from_heads(const std::byte* all, std::span<const std::int64_t> widths, std::byte* own);
+  std::int64_t batch_rows(const PackedBatch& batch) const {
+    return parallel.sequence ? last_row - first_row : static_cast<std::int64_t>(batch.tokens.size());
+  }
   const Rope& rope_of(std::int64_t l) const { return config.has_window(l) && config.rope_local_theta > 0 ? local_rope : rope; }
   // The parts of a layer. x [N][D] is their normed input; the result is added to h, or stored in `out` where that is not null.
   void attention_forward(std::int64_t l, std::int64_t n, const std::byte* x, const std::int32_t* positions, const AttentionPlan& plan,

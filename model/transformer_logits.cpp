@@ -32,6 +32,7 @@ void Transformer::Impl::cap_logits(float* z, std::int64_t count) {
 void Transformer::prepare_logits(const PackedBatch& batch) {
   Impl& m = *impl_;
   m.check_batch(batch);
+  R1_CHECK(!m.parallel.sequence, "logits of a model whose rows are shared out");
   m.require_whole("prepare_logits()");
   float* h = m.h.get<float>(static_cast<std::int64_t>(batch.tokens.size()) * m.D);
   m.run_layers(batch, h, false, false);
@@ -43,13 +44,15 @@ const float* Transformer::logit_rows(std::int64_t first, std::int64_t count) {
   Impl& m = *impl_;
   R1_CHECK(first >= 0 && count > 0 && first + count <= m.prepared_rows, "logits of rows [", first, ", ", first + count, ") of ", m.prepared_rows,
            " that were prepared");
-  return m.head_logits(m.gathered_x.data() + static_cast<std::size_t>(first * m.D) * m.esize, count);
+  const float* part = m.head_logits(m.gathered_x.data() + static_cast<std::size_t>(first * m.D) * m.esize, count);
+  return m.parallel.tensor ? m.gather_logits(count, part) : part;
 }
 
 void Transformer::train_logits(const PackedBatch& batch, bool recompute, LogitLoss loss, std::span<float> grad) {
   Impl& m = *impl_;
   m.check_batch(batch);
   R1_CHECK(!batch.predictors.empty(), "a training batch without a trained token");
+  R1_CHECK(!m.parallel.sequence && !m.parallel.tensor, "a loss of whole distributions of a model that is shared out");
   m.pending.pass = Impl::Pending::Pass::kLogits;
   m.pending.recompute = recompute;
   m.pending.batch = batch;

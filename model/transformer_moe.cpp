@@ -18,8 +18,10 @@ void Transformer::Impl::mlp_forward(const MlpWeights& m, std::int64_t n, const s
   gemm(x_rows, n, D, m.gate_up_p, gu, type, cpu::Store::kStore, m.gate_bias ? w(m.gate_bias) : nullptr);
   auto* inner = act.get<std::byte>(bytes(m.width));
   cpu::swiglu(pool, gu, n, m.width, inner, type, activation);
-  gemm(inner, n, m.width, m.down_p, out ? out : h_rows, cpu::Type::kF32, out ? cpu::Store::kStore : cpu::Store::kAdd,
-       m.down_bias ? w(m.down_bias) : nullptr);
+  const bool with_bias = m.down_bias && (!parallel.tensor || parallel.tensor->rank() == 0);  // once in the ranks' sum
+  add_shared(n, h_rows, out, [&](float* to, cpu::Store store) {
+    gemm(inner, n, m.width, m.down_p, to, cpu::Type::kF32, store, with_bias ? w(m.down_bias) : nullptr);
+  });
 }
 
 void Transformer::Impl::mlp_backward(const MlpWeights& m, std::int64_t n, const std::byte* x_rows, const void* dy, const Buffer& gate_up,
@@ -38,7 +40,7 @@ void Transformer::Impl::mlp_backward(const MlpWeights& m, std::int64_t n, const 
   pack_input(x_rows, n, D);
   weight_gradient(dgu, 2 * m.width, 2 * m.width, g(m.gate));
   if (m.gate_bias) bias_gradient(dgu, n, 2 * m.width, g(m.gate_bias));
-  gemm(dgu, n, 2 * m.width, m.gate_up_pt, dx, type, cpu::Store::kStore);
+  input_gradient(dgu, n, 2 * m.width, m.gate_up_pt, dx);
 }
 
 namespace {

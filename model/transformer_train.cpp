@@ -16,7 +16,7 @@ void Transformer::Impl::check_batch(const PackedBatch& batch) const {
   R1_CHECK(!batch.tokens.empty() && batch.positions.size() == batch.tokens.size(), "a batch of ", batch.tokens.size(),
            " tokens with ", batch.positions.size(), " positions");
   R1_CHECK(batch.predictors.size() == batch.targets.size(), batch.predictors.size(), " predictors, ", batch.targets.size(), " targets");
-  for (TokenId t : batch.tokens) R1_CHECK(t >= 0 && t < V, "token ", t, " outside the vocabulary of ", V);
+  for (TokenId t : batch.tokens) R1_CHECK(t >= 0 && t < vocab, "token ", t, " outside the vocabulary of ", vocab);
   check_rows(batch, batch.predictors);
   R1_CHECK(batch.experts.empty() || static_cast<std::int64_t>(batch.experts.size()) == static_cast<std::int64_t>(batch.tokens.size()) * choices(),
            batch.experts.size(), " replayed experts for ", batch.tokens.size(), " tokens that meet ", choices());
@@ -28,7 +28,7 @@ void Transformer::Impl::check_rows(const PackedBatch& batch, std::span<const std
 }
 
 Transformer::Impl::AttentionPlan Transformer::Impl::plan_batch(const PackedBatch& batch) {
-  const std::size_t block_bytes = cpu::kv_block_bytes(shape);
+  const std::size_t block_bytes = cpu::kv_block_bytes(shape_of(0, parallel.sequence != nullptr));
   const auto blocks_for = [](std::int64_t positions) { return (positions + cpu::kKvBlock - 1) / cpu::kKvBlock; };
   // Which sequences are prefixes, by their first row.
   std::vector<std::int32_t> sequence_at(batch.tokens.size() + 1, -1);
@@ -53,6 +53,7 @@ Transformer::Impl::AttentionPlan Transformer::Impl::plan_batch(const PackedBatch
   kv_blocks.assign(batch.sequences.size(), {});
 
   AttentionPlan plan;
+  plan.by_heads = parallel.sequence != nullptr;
   plan.rows.resize(batch.tokens.size());
   if (shared) plan.prefix_rows.resize(batch.tokens.size()), plan.own_rows.resize(batch.tokens.size());
   for (std::size_t b = 0; b < batch.sequences.size(); ++b) {
@@ -83,11 +84,11 @@ Transformer::Impl::AttentionPlan Transformer::Impl::plan_batch(const PackedBatch
 void Transformer::Impl::run_layers(const PackedBatch& batch, float* h_rows, bool keep, bool recompute) {
   drop_head();
   pack_weights();
-  const auto n = static_cast<std::int64_t>(batch.tokens.size());
+  const std::int64_t n = batch_rows(batch);
   ensure_rope(*std::max_element(batch.positions.begin(), batch.positions.end()) + 1);
   const AttentionPlan plan = plan_batch(batch);
   hold_embedding();
-  embed_rows(batch.tokens.data(), n, h_rows);
+  embed_rows(batch.tokens.data() + first_row, n, h_rows);
   drop_embedding();
   if (keep) kept.resize(static_cast<std::size_t>(L));
   replay = batch.experts;
@@ -97,7 +98,7 @@ void Transformer::Impl::run_layers(const PackedBatch& batch, float* h_rows, bool
     if (keep && recompute)
       std::memcpy(kept[static_cast<std::size_t>(l)].h_in.get<float>(n * D), h_rows, static_cast<std::size_t>(n * D) * 4);
     hold_layer(l, true, false);
-    layer_forward(l, n, h_rows, batch.positions.data(), plan, a, keep && !recompute);
+    layer_forward(l, n, h_rows, batch.positions.data() + first_row, plan, a, keep && !recompute);
     drop_layer(l);
   }
   count_load = false;
@@ -124,22 +125,24 @@ std::int64_t Transformer::kept_bytes_per_token(bool recompute) const {
     const MixtureOfExperts& moe = *m.config.moe;
     bytes += 4 * moe.num_experts + moe.experts_per_token * (12 + size * 2 * moe.intermediate_size) + size * 2 * moe.shared_intermediate_size + 4;
   }
-  return bytes;
+  return m.parallel.sequence ? (bytes + m.parallel.sequence->size() - 1) / m.parallel.sequence->size() : bytes;
 }
 
 LogprobRows Transformer::forward(const PackedBatch& batch, float temperature, bool want_entropies, bool recompute) {
   Impl& m = *impl_;
   m.check_batch(batch);
   R1_CHECK(!batch.predictors.empty(), "a training batch without a trained token");
-  const auto n = static_cast<std::int64_t>(batch.tokens.size());
+  m.take_rows(static_cast<std::int64_t>(batch.tokens.size()));
   m.pending.pass = Impl::Pending::Pass::kLogprobs;
   m.pending.recompute = recompute;
   m.pending.batch = batch;
   m.pending.temperature = temperature;
-  float* h = m.pending.h_out.get<float>(n * m.D);
+  float* h = m.pending.h_out.get<float>(m.batch_rows(batch) * m.D);
   m.run_layers(batch, h, true, recompute);
   m.hold_head();
-  return m.logprob_rows(batch, h, temperature, want_entropies, &m.pending.stats);
+  if (!m.parallel.sequence) return m.logprob_rows(batch, h, temperature, want_entropies, &m.pending.stats);
+  std::vector<std::size_t> places;
+  return m.gather_targets(batch, m.logprob_rows(m.own_targets(batch, places), h, temperature, want_entropies, &m.pending.stats), want_entropies);
 }
 
 std::vector<float> Transformer::forward_hidden(const PackedBatch& batch, std::span<const std::int32_t> rows, bool recompute) {
@@ -148,6 +151,7 @@ std::vector<float> Transformer::forward_hidden(const PackedBatch& batch, std::sp
   m.check_rows(batch, rows);
   m.require_whole("forward_hidden()");
   R1_CHECK(!rows.empty(), "a training batch without a chosen row");
+  R1_CHECK(!m.parallel.sequence, "hidden states of a model whose rows are shared out");
   m.pending.pass = Impl::Pending::Pass::kHidden;
   m.pending.recompute = recompute;
   m.pending.batch = batch;
@@ -248,6 +252,7 @@ void Transformer::Impl::cap_backward(const float* capped, std::int64_t count, st
 void Transformer::Impl::head_backward(const PackedBatch& batch, const float* h_rows, std::span<const float> d_logprobs,
                                       std::span<const float> d_entropies, float* dh, float* grad) {
   const auto m = static_cast<std::int64_t>(batch.predictors.size());
+  if (m == 0) return;  // sequence parallel: no target's row is here
   std::vector<float> rstd(static_cast<std::size_t>(m));
   pack_head();
   pack_transposed_head();
@@ -257,7 +262,7 @@ void Transformer::Impl::head_backward(const PackedBatch& batch, const float* h_r
   pack_input(rows, m, D);
   for (std::int64_t first = 0; first < V; first += kHeadColumns) {
     const std::int64_t c = std::min(kHeadColumns, V - first), ld = spread_ld(c);
-    const std::int64_t real = std::clamp<std::int64_t>(vocab_limit - first, 0, c);
+    const std::int64_t real = std::clamp<std::int64_t>(vocab_limit - vocab_first - first, 0, c);
     float* z = logits.get<float>(m * c);
     cpu::GemmArgs forward;
     forward.a = rows, forward.m = m, forward.lda = D;
@@ -270,7 +275,7 @@ void Transformer::Impl::head_backward(const PackedBatch& batch, const float* h_r
       for (std::int64_t i = b; i < e; ++i) {
         const auto u = static_cast<std::size_t>(i);
         std::byte* row = dz + static_cast<std::size_t>(i * ld) * esize;
-        cpu::row_logprob_backward(z + i * c, real, pending.stats[u], batch.targets[u] - first, pending.temperature, d_logprobs[u],
+        cpu::row_logprob_backward(z + i * c, real, pending.stats[u], batch.targets[u] - vocab_first - first, pending.temperature, d_logprobs[u],
                                   d_entropies.empty() ? 0.f : d_entropies[u], row, type);
         cap_backward(z + i * c, real, row);
         std::memset(row + static_cast<std::size_t>(real) * esize, 0, static_cast<std::size_t>(ld - real) * esize);
@@ -283,6 +288,7 @@ void Transformer::Impl::head_backward(const PackedBatch& batch, const float* h_r
     back.c = dx_sum, back.ldc = D, back.store = first == 0 ? cpu::Store::kStore : cpu::Store::kAdd;
     cpu::gemm(pool, back);
   }
+  if (parallel.tensor) parallel.tensor->sum(dx_sum, m * D, "the LM head's gradient");
   norm_backward(batch.predictors, rstd.data(), dx_sum, dh, grad);
 }
 
@@ -311,9 +317,9 @@ float* Transformer::Impl::start_backward(Pending::Pass pass, std::span<float> gr
   R1_CHECK(static_cast<std::int64_t>(grad.size()) == store.elements(), "gradient arena of ", grad.size(), " for ", store.elements());
   pending.pass = Pending::Pass::kNone;
   pack_transposed_weights();
-  const std::size_t size = pending.batch.tokens.size() * static_cast<std::size_t>(D);
-  float* dh = d_h.get<float>(static_cast<std::int64_t>(size));
-  std::memset(dh, 0, size * 4);
+  const std::int64_t size = batch_rows(pending.batch) * D;
+  float* dh = d_h.get<float>(size);
+  std::memset(dh, 0, static_cast<std::size_t>(size) * 4);
   return dh;
 }
 
@@ -323,7 +329,18 @@ void Transformer::backward(std::span<const float> d_logprobs, std::span<const fl
   R1_CHECK(d_logprobs.size() == batch.predictors.size() && (d_entropies.empty() || d_entropies.size() == d_logprobs.size()),
            "gradients of ", d_logprobs.size(), " log-probabilities for ", batch.predictors.size());
   float* dh = m.start_backward(Impl::Pending::Pass::kLogprobs, grad);
-  m.head_backward(batch, m.pending.h_out.as<float>(), d_logprobs, d_entropies, dh, grad.data());
+  if (m.parallel.sequence) {
+    std::vector<std::size_t> places;
+    const PackedBatch own = m.own_targets(batch, places);
+    const auto at_own = [&](std::span<const float> values) {
+      std::vector<float> out;
+      for (const std::size_t i : places) out.push_back(values.empty() ? 0.f : values[i]);
+      return out;
+    };
+    m.head_backward(own, m.pending.h_out.as<float>(), at_own(d_logprobs), at_own(d_entropies), dh, grad.data());
+  } else {
+    m.head_backward(batch, m.pending.h_out.as<float>(), d_logprobs, d_entropies, dh, grad.data());
+  }
   if (m.prediction_weight != 0) m.require_whole("the prediction layer's loss");
   m.prediction_backward(batch, m.pending.h_out.as<float>(), dh, grad.data());
   m.drop_head();
@@ -344,7 +361,7 @@ void Transformer::backward_hidden(std::span<const float> d_hidden, std::span<flo
 
 void Transformer::Impl::layers_backward(float* dh, float* grad) {
   const PackedBatch& batch = pending.batch;
-  const auto n = static_cast<std::int64_t>(batch.tokens.size());
+  const std::int64_t n = batch_rows(batch);
   // The blocks of plan_batch() hold one layer, so a recomputed layer writes its own keys and values again.
   AttentionPlan plan;
   if (pending.recompute) plan = plan_batch(batch);
@@ -356,7 +373,7 @@ void Transformer::Impl::layers_backward(float* dh, float* grad) {
     if (pending.recompute) {
       float* rows = h.get<float>(n * D);
       std::memcpy(rows, a.h_in.as<float>(), static_cast<std::size_t>(n * D) * 4);
-      layer_forward(l, n, rows, batch.positions.data(), plan, scratch, true);
+      layer_forward(l, n, rows, batch.positions.data() + first_row, plan, scratch, true);
     }
     layer_backward(l, n, dh, batch, pending.recompute ? scratch : a, grad);
     drop_layer(l);
@@ -365,7 +382,9 @@ void Transformer::Impl::layers_backward(float* dh, float* grad) {
   float* d_embed = grad + embed->offset;
   pool.parallel_for(D, 64, [&](std::int64_t b, std::int64_t e) {
     for (std::int64_t i = 0; i < n; ++i) {
-      float* to = d_embed + batch.tokens[static_cast<std::size_t>(i)] * D;
+      const std::int64_t at = batch.tokens[static_cast<std::size_t>(first_row + i)] - vocab_first;
+      if (at < 0 || at >= V) continue;  // another rank's
+      float* to = d_embed + at * D;
       for (std::int64_t j = b; j < e; ++j) to[j] += embedding_scale * dh[i * D + j];
     }
   });

@@ -37,8 +37,9 @@ std::string shape_text(const std::vector<std::int64_t>& shape) {
 
 }  // namespace
 
-WeightStore::WeightStore(const ModelConfig& config, DType dtype)
-    : dtype_(dtype), parameters_(parameter_layout(config)), buffers_(buffer_layout(config)) {
+WeightStore::WeightStore(const ModelConfig& config, DType dtype, const TensorSplit& split)
+    : dtype_(dtype), config_(config), split_(split), parameters_(parameter_layout(split_config(config, split))), buffers_(buffer_layout(config)) {
+  for (const Parameter& p : parameter_layout(config)) cuts_.push_back(cut_of(config, p.name, p.shape, split));
   for (std::size_t i = 0; i < parameters_.size(); ++i) index_.emplace(parameters_[i].name, i);
   const Parameter none;
   const Parameter& last_buffer = buffers_.empty() ? none : buffers_.back();
@@ -56,6 +57,14 @@ const Parameter& WeightStore::find(std::string_view name) const {
 }
 
 void WeightStore::set(const TensorView& tensor) {
+  if (split_.size > 1) {
+    const Parameter& p = find(tensor.name);  // models with buffers are not split
+    if (const TensorCut& c = cut(p); !c.all && tensor.shape == c.whole && tensor.device == -1) {
+      std::vector<std::byte> part(static_cast<std::size_t>(p.elements) * size_of(tensor.dtype));
+      c.take(tensor.data, part.data(), size_of(tensor.dtype));
+      return set({p.name, tensor.dtype, p.shape, part.data(), -1});
+    }
+  }
   const Parameter* of_buffer = nullptr;
   for (const Parameter& b : buffers_)
     if (b.name == tensor.name) of_buffer = &b;
@@ -125,7 +134,8 @@ void init_random(WeightStore& store, std::uint64_t seed, float std) {
   constexpr double kDeviation = 75674.45447441297;  // sqrt(16 (65536^2 - 1) / 12)
   std::uint64_t stream = 0;
   for (const Parameter& p : store.parameters()) {
-    std::vector<float> values(static_cast<std::size_t>(p.elements), 0.f);
+    const TensorCut& cut = store.cut(p);
+    std::vector<float> values(static_cast<std::size_t>(cut.whole_elements()), 0.f);
     const bool is_norm = p.name.ends_with("norm.weight");
     if (is_norm) {
       values.assign(values.size(), 1.f);
@@ -141,7 +151,7 @@ void init_random(WeightStore& store, std::uint64_t seed, float std) {
       }
     }
     ++stream;
-    store.set({p.name, DType::kF32, p.shape, reinterpret_cast<const std::byte*>(values.data()), -1});
+    store.set({p.name, DType::kF32, cut.whole, reinterpret_cast<const std::byte*>(values.data()), -1});
   }
 }
 

@@ -11,6 +11,7 @@
 
 #include "core/weights.h"
 #include "model/model_config.h"
+#include "model/tensor_split.h"
 
 namespace r1 {
 
@@ -31,8 +32,9 @@ std::vector<Parameter> buffer_layout(const ModelConfig&);
 // Memory of one type, 64-byte aligned, zeroed. Not copyable; views live as long as the store.
 class WeightStore {
  public:
-  // dtype: kF32 or kBF16.
-  WeightStore(const ModelConfig& config, DType dtype);
+  // dtype: kF32 or kBF16. `split`: the store of one rank of several that share the model's tensors out; parameters are then this rank's
+  // parts, and set() and load() take whole tensors as well as parts.
+  WeightStore(const ModelConfig& config, DType dtype, const TensorSplit& split = {});
   WeightStore(WeightStore&&) noexcept = default;
   WeightStore& operator=(WeightStore&&) noexcept = default;
 
@@ -49,6 +51,10 @@ class WeightStore {
   std::byte* at(const Parameter& p) { return data_.get() + p.offset * static_cast<std::int64_t>(size_of(dtype_)); }
   const std::byte* at(const Parameter& p) const { return data_.get() + p.offset * static_cast<std::int64_t>(size_of(dtype_)); }
 
+  const TensorSplit& split() const { return split_; }
+  const ModelConfig& whole_config() const { return config_; }
+  const TensorCut& cut(const Parameter& p) const { return cuts_[static_cast<std::size_t>(&p - parameters_.data())]; }  // p is one of parameters()
+
   // Copies one tensor in, converting float32, float16, bfloat16. Throws CheckpointError for a wrong shape or type.
   void set(const TensorView& tensor);
   // Sets every parameter; throws CheckpointError naming the first that is missing or not known. A snapshot of this very
@@ -60,7 +66,10 @@ class WeightStore {
 
  private:
   DType dtype_;
+  ModelConfig config_;  // of the whole model
+  TensorSplit split_;
   std::vector<Parameter> parameters_;
+  std::vector<TensorCut> cuts_;  // of parameters_
   std::unordered_map<std::string_view, std::size_t> index_;  // of parameters_, whose names outlive it
   std::int64_t elements_ = 0;
   std::shared_ptr<std::byte> data_;

@@ -4,7 +4,10 @@
 
 namespace r1 {
 
-std::vector<std::string> rank_keys() { return {"train.zero", "train.offload", "train.comm_timeout_s", "train.comm_silence_s", "train.comm_start_timeout_s"}; }
+std::vector<std::string> rank_keys() {
+  return {"train.zero",           "train.offload",          "train.tensor_parallel",     "train.sequence_parallel",
+          "train.comm_timeout_s", "train.comm_silence_s", "train.comm_start_timeout_s"};
+}
 
 }  // namespace r1
 
@@ -43,6 +46,8 @@ TrainSection read_train(ConfigReader& reader) {
 RanksSection read_ranks(ConfigReader& train) {
   RanksSection out;
   out.zero = train.get_in<int>("zero", 0, 0, 3);
+  out.tensor_parallel = train.get_in<int>("tensor_parallel", 1, 1, 1024);
+  out.sequence_parallel = train.get_in<int>("sequence_parallel", 1, 1, 1024);
   out.lanes = train.get_in<int>("lanes", 0, 0, 4096);
   out.comm_timeout_s = train.get_in<double>("comm_timeout_s", out.comm_timeout_s, 1.0, 1e7);
   out.comm_silence_s = train.get_in<double>("comm_silence_s", out.comm_silence_s, 1.0, 1e7);

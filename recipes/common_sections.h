@@ -37,6 +37,8 @@ struct OutputSection {
 // train: what a run on several ranks reads (docs/distributed.md); without effect in one process but for lanes.
 struct RanksSection {
   int zero = 0;                       // 0 to 3: what each rank keeps a share of
+  int tensor_parallel = 1;            // ranks that share the weights of one model out
+  int sequence_parallel = 1;          // ranks that share the rows of a micro-batch out
   int lanes = 0;                      // partial sums of an update's gradient; 0 = as many as ranks
   double comm_timeout_s = 1800;       // a wait for other ranks
   double comm_silence_s = 60;         // a rank without a sign of life for so long is lost

@@ -23,19 +23,19 @@ void check(const EvalOptions& o) {
       throw ConfigError(message("pass@", k, " needs at least ", k, " samples, eval.samples is ", o.samples));
 }
 
-// Every world-th prompt from the rank's on; in their order.
+// Every prompt whose number is the sampler's, modulo their number; in their order.
 std::vector<SampleGroup> run(RolloutEngine& engine, std::span<const Prompt> prompts, const EvalOptions& o, bool greedy, const Ranks& ranks,
                              const std::function<void(std::size_t, const SampleGroup&)>& on_group) {
   std::vector<RolloutRequest> requests;
-  for (auto i = static_cast<std::size_t>(ranks.rank()); i < prompts.size(); i += static_cast<std::size_t>(ranks.world())) {
+  for (auto i = static_cast<std::size_t>(ranks.sampler()); i < prompts.size(); i += static_cast<std::size_t>(ranks.samplers())) {
     RolloutRequest r{prompts[i], greedy ? 1 : o.samples, o.sampling, {o.seed, kEvalStep, i, 0}};
     r.sampling.want_entropy = true;
     if (greedy) r.sampling.temperature = 0, r.sampling.top_k = 0, r.sampling.top_p = 1, r.sampling.min_p = 0;
     requests.push_back(std::move(r));
   }
   return generate(engine, std::move(requests), [&](std::size_t i, const SampleGroup& g) {
-    on_group(i, g);
-    throw_if_stopped();
+    if (ranks.speaks()) on_group(i, g);
+    ranks.throw_if_sampler_stopped();
   });
 }
 
@@ -43,13 +43,14 @@ std::vector<SampleGroup> run(RolloutEngine& engine, std::span<const Prompt> prom
 void share(std::vector<SampleGroup>& groups, std::vector<std::vector<Score>>& scores, std::size_t prompts, const Ranks& ranks) {
   if (ranks.alone()) return;
   std::string mine;
-  for (std::size_t i = 0; i < groups.size(); ++i) append_record(mine, to_bytes(ScoredGroup{std::move(groups[i]), std::move(scores[i])}));
+  for (std::size_t i = 0; i < groups.size() && ranks.speaks(); ++i) append_record(mine, to_bytes(ScoredGroup{std::move(groups[i]), std::move(scores[i])}));
   const std::vector<std::string> all = ranks.gather(mine, "evaluated answers");
   groups.assign(prompts, {});
   scores.assign(prompts, {});
-  for (std::size_t r = 0; r < all.size(); ++r) {
-    std::string_view bytes = all[r];
-    for (std::size_t i = r; i < prompts; i += all.size()) {
+  const auto samplers = static_cast<std::size_t>(ranks.samplers());
+  for (std::size_t s = 0; s < samplers; ++s) {
+    std::string_view bytes = all[static_cast<std::size_t>(ranks.first_rank(static_cast<int>(s)))];
+    for (std::size_t i = s; i < prompts; i += samplers) {
       ScoredGroup g = scored_group_from_bytes(take_record(bytes));
       groups[i] = std::move(g.group);
       scores[i] = std::move(g.scores);

@@ -46,7 +46,9 @@ void GroupSampler::abandon() {
 
 void GroupSampler::throw_if_over() const {
   if (abandoned_) throw Interrupted("the rollout was given up");
-  if (options_.interruptible) throw_if_stopped();
+  if (!options_.interruptible) return;
+  if (options_.ranks) options_.ranks->throw_if_sampler_stopped();
+  else throw_if_stopped();
 }
 
 void GroupSampler::group_scored(Work& work, std::size_t item, std::vector<Score> scores) {

@@ -37,6 +37,7 @@ class GroupSampler {
     std::uint64_t seed = 0;
     int reward_threads = 1;
     bool interruptible = true;  // a stop request ends sample(); false: it works on, for somebody who decides what becomes of it
+    const Ranks* ranks = nullptr;  // of which those that sample together stop together; outlives the sampler
   };
   // All outlive the sampler.
   GroupSampler(RolloutEngine& engine, Scoring scoring, RolloutJournal& journal, const Options& options);

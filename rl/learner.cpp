@@ -284,7 +284,7 @@ GrpoLearner::LaneSums GrpoLearner::train_lanes(const LossDenominator& denominato
     ranks_.agree("the backward pass", train);
   }
   LaneSums total;
-  for (const std::string& bytes : ranks_.gather(bytes_of(std::span<const LaneSums>(sums)), "the update's metrics"))
+  for (const std::string& bytes : ranks_.gather_lanes(bytes_of(std::span<const LaneSums>(sums)), "the update's metrics"))
     for (const LaneSums& s : values_of<LaneSums>(bytes)) {
       total.metrics.merge(s.metrics);
       total.rows += s.rows, total.micro_batches += s.micro_batches;

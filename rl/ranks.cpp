@@ -11,8 +11,51 @@ enum class Outcome : char { kDone, kStopped, kOutOfMemory };
 
 }  // namespace
 
-Ranks::Ranks(Session* session, int lanes) : session_(session), lanes_(lanes > 0 ? lanes : world()) {
-  if (lanes_ < world()) throw ConfigError(message("train.lanes is ", lanes_, " but there are ", world(), " ranks, some of which would do nothing; leave it out or raise it"));
+Ranks::Ranks(Session* session, int lanes, int tensor_parallel, int sequence_parallel)
+    : session_(session), group_size_(tensor_parallel * sequence_parallel), gradient_session_(session) {
+  if (tensor_parallel > 1 && sequence_parallel > 1)
+    throw ConfigError(message("train.tensor_parallel is ", tensor_parallel, " and train.sequence_parallel ", sequence_parallel, "; one of them must be 1"));
+  if (group_size_ > 1) {
+    const char* key = tensor_parallel > 1 ? "train.tensor_parallel" : "train.sequence_parallel";
+    if (world() % group_size_ != 0)
+      throw ConfigError(message(key, " is ", group_size_, ", but ", world(), world() == 1 ? " rank is" : " ranks are", " not a multiple of it; start ", group_size_,
+                                " ranks or a multiple, or change it"));
+    std::vector<int> own, across;
+    for (int r = 0; r < world(); ++r) {
+      if (group(r) == group(rank())) own.push_back(r);
+      if (r % group_size_ == rank() % group_size_) across.push_back(r);
+    }
+    group_session_ = std::make_shared<Session>(*session, own);
+    model_group_ = std::make_shared<RankGroup>(group_session_->comm());
+    if (tensor_parallel > 1) {
+      parallel_.tensor = model_group_.get();
+      across_session_ = std::make_shared<Session>(*session, across);
+      gradient_session_ = across_session_.get();
+    } else {
+      parallel_.sequence = model_group_.get();
+    }
+  }
+  lanes_ = lanes > 0 ? lanes : groups();
+  if (lanes_ < groups())
+    throw ConfigError(message("train.lanes is ", lanes_, " but there are ", groups(), group_size_ > 1 ? " groups of ranks" : " ranks",
+                              ", some of which would do nothing; leave it out or raise it"));
+}
+
+void Ranks::throw_if_sampler_stopped() const {
+  if (parallel_.tensor) throw_if_group_stopped();
+  else r1::throw_if_stopped();
+}
+
+void Ranks::throw_if_group_stopped() const {
+  if (!group_session_) return r1::throw_if_stopped();
+  std::string text;
+  try {
+    r1::throw_if_stopped();
+  } catch (const Interrupted& e) {
+    text = e.what();
+  }
+  for (const std::string& other : group_session_->comm().gather_bytes(text, "a stop?"))
+    if (!other.empty()) throw Interrupted(other);
 }
 
 std::vector<std::vector<std::int32_t>> split_rows(std::span<const std::int64_t> rows, int lanes) {
@@ -57,13 +100,16 @@ std::vector<std::vector<std::int32_t>> split_lanes(std::span<const TrainSample> 
 }
 
 std::vector<std::vector<std::int32_t>> Ranks::shares(std::span<const TrainSample> samples, std::span<const std::int32_t> chosen) const {
-  return split_lanes(samples, chosen, world());
+  const std::vector<std::vector<std::int32_t>> of_groups = split_lanes(samples, chosen, groups());
+  std::vector<std::vector<std::int32_t>> out;
+  for (int r = 0; r < world(); ++r) out.push_back(of_groups[static_cast<std::size_t>(group(r))]);
+  return out;
 }
 
 std::vector<std::vector<std::int32_t>> Ranks::by_rank(const std::vector<std::vector<std::int32_t>>& lanes) const {
   std::vector<std::vector<std::int32_t>> out(static_cast<std::size_t>(world()));
   for (int r = 0; r < world(); ++r)
-    for (int lane = first_lane(r); lane < first_lane(r + 1); ++lane) {
+    for (int lane = first_lane(r); lane < last_lane(r); ++lane) {
       const std::vector<std::int32_t>& from = lanes[static_cast<std::size_t>(lane)];
       out[static_cast<std::size_t>(r)].insert(out[static_cast<std::size_t>(r)].end(), from.begin(), from.end());
     }
@@ -78,9 +124,9 @@ void Ranks::gather_values(PerSample& values, const std::vector<std::vector<std::
     const std::uint64_t n = v.size();
     mine += bytes_of(std::span<const std::uint64_t>(&n, 1)) + bytes_of(std::span<const float>(v));
   }
-  const std::vector<std::string> all = gather(mine, what);
+  const std::vector<std::string> all = gather_lanes(mine, what);
   for (int r = 0; r < world(); ++r) {
-    if (r == rank()) continue;
+    if (group(r) == group(rank()) || !leads(r)) continue;
     std::string_view bytes = all[static_cast<std::size_t>(r)];
     for (std::int32_t i : shares[static_cast<std::size_t>(r)]) {
       const std::uint64_t n = values_of<std::uint64_t>(bytes.substr(0, 8))[0];

@@ -1,13 +1,17 @@
-// A data-parallel run as the learners and loops see it: which lanes of an update are this rank's, what the ranks tell each other, and that
+// A run on several ranks as the learners and loops see it: which lanes of an update are this rank's, what the ranks tell each other, and that
 // they leave together. One process is the run of one rank: everything here is then a no-op.
 //
 // The gradient of an update is a sum of `lanes` partial sums, added as a tree (comm/communicator.h). A lane's micro-batches run one
 // after another on one rank. Which samples are in which lane depends on the samples and the number of lanes alone, so a run of 4 lanes
 // has the same bits on 1, 2 and 4 ranks.
+//
+// With train.tensor_parallel or train.sequence_parallel N, groups of N neighbouring ranks run one model's passes together
+// (model/model_group.h): all of a group have the same lanes, and the first of it speaks for it.
 #pragma once
 
 #include <algorithm>
 #include <functional>
+#include <memory>
 #include <span>
 #include <string>
 #include <string_view>
@@ -19,24 +23,41 @@
 #include "core/types.h"
 #include "model/gpu/gpu_region.h"
 #include "rl/per_sample.h"
+#include "rl/rank_group.h"
 
 namespace r1 {
 
 class Ranks {
  public:
   Ranks() = default;  // one process, one lane
-  // lanes 0 = as many as ranks. The session outlives it. Throws ConfigError for fewer lanes than ranks.
-  Ranks(Session* session, int lanes);
+  // lanes 0 = as many as groups. The session outlives it. Throws ConfigError for fewer lanes than groups, and for ranks that do not make
+  // whole groups.
+  Ranks(Session* session, int lanes, int tensor_parallel = 1, int sequence_parallel = 1);
 
   bool alone() const { return world() == 1; }
   int rank() const { return session_ ? session_->rank() : 0; }
   int world() const { return session_ ? session_->world() : 1; }
   int lanes() const { return lanes_; }
-  void set_lanes(int lanes) { lanes_ = lanes; }  // of a checkpoint: at least world()
-  // Lanes [first, last) are this rank's, all of them together those of every rank.
+  void set_lanes(int lanes) { lanes_ = lanes; }  // of a checkpoint: at least groups()
+  int groups() const { return world() / group_size_; }
+  int group(int rank) const { return rank / group_size_; }
+  bool leads(int rank) const { return rank % group_size_ == 0; }
+  // Lanes [first, last) are a rank's (this one's), all of them together those of every group.
   int first_lane() const { return first_lane(rank()); }
-  int last_lane() const { return first_lane(rank() + 1); }
-  int first_lane(int rank) const { return static_cast<int>((static_cast<std::int64_t>(rank) * lanes_ + world() - 1) / world()); }
+  int last_lane() const { return last_lane(rank()); }
+  int first_lane(int rank) const { return first_of_group(group(rank)); }
+  int last_lane(int rank) const { return first_of_group(group(rank) + 1); }
+  const ModelParallel& parallel() const { return parallel_; }
+  // Over whom this rank's gradient is summed: those that hold the same part of the weights.
+  Session& gradient_session() const { return *gradient_session_; }
+  // Who samples: a group that holds one model, else each rank by itself.
+  int samplers() const { return parallel_.tensor ? groups() : world(); }
+  int sampler() const { return parallel_.tensor ? group(rank()) : rank(); }
+  int first_rank(int sampler) const { return parallel_.tensor ? sampler * group_size_ : sampler; }
+  bool speaks() const { return rank() == first_rank(sampler()); }  // for its sampler
+  // core/signals.h's, at the same place for all ranks of a group, or for all that sample together.
+  void throw_if_group_stopped() const;
+  void throw_if_sampler_stopped() const;
   Session* session() const { return session_; }
   Communicator& comm() const { return session_->comm(); }
 
@@ -47,6 +68,8 @@ class Ranks {
   // Everyone gets the entries that the ranks of `shares` computed.
   void gather_values(PerSample& values, const std::vector<std::vector<std::int32_t>>& shares, const char* what) const;
   std::vector<std::string> gather(std::string_view mine, const char* what) const;  // [world]
+  // The same of what belongs to lanes: each group's once, from its first rank; the others' are empty.
+  std::vector<std::string> gather_lanes(std::string_view mine, const char* what) const { return gather(leads(rank()) ? mine : std::string_view(), what); }
   void broadcast(std::string& bytes, const char* what) const;                      // rank 0's, of any length
   double largest(double mine, const char* what) const;
   double sum(double mine, const char* what) const;  // in rank order
@@ -59,7 +82,7 @@ class Ranks {
   void absent_passes(const Plans& plans, const std::function<void()>& absent) const {
     const auto passes = [&](int rank) {
       std::size_t n = 0;
-      for (int lane = first_lane(rank); lane < first_lane(rank + 1); ++lane) n += plans[static_cast<std::size_t>(lane)].size();
+      for (int lane = first_lane(rank); lane < last_lane(rank); ++lane) n += plans[static_cast<std::size_t>(lane)].size();
       return n;
     };
     std::size_t most = 0;
@@ -71,8 +94,15 @@ class Ranks {
   void phase(const std::string& text) const { enter_phase(session_, text); }
 
  private:
+  int first_of_group(int group) const { return static_cast<int>((static_cast<std::int64_t>(group) * lanes_ + groups() - 1) / groups()); }
   Session* session_ = nullptr;
+  int group_size_ = 1;
   int lanes_ = 1;
+  // With groups: sessions of this rank's and of those at its place in the others, and the model's view of the first.
+  std::shared_ptr<Session> group_session_, across_session_;
+  std::shared_ptr<RankGroup> model_group_;
+  Session* gradient_session_ = nullptr;
+  ModelParallel parallel_;
 };
 
 // `chosen` in `lanes` lists of about equal rows, in order; groups stay whole where there are at least as many as lanes. Pure. A list may

@@ -25,13 +25,20 @@ void keep_versions(RolloutJournal::Contents& known, WeightVersion oldest, Weight
   }
 }
 
+// Of a rank that samples with another, which scores for both.
+Scoring no_scoring() {
+  Scoring out;
+  out.group = [](const SampleGroup& g) { return std::vector<Score>(g.completions.size()); };
+  return out;
+}
+
 }  // namespace
 
 RolloutCollector::RolloutCollector(RolloutEngine& engine, const PromptStream& prompts, Scoring scoring, const std::filesystem::path& journal,
                                    const TrainerOptions& options, const Ranks* ranks)
     : engine_(engine), prompts_(prompts), options_(options), ranks_(ranks ? *ranks : one_process_), journal_(journal, &ranks_),
-      sampler_(engine, std::move(scoring), journal_,
-               {options.samples_per_prompt, options.sampling, options.seed, options.reward_threads, options.async.max_staleness == 0}) {}
+      sampler_(engine, ranks_.speaks() ? std::move(scoring) : no_scoring(), journal_,
+               {options.samples_per_prompt, options.sampling, options.seed, options.reward_threads, options.async.max_staleness == 0, &ranks_}) {}
 
 Digest RolloutCollector::fingerprint(std::uint64_t number, std::uint64_t cursor, const WeightDigest& weights) const {
   Hasher h;
@@ -67,19 +74,20 @@ CollectedRollout RolloutCollector::collect(std::uint64_t number, std::uint64_t c
 
 std::vector<ScoredGroup> RolloutCollector::sample(std::vector<GroupSampler::Item> items, std::uint64_t number, RolloutJournal::Contents& known,
                                                   const std::function<void(const RolloutProgress&)>& progress) {
-  const std::size_t total = items.size(), world = static_cast<std::size_t>(ranks_.world());
+  const std::size_t total = items.size(), samplers = static_cast<std::size_t>(ranks_.samplers());
   std::vector<GroupSampler::Item> share;
-  for (auto i = static_cast<std::size_t>(ranks_.rank()); i < total; i += world) share.push_back(std::move(items[i]));
+  for (auto i = static_cast<std::size_t>(ranks_.sampler()); i < total; i += samplers) share.push_back(std::move(items[i]));
   ranks_.phase(message("rollout ", number, ": ", share.size(), " groups"));
   std::vector<ScoredGroup> mine;
   ranks_.agree("the rollout", [&] { mine = sampler_.sample(std::move(share), number, known, progress); });
   std::string bytes;
-  for (const ScoredGroup& g : mine) append_record(bytes, to_bytes(g));
+  for (const ScoredGroup& g : mine)
+    if (ranks_.speaks()) append_record(bytes, to_bytes(g));
   const std::vector<std::string> all = ranks_.gather(bytes, "the rollout's groups");
   std::vector<ScoredGroup> out(total);
-  for (std::size_t r = 0; r < world; ++r) {
-    std::string_view rest = all[r];
-    for (std::size_t i = r; i < total; i += world) out[i] = scored_group_from_bytes(take_record(rest));
+  for (std::size_t s = 0; s < samplers; ++s) {
+    std::string_view rest = all[static_cast<std::size_t>(ranks_.first_rank(static_cast<int>(s)))];
+    for (std::size_t i = s; i < total; i += samplers) out[i] = scored_group_from_bytes(take_record(rest));
   }
   return out;
 }

@@ -75,6 +75,7 @@ RolloutJournal::Contents RolloutJournal::open(std::uint64_t rollout, const Diges
 }
 
 void RolloutJournal::append(std::uint32_t kind, std::uint64_t key, const std::string& payload) {
+  if (ranks_ && !ranks_->speaks()) return;
   if (!writes()) return ranks_->session()->post(record_bytes(rollout_, kind, key, payload));
   const std::lock_guard lock(mutex_);
   if (journal_) journal_->append(kind, key, payload);

@@ -85,8 +85,8 @@ void TrainLoop::save_lanes(CheckpointState& state) const {
 void TrainLoop::restore_lanes(const CheckpointState& state) {
   if (!state.extra.contains("lanes")) return;  // of one process
   const auto lanes = static_cast<int>(number(state, "lanes"));
-  if (lanes >= ranks().world()) return ranks().set_lanes(lanes);
-  tell(message("the run was begun with ", lanes, " lanes; with ", ranks().world(), " ranks its sums have another order from here on"));
+  if (lanes >= ranks().groups()) return ranks().set_lanes(lanes);
+  tell(message("the run was begun with ", lanes, " lanes; with ", ranks().groups(), ranks().groups() < ranks().world() ? " groups of ranks" : " ranks", " its sums have another order from here on"));
 }
 
 void TrainLoop::save() {

@@ -1,8 +1,10 @@
 #include "rl/transformer_policy.h"
 
 #include <algorithm>
+#include <vector>
 
 #include "core/error.h"
+#include "rl/rank_group.h"
 
 namespace r1 {
 
@@ -14,6 +16,9 @@ TransformerPolicy::TransformerPolicy(Transformer& model, Options options)
           model.pool(), options.master_start, options.parts) {}
 
 void TransformerPolicy::join(Session& session, int zero) {
+  if (model_.parallel().tensor && zero > 0)
+    throw ConfigError(message("train.zero is ", zero, " beside train.tensor_parallel, which gives each rank a part of all state already; set it to 0"));
+  if (model_.parallel().sequence && zero > 2) throw ConfigError("train.zero: 3 and train.sequence_parallel do not go together; use 2");
   arena_.join(session, zero);
   if (arena_.gradient_is_sharded()) model_.set_gradient_hook([this](std::int64_t begin, std::int64_t end) { arena_.gradient_ready(begin, end); });
 }
@@ -65,9 +70,40 @@ void TransformerPolicy::set_balance_loss(double weight) {
   model_.set_balance_loss(weight);
 }
 
+double TransformerPolicy::gradient_sum_of_squares() {
+  const double mine = arena_.gradient_sum_of_squares();
+  ModelGroup* group = model_.parallel().tensor;
+  if (!group) return mine;
+  // What every rank holds alike counts once.
+  double alike = 0;
+  for (const Parameter& p : model_.weights().parameters())
+    if (model_.weights().cut(p).all) alike += cpu::sum_of_squares(model_.pool(), arena_.gradient().data() + p.offset, p.elements);
+  const double own = mine - alike;
+  std::vector<double> all(static_cast<std::size_t>(group->size()));
+  const std::vector<std::span<const std::byte>> sends(all.size(), std::as_bytes(std::span<const double>(&own, 1)));
+  std::vector<std::span<std::byte>> receives;
+  for (double& d : all) receives.push_back(std::as_writable_bytes(std::span<double>(&d, 1)));
+  group->exchange(sends, receives, "the gradient's norm");
+  double sum = alike;
+  for (const double part : all) sum += part;
+  return sum;
+}
+
+WeightSnapshot TransformerPolicy::host_weights(WeightVersion version) const {
+  ModelGroup* group = model_.parallel().tensor;
+  return group ? gather_whole(model_.weights(), weights(version), *group) : weights(version);
+}
+
+WeightDigest TransformerPolicy::digest() const {
+  make_whole();
+  ModelGroup* group = model_.parallel().tensor;
+  return group ? whole_digest(model_.weights(), *group) : model_.weights().digest();
+}
+
 WeightSnapshot TransformerPolicy::optimizer_state() const {
   if (model_.weights().dtype() == DType::kF32) make_whole();  // the master is the live weights
   WeightSnapshot out = arena_.state();
+  if (ModelGroup* group = model_.parallel().tensor) return gather_whole(model_.weights(), out, *group);  // no buffers: such models have no experts
   const WeightStore& store = model_.weights();
   for (const Parameter& p : store.buffers())
     out.tensors.push_back({"buffer." + p.name, DType::kF32, p.shape, reinterpret_cast<const std::byte*>(store.buffer(p)), -1});
@@ -75,7 +111,8 @@ WeightSnapshot TransformerPolicy::optimizer_state() const {
 }
 
 void TransformerPolicy::restore_optimizer_state(const WeightSnapshot& state) {
-  arena_.restore(state);
+  if (model_.parallel().tensor) arena_.restore(take_parts(model_.weights(), state));
+  else arena_.restore(state);
   take_apart();
   for (const Parameter& p : model_.weights().buffers()) {
     const auto found = std::find_if(state.tensors.begin(), state.tensors.end(), [&](const TensorView& t) { return t.name == "buffer." + p.name; });
@@ -88,8 +125,13 @@ void TransformerPolicy::restore_optimizer_state(const WeightSnapshot& state) {
 void TransformerPolicy::load(const WeightSnapshot& weights) {
   make_whole();
   model_.weights().load(weights);
-  if (options_.parts == ArenaParts::kAll) arena_.load_master(weights);
+  if (options_.parts == ArenaParts::kAll) arena_.load_master(model_.parallel().tensor ? take_parts(model_.weights(), weights) : weights);
   model_.weights_changed();
+}
+
+WeightSnapshot TransformerReference::host_weights(WeightVersion version) const {
+  ModelGroup* group = model_.parallel().tensor;
+  return group ? gather_whole(model_.weights(), weights(version), *group) : weights(version);
 }
 
 void TransformerReference::load(const WeightSnapshot& weights) {

@@ -7,6 +7,7 @@
 
 namespace r1 {
 
+// A transformer that several ranks run together (Transformer::parallel()) makes this a policy of their group: see rl/ranks.h.
 // Shares the transformer, and so the live weights, with the rollout engine. The transformer outlives it.
 class TransformerPolicy : public PolicyModel {
  public:
@@ -35,7 +36,7 @@ class TransformerPolicy : public PolicyModel {
   void set_prediction_loss(double weight) override;
   PredictionLoss take_prediction_loss() override { return model_.take_prediction_loss(); }
   void zero_gradient() override;
-  double gradient_sum_of_squares() override { return arena_.gradient_sum_of_squares(); }
+  double gradient_sum_of_squares() override;
   std::vector<float> gradient() const override { return {arena_.gradient().begin(), arena_.gradient().end()}; }
   void adamw(const AdamWStep& step) override;
   std::optional<NonFinite> find_non_finite(ParameterPart part) override { return arena_.find_non_finite(part); }
@@ -45,12 +46,12 @@ class TransformerPolicy : public PolicyModel {
     make_whole();
     return model_.weights().snapshot(version);
   }
+  // Tensor parallel: whole tensors, on the group's first rank alone. Collective, as are optimizer_state() and digest(), which speak of
+  // whole tensors too; weights() are this rank's parts.
+  WeightSnapshot host_weights(WeightVersion version) const override;
   // The master becomes these weights, unrounded where they are float32; moments stay.
   void load(const WeightSnapshot& weights) override;
-  WeightDigest digest() const override {
-    make_whole();
-    return model_.weights().digest();
-  }
+  WeightDigest digest() const override;
 
   void make_whole() const override;
   void join(Session& session, int zero) override;
@@ -81,6 +82,7 @@ class TransformerReference : public ScoringModel {
   std::int64_t logit_stride() const override { return model_.config().vocab_size; }
   std::int64_t logit_ids() const override { return model_.vocab_limit(); }
   WeightSnapshot weights(WeightVersion version) const override { return model_.weights().snapshot(version); }
+  WeightSnapshot host_weights(WeightVersion version) const override;  // as TransformerPolicy's
   void load(const WeightSnapshot& weights) override;
 
  private:

@@ -31,8 +31,9 @@ struct TransformerRunOptions {
   Scorer scorer;                // empty = score_even
   std::function<std::unique_ptr<RolloutEngine>(RolloutEngine&)> around_engine;  // what the trainer gets in its place
   Session* session = nullptr;  // of a run on several ranks
-  int lanes = 0, zero = 0;
+  int lanes = 0, zero = 0, tensor_parallel = 1, sequence_parallel = 1;
   bool wide = false;  // a model of about a million parameters instead of the tiny one: several pieces of a partition
+  std::vector<std::pair<std::string, std::string>> config_edits;  // texts of config.json and what stands in their place
 };
 
 // Six steps of two updates a rollout with a reference that is refreshed; every part of the state is in use.
@@ -75,20 +76,21 @@ inline std::vector<Score> score_even(const SampleGroup& g) {
 struct TransformerRun {
   TransformerRun(const TransformerRunOptions& o, const std::filesystem::path& folder,
                  std::vector<TrainObserver*> observers = {})
-      : pool(o.threads), sampling_pool(o.threads) {
+      : pool(o.threads), sampling_pool(o.threads), ranks(std::make_unique<Ranks>(o.session, o.lanes, o.tensor_parallel, o.sequence_parallel)) {
     std::string json = read_file(std::filesystem::path(R1_SOURCE_DIR) / o.config);
     if (o.wide)
       for (const auto& [from, to] : {std::pair{"\"hidden_size\": 32", "\"hidden_size\": 128"}, {"\"intermediate_size\": 48", "\"intermediate_size\": 512"},
                                      {"\"num_hidden_layers\": 2", "\"num_hidden_layers\": 4"}})
         json.replace(json.find(from), std::string_view(from).size(), to);
+    for (const auto& [from, to] : o.config_edits) json.replace(json.find(from), from.size(), to);
     ModelConfig config = ModelConfig::from_json(json, "config.json");
     config.num_mtp_layers = o.prediction_layers;
-    model = std::make_unique<Transformer>(config, o.dtype, pool);
+    model = std::make_unique<Transformer>(config, o.dtype, pool, ranks->parallel());
     init_random(model->weights(), 5, 0.2f);
     model->weights_changed();
     if (o.lora) policy = with_lora(*model, TransformerPolicy::Options{}, LoraAdapter(config, LoraOptions{4, 8, {"all-linear"}, false, 1}));
     else policy = std::make_unique<TransformerPolicy>(*model);
-    reference_model = std::make_unique<Transformer>(config, o.dtype, pool);
+    reference_model = std::make_unique<Transformer>(config, o.dtype, pool, ranks->parallel());
     init_random(reference_model->weights(), 5, 0.2f);
     reference_model->weights_changed();
     reference = std::make_unique<TransformerReference>(*reference_model);
@@ -105,9 +107,8 @@ struct TransformerRun {
       critic_model->weights_changed();
       critic = std::make_unique<TransformerValue>(*critic_model, TransformerValue::Options{});
     }
-    ranks = std::make_unique<Ranks>(o.session, o.lanes);
     if (o.session) {
-      policy->join(*o.session, o.zero);
+      policy->join(ranks->gradient_session(), o.zero);
       if (critic) critic->join(*o.session, o.zero);
     }
     learner = std::make_unique<GrpoLearner>(*policy, reference.get(), grpo, critic.get(), ranks.get());

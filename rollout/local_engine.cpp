@@ -145,7 +145,13 @@ cpu::Sampled LocalEngine::sample(const Request& request, const Sequence& s, std:
   key.sample += static_cast<std::uint32_t>(s.sample);
   const SamplingOptions& o = r.sampling;
   try {
-    return cpu::sample_row(logits, model_.vocab_limit(), {o.temperature, o.top_k, o.top_p, o.min_p, draw_uniform(key, position)});
+    cpu::Sampled out = cpu::sample_row(logits, model_.vocab_limit(), {o.temperature, o.top_k, o.top_p, o.min_p, draw_uniform(key, position)});
+    if (model_.splits_vocabulary() && o.top_k == 0 && o.top_p == 1 && o.min_p == 0) {  // in the learner's order of sums
+      const float temperature = o.temperature == 0 ? 1.f : o.temperature;
+      const cpu::RowStats stats = model_.row_stats(logits, temperature, true);
+      out.logprob = cpu::row_logprob(logits, stats, out.token, temperature), out.entropy = stats.entropy;
+    }
+    return out;
   } catch (const NumericError& e) {
     throw NumericError(message("prompt ", r.prompt.id, ", sample ", key.sample, ", token ", position, ": ", e.what()));
   }

@@ -89,7 +89,7 @@ std::size_t ExampleTrainer::gradient_of(std::span<const std::int64_t> examples) 
   if (ranks().lanes() > 1) {
     std::string mine;
     for (const std::string& s : sums) append_record(mine, s);
-    for (const std::string& bytes : ranks().gather(mine, "the update's metrics"))
+    for (const std::string& bytes : ranks().gather_lanes(mine, "the update's metrics"))
       for (std::string_view rest = bytes; !rest.empty();) objective.add_sums(take_record(rest));
   }
   tell_smaller(before);

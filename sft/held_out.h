@@ -22,13 +22,13 @@ Sums over_lanes(const Ranks& ranks, const std::vector<std::vector<std::int32_t>>
     for (int lane = ranks.first_lane(); lane < ranks.last_lane(); ++lane) {
       mine.emplace_back();
       for (const std::vector<std::int32_t>& part : pack_lane(rows, lanes[static_cast<std::size_t>(lane)], budget)) {
-        throw_if_stopped();
+        ranks.throw_if_group_stopped();
         look(std::span<const std::int32_t>(part), mine.back());
       }
     }
   });
   Sums sums;
-  for (const std::string& bytes : ranks.gather(bytes_of(std::span<const Sums>(mine)), "validation"))
+  for (const std::string& bytes : ranks.gather_lanes(bytes_of(std::span<const Sums>(mine)), "validation"))
     for (const Sums& s : values_of<Sums>(bytes)) sums.add(s);
   return sums;
 }

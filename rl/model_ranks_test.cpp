@@ -1,0 +1,324 @@
+// One model on several ranks, tensor and sequence parallel: loss, gradients and updates of one process, the exactness promise, and
+// checkpoints over other numbers of ranks. Processes over Gloo.
+#include <doctest/doctest.h>
+
+#include <cmath>
+#include <csignal>
+#include <cstdio>
+#include <sstream>
+
+#include "comm/ranks_test_support.h"
+#include "core/error.h"
+#include "rl/transformer_run.h"
+#include "tests/support/support.h"
+
+namespace r1 {
+namespace {
+
+using test::TransformerRun;
+using test::TransformerRunOptions;
+
+struct Family {
+  const char* name;
+  std::vector<std::pair<std::string, std::string>> edits;
+};
+
+const std::pair<std::string, std::string> kHeads{"\"num_attention_heads\": 2", "\"num_attention_heads\": 4"}, kKv{"\"num_key_value_heads\": 1", "\"num_key_value_heads\": 4"},
+    kTwoKv{"\"num_key_value_heads\": 1", "\"num_key_value_heads\": 2"}, kUntied{"\"tie_word_embeddings\": true", "\"tie_word_embeddings\": false"},
+    kOddVocabulary{"\"vocab_size\": 48", "\"vocab_size\": 51"};
+
+// Biases, norms of queries and keys, grouped heads, tied and untied heads, a vocabulary that does not divide.
+std::vector<Family> families() {
+  return {{"llama", {kHeads, kKv}},
+          {"llama with biases, untied, odd vocabulary",
+           {kHeads, kTwoKv, kUntied, kOddVocabulary, {"\"mlp_bias\": false", "\"mlp_bias\": true"}, {"\"attention_bias\": false", "\"attention_bias\": true"}}},
+          {"qwen3", {kHeads, kTwoKv, {"\"model_type\": \"llama\"", "\"model_type\": \"qwen3\""}, {"LlamaForCausalLM", "Qwen3ForCausalLM"}}}};
+}
+
+TransformerRunOptions options(const Family& family) {
+  TransformerRunOptions o = test::tiny_options();
+  o.trainer.prompts_per_rollout = 5;  // uneven shares
+  o.dtype = DType::kF32;
+  o.config_edits = family.edits;
+  return o;
+}
+
+void share(TransformerRunOptions& o, bool tensor, int size) { (tensor ? o.tensor_parallel : o.sequence_parallel) = size; }
+
+// The run's numbers, a line: every step's, or `gradient` and what a forward pass gave.
+std::string text_of(const std::vector<double>& numbers) {
+  std::ostringstream out;
+  char one[64];
+  for (const double v : numbers) std::snprintf(one, sizeof one, "%a ", v), out << one;
+  return out.str();
+}
+std::vector<double> numbers_of(const std::string& text) {
+  std::vector<double> out;
+  const char* at = text.c_str();
+  for (char* end = nullptr;; at = end) {
+    const double v = std::strtod(at, &end);
+    if (end == at) return out;
+    out.push_back(v);
+  }
+}
+
+// Prompts shared by two samples, one of them long: rows of all kinds on each rank.
+PackedBatch batch() {
+  PackedBatch b;
+  const auto add = [&](std::int32_t prefix_begin, std::int32_t prefix_end, int n, int seed) {
+    const auto begin = static_cast<std::int32_t>(b.tokens.size());
+    for (int i = 0; i < n; ++i) {
+      b.tokens.push_back((seed * 7 + i * 11) % 48);
+      b.positions.push_back(prefix_end - prefix_begin + i);
+    }
+    b.sequences.push_back({begin, static_cast<std::int32_t>(b.tokens.size()), prefix_begin < 0 ? -1 : prefix_begin, prefix_begin < 0 ? -1 : prefix_end});
+    return begin;
+  };
+  const auto targets = [&](std::int32_t begin, int from) {
+    for (auto i = begin + from; i + 1 < static_cast<std::int32_t>(b.tokens.size()); ++i) b.predictors.push_back(i), b.targets.push_back(b.tokens[static_cast<std::size_t>(i + 1)]);
+  };
+  add(0, 0, 37, 1);  // its prefix is empty: fixed below
+  b.sequences[0].prefix_begin = b.sequences[0].prefix_end = -1;
+  targets(add(0, 37, 9, 2), 0);
+  targets(add(0, 37, 5, 3), 0);
+  const auto last = static_cast<std::int32_t>(b.tokens.size());
+  add(-1, -1, 21, 4);
+  targets(last, 6);
+  return b;
+}
+
+// Loss terms with signs and sizes of their own, entropies too.
+std::vector<float> weights_of(std::size_t n, float scale) {
+  std::vector<float> out(n);
+  for (std::size_t i = 0; i < n; ++i) out[i] = scale * static_cast<float>(static_cast<int>(i * 5 % 7) - 3);
+  return out;
+}
+
+// Log-probabilities, entropies, the gradient's norm, and the whole gradient as a state's tensors would be gathered.
+std::string pass(TransformerRunOptions o, Session* session, bool recompute) {
+  o.session = session;
+  const TransformerRun run(o, {});
+  Transformer& model = *run.model;
+  auto& policy = dynamic_cast<TransformerPolicy&>(*run.policy);
+  const PackedBatch b = batch();
+  const LogprobRows before = model.evaluate(b, 0.8f, true);
+  policy.zero_gradient();
+  const LogprobRows rows = model.forward(b, 0.8f, true, recompute);
+  R1_CHECK(before.logprobs == rows.logprobs && before.entropies == rows.entropies && before.top_logprobs == rows.top_logprobs, "two passes with other bits");
+  model.backward(weights_of(b.predictors.size(), 0.1f), weights_of(b.predictors.size(), 0.02f), policy.arena().gradient());
+  if (session) policy.finish_gradient();
+  std::vector<double> out(rows.logprobs.begin(), rows.logprobs.end());
+  out.insert(out.end(), rows.entropies.begin(), rows.entropies.end());
+  out.push_back(std::sqrt(policy.gradient_sum_of_squares()));
+  WeightSnapshot gradient;
+  for (const Parameter& p : model.weights().parameters())
+    gradient.tensors.push_back({p.name, DType::kF32, p.shape, reinterpret_cast<const std::byte*>(policy.arena().gradient().data() + p.offset), -1});
+  if (model.parallel().tensor) gradient = gather_whole(model.weights(), gradient, *model.parallel().tensor);
+  for (const TensorView& t : gradient.tensors) {
+    const auto* values = reinterpret_cast<const float*>(t.data);
+    out.insert(out.end(), values, values + t.elements());
+  }
+  return text_of(out);
+}
+
+// Every step's loss, gradient norm, reward and mismatch.
+std::string train(TransformerRunOptions o, Session* session, const std::filesystem::path& folder = {}) {
+  o.session = session;
+  std::vector<double> numbers;
+  struct AtStep : TrainObserver {
+    std::vector<double>* out = nullptr;
+    void on_step(const StepRecord& r) override {
+      for (const char* name : {"loss", "grad_norm", "reward", "mismatch/max_abs_logp", "kl"})
+        if (const auto found = r.metrics.find(name); found != r.metrics.end()) out->push_back(found->second);
+    }
+  } log;
+  log.out = &numbers;
+  TransformerRun run(o, folder, {&log});
+  if (!folder.empty()) run.trainer->resume();
+  run.trainer->run();
+  return to_hex(run.policy->digest()) + "\n" + text_of(numbers);
+}
+std::string digest_line(const std::string& text) { return text.substr(0, text.find('\n')); }
+std::vector<double> step_numbers(const std::string& text) { return numbers_of(text.substr(text.find('\n') + 1)); }
+
+// All ranks' output, which is the same.
+std::string on_ranks(int world, const std::function<std::string(Session&)>& body) {
+  const auto results = test::run_ranks(world, body);
+  for (const auto& r : results) {
+    CAPTURE(r.output.substr(0, 2000));
+    CHECK(r.status == 0);
+  }
+  return results[0].output;
+}
+
+void near(const std::vector<double>& got, const std::vector<double>& want, double tolerance) {
+  REQUIRE(got.size() == want.size());
+  double worst = 0;
+  for (std::size_t i = 0; i < got.size(); ++i) worst = std::max(worst, std::abs(got[i] - want[i]) / std::max(1.0, std::abs(want[i])));
+  INFO("largest difference ", worst);
+  CHECK(worst <= tolerance);
+}
+
+}  // namespace
+
+// float32: the sums over heads, columns and vocabulary are made in parts, a few roundings of 6e-8 of terms of size 1 (logits of size 10, of
+// gradients of the same size).
+TEST_CASE("tensor parallel on 2 and 4 ranks: log-probabilities, entropies and gradients of one process") {
+  for (const Family& family : families()) {
+    CAPTURE(family.name);
+    TransformerRunOptions o = options(family);
+    for (const bool recompute : {true, false}) {
+      if (!recompute && std::string_view(family.name) == "llama") continue;  // the others show it
+      const std::vector<double> want = numbers_of(pass(o, nullptr, recompute));
+      for (const int size : {2, 4}) {
+        if (size == 4 && std::string_view(family.name) != "llama") continue;  // two key-value heads
+        CAPTURE(size);
+        TransformerRunOptions mine = o;
+        share(mine, true, size);
+        near(numbers_of(on_ranks(size, [&](Session& s) { return pass(mine, &s, recompute); })), want, 2e-5);
+      }
+    }
+  }
+}
+
+TEST_CASE("sequence parallel on 2 and 4 ranks: the very log-probabilities of one process, its gradients up to the order of the sum over rows") {
+  for (const Family& family : families()) {
+    CAPTURE(family.name);
+    TransformerRunOptions o = options(family);
+    const std::size_t exact = 2 * batch().predictors.size();
+    for (const bool recompute : {true, false}) {
+      if (!recompute && std::string_view(family.name) == "llama") continue;  // the others show it
+      const std::vector<double> want = numbers_of(pass(o, nullptr, recompute));
+      for (const int size : {2, 4}) {
+        if (size == 4 && std::string_view(family.name) != "llama") continue;  // two key-value heads
+        CAPTURE(size);
+        TransformerRunOptions mine = o;
+        share(mine, false, size);
+        const std::vector<double> got = numbers_of(on_ranks(size, [&](Session& s) { return pass(mine, &s, recompute); }));
+        near(got, want, 2e-5);
+        CHECK(std::equal(want.begin(), want.begin() + static_cast<std::ptrdiff_t>(exact), got.begin()));
+      }
+    }
+  }
+}
+
+TEST_CASE("three updates of GRPO, tensor and sequence parallel, alone and beside data parallel: the numbers of one process, rollout and learner with the same bits") {
+  for (const DType dtype : {DType::kF32, DType::kBF16}) {
+    for (const bool tensor : {true, false}) {
+      CAPTURE(tensor);
+      TransformerRunOptions o = options(families()[0]);
+      o.dtype = dtype;
+      o.trainer.steps = 3;
+      o.grpo.exact = true;  // a token whose log-probability differs between rollout and learner is an error
+      const std::vector<double> want = step_numbers(train(o, nullptr));
+      for (const auto& [world, size] : {std::pair{2, 2}, {4, 2}, {4, 4}}) {
+        CAPTURE(world);
+        TransformerRunOptions mine = o;
+        share(mine, tensor, size);
+        const auto results = test::run_ranks(world, [&](Session& s) { return train(mine, &s); });
+        for (const auto& r : results) {
+          CAPTURE(r.output);
+          CHECK(r.status == 0);
+          CHECK(digest_line(r.output) == digest_line(results[0].output));
+        }
+        // bfloat16 weights round each sum: a draw may fall on another token, which changes all after it.
+        if (dtype == DType::kF32) near(step_numbers(results[0].output), want, 1e-4);
+      }
+    }
+  }
+}
+
+TEST_CASE("a checkpoint of tensor parallel ranks goes on in one process and the other way round") {
+  TransformerRunOptions o = options(families()[0]);
+  o.trainer.steps = 4;
+  o.trainer.save_every = 1;
+  const std::vector<double> want = step_numbers(train(o, nullptr));
+  const auto run_on = [&](int size, bool tensor, std::int64_t steps, const std::filesystem::path& folder) {
+    TransformerRunOptions mine = o;
+    mine.trainer.steps = steps;
+    if (size == 1) return step_numbers(train(mine, nullptr, folder));
+    share(mine, tensor, size);
+    return step_numbers(on_ranks(size, [&](Session& s) { return train(mine, &s, folder); }));
+  };
+  for (const bool tensor : {true, false})
+    for (const auto& [first, second] : {std::pair{2, 1}, {1, 2}, {4, 2}}) {
+      CAPTURE(tensor);
+      CAPTURE(first);
+      const test::TempDir dir;
+      std::vector<double> got = run_on(first, tensor, 3, dir.path());  // inside a rollout; the reference was refreshed
+      const std::vector<double> rest = run_on(second, tensor, 4, dir.path());
+      got.insert(got.end(), rest.begin(), rest.end());
+      near(got, want, 1e-4);
+    }
+  // On the same ranks: bit for bit.
+  const test::TempDir dir;
+  const auto digest = [&](std::int64_t steps, const std::filesystem::path& folder) {
+    TransformerRunOptions mine = o;
+    mine.trainer.steps = steps;
+    share(mine, true, 2);
+    return digest_line(on_ranks(2, [&](Session& s) { return train(mine, &s, folder); }));
+  };
+  digest(3, dir.path());
+  CHECK(digest(4, dir.path()) == digest(4, {}));
+}
+
+TEST_CASE("ranks of one model sample together: one of them scores, and a stop of any is one of all, at the same place") {
+  TransformerRunOptions o = options(families()[0]);
+  o.trainer.save_every = 0;
+  share(o, true, 2);
+  const std::string want = digest_line(on_ranks(2, [&](Session& s) { return train(o, &s); }));
+  const test::TempDir dir;
+  const auto results = test::run_ranks(2, [&](Session& s) -> std::string {
+    install_stop_signals();
+    TransformerRunOptions mine = o;
+    mine.session = &s;
+    mine.scorer = [&](const SampleGroup& g) {
+      R1_CHECK(s.rank() == 0, "the second rank scores too");
+      return test::score_even(g);
+    };
+    struct Stop : TrainObserver {
+      int rank = 0, left = 13;
+      void on_rollout_progress(const RolloutProgress&) override {
+        if (rank == 1 && --left == 0) raise(SIGTERM);
+      }
+    } stop;
+    stop.rank = s.rank();
+    TransformerRun run(mine, dir.path(), {&stop});
+    run.trainer->run();
+    return {};
+  });
+  for (const auto& r : results) {
+    CAPTURE(r.output);
+    CHECK(r.status == 130);
+  }
+  CHECK(digest_line(on_ranks(2, [&](Session& s) { return train(o, &s, dir.path()); })) == want);
+}
+
+TEST_CASE("numbers that do not divide are refused by name") {
+  const auto message_of = [](int world, TransformerRunOptions o) {
+    return test::run_ranks(world, [&](Session& s) {
+      TransformerRunOptions mine = o;
+      mine.session = &s;
+      TransformerRun run(mine, {});
+      return std::string("not refused");
+    })[0].output;
+  };
+  TransformerRunOptions o = options(families()[0]);
+  o.tensor_parallel = 2;
+  CHECK(message_of(3, o).find("train.tensor_parallel is 2, but 3 ranks are not a multiple of it") != std::string::npos);
+  o.tensor_parallel = 3;
+  CHECK(message_of(3, o).find("train.tensor_parallel is 3, but this model's 4 attention heads are not divisible by it") != std::string::npos);
+  o = options(families()[2]);
+  o.tensor_parallel = 4;
+  CHECK(message_of(4, o).find("this model's 2 key-value heads are not divisible by it") != std::string::npos);
+  o.tensor_parallel = 1, o.sequence_parallel = 4;
+  CHECK(message_of(4, o).find("train.sequence_parallel is 4, but this model's 2 key-value heads are not divisible by it") != std::string::npos);
+  o = options(families()[0]);
+  o.tensor_parallel = o.sequence_parallel = 2;
+  CHECK(message_of(4, o).find("one of them must be 1") != std::string::npos);
+  o = options(families()[0]);
+  o.tensor_parallel = 2, o.zero = 1;
+  CHECK(message_of(2, o).find("train.zero is 1 beside train.tensor_parallel") != std::string::npos);
+}
+
+}  // namespace r1
