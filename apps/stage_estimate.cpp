@@ -100,9 +100,14 @@ class Estimator {
     return writing_of(model_of(*from));
   }
 
-  const Opened& opened(const std::string& model) {
+  // The model that a setting names in the end: a stage's is of the shape of the one that it began with.
+  std::string first_model(const std::string& model) const {
     const StageState* from = referred(state_, model);
-    if (from != nullptr) return opened(model_of(*from));  // a stage's model is of the shape of the one that it began with
+    return from == nullptr ? model : first_model(model_of(*from));
+  }
+
+  const Opened& opened(const std::string& name) {
+    const std::string model = first_model(name);
     const auto it = opened_.find(model);
     return it != opened_.end() ? it->second : opened_.emplace(model, open_sizes(model)).first->second;
   }
@@ -150,7 +155,7 @@ class Estimator {
       taught_[s.stage->name] = {std::max(1.0, out.sizes.answer), false, 0, "as the examples of " + s.stage->name};
     if (load.model.empty()) return out;  // computes nothing here
     if (!model.size) {
-      out.why_not = message("no estimate: ", name, " is not here, and its size is not known");
+      out.why_not = message("no estimate: ", first_model(name), " is not here, and its size is not known");
       return out;
     }
     std::optional<ModelSize> teacher;
