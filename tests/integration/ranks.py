@@ -1,5 +1,5 @@
 """r1 train on several ranks, as launchers start it: the weights of one process, killed ranks, stops, other numbers of ranks.
-usage: ranks.py R1_PROGRAM EXAMPLES_FOLDER [kinds|torchrun|kills]   exit code 77 = skipped (no torchrun: PATH, or R1_TORCHRUN)"""
+usage: ranks.py R1_PROGRAM EXAMPLES_FOLDER [kinds|torchrun|kills|shared]   exit code 77 = skipped (no torchrun: PATH, or R1_TORCHRUN)"""
 import hashlib
 import json
 import os
@@ -255,16 +255,54 @@ def kills(work, recipes):
     print("stopped at step", at, "on 2 ranks; goes on on 4 and on 1 to the same weights")
 
 
+def near(got, want, what):
+    """Losses, norms, rewards of each update: float32 sums in other orders."""
+    check(len(got) == len(want), f"{what}: {len(got)} updates instead of {len(want)}")
+    for a, b in zip(got, want):
+        for key in ("loss", "grad_norm", "reward", "mean_token_accuracy"):
+            if key in b:
+                check(abs(a[key] - b[key]) <= 1e-4 * max(1, abs(b[key])), f"{what}, step {b['step']}: {key} is {a[key]} instead of {b[key]}")
+
+
+def shared(work, recipes):
+    for kind, recipe in recipes.items():
+        plain = ["model.dtype=float32", "train.lanes=1"]
+        run([R1, "-q", "train", recipe, f"output.dir={work}/{kind}_one", *plain])
+        want = metrics(f"{work}/{kind}_one")
+        for key in ("tensor_parallel", "sequence_parallel"):
+            folder = f"{work}/{kind}_{key}"
+            # Of grpo four updates on two ranks, the rest in one process.
+            part = ["rl.steps=4"] if kind == "grpo" else []
+            for text, code in Ranks(2, recipe, folder, *plain, f"train.{key}=2", *part).wait():
+                check(code == 0, text)
+            if part:
+                run([R1, "-q", "train", recipe, f"output.dir={folder}", *plain])
+            got = metrics(folder)
+            near(got, want, f"{kind} {key}")
+            if kind == "grpo":
+                check(all(row.get("mismatch/max_abs_logp", 0) == 0 for row in got), f"{key}: rollout and learner differ")
+            print(f"{kind} {key} 2{', then one process' if part else ''}: the numbers of one process")
+    # What is not there is refused by name, before any work.
+    refused = lambda *more: Ranks(2, recipes["grpo"], f"{work}/refused", *more).wait()[0]
+    for more, wanted in ((("train.tensor_parallel=3",), "train.tensor_parallel is 3, but 2 ranks are not a multiple of it"),
+                         (("train.tensor_parallel=2", "lora.rank=4"), "train.tensor_parallel and lora do not go together"),
+                         (("train.sequence_parallel=2", "train.tensor_parallel=2"), "one of them must be 1")):
+        text, code = refused(*more)
+        check(code in (1, 2) and wanted in text, f"{more} ended with {code}:\n{text}")
+    text = run([R1, "train", recipes["sft"], "train.sequence_parallel=2"], code=2)
+    check("train.sequence_parallel is 2, but 1 rank is not a multiple of it" in text, text)
+
+
 def main():
     work = tempfile.mkdtemp()
     try:
-        subprocess.run([sys.executable, f"{HERE}/tiny_model.py", f"{work}/model", "--answers-end"], check=True)
+        subprocess.run([sys.executable, f"{HERE}/tiny_model.py", f"{work}/model", "--answers-end", *(["--two-kv-heads"] if MODE == "shared" else [])], check=True)
         recipes = {}
         for kind, text in (("grpo", GRPO), ("sft", SFT)):
             recipes[kind] = f"{work}/{kind}.yaml"
             with open(recipes[kind], "w") as f:
                 f.write(text.replace("MODEL", f"{work}/model"))
-        {"launch": launch, "kinds": kinds, "torchrun": torchrun, "kills": kills}[MODE](work, recipes)
+        {"launch": launch, "kinds": kinds, "torchrun": torchrun, "kills": kills, "shared": shared}[MODE](work, recipes)
     finally:
         shutil.rmtree(work)
 

@@ -1,5 +1,5 @@
 """Makes a model directory small enough to draw thousands of samples in seconds: a llama of random weights (seeded) with a tokenizer of
-single bytes. usage: tiny_model.py FOLDER [seed] [--answers-end].
+single bytes. usage: tiny_model.py FOLDER [seed] [--answers-end] [--two-kv-heads].
 --answers-end: its chat template ends answers, so that they can be trained on. Needs nothing beyond Python's own library."""
 import json
 import os
@@ -56,7 +56,10 @@ def tensors(rng):
 
 
 def main():
-    words = [w for w in sys.argv[1:] if w != "--answers-end"]
+    global KV_HEADS
+    words = [w for w in sys.argv[1:] if not w.startswith("--")]
+    if "--two-kv-heads" in sys.argv:  # for two tensor-parallel ranks
+        KV_HEADS = 2
     folder, seed, end = words[0], int(words[1]) if len(words) > 1 else 0, "--answers-end" in sys.argv
     os.makedirs(folder, exist_ok=True)
     header, body, at = {}, b"", 0
