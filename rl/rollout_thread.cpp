@@ -1,6 +1,7 @@
 #include "rl/rollout_thread.h"
 
 #include <algorithm>
+#include <atomic>
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
@@ -17,22 +18,6 @@ namespace {
 
 constexpr double kEnd = 10;  // seconds that a thread which was told to end gets at least, however short the patience
 constexpr auto kGlance = std::chrono::milliseconds(100);  // how late a stop request or a screen may be
-
-// The live weights are about to change: a copy that stays as it is.
-WeightSnapshot copy_of(WeightSnapshot weights) {
-  std::size_t bytes = 0;
-  for (const TensorView& t : weights.tensors) bytes += t.bytes();
-  const auto memory = std::make_shared<std::vector<std::byte>>(bytes);
-  std::size_t at = 0;
-  for (TensorView& t : weights.tensors) {
-    R1_CHECK(t.device < 0, "tensor ", t.name, " is not on the host");
-    std::memcpy(memory->data() + at, t.data, t.bytes());
-    t.data = memory->data() + at;
-    at += t.bytes();
-  }
-  weights.owner = memory;
-  return weights;
-}
 
 double since(std::chrono::steady_clock::time_point start) { return std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count(); }
 
@@ -156,6 +141,26 @@ void RolloutThread::work() {
 }
 
 // ---- the learner's side ----------------------------------------------------------------------------------------------
+
+WeightSnapshot RolloutThread::copy_of(WeightSnapshot weights) {
+  std::size_t bytes = 0;
+  for (const TensorView& t : weights.tensors) bytes += t.bytes();
+  std::shared_ptr<std::vector<std::byte>> memory;
+  for (const auto& copy : copies_)
+    if (copy.use_count() == 1) memory = copy;
+  std::atomic_thread_fence(std::memory_order_acquire);  // whoever let it go has read it
+  if (!memory) memory = copies_.emplace_back(std::make_shared<std::vector<std::byte>>());
+  memory->resize(bytes);
+  std::size_t at = 0;
+  for (TensorView& t : weights.tensors) {
+    R1_CHECK(t.device < 0, "tensor ", t.name, " is not on the host");
+    std::memcpy(memory->data() + at, t.data, t.bytes());
+    t.data = memory->data() + at;
+    at += t.bytes();
+  }
+  weights.owner = memory;
+  return weights;
+}
 
 void RolloutThread::offer(std::int64_t step, const GrpoLearner& learner) {
   std::unique_lock lock(mutex_);

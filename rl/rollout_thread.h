@@ -19,9 +19,11 @@
 #include <exception>
 #include <functional>
 #include <map>
+#include <memory>
 #include <mutex>
 #include <optional>
 #include <thread>
+#include <vector>
 
 #include "rl/learner.h"
 #include "rl/rollout_collector.h"
@@ -65,6 +67,7 @@ class RolloutThread {
   };
   void run();
   void work();
+  WeightSnapshot copy_of(WeightSnapshot weights);  // the live weights are about to change: one that stays as it is
   std::int64_t first_update(std::uint64_t rollout) const { return static_cast<std::int64_t>(rollout) * options_.updates_per_rollout; }
   std::int64_t weights_of(std::uint64_t rollout) const;  // the step that the schedule names
   bool needed(std::int64_t step) const;
@@ -86,6 +89,7 @@ class RolloutThread {
   std::int64_t offered_ = -1;            // step of the newest weights
   std::optional<RolloutWeights> loaded_; // in the engine, where they are those of a step
   std::map<std::int64_t, Staged> staged_;
+  std::vector<std::shared_ptr<std::vector<std::byte>>> copies_;  // of weights that wait; used again once nobody holds them
   bool sampling_ = false, learner_has_engine_ = false, stop_ = false, ended_ = false;
   Clock::time_point active_, learner_seen_;  // last sign of life of either side
   std::uint64_t progress_number_ = 0;

@@ -2,6 +2,7 @@
 
 #include <cuda_runtime.h>
 
+#include <atomic>
 #include <memory>
 #include <unordered_map>
 
@@ -94,11 +95,20 @@ WeightSnapshot GpuWeights::snapshot(WeightVersion version) const {
 }
 
 WeightSnapshot GpuWeights::host_snapshot(WeightVersion version) const {
-  WeightSnapshot out = download(stream_, parameters_, data(), elements_, DType::kBF16, "", version);
-  if (buffers_.empty()) return out;
-  WeightSnapshot others = download(stream_, buffers_, buffer_memory_.data(), buffer_elements_, DType::kF32, "", version);
-  out.tensors.insert(out.tensors.end(), others.tensors.begin(), others.tensors.end());
-  out.owner = std::make_shared<std::pair<std::shared_ptr<const void>, std::shared_ptr<const void>>>(out.owner, others.owner);
+  const std::size_t bytes = static_cast<std::size_t>(elements_) * sizeof(gpu::bf16), buffer_bytes = static_cast<std::size_t>(buffer_elements_) * sizeof(float);
+  std::shared_ptr<gpu::PinnedMemory> host;
+  for (const auto& copy : host_copies_)
+    if (copy.use_count() == 1) host = copy;
+  std::atomic_thread_fence(std::memory_order_acquire);  // whoever let it go has read it
+  if (!host) host = host_copies_.emplace_back(std::make_shared<gpu::PinnedMemory>(bytes + buffer_bytes));
+  gpu::copy_to_host(stream_, host->data(), data(), bytes);
+  if (buffer_bytes != 0) gpu::copy_to_host(stream_, host->data() + bytes, buffer_memory_.data(), buffer_bytes);
+  wait(stream_);
+  WeightSnapshot out;
+  out.version = version, out.owner = host;
+  for (const Parameter& p : parameters_) out.tensors.push_back({p.name, DType::kBF16, p.shape, host->data() + static_cast<std::size_t>(p.offset) * sizeof(gpu::bf16), -1});
+  for (const Parameter& p : buffers_)
+    out.tensors.push_back({p.name, DType::kF32, p.shape, host->data() + bytes + static_cast<std::size_t>(p.offset) * sizeof(float), -1});
   return out;
 }
 

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <cstdint>
+#include <memory>
 #include <span>
 #include <string_view>
 #include <vector>
@@ -34,7 +35,7 @@ class GpuWeights {
   void load(const WeightSnapshot& snapshot);
   // Views of the arena (device 0): for load() of an engine that shares it. Valid while this object lives.
   WeightSnapshot snapshot(WeightVersion version) const;
-  // A copy on the host.
+  // A copy on the host. Its page-locked memory is used again once nobody holds the copy: locking pages takes longer than the copy.
   WeightSnapshot host_snapshot(WeightVersion version) const;
   WeightDigest digest() const;  // of names and bits, computed on the device
   void init_random(std::uint64_t seed, float std);  // the same numbers as r1::init_random()
@@ -45,6 +46,7 @@ class GpuWeights {
   std::int64_t elements_ = 0, buffer_elements_ = 0;
   gpu::DeviceMemory memory_, buffer_memory_;
   mutable gpu::DeviceMemory digest_sum_;
+  mutable std::vector<std::shared_ptr<gpu::PinnedMemory>> host_copies_;
 };
 
 // Host copies of `parameters` lying on the device as one array of `elements` numbers of `dtype`; names get `prefix`.
