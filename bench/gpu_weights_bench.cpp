@@ -11,6 +11,7 @@
 #include <cuda_runtime_api.h>
 
 #include "apps/weight_layout.h"
+#include "bench/weight_sink.h"
 #include "comm/gpu_ranks_test_support.h"
 #include "model/gpu/gpu_weights.h"
 #include "model/model_shapes.h"
@@ -20,37 +21,11 @@
 namespace {
 
 using namespace r1;
-using Clock = std::chrono::steady_clock;
-
-double ms_since(Clock::time_point start) { return std::chrono::duration<double, std::milli>(Clock::now() - start).count(); }
-double median(std::vector<double> v) {
-  std::sort(v.begin(), v.end());
-  return v[v.size() / 2];
-}
-
-// Takes weights as an engine on the GPU does: a copy into its own memory.
-class GpuSink : public RolloutEngine {
- public:
-  explicit GpuSink(const ModelConfig& config) : weights_(config, stream_) {}
-  RequestId submit(RolloutRequest) override { throw Error("it takes weights alone"); }
-  void cancel(RequestId) override {}
-  void wait(const std::function<void(RolloutEvent&&)>&, bool) override {}
-  void load_weights(const WeightSnapshot& snapshot) override {
-    weights_.load(snapshot);
-    version_ = snapshot.version;
-  }
-  WeightVersion weight_version() const override { return version_; }
-  EngineStats stats() const override { return {}; }
-  WeightDigest digest() const { return weights_.digest(); }
-
- private:
-  gpu::OwnedStream stream_;
-  GpuWeights weights_;
-  std::atomic<WeightVersion> version_{0};
-};
+using namespace r1::bench;
 
 std::string serve(Session& s, const ModelConfig& config) {
-  GpuSink sink(config);
+  gpu::OwnedStream stream;
+  WeightSink<GpuWeights> sink(config, stream);  // as an engine on the GPU does
   EngineLoop loop(sink, 1);
   ServedRollout served;
   served.layout = weight_layout(config, DType::kBF16);

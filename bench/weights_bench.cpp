@@ -11,6 +11,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "bench/weight_sink.h"
 #include "core/error.h"
 #include "core/rng.h"
 #include "model/model_shapes.h"
@@ -21,33 +22,7 @@
 namespace {
 
 using namespace r1;
-using Clock = std::chrono::steady_clock;
-
-double ms_since(Clock::time_point start) { return std::chrono::duration<double, std::milli>(Clock::now() - start).count(); }
-double median(std::vector<double> v) {
-  std::sort(v.begin(), v.end());
-  return v[v.size() / 2];
-}
-
-// Takes weights as an engine on the CPU does: a copy into its own memory.
-class WeightSink : public RolloutEngine {
- public:
-  explicit WeightSink(const ModelConfig& config) : store_(config, DType::kBF16) {}
-  RequestId submit(RolloutRequest) override { throw Error("it takes weights alone"); }
-  void cancel(RequestId) override {}
-  void wait(const std::function<void(RolloutEvent&&)>&, bool) override {}
-  void load_weights(const WeightSnapshot& snapshot) override {
-    store_.load(snapshot);
-    version_ = snapshot.version;
-  }
-  WeightVersion weight_version() const override { return version_; }
-  EngineStats stats() const override { return {}; }
-  WeightDigest digest() const { return store_.digest(); }
-
- private:
-  WeightStore store_;
-  std::atomic<WeightVersion> version_{0};
-};
+using namespace r1::bench;
 
 double copy_ms(const WeightStore& store, std::size_t bytes, int repeats) {
   const auto target = std::make_unique<std::byte[]>(bytes);
@@ -119,7 +94,7 @@ int run(const std::string& shape, int repeats) {
   std::printf("{\"case\": \"floor_memcpy\", \"shape\": \"%s\", \"bytes\": %zu, \"ms\": %.2f}\n", shape.c_str(), bytes, copy_ms(store, bytes, repeats));
   std::printf("{\"case\": \"floor_tcp_loopback\", \"shape\": \"%s\", \"bytes\": %zu, \"ms\": %.2f}\n", shape.c_str(), bytes, tcp_ms(store, bytes, repeats));
 
-  WeightSink sink(config);
+  WeightSink<WeightStore> sink(config, DType::kBF16);  // as an engine on the CPU does
   EngineLoop loop(sink, 1);
   RolloutServer server({}, loop, sink, served);
   GrpcEngineOptions options;

@@ -13,6 +13,7 @@
 #include "proto/steady_engine.h"
 #include "rollout.grpc.pb.h"
 #include "rollout/engine_test_support.h"
+#include "tests/support/errors.h"
 #include "weights.grpc.pb.h"
 
 namespace r1 {
@@ -48,16 +49,6 @@ void check_same(const std::vector<std::vector<Completion>>& got, const std::vect
     }
   }
 }
-
-template <class F> std::string error_of(F&& f) {
-  try {
-    f();
-  } catch (const std::exception& e) {
-    return e.what();
-  }
-  return "";
-}
-bool has(const std::string& text, const std::string& part) { return text.find(part) != std::string::npos; }
 
 TEST_CASE("one server and three give the completions of the engine in this process, each server a share") {
   TinyModel m(DType::kBF16, 4, 1);
@@ -201,12 +192,12 @@ TEST_CASE("errors name the server and what is wrong, or what it was waited for")
   RolloutNode node(tiny_node());
   GrpcEngineOptions o = engine_options({node.address()});
   o.start_timeout_s = o.stall_timeout_s = 0.5;
-  CHECK(has(error_of([&] { make_grpc_engine(engine_options({"127.0.0.1:1", "127.0.0.1:x"}), nullptr); }), "HOST:PORT"));
+  CHECK(test::contains(test::error_of<std::exception>([&] { make_grpc_engine(engine_options({"127.0.0.1:1", "127.0.0.1:x"}), nullptr); }), "HOST:PORT"));
   GrpcEngineOptions nobody = o;
   nobody.servers = {"127.0.0.1:1"};
-  const std::string down = error_of([&] { make_grpc_engine(nobody, nullptr); });
-  CHECK_MESSAGE(has(down, "127.0.0.1:1: not reached"), down);
-  CHECK(has(down, "start_timeout"));
+  const std::string down = test::error_of<std::exception>([&] { make_grpc_engine(nobody, nullptr); });
+  CHECK_MESSAGE(test::contains(down, "127.0.0.1:1: not reached"), down);
+  CHECK(test::contains(down, "start_timeout"));
 
   const auto one_letter = Tokenizer::from_json(
       R"({"version":"1.0","truncation":null,"padding":null,"added_tokens":[],"normalizer":null,"post_processor":null,
@@ -214,30 +205,30 @@ TEST_CASE("errors name the server and what is wrong, or what it was waited for")
           "decoder":{"type":"ByteLevel","add_prefix_space":true,"trim_offsets":true,"use_regex":true},
           "model":{"type":"BPE","dropout":null,"unk_token":null,"continuing_subword_prefix":null,"end_of_word_suffix":null,
                    "fuse_unk":false,"byte_fallback":false,"vocab":{"a":0},"merges":[]}})", "one letter");
-  const std::string tokenizer = error_of([&] { make_grpc_engine(o, one_letter); });
-  CHECK_MESSAGE(has(tokenizer, "another tokenizer"), tokenizer);
-  CHECK(has(tokenizer, node.address()));
+  const std::string tokenizer = test::error_of<std::exception>([&] { make_grpc_engine(o, one_letter); });
+  CHECK_MESSAGE(test::contains(tokenizer, "another tokenizer"), tokenizer);
+  CHECK(test::contains(tokenizer, node.address()));
 
   const auto engine = make_grpc_engine(o, tiny_tokenizer());
-  CHECK(has(error_of([&] { engine->submit(request(1, 5, 1, 1 << 20)); }), "context"));
+  CHECK(test::contains(test::error_of<std::exception>([&] { engine->submit(request(1, 5, 1, 1 << 20)); }), "context"));
   RolloutRequest bad = request(1, 5, 1, 4);
   bad.sampling.stop_strings.assign(70, "x");
-  const std::string refused = error_of([&] { run(*engine, {bad}); });
-  CHECK_MESSAGE(has(refused, node.address()), refused);
-  CHECK(has(refused, "stop strings"));
+  const std::string refused = test::error_of<std::exception>([&] { run(*engine, {bad}); });
+  CHECK_MESSAGE(test::contains(refused, node.address()), refused);
+  CHECK(test::contains(refused, "stop strings"));
 
   WeightStore other(tiny_config(), DType::kF32);
   engine->load_weights(other.snapshot(1));
-  const std::string foreign = error_of([&] { run(*engine, {request(1, 5, 1, 4)}); });
-  CHECK_MESSAGE(has(foreign, "type is F32"), foreign);
-  CHECK(has(foreign, node.address()));
-  CHECK(has(foreign, other.parameters()[0].name));
+  const std::string foreign = test::error_of<std::exception>([&] { run(*engine, {request(1, 5, 1, 4)}); });
+  CHECK_MESSAGE(test::contains(foreign, "type is F32"), foreign);
+  CHECK(test::contains(foreign, node.address()));
+  CHECK(test::contains(foreign, other.parameters()[0].name));
 
   const auto second = make_grpc_engine(o, tiny_tokenizer());
   node.stop();
-  const std::string gone = error_of([&] { run(*second, {request(1, 5, 1, 4)}); });
-  CHECK_MESSAGE(has(gone, node.address() + ": not reached"), gone);
-  CHECK(has(gone, "stall_timeout"));
+  const std::string gone = test::error_of<std::exception>([&] { run(*second, {request(1, 5, 1, 4)}); });
+  CHECK_MESSAGE(test::contains(gone, node.address() + ": not reached"), gone);
+  CHECK(test::contains(gone, "stall_timeout"));
 }
 
 // A server that is wrong in one way.
@@ -297,9 +288,9 @@ TEST_CASE("completions of other weights, broken ones, and servers that answer to
     o.retries = 2;
     const auto engine = make_grpc_engine(o, nullptr);
     engine->load_weights(store.snapshot(7));
-    const std::string text = error_of([&] { run(*engine, {request(1, 5, 1, 4)}); });
-    CHECK_MESSAGE(has(text, word), text);
-    CHECK_MESSAGE(has(text, o.servers[0]), text);
+    const std::string text = test::error_of<std::exception>([&] { run(*engine, {request(1, 5, 1, 4)}); });
+    CHECK_MESSAGE(test::contains(text, word), text);
+    CHECK_MESSAGE(test::contains(text, o.servers[0]), text);
   }
 }
 
@@ -313,10 +304,10 @@ TEST_CASE("a server that takes no weights: each limit ends the wait, naming it a
     o.weights_timeout_s = limit;
     const auto engine = make_grpc_engine(o, nullptr);
     engine->load_weights(store.snapshot(7));
-    const std::string text = error_of([&] { run(*engine, {request(1, 5, 1, 4)}); });
-    CHECK_MESSAGE(has(text, o.servers[0]), text);
-    CHECK_MESSAGE(has(text, "weights of version 7"), text);
-    CHECK_MESSAGE(has(text, "stall_timeout"), text);
+    const std::string text = test::error_of<std::exception>([&] { run(*engine, {request(1, 5, 1, 4)}); });
+    CHECK_MESSAGE(test::contains(text, o.servers[0]), text);
+    CHECK_MESSAGE(test::contains(text, "weights of version 7"), text);
+    CHECK_MESSAGE(test::contains(text, "stall_timeout"), text);
   }
 }
 

@@ -7,6 +7,7 @@
 #include "model/weight_store.h"
 #include "proto/weight_transfer.h"
 #include "rollout/engine_test_support.h"
+#include "tests/support/errors.h"
 
 namespace r1 {
 namespace {
@@ -125,8 +126,6 @@ template <class F> Refusal refusal(F&& f) {
   }
   return {};
 }
-bool has(const std::string& text, const std::string& part) { return text.find(part) != std::string::npos; }
-
 TEST_CASE("whole weights and a delta arrive as they were, with the digest of the store") {
   Stores s;
   WeightReceiver receiver(s.layout);
@@ -159,7 +158,7 @@ TEST_CASE("a delta from other weights is stale, by version or by content") {
   WeightReceiver receiver(s.layout);
   Refusal r = refusal([&] { receiver.begin(header_of(second, true)); });
   CHECK(r.kind == Kind::kStale);
-  CHECK(has(r.text, "version 4"));
+  CHECK(test::contains(r.text, "version 4"));
   send(receiver, WeightImage(s.b.snapshot(4), nullptr), false);  // the right number with other bits
   r = refusal([&] { receiver.begin(header_of(second, true)); });
   CHECK(r.kind == Kind::kStale);
@@ -185,19 +184,19 @@ TEST_CASE("damaged, lost, doubled and missing chunks are named; afterwards whole
   };
   Refusal r = broken(false, [](auto& c) { c[2].data[5] ^= 1; });
   CHECK(r.kind == Kind::kLost);
-  CHECK(has(r.text, some));
-  CHECK(has(r.text, "damaged"));
+  CHECK(test::contains(r.text, some));
+  CHECK(test::contains(r.text, "damaged"));
   r = broken(false, [](auto& c) { c.erase(c.begin() + 2); });
   CHECK(r.kind == Kind::kLost);
-  CHECK(has(r.text, "expected tensor " + some));
+  CHECK(test::contains(r.text, "expected tensor " + some));
   r = broken(false, [](auto& c) { c.insert(c.begin() + 2, c[1]); });
   CHECK(r.kind == Kind::kLost);
   r = broken(false, [](auto& c) { c.pop_back(); });
   CHECK(r.kind == Kind::kLost);
-  CHECK(has(r.text, last));
+  CHECK(test::contains(r.text, last));
   r = broken(false, [](auto& c) { c[2].data[5] ^= 1, c[2].check = check_sum(c[2].data); });  // damaged before the check sum: the digest finds it
   CHECK(r.kind == Kind::kLost);
-  CHECK(has(r.text, "digest"));
+  CHECK(test::contains(r.text, "digest"));
   CHECK(receiver.base() == nullptr);
   r = broken(false, [](auto& c) { c[0].elements += 1; });
   CHECK(r.kind == Kind::kOther);
@@ -225,16 +224,16 @@ TEST_CASE("another architecture is refused by the first tensor and field that di
     return r.text;
   };
   std::string text = with([](auto& t) { t[2].shape = {3, 5}; });
-  CHECK(has(text, s.layout[2].name));
-  CHECK(has(text, "[3, 5]"));
+  CHECK(test::contains(text, s.layout[2].name));
+  CHECK(test::contains(text, "[3, 5]"));
   text = with([](auto& t) { t[1].dtype = DType::kF32; });
-  CHECK(has(text, "type is F32"));
+  CHECK(test::contains(text, "type is F32"));
   text = with([](auto& t) { t[4].name = "model.other"; });
-  CHECK(has(text, "model.other"));
+  CHECK(test::contains(text, "model.other"));
   text = with([](auto& t) { t.pop_back(); });
-  CHECK(has(text, s.layout.back().name));
+  CHECK(test::contains(text, s.layout.back().name));
   text = with([&](auto& t) { t.push_back(t[0]); });
-  CHECK(has(text, "none of this server's model"));
+  CHECK(test::contains(text, "none of this server's model"));
 }
 
 }  // namespace

@@ -7,6 +7,7 @@
 #include "proto/rollout_test_support.h"
 #include "proto/rollout_wire.h"
 #include "rollout/engine_test_support.h"
+#include "tests/support/errors.h"
 #include "weights.grpc.pb.h"
 
 namespace r1 {
@@ -74,16 +75,6 @@ void check_rollouts(RolloutEngine& engine, Learner& learner, WeightVersion from,
   }
 }
 
-template <class F> std::string error_of(F&& f) {
-  try {
-    f();
-  } catch (const std::exception& e) {
-    return e.what();
-  }
-  return "";
-}
-bool has(const std::string& text, const std::string& part) { return text.find(part) != std::string::npos; }
-
 TEST_CASE("the learner's GPU: its memory is opened; another GPU of this machine: through one group, made once; a server that starts anew joins another") {
   FakeGpus gpus;
   Learner learner(gpus);
@@ -149,9 +140,9 @@ TEST_CASE("a way that fails is left with one line, and another one is taken; whe
   o.weights = WeightWay::kCudaIpc;
   const auto engine = make_grpc_engine(o, tiny_tokenizer());
   engine->load_weights(learner.next(9));
-  const std::string text = error_of([&] { run(*engine, {request(1, 5, 1, 4)}); });
-  CHECK_MESSAGE(has(text, node.address()), text);
-  CHECK(has(text, "does not open"));
+  const std::string text = test::error_of<std::exception>([&] { run(*engine, {request(1, 5, 1, 4)}); });
+  CHECK_MESSAGE(test::contains(text, node.address()), text);
+  CHECK(test::contains(text, "does not open"));
 }
 
 TEST_CASE("ways asked for by name that are not there are refused before any weights are sent") {
@@ -163,20 +154,20 @@ TEST_CASE("ways asked for by name that are not there are refused before any weig
   const auto refused = [&](const RolloutNode& node, WeightWay way) {
     GrpcEngineOptions o = learner.options({node.address()});
     o.weights = way;
-    return error_of([&] { make_grpc_engine(o, tiny_tokenizer()); });
+    return test::error_of<std::exception>([&] { make_grpc_engine(o, tiny_tokenizer()); });
   };
-  CHECK(has(refused(cpu, WeightWay::kCudaIpc), "weights is cuda_ipc, but it computes on cpu"));
-  CHECK(has(refused(cpu, WeightWay::kNccl), "weights is nccl, but it computes on cpu"));
-  CHECK(has(refused(far, WeightWay::kCudaIpc), "another GPU than the learner; use nccl"));
-  CHECK(has(refused(near, WeightWay::kNccl), "use cuda_ipc"));
-  CHECK(has(refused(far, WeightWay::kNccl), "without NCCL"));
+  CHECK(test::contains(refused(cpu, WeightWay::kCudaIpc), "weights is cuda_ipc, but it computes on cpu"));
+  CHECK(test::contains(refused(cpu, WeightWay::kNccl), "weights is nccl, but it computes on cpu"));
+  CHECK(test::contains(refused(far, WeightWay::kCudaIpc), "another GPU than the learner; use nccl"));
+  CHECK(test::contains(refused(near, WeightWay::kNccl), "use cuda_ipc"));
+  CHECK(test::contains(refused(far, WeightWay::kNccl), "without NCCL"));
   for (const auto& [way, name] : {std::pair{WeightWay::kCudaIpc, "cuda_ipc"}, {WeightWay::kNccl, "nccl"}}) {
     GrpcEngineOptions o = engine_options({near.address()});
     o.weights = way;
     o.no_weight_device = "built without CUDA";
-    const std::string text = error_of([&] { make_grpc_engine(o, tiny_tokenizer()); });
-    CHECK_MESSAGE(has(text, message("rollout.grpc.weights is ", name)), text);
-    CHECK(has(text, "built without CUDA"));
+    const std::string text = test::error_of<std::exception>([&] { make_grpc_engine(o, tiny_tokenizer()); });
+    CHECK_MESSAGE(test::contains(text, message("rollout.grpc.weights is ", name)), text);
+    CHECK(test::contains(text, "built without CUDA"));
   }
 }
 
@@ -209,7 +200,7 @@ TEST_CASE("stale, partial, damaged and foreign weights on a GPU are refused nami
   const auto refused = [&](const std::function<void(wire_weights::Header&)>& edit, StatusCode code, const std::string& word) {
     const grpc::Status status = d.send(edit);
     CHECK(status.error_code() == code);
-    CHECK_MESSAGE(has(status.error_message(), word), status.error_message());
+    CHECK_MESSAGE(test::contains(status.error_message(), word), status.error_message());
     CHECK(d.node.loop().weight_version() == 0);
   };
   const std::string third = d.learner.store.parameters()[2].name;
@@ -246,7 +237,7 @@ TEST_CASE("stale, partial, damaged and foreign weights on a GPU are refused nami
   d.stub = wire_weights::WeightService::NewStub(open_channel(cpu.address(), {}, 64 << 20));
   const grpc::Status status = d.send([](auto&) {});
   CHECK(status.error_code() == StatusCode::NOT_FOUND);
-  CHECK_MESSAGE(has(status.error_message(), "computes on the CPU"), status.error_message());
+  CHECK_MESSAGE(test::contains(status.error_message(), "computes on the CPU"), status.error_message());
 }
 
 TEST_CASE("a group that breaks in the middle: the tensor is named, the server keeps its weights, and the next update is whole") {

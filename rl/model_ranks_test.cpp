@@ -3,12 +3,12 @@
 #include <doctest/doctest.h>
 
 #include <cmath>
-#include <csignal>
 #include <cstdio>
 #include <sstream>
 
 #include "comm/ranks_test_support.h"
 #include "core/error.h"
+#include "rl/stop_test_support.h"
 #include "rl/transformer_run.h"
 #include "tests/support/support.h"
 
@@ -276,13 +276,7 @@ TEST_CASE("ranks of one model sample together: one of them scores, and a stop of
       R1_CHECK(s.rank() == 0, "the second rank scores too");
       return test::score_even(g);
     };
-    struct Stop : TrainObserver {
-      int rank = 0, left = 13;
-      void on_rollout_progress(const RolloutProgress&) override {
-        if (rank == 1 && --left == 0) raise(SIGTERM);
-      }
-    } stop;
-    stop.rank = s.rank();
+    test::StopOfSecondRank stop(s.rank());
     TransformerRun run(mine, dir.path(), {&stop});
     run.trainer->run();
     return {};

@@ -12,6 +12,7 @@
 #include "core/error.h"
 #include "rl/packing.h"
 #include "rl/shard_plan.h"
+#include "rl/stop_test_support.h"
 #include "rl/transformer_run.h"
 #include "tests/support/support.h"
 
@@ -439,13 +440,7 @@ TEST_CASE("a stop of one rank is one of all: each leaves at the same place, rank
     install_stop_signals();
     TransformerRunOptions mine = o;
     mine.session = &s;
-    struct Stop : TrainObserver {
-      int rank = 0, left = 13;
-      void on_rollout_progress(const RolloutProgress&) override {
-        if (rank == 1 && --left == 0) raise(SIGTERM);
-      }
-    } stop;
-    stop.rank = s.rank();
+    test::StopOfSecondRank stop(s.rank());
     TransformerRun run(mine, dir.path(), {&stop});
     run.trainer->run();
     return {};

@@ -6,10 +6,8 @@
 namespace r1::gpu {
 namespace {
 
-constexpr float kLog2E = 1.4426950408889634f;
 template <int HD>
 constexpr int kTile = 64 * HD;
-
 
 struct DeviceArgs {
   const bf16 *qkv, *out, *d_out;

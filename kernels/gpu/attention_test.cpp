@@ -47,35 +47,20 @@ struct Case {
     const Array<bf16> out(length * h.q * h.hd);
     const Array<float> lse(length * h.q);
     for (i64 begin = 0; begin < length; begin += chunk) {
-      std::vector<PrefillItem> items;
-      const i64 end = std::min(length, begin + chunk);
-      for (i64 r = begin; r < end; r += 64)
-        items.push_back({static_cast<std::int32_t>(r), static_cast<std::int32_t>(std::min<i64>(64, end - r)), static_cast<std::int32_t>(r), 0});
+      const auto items = prefill_items(begin, std::min(length, begin + chunk));
       attention_prefill(stream(), args(out, lse), Array<PrefillItem>(items), static_cast<i64>(items.size()), device_table);
       sync();
     }
     return {out.get(), lse.get()};
   }
-  // Every row as a decoding step of its own, all at once; every `split`-th row is cut into its chunks, the others are whole.
   Result decode(const DecodeGrid& grid, i64 split) const {
-    std::vector<DecodeItem> items;
-    std::int32_t slot = 0;
-    for (i64 r = length; r-- > 0;) {
-      const auto chunks = static_cast<std::int32_t>(r / kChunk + 1);
-      const auto row = static_cast<std::int32_t>(r);
-      if (r % split != 0) {
-        items.push_back({row, row, 0, chunks, 0, 0});
-        continue;
-      }
-      for (std::int32_t c = 0; c < chunks; ++c) items.push_back({row, row, c, 1, slot, 0});
-      slot += chunks;
-    }
+    const DecodeRows rows(length, split);
     const Array<bf16> out(length * h.q * h.hd);
-    const Array<float> lse(length * h.q), partials(static_cast<i64>(decode_partial_bytes(slot, h.q, h.kv, h.hd) / 4));
+    const Array<float> lse(length * h.q), partials(static_cast<i64>(decode_partial_bytes(rows.slots, h.q, h.kv, h.hd) / 4));
     const i64 tiles = (h.q / h.kv + 15) / 16;
     const Array<std::int32_t> counters(std::vector<std::int32_t>(size(length * h.kv * tiles), 0));
-    const Array<std::int32_t> count(std::vector<std::int32_t>{static_cast<std::int32_t>(items.size())});
-    attention_decode(stream(), args(out, lse), Array<DecodeItem>(items), count, device_table, partials, counters, grid);
+    const Array<std::int32_t> count(std::vector<std::int32_t>{static_cast<std::int32_t>(rows.items.size())});
+    attention_decode(stream(), args(out, lse), Array<DecodeItem>(rows.items), count, device_table, partials, counters, grid);
     const Result result{out.get(), lse.get()};
     const auto left = counters.get();
     CHECK(std::all_of(left.begin(), left.end(), [](std::int32_t v) { return v == 0; }));

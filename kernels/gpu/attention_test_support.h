@@ -32,4 +32,29 @@ inline AttentionRow attend(const std::vector<bf16>& qkv, const Heads& h, i64 ld,
   return r;
 }
 
+// Rows [begin, end) of a sequence that is at row 0 of the batch and has its pages from table[0] on.
+inline std::vector<PrefillItem> prefill_items(i64 begin, i64 end) {
+  std::vector<PrefillItem> items;
+  for (i64 r = begin; r < end; r += 64)
+    items.push_back({static_cast<std::int32_t>(r), static_cast<std::int32_t>(std::min<i64>(64, end - r)), static_cast<std::int32_t>(r), 0});
+  return items;
+}
+// Every row of it as a decoding step of its own, last first; every `split`-th row is cut into its chunks, the others are whole.
+struct DecodeRows {
+  std::vector<DecodeItem> items;
+  std::int32_t slots = 0;
+  DecodeRows(i64 length, i64 split) {
+    for (i64 r = length; r-- > 0;) {
+      const auto chunks = static_cast<std::int32_t>(r / kChunk + 1);
+      const auto row = static_cast<std::int32_t>(r);
+      if (r % split != 0) {
+        items.push_back({row, row, 0, chunks, 0, 0});
+        continue;
+      }
+      for (std::int32_t c = 0; c < chunks; ++c) items.push_back({row, row, c, 1, slots, 0});
+      slots += chunks;
+    }
+  }
+};
+
 }  // namespace r1::gpu::test

@@ -101,27 +101,19 @@ struct Work {
     float shift[2], scale[2];
 #pragma unroll
     for (int i = 0; i < 2; ++i) {
-      const float next = fmaxf(state.m[i], quad_max(top[i]));
-      shift[i] = next == -INFINITY ? 0.f : __fmul_rn(next, sl2);
-      scale[i] = exp2_fast(__fsub_rn(__fmul_rn(state.m[i], sl2), shift[i]));  // exactly 1 where the maximum stays
-      state.m[i] = next;
+      scale[i] = move_maximum(state.m[i], quad_max(top[i]), sl2, shift[i]);
       state.l[i] = __fmul_rn(state.l[i], scale[i]);
     }
 #pragma unroll
-    for (int n = 0; n < 4; ++n)
-#pragma unroll
-      for (int e = 0; e < 4; ++e) {
-        s[n][e] = exp2_fast(__fmaf_rn(s[n][e], sl2, -shift[e >> 1]));
-        state.l[e >> 1] = __fadd_rn(state.l[e >> 1], s[n][e]);
-      }
+    for (int n = 0; n < 4; ++n) exponentials(s[n], shift, sl2, state.l);
 #pragma unroll
     for (int n = 0; n < kColumns / 8; ++n)
 #pragma unroll
       for (int e = 0; e < 4; ++e) state.o[n][e] = __fmul_rn(state.o[n][e], scale[e >> 1]);
 #pragma unroll
     for (int k = 0; k < 2; ++k) {
-      const std::uint32_t p[4] = {pack_bf16(s[2 * k][0], s[2 * k][1]), pack_bf16(s[2 * k][2], s[2 * k][3]), pack_bf16(s[2 * k + 1][0], s[2 * k + 1][1]),
-                                  pack_bf16(s[2 * k + 1][2], s[2 * k + 1][3])};
+      std::uint32_t p[4];
+      accumulators_to_a(p, s[2 * k], s[2 * k + 1]);
 #pragma unroll
       for (int n = 0; n < kColumns / 16; ++n) {
         std::uint32_t b[4];

@@ -4,8 +4,7 @@
 
 #include <algorithm>
 
-#include "kernels/gpu/kv_layout.h"
-#include "kernels/gpu/test_support.h"
+#include "kernels/gpu/attention_test_support.h"
 
 namespace r1::gpu::test {
 namespace {
@@ -38,32 +37,18 @@ struct LatentCase {
   std::vector<bf16> prefill(i64 chunk) const {
     const Array<bf16> out(length * heads * kLatentRank);
     for (i64 begin = 0; begin < length; begin += chunk) {
-      std::vector<PrefillItem> items;
-      const i64 end = std::min(length, begin + chunk);
-      for (i64 r = begin; r < end; r += 64)
-        items.push_back({static_cast<std::int32_t>(r), static_cast<std::int32_t>(std::min<i64>(64, end - r)), static_cast<std::int32_t>(r), 0});
+      const auto items = prefill_items(begin, std::min(length, begin + chunk));
       latent_prefill(stream(), args(out), Array<PrefillItem>(items), static_cast<i64>(items.size()), device_table);
     }
     return out.get();
   }
-  std::vector<bf16> decode(int blocks, i64 split) const {  // every `split`-th row is cut into its chunks, the others are whole
-    std::vector<DecodeItem> items;
-    std::int32_t slot = 0;
-    for (i64 r = length; r-- > 0;) {
-      const auto chunks = static_cast<std::int32_t>(r / kChunk + 1);
-      const auto row = static_cast<std::int32_t>(r);
-      if (r % split != 0) {
-        items.push_back({row, row, 0, chunks, 0, 0});
-        continue;
-      }
-      for (std::int32_t c = 0; c < chunks; ++c) items.push_back({row, row, c, 1, slot, 0});
-      slot += chunks;
-    }
+  std::vector<bf16> decode(int blocks, i64 split) const {
+    const DecodeRows decoded(length, split);
     const Array<bf16> out(length * heads * kLatentRank);
-    const Array<float> partials(static_cast<i64>(latent_partial_bytes(slot, heads) / 4));
+    const Array<float> partials(static_cast<i64>(latent_partial_bytes(decoded.slots, heads) / 4));
     const Array<std::int32_t> counters(std::vector<std::int32_t>(size(length * ((heads + 15) / 16)), 0));
-    const Array<std::int32_t> count(std::vector<std::int32_t>{static_cast<std::int32_t>(items.size())});
-    latent_decode(stream(), args(out), Array<DecodeItem>(items), count, device_table, partials, counters, blocks);
+    const Array<std::int32_t> count(std::vector<std::int32_t>{static_cast<std::int32_t>(decoded.items.size())});
+    latent_decode(stream(), args(out), Array<DecodeItem>(decoded.items), count, device_table, partials, counters, blocks);
     const auto result = out.get();
     const auto left = counters.get();
     CHECK(std::all_of(left.begin(), left.end(), [](std::int32_t v) { return v == 0; }));
