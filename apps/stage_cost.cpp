@@ -10,6 +10,7 @@ namespace r1 {
 namespace {
 
 constexpr double kPromptTokens = 100, kExampleTokens = 300, kExamples = 10'000;
+constexpr double kTokenizerEntry = 2.5e-6;  // seconds to read one entry of a vocabulary and its merges
 constexpr int kGpuRows = 1024, kCpuRows = 128;  // sequences that decode together, unless the recipe says it
 
 // Completions that decode at once, of `all`.
@@ -59,7 +60,7 @@ void learn(const StageLoad& load, const StageSizes& s, const ModelSize& m, const
 
 // Opening, memory that is given for the first time, checkpoints.
 double around(const StageLoad& load, const StageSizes& s, const ModelSize& m, const DeviceRates& r, const StageCost& cost) {
-  double seconds = r.start;
+  double seconds = r.start + (r.gpu || !m.config ? 0 : kTokenizerEntry * static_cast<double>(m.config->vocab_size));
   const bool trains = load.learns != StageLoad::Learns::kNothing;
   if (r.touch > 0) {
     double bytes = (trains ? 6 : 4) * m.parameters;  // weights, packed, and packed the other way round

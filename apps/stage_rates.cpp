@@ -94,7 +94,7 @@ DeviceRates device_rates(const std::string& name, int threads) {
     touched = std::min(touched, std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count());
   }
   DeviceRates r{message("this CPU, ", pool.size(), " threads (", human_count(product), "FLOP/s just now)"), false, kCpuTrainShare * product,
-                kCpuSampleShare * product, 0, 0, measure_bandwidth(pool, memory.get(), kBytes), 0.02, 0.45e-3, 0.5, 0.65e9, 0};
+                kCpuSampleShare * product, 0, 0, measure_bandwidth(pool, memory.get(), kBytes), 0.02, 0.45e-3, 0.03, 0.65e9, 0};
   r.memory = static_cast<double>(available_memory());
   r.touch = static_cast<double>(kPiece) / touched;
   r.threads = pool.size();

@@ -98,6 +98,7 @@ with tempfile.TemporaryDirectory() as name:
     near(bytes_of(said.group(2)), peak, "memory")
     near(bytes_of(said.group(3)), size_on_disk(folder / "out/stages"), "disk")
     assert took / 10 < seconds_of(said.group(1)) < 10 * took, (said.group(1), took)
+    print(f"time: {said.group(1)} said, {took:.2f} s taken")
 
     after, total = plan(folder)
     rows = len((next((folder / "out/stages/data").glob("*/set/data.jsonl"))).read_text().splitlines())
