@@ -24,6 +24,10 @@ double forward_share(const DeviceRates& r) { return 1 / (r.gpu ? kForwardGpu : k
 // Rows of an example: the two answers of a pair share their prompt.
 double example_rows(const StageLoad& load, const StageSizes& s) { return s.example_tokens + (load.sequences - 1) * s.answer; }
 
+double times_of(const Drawing& d, const StageLoad& load, const StageSizes& s) {
+  return static_cast<double>(d.times + (d.every > 0 ? (updates_of(load, s) + d.every - 1) / d.every : 0));
+}
+
 // Completions that decode at once, of `all`.
 double rows_of(const StageLoad& load, const DeviceRates& r, double all) {
   return std::max(1.0, std::min(all, static_cast<double>(load.decode_rows > 0 ? load.decode_rows : r.gpu ? kGpuRows : kCpuRows)));
@@ -39,9 +43,9 @@ void draw(const Drawing& d, const StageLoad& load, const StageSizes& s, const De
   const double block = r.gpu ? 64 : 16, common = std::floor(s.common / block) * block;  // whole blocks of keys and values are cached
   const double once = prompts * (s.prompt_tokens - common) * speed.prompt_token  // groups share their prompt
                       + steps * speed.step + all * mean * (speed.token + (s.prompt_tokens + mean / 2) * speed.position);
-  cost.sample += static_cast<double>(d.times) * once;
-  cost.tokens_drawn += static_cast<double>(d.times) * all * mean;
-  if (load.keeps_samples) cost.other += static_cast<double>(d.times) * all * r.sample;
+  const double times = times_of(d, load, s);
+  cost.sample += times * once, cost.tokens_drawn += times * all * mean;
+  if (load.keeps_samples) cost.other += times * all * r.sample;
 }
 
 void learn(const StageLoad& load, const StageSizes& s, const ModelSize& m, const std::optional<ModelSize>& teacher, const DeviceRates& r,
@@ -79,8 +83,12 @@ void score(const StageLoad& load, const StageSizes& s, const DeviceRates& r, con
 }
 
 // Opening, memory that is given for the first time, checkpoints.
-double around(const StageLoad& load, const StageSizes& s, const ModelSize& m, const DeviceRates& r, const StageCost& cost) {
+double around(const StageLoad& load, const StageSizes& s, const ModelSize& m, const std::optional<ModelSize>& teacher, const DeviceRates& r, const StageCost& cost) {
   double seconds = r.start + (r.gpu || !m.config ? 0 : kTokenizerEntry * static_cast<double>(m.config->vocab_size));
+  // Other models are opened too: weights, and packed.
+  const auto open = [&](const ModelSize& model) { seconds += r.start + (r.touch > 0 ? 4 * model.parameters / r.touch : 0); };
+  for (int i = 0; i < load.scorers; ++i) open(m);
+  if (teacher) open(*teacher);
   const bool trains = load.learns != StageLoad::Learns::kNothing;
   if (r.touch > 0) {
     double bytes = (trains ? 6 : 4) * m.parameters;  // weights, packed, and packed the other way round
@@ -181,7 +189,7 @@ StageCost stage_cost(const StageLoad& load, const StageSizes& sizes, const Model
   for (const Drawing& d : load.drawings) draw(d, load, sizes, rates, speeds, cost);
   score(load, sizes, rates, speeds, cost);
   learn(load, sizes, model, teacher, rates, speeds, cost);
-  cost.other += around(load, sizes, model, rates, cost);
+  cost.other += around(load, sizes, model, teacher, rates, cost);
   if (rates.gpu) return cost;
   cost.processors = cost.seconds();
   cost.sample *= speeds.sample_clock, cost.train *= speeds.train_clock;

@@ -15,7 +15,7 @@ namespace {
 StageLoad rollout_and_update(std::int64_t prompts, std::int64_t samples, int new_tokens) {
   StageLoad load;
   load.model = "m";
-  load.drawings = {{"rollouts", prompts, samples, 1, new_tokens}};
+  load.drawings = {{"rollouts", prompts, samples, 1, new_tokens, 0, {}}};
   load.learns = StageLoad::Learns::kCompletions;
   load.updates = 1, load.all_samples = true;
   return load;
@@ -125,6 +125,11 @@ TEST_CASE("what a stage learns from and reads beside it") {
         stage_cost(whole, stage_sizes(whole, some), model, std::nullopt, gpu, speeds_of(model, gpu)).train);
   CHECK(lora_elements(*model.config, LoraOptions{}) == 30 * 16 * (2 * (576 + 576) + 2 * (576 + 192) + 3 * (576 + 1536)));
   CHECK(lora_elements(*model.config, LoraOptions{.rank = 4, .targets = {"q_proj"}}) == 30 * 4 * (576 + 576));
+
+  // What is drawn after updates, in a run whose updates the data's rows decide: 6 of them, 3 times.
+  StageLoad evaluated = whole;
+  evaluated.drawings = {{"evaluation", 10, 1, 1, 20, 2, {}}};
+  CHECK(cost(evaluated, some).tokens_drawn == (1 + 3) * 10 * 16);
 
   StageLoad rl = rollout_and_update(4, 8, 64);
   const double plain = cost(rl, {}).seconds();

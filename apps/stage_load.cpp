@@ -107,15 +107,14 @@ DataSize size_of_preferences(const PreferenceDataSection& data, const std::share
 }
 
 // An evaluation inside a training run.
-void add_evaluation(StageLoad& load, const std::optional<DataSection>& data, const EvalOptions& eval, std::int64_t every, bool at_start, std::int64_t updates) {
+void add_evaluation(StageLoad& load, const std::optional<DataSection>& data, const EvalOptions& eval, std::int64_t every, bool at_start) {
   if (!data || (every == 0 && !at_start)) return;
-  Drawing d{"evaluation", data->limit, eval.samples + eval.greedy, at_start, eval.sampling.max_new_tokens};
+  Drawing d{"evaluation", data->limit, eval.samples + eval.greedy, at_start, eval.sampling.max_new_tokens, every, {}};
   if (data->generate) d.prompts = data->limit > 0 ? std::min(data->limit, data->generate->rows) : data->generate->rows;
   else if (data->limit == 0) d.rows = [options = dataset_options(*data)](const MadeSizes& made) {
       const auto known = size_of_made(options.paths, made);
       return known ? known->rows : size_of_files(options, [](const Row&, DataSize&) {}).rows;
     };
-  if (every > 0 && updates > 0) d.times += (updates + every - 1) / every;
   load.drawings.push_back(d);
 }
 
@@ -144,7 +143,7 @@ StageLoad load_of(const Recipe& r) {
   load.all_samples = r.learner.needs_every_sample() || !r.teacher.empty();
   load.forward_passes = (load.reference ? 1 : 0) + (load.critic ? 1 : 0) + (r.teacher.empty() ? 0 : 1);
   load.old_passes = 1 - 1.0 / load.updates_per_rollout;  // a rollout's first update has no old policy but itself
-  add_evaluation(load, r.eval_data, t.eval, t.eval_every, t.eval_at_start, t.steps);
+  add_evaluation(load, r.eval_data, t.eval, t.eval_every, t.eval_at_start);
   load.data = [data = r.data](const auto& tokenizer, const auto&, const auto& made) { return size_of_prompts(data, tokenizer, made); };
   return load;
 }
@@ -154,7 +153,7 @@ StageLoad load_of(const SftRecipe& r) {
   read_model(load, r.model, r.train, r.output, r.lora);
   load.learns = StageLoad::Learns::kExamples;
   load.updates = r.steps.value_or(0), load.per_update = r.trainer.examples_per_update, load.epochs = r.trainer.epochs;
-  add_evaluation(load, r.eval_data, r.trainer.eval, r.trainer.loop.eval_every, r.trainer.loop.eval_at_start, load.updates);
+  add_evaluation(load, r.eval_data, r.trainer.eval, r.trainer.loop.eval_every, r.trainer.loop.eval_at_start);
   load.data = [sources = r.data.sources](const auto& tokenizer, const auto& stops, const auto& made) { return size_of_sources(sources, tokenizer, stops, made); };
   return load;
 }
@@ -166,7 +165,7 @@ StageLoad load_of(const DistillRecipe& r) {
   // In mode gkd the student writes the answers of a share of the updates.
   if (r.sampling.max_new_tokens > 0 && r.options.student_share > 0)
     load.drawings.push_back({"the student's answers", std::max<std::int64_t>(1, static_cast<std::int64_t>(r.options.student_share * static_cast<double>(load.per_update))), 1,
-                             load.updates, r.sampling.max_new_tokens});
+                             0, r.sampling.max_new_tokens, 1, {}});
   return load;
 }
 

@@ -29,12 +29,13 @@ struct DataSize {
 // Of a file that an earlier stage will make, by the name that stands for it; none = the file is read.
 using MadeSizes = std::function<std::optional<DataSize>(const std::string& path)>;
 
-// Completions that are drawn: `times` times, `samples` for each of `prompts` prompts.
+// Completions that are drawn: `times` times, and after every so many updates, `samples` for each of `prompts` prompts.
 struct Drawing {
   std::string what;
   std::int64_t prompts = 0;  // 0 = as many as the data has
   std::int64_t samples = 1, times = 1;
   int max_new_tokens = 0;
+  std::int64_t every = 0;    // 0 = not after updates
   std::function<std::int64_t(const MadeSizes& made)> rows;  // counts data of its own; empty = the stage's. Throws what reading data throws
 };
 

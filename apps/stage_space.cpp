@@ -5,6 +5,7 @@
 
 #include "core/error.h"
 #include "core/format.h"
+#include "model/gpu/gpu_training.h"
 #include "rl/gpu_memory_plan.h"
 
 namespace r1 {
@@ -86,21 +87,11 @@ StageMemory cpu_memory(const StageLoad& load, const StageSizes& s, const ModelSi
 
 // ---- memory of a GPU: the plan that the run itself makes ----
 
-// Of a pass with its backward pass over `n` rows, all of them predictors: the sum of what GpuTraining::lay_out() lays out for a dense model.
+// Of a pass with its backward pass over `n` rows, all of them predictors.
 std::size_t gpu_pass_bytes(const ModelSize& m, std::int64_t n, bool recompute, bool scores) {
-  if (!m.config)  // known by name alone: as the CPU keeps them, with the head's rows of logits
-    return static_cast<std::size_t>(n * (recompute ? m.recompute_bytes_per_token : m.kept_bytes_per_token)) + (std::size_t{1} << 30);
-  const ModelConfig& c = *m.config;
-  const std::int64_t d = c.hidden_size, f = c.intermediate_size, q = m.queries, kv = c.num_key_value_heads * c.head_dim, heads = c.num_attention_heads;
-  const std::int64_t qkv = q + 2 * kv, L = c.num_hidden_layers, vocabulary = (c.vocab_size + 7) / 8 * 8;
-  const std::int64_t indices = 60 + 2 * 2 * 2 * kv;  // and a layer's keys and values in pages
-  const std::int64_t shared = 4 * d + 2 * d + 2 * f;  // embedded rows, a product's input, the MLP's
-  const std::int64_t layer = 4 * d + 2 * qkv + 2 * q + 4 * f + 4 * heads + 8 + (c.qk_norm ? 2 * (q + kv) + 4 * (heads + c.num_key_value_heads) : 0);
-  const std::int64_t head = 2 * d + 4 + (scores ? 4 : 16) + 4 * d + 8 + (scores ? 0 : 2 * d);
-  const std::int64_t back = 4 * d + 2 * d + 2 * d + 2 * f + 4 * f + 2 * q + 2 * qkv + 4 * heads + 8 * kv;
-  const std::int64_t logits = scores ? 0 : std::min<std::int64_t>(n, 2048) * vocabulary * (4 + 2);
-  const std::int64_t sums = 4096 * std::max(d, qkv);
-  return static_cast<std::size_t>(n * (indices + shared + (recompute ? 1 : L) * layer + L * 4 * d + head + back) + logits + sums);
+  if (m.config) return GpuTraining::bytes_needed(*m.config, n, n, {scores ? GpuTraining::HeadKind::kScores : GpuTraining::HeadKind::kLogprobs, true, recompute});
+  // Known by name alone: as the CPU keeps them, with the head's rows of logits.
+  return static_cast<std::size_t>(n * (recompute ? m.recompute_bytes_per_token : m.kept_bytes_per_token)) + (std::size_t{1} << 30);
 }
 
 StageMemory gpu_memory(const StageLoad& load, const StageSizes& s, const ModelSize& m, const std::optional<ModelSize>& teacher, const DeviceRates& r) {

@@ -29,7 +29,8 @@ class GpuTraining {
   GpuTraining(GpuTransformer& model, GpuRegion& region);
 
   // Bytes that a pass over `rows` rows with `predictors` log-probabilities, distributions or scores takes at most.
-  std::size_t bytes_needed(std::int64_t rows, std::int64_t predictors, Pass pass) const;
+  static std::size_t bytes_needed(const ModelConfig& config, std::int64_t rows, std::int64_t predictors, Pass pass);  // in every build
+  std::size_t bytes_needed(std::int64_t rows, std::int64_t predictors, Pass pass) const { return bytes_needed(model_.config(), rows, predictors, pass); }
   std::size_t memory_bytes() const { return region_.bytes; }
 
   // As Transformer's. Host vectors; they wait for the device. GpuOutOfMemory leaves the model as it was.
@@ -61,7 +62,7 @@ class GpuTraining {
   struct Kept { float *h_mid, *h_out; GpuLayerBuffers b; };  // of a layer
   struct Buffers;
   struct Pending;
-  Buffers lay_out(GpuBump& bump, const TrainPlan& plan, Pass pass, bool keep_head) const;
+  static Buffers lay_out(GpuBump& bump, const ModelConfig& config, const TrainPlan& plan, Pass pass, bool keep_head);
   Buffers run_layers(const PackedBatch& batch, Pass pass);  // up to the normed rows of the predictors
   void keep(Pass pass, Buffers buffers, float temperature);
   const Buffers& kept(HeadKind head) const;
