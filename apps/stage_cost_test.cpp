@@ -6,6 +6,8 @@
 #include <doctest/doctest.h>
 
 #include "core/error.h"
+#include "core/format.h"
+#include "model/gpu/gpu_layout.h"
 #include "model/model_shapes.h"
 
 namespace r1 {
@@ -153,6 +155,25 @@ TEST_CASE("the share of groups with a signal: drawn, of a reward model, and what
   load.scorers = 1;
   CHECK(stage_sizes(load, known).mixed == 1);
   CHECK(rows_at_once(load, stage_sizes(load, known), 0) == doctest::Approx(16 * (100 + 8 * stage_sizes(load, known).new_tokens)));
+}
+
+TEST_CASE("a GPU's pass is counted as it is laid out") {
+  const ModelConfig config = model_shape("smollm2-135m");
+  const auto bytes = [&](std::int64_t rows, GpuHeadKind head, bool keep, bool recompute) {
+    return static_cast<double>(gpu_pass_bytes(config, rows, rows, {head, keep, recompute}));
+  };
+  const double kept = bytes(8192, GpuHeadKind::kLogprobs, true, false);
+  // 29 of 30 layers' rows are made again: h_mid, q k v, attention, gate and up, log-sum-exp, two reciprocals.
+  const double layer = 4 * 576 + 2 * (960 + 576 + 2 * 1536) + 4 * 9 + 8;
+  CHECK(kept - bytes(8192, GpuHeadKind::kLogprobs, true, true) == doctest::Approx(29 * 8192 * layer));
+  // Scores need neither logits nor their gradient, nor four numbers and a scaled row of each predictor.
+  CHECK(kept - bytes(8192, GpuHeadKind::kScores, true, false) == doctest::Approx(2048.0 * 49152 * 6 + 8192 * (12 + 2 * 576)));
+  CHECK(bytes(8192, GpuHeadKind::kLogprobs, false, false) < 0.2 * kept);
+  // What the plan of a stage says is this.
+  StageLoad load = rollout_and_update(4, 8, 100);
+  load.tokens_per_micro_batch = 8192;
+  const auto lines = stage_memory(load, stage_sizes(load, {}), size_of(config, "m"), std::nullopt, device_rates("h100", 1)).lines;
+  CHECK(lines.at(2).find("micro-batches of 8,192 tokens take " + human_bytes(static_cast<std::uint64_t>(kept))) != std::string::npos);
 }
 
 TEST_CASE("models that are not on the disk are known by name; memory that does not fit is said") {

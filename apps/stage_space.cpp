@@ -5,7 +5,7 @@
 
 #include "core/error.h"
 #include "core/format.h"
-#include "model/gpu/gpu_training.h"
+#include "model/gpu/gpu_layout.h"
 #include "rl/gpu_memory_plan.h"
 
 namespace r1 {
@@ -88,8 +88,8 @@ StageMemory cpu_memory(const StageLoad& load, const StageSizes& s, const ModelSi
 // ---- memory of a GPU: the plan that the run itself makes ----
 
 // Of a pass with its backward pass over `n` rows, all of them predictors.
-std::size_t gpu_pass_bytes(const ModelSize& m, std::int64_t n, bool recompute, bool scores) {
-  if (m.config) return GpuTraining::bytes_needed(*m.config, n, n, {scores ? GpuTraining::HeadKind::kScores : GpuTraining::HeadKind::kLogprobs, true, recompute});
+std::size_t pass_bytes(const ModelSize& m, std::int64_t n, bool recompute, bool scores) {
+  if (m.config) return gpu_pass_bytes(*m.config, n, n, {scores ? GpuHeadKind::kScores : GpuHeadKind::kLogprobs, true, recompute});
   // Known by name alone: as the CPU keeps them, with the head's rows of logits.
   return static_cast<std::size_t>(n * (recompute ? m.recompute_bytes_per_token : m.kept_bytes_per_token)) + (std::size_t{1} << 30);
 }
@@ -107,7 +107,7 @@ StageMemory gpu_memory(const StageLoad& load, const StageSizes& s, const ModelSi
     w.formats = load.optimizer;
     w.formats.gradient_only = load.lora.has_value();
     if (load.lora) w.lora = w.weights + static_cast<std::size_t>(16 * pairs_of(load, m));
-    w.training = [&m, scores = load.scores](std::int64_t rows, bool recompute) { return gpu_pass_bytes(m, rows, recompute, scores); };
+    w.training = [&m, scores = load.scores](std::int64_t rows, bool recompute) { return pass_bytes(m, rows, recompute, scores); };
     w.recompute = load.recompute;
     if (load.tokens_per_micro_batch > 0) w.tokens_per_micro_batch = load.tokens_per_micro_batch;
   }

@@ -1,8 +1,8 @@
-// Widths of a model on the GPU, and what a learner's pass lays out where. Host arithmetic: builds without CUDA plan a GPU's memory with it.
+#include "model/gpu/gpu_layout.h"
+
 #include <algorithm>
 
 #include "kernels/gpu/scratch_bytes.h"
-#include "model/gpu/gpu_training_impl.h"
 
 namespace r1 {
 namespace {
@@ -13,6 +13,10 @@ std::int64_t plan_bytes(const TrainPlan& p) {  // of the blob, at most
                    size(p.query_items) + size(p.prefix_sums);
   for (const RowGroups* g : {&p.by_predictor, &p.by_token}) n += size(g->target) + size(g->first) + size(g->order);
   return n + 4 * (2 * p.rows + 2 * p.predictors) + 64;
+}
+
+std::int64_t latent_down_width(const ModelConfig& c) {
+  return (c.mla->q_lora_rank > 0 ? c.mla->q_lora_rank : c.num_attention_heads * c.head_dim) + c.mla->cached_width();
 }
 
 }  // namespace
@@ -30,14 +34,10 @@ GpuShape::GpuShape(const ModelConfig& c)
       qk_norm(c.qk_norm && !c.qk_norm_all_heads), pre_norms(c.pre_norms), post_norms(c.post_norms),
       learns(!c.moe && !c.mla && !c.post_norms && !c.qk_norm_all_heads) {}
 
-std::int64_t GpuLatentAttention::down_width(const ModelConfig& c) {
-  return (c.mla->q_lora_rank > 0 ? c.mla->q_lora_rank : c.num_attention_heads * c.head_dim) + c.mla->cached_width();
-}
-
-GpuLatentBuffers GpuLatentAttention::take(GpuBump& bump, const ModelConfig& c, std::int64_t n) {
+GpuLatentBuffers latent_take(GpuBump& bump, const ModelConfig& c, std::int64_t n) {
   GpuLatentBuffers b;
   if (!c.mla) return b;
-  b.down = bump.take<gpu::bf16>(n * down_width(c));
+  b.down = bump.take<gpu::bf16>(n * latent_down_width(c));
   if (c.mla->q_lora_rank > 0) {
     b.q_normed = bump.take<gpu::bf16>(n * c.mla->q_lora_rank);
     b.q = bump.take<gpu::bf16>(n * c.num_attention_heads * c.head_dim);
@@ -66,26 +66,26 @@ void GpuExpertBuffers::take(GpuBump& bump, const ModelConfig& c, std::int64_t ro
   shared_weight = bump.take<float>(n);
 }
 
-GpuTraining::Buffers GpuTraining::lay_out(GpuBump& bump, const ModelConfig& config, const TrainPlan& plan, Pass pass, bool keep_head) {
+GpuPassBuffers lay_out_pass(GpuBump& bump, const ModelConfig& config, const TrainPlan& plan, GpuPass pass, bool keep_head) {
   const auto [kind, keep, recompute] = pass;
   const GpuShape s(config);
-  Buffers b;
+  GpuPassBuffers b;
   const std::int64_t n = b.rows = plan.rows, m = b.predictors = plan.predictors;
-  b.head_rows = std::min(m, kHeadRows);
+  b.head_rows = std::min(m, kGpuHeadRows);
   b.blob_bytes = static_cast<std::size_t>(plan_bytes(plan));
   b.blob = bump.take<std::byte>(static_cast<std::int64_t>(b.blob_bytes));
   b.pages = bump.take<gpu::bf16>(plan.pages * s.page_elements());
   b.h0 = bump.take<float>(n * s.d);
   auto* x = bump.take<gpu::bf16>(n * s.d);
   auto* act = bump.take<gpu::bf16>(n * s.f);
-  const GpuLatentBuffers latent = GpuLatentAttention::take(bump, config, n);
+  const GpuLatentBuffers latent = latent_take(bump, config, n);
   float* added = s.post_norms ? bump.take<float>(n * s.d) : nullptr;
   GpuExpertBuffers experts;
   experts.take(bump, config, n);
   b.replay = bump.take<std::uint16_t>(n * s.choices);
   const bool all = keep && !recompute;
   for (std::int64_t l = 0; l < (keep ? s.layers : 1); ++l) {
-    Kept k{};
+    GpuKeptLayer k{};
     if (all || l == 0) {
       k.h_mid = bump.take<float>(n * s.d);
       k.b.x = x, k.b.act = act, k.b.experts = experts;
@@ -110,9 +110,9 @@ GpuTraining::Buffers GpuTraining::lay_out(GpuBump& bump, const ModelConfig& conf
   }
   b.x_head = bump.take<gpu::bf16>(m * s.d);
   b.rstd_head = bump.take<float>(m);
-  if (kind == HeadKind::kScores) b.scores = bump.take<float>(m);
+  if (kind == GpuHeadKind::kScores) b.scores = bump.take<float>(m);
   else b.logits = bump.take<float>(b.head_rows * s.ld_v);
-  if (kind == HeadKind::kLogprobs) {
+  if (kind == GpuHeadKind::kLogprobs) {
     b.logprobs = bump.take<float>(m);
     b.entropies = bump.take<float>(m);
     b.lse = bump.take<float>(m);
@@ -127,7 +127,7 @@ GpuTraining::Buffers GpuTraining::lay_out(GpuBump& bump, const ModelConfig& conf
   b.d_act = bump.take<gpu::bf16>(n * s.f);
   b.d_gate_up = bump.take<gpu::bf16>(n * 2 * s.f);
   b.d_x = bump.take<gpu::bf16>(std::max(n, m) * s.d);
-  if (kind == HeadKind::kLogprobs) b.x_scaled = bump.take<gpu::bf16>(m * s.d);
+  if (kind == GpuHeadKind::kLogprobs) b.x_scaled = bump.take<gpu::bf16>(m * s.d);
   b.d_attn = bump.take<gpu::bf16>(n * s.q_width);
   b.d_qkv = bump.take<gpu::bf16>(n * s.qkv_width);
   b.attention.delta = bump.take<float>(n * s.heads);
@@ -135,11 +135,11 @@ GpuTraining::Buffers GpuTraining::lay_out(GpuBump& bump, const ModelConfig& conf
   b.sums = bump.take<std::byte>(static_cast<std::int64_t>(gpu::row_sum_scratch_bytes(std::max({s.d, s.qkv_width, s.hd}))));
   b.vector_sums = bump.take<float>(2 * s.d + s.qkv_width + 2 * s.hd);
   if (keep_head) b.head_gradient = bump.take<gpu::bf16>(m * s.ld_v);
-  else if (kind != HeadKind::kScores) b.d_logits = bump.take<gpu::bf16>(b.head_rows * s.ld_v);
+  else if (kind != GpuHeadKind::kScores) b.d_logits = bump.take<gpu::bf16>(b.head_rows * s.ld_v);
   return b;
 }
 
-std::size_t GpuTraining::bytes_needed(const ModelConfig& config, std::int64_t rows, std::int64_t predictors, Pass pass) {
+std::size_t gpu_pass_bytes(const ModelConfig& config, std::int64_t rows, std::int64_t predictors, GpuPass pass) {
   TrainPlan plan;
   plan.rows = rows, plan.predictors = predictors;
   // Index arrays and pages of many short sequences, at most; a prefix's partial sums are as many rows as its sharers repeat.
@@ -149,7 +149,7 @@ std::size_t GpuTraining::bytes_needed(const ModelConfig& config, std::int64_t ro
   plan.by_token.order.resize(static_cast<std::size_t>(3 * rows)), plan.by_predictor.order.resize(static_cast<std::size_t>(3 * predictors));
   plan.prefix_sums.resize(static_cast<std::size_t>(rows));
   GpuBump count;
-  lay_out(count, config, plan, pass, false);
+  lay_out_pass(count, config, plan, pass, false);
   return count.used();
 }
 

@@ -66,8 +66,8 @@ GpuTraining::Buffers GpuTraining::run_layers(const PackedBatch& batch, Pass pass
   GpuBump bump(region_.data, region_.bytes);
   GpuBump count;
   const bool may_keep_head = keep && pass.head == HeadKind::kLogprobs;
-  if (may_keep_head) lay_out(count, model_.config(), plan, pass, true);
-  Buffers b = lay_out(bump, model_.config(), plan, pass, may_keep_head && count.used() <= region_.bytes);
+  if (may_keep_head) lay_out_pass(count, model_.config(), plan, pass, true);
+  Buffers b = lay_out_pass(bump, model_.config(), plan, pass, may_keep_head && count.used() <= region_.bytes);
 
   Blob blob;
   const auto put = [&](const auto& v, auto& pointer) {
