@@ -18,7 +18,6 @@ namespace r1 {
 struct RolloutBenchCase {
   int sequences = 64, prompt_tokens = 64, new_tokens = 64, samples = 1;
 };
-std::vector<RolloutBenchCase> default_rollout_cases();  // 1, 8, 32, 64 sequences of 64 + 64 tokens
 
 struct RolloutBenchOptions {
   int repeats = 3;           // after one warm-up run; the median counts
