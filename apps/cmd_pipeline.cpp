@@ -109,6 +109,7 @@ int run_stages(PipelineState& state, std::pair<std::size_t, std::size_t> range, 
   Terminal::Options screen;
   screen.quiet = globals.quiet;
   Terminal terminal(screen);
+  state.let_go();
   const std::size_t n = state.stages().size();
   for (std::size_t i = range.first; i < range.second; ++i) {
     const StageState& s = state.stages()[i];
