@@ -97,6 +97,9 @@ int train_grpo(const TrainRequest& request) {
     GrpcEngineOptions options = recipe.grpc;
     options.to_host = [policy = made.policy.get()](const WeightSnapshot& s) { return policy->host_weights(s.version); };
     hand_over_weights(backend.config(), backend.device(), options);
+    options.interruptible = recipe.trainer.async.max_staleness == 0;  // else a rollout in progress is finished and saved
+    options.shared_servers = !run.ranks().alone();
+    if (!run.ranks().alone() && recipe.trainer.async.free_running) options.before_publish = [&run] { run.ranks().comm().barrier("the weights' publication"); };
     made.engine = make_grpc_engine(std::move(options), tokenizer);
   }
   GrpoOptions learner_options = recipe.learner;

@@ -18,10 +18,10 @@ namespace {
 
 class Keys final : public gloo::rendezvous::Store {
  public:
-  Keys(RendezvousClient& client, double timeout_s) : client_(client), timeout_s_(timeout_s) {}
-  void set(const std::string& key, const std::vector<char>& data) override { client_.set("gloo/" + key, {data.begin(), data.end()}); }
+  Keys(RendezvousClient& client, double timeout_s, const std::string& name) : client_(client), timeout_s_(timeout_s), prefix_(name + "/") {}
+  void set(const std::string& key, const std::vector<char>& data) override { client_.set(prefix_ + key, {data.begin(), data.end()}); }
   std::vector<char> get(const std::string& key) override {
-    const std::string value = client_.get("gloo/" + key, timeout_s_);
+    const std::string value = client_.get(prefix_ + key, timeout_s_);
     return {value.begin(), value.end()};
   }
   void wait(const std::vector<std::string>& keys) override {
@@ -32,11 +32,12 @@ class Keys final : public gloo::rendezvous::Store {
  private:
   RendezvousClient& client_;
   double timeout_s_;
+  std::string prefix_;
 };
 
 class GlooCommunicator final : public Communicator {
  public:
-  GlooCommunicator(const Launch& launch, RendezvousClient& rendezvous, const Options& options)
+  GlooCommunicator(const Launch& launch, RendezvousClient& rendezvous, const Options& options, const std::string& name)
       : Communicator(launch.rank, launch.world, options), next_send_(static_cast<std::size_t>(launch.world)), next_receive_(static_cast<std::size_t>(launch.world)) {
     gloo::transport::tcp::attr attr;
     if (const char* interface = std::getenv("GLOO_SOCKET_IFNAME"); interface && *interface) attr.iface = interface;
@@ -45,7 +46,7 @@ class GlooCommunicator final : public Communicator {
       auto device = gloo::transport::tcp::CreateDevice(attr);
       context_ = std::make_shared<gloo::rendezvous::Context>(launch.rank, launch.world);
       context_->setTimeout(limit());
-      Keys keys(rendezvous, options.timeout_s);
+      Keys keys(rendezvous, options.timeout_s, name);
       context_->connectFullMesh(keys, device);
     } catch (const ::gloo::Exception& e) {
       fail("connecting the ranks", e.what());
@@ -95,13 +96,12 @@ class GlooCommunicator final : public Communicator {
       forget();
       fail(what, e.what());
     }
-    forget();
-    const std::lock_guard lock(mutex_);
-    if (aborted_) fail(what, "the run was ended");
+    if (forget()) fail(what, "the run was ended");
   }
-  void forget() {
+  bool forget() {  // gives whether the run was ended
     const std::lock_guard lock(mutex_);
     waiting_ = nullptr;
+    return aborted_;
   }
 
   std::shared_ptr<gloo::rendezvous::Context> context_;
@@ -113,8 +113,9 @@ class GlooCommunicator final : public Communicator {
 
 }  // namespace
 
-std::unique_ptr<Communicator> make_gloo_communicator(const Launch& launch, RendezvousClient& rendezvous, const Communicator::Options& options) {
-  return std::make_unique<GlooCommunicator>(launch, rendezvous, options);
+std::unique_ptr<Communicator> make_gloo_communicator(const Launch& launch, RendezvousClient& rendezvous, const Communicator::Options& options,
+                                                     const std::string& name) {
+  return std::make_unique<GlooCommunicator>(launch, rendezvous, options, name);
 }
 std::string gloo_unavailable() { return {}; }
 

@@ -9,6 +9,7 @@
 #include <mutex>
 #include <optional>
 #include <string>
+#include <string_view>
 #include <thread>
 #include <vector>
 
@@ -31,8 +32,8 @@ inline constexpr const char* kWaitMark = "waits in ";
 
 namespace detail {
 // hello: "rank world pid host run_id"; welcome; set: "key\0value"; get: "key"; value: "key\0value"; phase; post: to rank 0's handler;
-// abort: the cause; stop; bye; beat: a sign of life. Both directions where it makes sense.
-enum FrameType : std::uint8_t { kHello = 1, kWelcome, kSet, kGet, kValue, kPhase, kPost, kAbort, kStop, kBye, kBeat, kRefused };
+// abort: the cause; stop; bye; beat: a sign of life; tell: to all others' handlers. Both directions where it makes sense.
+enum FrameType : std::uint8_t { kHello = 1, kWelcome, kSet, kGet, kValue, kPhase, kPost, kAbort, kStop, kBye, kBeat, kRefused, kTell };
 }  // namespace detail
 
 // Serves until destroyed. Its own thread.
@@ -82,6 +83,7 @@ class RendezvousClient {
   struct Events {  // on the client's thread
     std::function<void(const std::string& cause)> on_abort;  // once
     std::function<void()> on_stop;
+    std::function<void(std::string_view payload)> on_tell;  // what another rank told all others
     std::function<bool()> tick;  // called ten times a second; true: a stop is wanted here, which is told to all ranks once
   };
   // Tries until rank 0 serves. Throws CommError after start_timeout_s, naming the address.
@@ -92,6 +94,7 @@ class RendezvousClient {
   std::string get(const std::string& key, double timeout_s);  // waits for it; throws CommError
   void phase(const std::string& text);
   void post(const std::string& payload);
+  void tell(const std::string& payload);
   void abort(const std::string& cause);                       // ends the run on all ranks; the first cause stays
   std::optional<std::string> wait_for_cause(double timeout_s);
   std::string local_address() const { return socket_.local_address(); }

@@ -75,6 +75,7 @@ void RendezvousClient::send(std::uint8_t type, const std::string& payload) {
 void RendezvousClient::set(const std::string& key, const std::string& value) { send(kSet, key + '\0' + value); }
 void RendezvousClient::phase(const std::string& text) { send(kPhase, text); }
 void RendezvousClient::post(const std::string& payload) { send(kPost, payload); }
+void RendezvousClient::tell(const std::string& payload) { send(kTell, payload); }
 void RendezvousClient::abort(const std::string& cause) { send(kAbort, cause); }
 
 std::string RendezvousClient::get(const std::string& key, double timeout_s) {
@@ -127,6 +128,7 @@ void RendezvousClient::listen() {
         const std::size_t zero = frame->payload.find('\0');
         if (frame->type == kAbort) ended(frame->payload);
         if (frame->type == kStop && events_.on_stop) told = true, events_.on_stop();
+        if (frame->type == kTell && events_.on_tell) events_.on_tell(frame->payload);
         if (frame->type == kValue) {
           const std::lock_guard lock(mutex_);
           values_[frame->payload.substr(0, zero)] = frame->payload.substr(zero + 1);

@@ -137,6 +137,10 @@ bool RendezvousServer::handle(Peer& peer, Frame frame) {
     case kPost:
       if (post_handler_) post_handler_(peer.rank, frame.payload);
       break;
+    case kTell:
+      for (const auto& p : peers_)
+        if (p.get() != &peer && !p->gone && p->rank >= 0) p->socket.send(kTell, frame.payload, kSendTimeout);
+      break;
     case kAbort: end(message(peer.who, " ended the run: ", frame.payload)); break;
     case kStop: send_all(kStop, ""); break;
     case kBye:

@@ -2,6 +2,7 @@
 
 #include <csignal>
 #include <cstdio>
+#include <utility>
 
 #include <unistd.h>
 
@@ -18,6 +19,7 @@ Session::Session(const Launch& launch, const SessionOptions& options) : launch_(
     comm_ = make_single_communicator();
     return;
   }
+  activities_[0].phase = "start";
   if (const std::string why = gloo_unavailable(); !why.empty()) throw ConfigError(why);
   std::signal(SIGPIPE, SIG_IGN);  // Gloo writes to connections whose other end may have died
   const RendezvousOptions r{options.start_timeout_s, options.silence_s, options.slow_s};
@@ -32,6 +34,10 @@ Session::Session(const Launch& launch, const SessionOptions& options) : launch_(
   RendezvousClient::Events events;
   events.on_stop = [] { request_stop(); };
   events.tick = [this] { return tick(); };
+  events.on_tell = [this](std::string_view payload) {
+    const std::lock_guard lock(mutex_);
+    if (tell_handler_) tell_handler_(payload);
+  };
   events.on_abort = [this](const std::string& cause) {
     {
       const std::lock_guard lock(mutex_);
@@ -39,8 +45,9 @@ Session::Session(const Launch& launch, const SessionOptions& options) : launch_(
       ended_ = CommClock::now();
     }
     request_abort(cause);
-    for (Communicator* c : {abort_first_.load(), abort_second_.load()})
-      if (c) c->abort();
+    const std::lock_guard lock(aborting_);
+    aborted_ = true;
+    for (Communicator* c : to_abort_) c->abort();
   };
   client_ = std::make_unique<RendezvousClient>(launch, r, events);
   client_->set(message("here/", launch.rank), "1");
@@ -53,7 +60,7 @@ Session::Session(const Launch& launch, const SessionOptions& options) : launch_(
     }
   }
   comm_ = make_gloo_communicator(launch, *client_, {options.timeout_s, this});
-  abort_first_ = comm_.get();
+  to_be_aborted(*comm_);
 }
 
 Session::Session(Session& all, std::vector<int> members)
@@ -61,9 +68,42 @@ Session::Session(Session& all, std::vector<int> members)
   launch_.rank = comm_->rank(), launch_.world = comm_->world();
 }
 
+Session::Session(Session& all, const std::string& name, int thread) : launch_(all.launch_), options_(all.options_), all_(&all), thread_(thread) {
+  if (launch_.world == 1) comm_ = make_single_communicator();
+  else comm_ = make_gloo_communicator(launch_, *root().client_, {options_.timeout_s, this}, name);
+  root().to_be_aborted(*comm_);
+}
+
+std::unique_ptr<Session> Session::beside(const std::string& name) {
+  R1_CHECK(!all_, "a session beside one that is a part of another");
+  return std::unique_ptr<Session>(new Session(*this, name, 1));
+}
+
+void Session::to_be_aborted(Communicator& comm) {
+  const std::lock_guard lock(aborting_);
+  to_abort_.push_back(&comm);
+  if (aborted_) comm.abort();
+}
+
+void Session::not_to_be_aborted(const Communicator* comm) {
+  const std::lock_guard lock(aborting_);
+  std::erase(to_abort_, comm);
+}
+
+void Session::give_up() {
+  R1_CHECK(thread_ == 1, "only what is beside a run's session can be given up");
+  given_up_ = true;
+  comm_->abort();
+}
+
 Session::~Session() {
+  if (thread_ == 1) {
+    root().not_to_be_aborted(comm_.get());
+    root().phase_of(1, {});
+  }
   if (!client_) return;
-  abort_first_ = abort_second_ = nullptr;
+  not_to_be_aborted(comm_.get());
+  not_to_be_aborted(device_comm_.get());
   const bool ended = client_->wait_for_cause(0).has_value();
   client_.reset();
   if (server_ && !ended) server_->wait_for_goodbyes(options_.silence_s);
@@ -74,49 +114,73 @@ Communicator& Session::device_comm() {
     device_comm_ = make_group_communicator(all_->device_comm(), members_);
   } else if (!device_comm_) {
     device_comm_ = launch_.world == 1 ? make_single_communicator() : make_nccl_communicator(launch_, *client_, {options_.timeout_s, this});
-    abort_second_ = device_comm_.get();
+    to_be_aborted(*device_comm_);
   }
   return *device_comm_;
 }
 
-void Session::phase(const std::string& text) {
+void Session::phase(const std::string& text) { root().phase_of(thread_, text); }
+
+void Session::phase_of(int thread, const std::string& text) {
   if (!client_) return;
+  std::string all;
   {
     const std::lock_guard lock(mutex_);
-    phase_ = text;
+    activities_[static_cast<std::size_t>(thread)].phase = text;
+    all = doing();
   }
-  client_->phase(text);
+  client_->phase(all);
+}
+
+std::string Session::doing() const {
+  const auto text = [](const Activity& a) { return a.told_wait ? message(kWaitMark, a.wait, " (", a.phase, ")") : a.phase; };
+  const std::string second = text(activities_[1]);
+  return text(activities_[0]) + (second.empty() ? "" : "; beside it: " + second);
 }
 
 void Session::fail(const std::string& cause) {
-  if (!client_ || client_->wait_for_cause(0)) return;
-  client_->abort(cause);
-  client_->wait_for_cause(kCauseWait);
+  Session& r = root();
+  if (!r.client_ || r.client_->wait_for_cause(0)) return;
+  r.client_->abort(cause);
+  r.client_->wait_for_cause(kCauseWait);
 }
 
 void Session::post(const std::string& payload) {
-  if (client_) client_->post(payload);
+  if (root().client_) root().client_->post(payload);
 }
 void Session::set_post_handler(std::function<void(int, std::string_view)> handler) {
-  if (server_) server_->set_post_handler(std::move(handler));
+  if (root().server_) root().server_->set_post_handler(std::move(handler));
+}
+
+void Session::tell(const std::string& payload) {
+  if (root().client_) root().client_->tell(payload);
+}
+void Session::set_tell_handler(std::function<void(std::string_view)> handler) {
+  Session& r = root();
+  const std::lock_guard lock(r.mutex_);
+  r.tell_handler_ = std::move(handler);
 }
 
 void Session::waiting(const char* what) {
-  const std::lock_guard lock(mutex_);
-  wait_ = what;
-  since_ = CommClock::now();
-  told_wait_ = false;
+  Session& r = root();
+  const std::lock_guard lock(r.mutex_);
+  Activity& a = r.activities_[static_cast<std::size_t>(thread_)];
+  a.wait = what;
+  a.since = CommClock::now();
+  a.told_wait = false;
 }
 
 void Session::done() {
-  std::string phase;
+  Session& r = root();
+  std::string all;
   {
-    const std::lock_guard lock(mutex_);
-    wait_.clear();
-    if (!told_wait_) return;
-    phase = phase_;
+    const std::lock_guard lock(r.mutex_);
+    Activity& a = r.activities_[static_cast<std::size_t>(thread_)];
+    a.wait.clear();
+    if (!std::exchange(a.told_wait, false)) return;
+    all = r.doing();
   }
-  client_->phase(phase);
+  r.client_->phase(all);
 }
 
 bool Session::tick() {
@@ -128,28 +192,31 @@ bool Session::tick() {
       std::fprintf(stderr, "r1: error: %s\n", cause_.c_str());
       _exit(1);
     }
-    if (!wait_.empty() && !told_wait_ && CommClock::now() - since_ > std::chrono::seconds(2)) {
-      told_wait_ = true;
-      waits = message(kWaitMark, wait_, " (", phase_, ")");
-    }
+    for (Activity& a : activities_)
+      if (!a.wait.empty() && !a.told_wait && CommClock::now() - a.since > std::chrono::seconds(2)) {
+        a.told_wait = true;
+        waits = doing();
+      }
   }
   if (!waits.empty()) client_->phase(waits);
   return stop_requested();
 }
 
 void Session::broken(const char* what, const std::string& detail) {
+  if (given_up_) throw CommError(message(what, ": given up"));
+  RendezvousClient* const client = root().client_.get();
   // A peer that died shows here first as a connection that closed.
   const bool late = detail.find("Timed out") != std::string::npos;  // nobody has died
-  if (const auto cause = client_ ? client_->wait_for_cause(late ? 0.2 : kCauseWait) : std::nullopt) throw CommError(*cause);
-  if (!client_) throw CommError(message(what, ": ", detail));
+  if (const auto cause = client ? client->wait_for_cause(late ? 0.2 : kCauseWait) : std::nullopt) throw CommError(*cause);
+  if (!client) throw CommError(message(what, ": ", detail));
   std::string phases;
   try {
-    phases = client_->get("#phases", kCauseWait);
+    phases = client->get("#phases", kCauseWait);
   } catch (const CommError& e) {
     phases = e.what();
   }
   fail(message("its wait for the other ranks in \"", what, "\" failed (", detail, "; the limit is train.comm_timeout_s ", options_.timeout_s, " s). ", phases));
-  if (const auto cause = client_->wait_for_cause(0)) throw CommError(*cause);
+  if (const auto cause = client->wait_for_cause(0)) throw CommError(*cause);
   throw CommError(message(what, ": ", detail));
 }
 

@@ -1,8 +1,11 @@
 // What happens when ranks die, fail, hang, stop, or never come.
 #include <doctest/doctest.h>
 
+#include <algorithm>
 #include <atomic>
 #include <csignal>
+#include <mutex>
+#include <thread>
 
 #include "comm/ranks_test_support.h"
 
@@ -171,6 +174,94 @@ TEST_CASE("a rank that never comes, and one of another run, are named") {
   const int port = test::free_port();
   RendezvousServer server(std::move(*Socket::listen(port)), Launch{0, 2, 0, 1, "test", "127.0.0.1", port, 1, "run-a"}, {});
   CHECK_THROWS_WITH_AS(RendezvousClient(Launch{1, 2, 0, 1, "test", "127.0.0.1", port, 1, "run-b"}, {0.5, 10, 60}, {}), doctest::Contains("this is run run-a, not run-b"), CommError);
+}
+
+TEST_CASE("a session beside another: a second thread's operations need not be in the order of the first's") {
+  const auto results = test::run_ranks(3, [](Session& s) -> std::string {
+    const auto second = s.beside("second");
+    std::string of_second;
+    std::thread thread([&] {
+      for (int i = 0; i < 50; ++i) {
+        if (s.rank() == i % 3) usleep(500);
+        of_second = second->comm().gather_bytes(std::to_string(s.rank() * 100 + i), "the second's")[2];
+      }
+    });
+    std::string of_first;
+    for (int i = 0; i < 50; ++i) {
+      if (s.rank() == (i + 1) % 3) usleep(500);
+      of_first = s.comm().gather_bytes(std::to_string(s.rank() * 1000 + i), "the first's")[1];
+    }
+    thread.join();
+    return of_first + " " + of_second;
+  }, quick());
+  for (const auto& r : results) CHECK(r.output == "1049 249");
+}
+
+TEST_CASE("one that is given up ends its own rank's operation and no run; the death of a rank ends both") {
+  const auto results = test::run_ranks(2, [](Session& s) -> std::string {
+    const auto second = s.beside("second");
+    if (s.rank() == 0) {
+      std::thread gives_up([&] {
+        usleep(100000);
+        second->give_up();
+      });
+      std::string text;
+      try {
+        second->comm().barrier("a wait for nobody");
+      } catch (const CommError& e) {
+        text = e.what();
+      }
+      gives_up.join();
+      R1_CHECK(has(text, "a wait for nobody: given up"), text);
+    }
+    s.comm().barrier("the run goes on");
+    return "done";
+  }, quick());
+  for (const auto& r : results) CHECK(r.output == "done");
+
+  test::SharedCount begun;
+  test::ForkedRanks ranks(2, quick(), [&](Session& s) -> std::string {
+    const auto second = s.beside("second");
+    s.comm().barrier("the beginning");
+    begun.add();
+    if (s.rank() == 1) sleep(60);
+    s.phase("learning");
+    second->phase("sampling");
+    second->comm().barrier("what does not come");
+    return {};
+  });
+  begun.wait_for(2);
+  usleep(300000);
+  kill(ranks.pid(1), SIGKILL);
+  CHECK(has(ranks.results()[0].output, "error: rank 1 (process "));
+}
+
+TEST_CASE("what a rank tells reaches all others, in its order") {
+  const auto results = test::run_ranks(3, [](Session& s) -> std::string {
+    std::mutex mutex;
+    std::string heard;
+    const auto second = s.beside("second");
+    second->set_tell_handler([&](std::string_view payload) {
+      const std::lock_guard lock(mutex);
+      heard += payload;
+    });
+    s.comm().barrier("all listen");
+    if (s.rank() != 1)
+      for (int i = 0; i < 3; ++i) second->tell(std::to_string(s.rank() * 10 + i) + " ");
+    for (int i = 0; i < 5000; ++i) {
+      usleep(1000);
+      const std::lock_guard lock(mutex);
+      if (std::count(heard.begin(), heard.end(), ' ') >= (s.rank() == 1 ? 6 : 3)) break;
+    }
+    s.comm().barrier("all have heard");
+    second->set_tell_handler({});
+    return heard;
+  }, quick());
+  CHECK(results[0].output == "20 21 22 ");
+  CHECK(results[2].output == "0 1 2 ");
+  CHECK(results[1].output.size() == 15);
+  CHECK(has(results[1].output, "20 "));
+  CHECK(results[1].output.find("0 ") < results[1].output.find("1 "));
 }
 
 }  // namespace r1

@@ -10,8 +10,10 @@
 namespace r1 {
 
 // Host memory over TCP. The ranks find each other through the rendezvous; `address` is this rank's own, empty = that of the rendezvous
-// connection (GLOO_SOCKET_IFNAME names an interface instead). Throws CommError, and ConfigError in a build without Gloo.
-std::unique_ptr<Communicator> make_gloo_communicator(const Launch& launch, RendezvousClient& rendezvous, const Communicator::Options& options);
+// connection (GLOO_SOCKET_IFNAME names an interface instead). `name` tells several of a run apart. Throws CommError, and ConfigError in a
+// build without Gloo.
+std::unique_ptr<Communicator> make_gloo_communicator(const Launch& launch, RendezvousClient& rendezvous, const Communicator::Options& options,
+                                                     const std::string& name = "gloo");
 // Why it is not there; empty where it is.
 std::string gloo_unavailable();
 

@@ -48,8 +48,11 @@ void request_abort(const std::string& cause) {
   const std::string *none = nullptr, *mine = new std::string(cause);
   if (!abort_cause.compare_exchange_strong(none, mine)) delete mine;
 }
-void throw_if_stopped() {
+void throw_if_aborted() {
   if (const std::string* cause = abort_cause.load()) throw Error(*cause);
+}
+void throw_if_stopped() {
+  throw_if_aborted();
   if (stop_requested()) throw Interrupted(message("stopped by signal ", stop_signal(), " (", strsignal(stop_signal()), ")"));
 }
 void reset_stop_for_tests() {

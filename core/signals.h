@@ -18,6 +18,7 @@ void request_stop();    // as if SIGINT had come; never ends the process
 void request_abort(const std::string& cause);
 // Throws Interrupted if a stop was requested, Error if an abort was. For places between units of work.
 void throw_if_stopped();
+void throw_if_aborted();  // the second alone: for what a stop request must not cut short
 void reset_stop_for_tests();
 
 }  // namespace r1

@@ -113,6 +113,7 @@ class GrpcEngine final : public RolloutEngine {
   std::set<std::shared_ptr<GenerateFlight>> flights_;
   std::vector<RequestId> cancelled_;
   std::vector<WeightKey> published_;                           // all so far
+  std::size_t asked_for_ = 0;                                  // the target is published_[asked_for_ - 1]
   RequestId next_id_ = 1;
   std::uint64_t next_call_ = 1;
   bool stream_ = false;
@@ -218,13 +219,19 @@ void GrpcEngine::load_weights(const WeightSnapshot& snapshot) {
                                                    want.share, weights->arena ? &weights->arena->digest() : nullptr);
   }
   weights->key = weights->arena ? WeightKey{snapshot.version, weights->arena->digest()} : weights->image->key();
-  const std::lock_guard lock(shared_.mutex);
+  std::unique_lock lock(shared_.mutex);
   version_ = weights->key.version;
   if (newest_ && newest_->key == weights->key) {  // nothing is new
     spent_ = std::move(weights->image);
     return;
   }
   published_.push_back(weights->key);
+  if (options_.before_publish) {
+    lock.unlock();
+    options_.before_publish();
+    lock.lock();
+  }
+  asked_for_ = published_.size();
   shared_.target = weights;
   if (newest_) spent_ = newest_->image;
   newest_ = std::move(weights);
@@ -247,7 +254,7 @@ void GrpcEngine::wait(const std::function<void(RolloutEvent&&)>& on_event, bool 
           if (inbox_.arrivals.empty()) shared_.changed.wait_for(lock, std::chrono::milliseconds(100));
         }
       }
-      if (events.empty()) throw_if_stopped();
+      if (events.empty()) options_.interruptible ? throw_if_stopped() : throw_if_aborted();
       for (RolloutEvent& event : events) on_event(std::move(event));
       events.clear();
     }
@@ -468,10 +475,10 @@ void GrpcEngine::dispatch() {
 }
 
 void GrpcEngine::start(ServerLink& link, const Part& part) {
-  const auto flight = std::make_shared<GenerateFlight>(inbox_, link, part, next_call_++, published_.size());
+  const auto flight = std::make_shared<GenerateFlight>(inbox_, link, part, next_call_++, asked_for_);
   to_wire(requests_.at(part.request).request, part.first, part.count, stream_, flight->request);
   flight->request.set_request_id(message(run_, "-", flight->number));
-  if (!published_.empty()) to_wire(published_.back(), *flight->request.mutable_expect());
+  if (asked_for_ > 0) to_wire(published_[asked_for_ - 1], *flight->request.mutable_expect());
   flight->missing = part.count;
   link.calls += 1;
   link.samples += part.count;

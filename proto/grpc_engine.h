@@ -36,6 +36,13 @@ struct GrpcEngineOptions {          // rollout.grpc: in a recipe
   std::string no_weight_device = "the learner computes on the CPU";
   std::vector<TensorView> layout;   // with weight_device: the tensors, without data, and their places in memory
   WeightPlaces places;
+  bool interruptible = true;        // a stop request ends wait(); false: what was asked for is waited for
+  // Servers are given weights by other ranks of this run too. Then one that holds newer ones than this rank knows of has them from a rank
+  // that was faster: they are not taken from it again, for a while.
+  bool shared_servers = false;
+  // Of ranks whose weights change within rollouts: called in load_weights() once the weights are known here and before any server gets them
+  // from here; returns when all ranks know them, so that no completion names weights that its rank has not heard of. May be empty.
+  std::function<void()> before_publish;
   // Weights that lie on a device -> the same on the host; empty: they do already.
   std::function<WeightSnapshot(const WeightSnapshot&)> to_host;
 };

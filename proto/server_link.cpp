@@ -12,6 +12,7 @@ namespace {
 
 using grpc::StatusCode;
 constexpr double kDescribeTimeout = 5;  // seconds; it is answered from memory
+constexpr auto kBehind = std::chrono::seconds(20);  // a rank may be behind another by: after it the server's weights are another run's
 
 }  // namespace
 
@@ -89,6 +90,7 @@ void ServerLink::run() {
   while (!stop_) {
     if (!connected_) connect(lock);
     else if (shared_.publishing) shared_.changed.wait(lock, [&] { return stop_ || !shared_.publishing; });
+    else if (ahead()) shared_.changed.wait_for(lock, std::chrono::milliseconds(50));
     else if (!up_to_date()) update(lock);
     else shared_.changed.wait(lock, [&] { return stop_ || !connected_ || !up_to_date(); });
   }
@@ -131,14 +133,18 @@ void ServerLink::connect(std::unique_lock<std::mutex>& lock) {
   }
   held_known_ = true;
   connected_ = true;
-  if (up_to_date()) whole_next_ = false;
+  if (up_to_date()) whole_next_ = false, used_ = true;
   failures_ = 0;
-  since_ = Clock::now();
+  since_ = connected_at_ = Clock::now();
   trouble_.clear();
   shared_.changed.notify_all();
 }
 
 bool ServerLink::up_to_date() const { return !shared_.publishing && (!shared_.target || (held_known_ && held_ == shared_.target->key)); }
+
+bool ServerLink::ahead() const {
+  return options_.shared_servers && used_ && shared_.target && held_known_ && held_.version > shared_.target->key.version && Clock::now() - connected_at_ < kBehind;
+}
 
 WeightWay ServerLink::best_way() const {
   if (options_.weights) return *options_.weights;
@@ -223,7 +229,7 @@ void ServerLink::update(std::unique_lock<std::mutex>& lock) {
 
 void ServerLink::took(const PublishedWeights& weights, WeightWay way) {
   held_ = weights.key;
-  held_known_ = true;
+  held_known_ = used_ = true;
   whole_next_ = false;
   damaged_ = 0;
   since_ = Clock::now();

@@ -72,6 +72,7 @@ class ServerLink {
   void fail(const std::string& what);
   void pause(std::unique_lock<std::mutex>& lock, int failures);
   bool up_to_date() const;
+  bool ahead() const;                        // it has newer weights than the target, from another rank of this run
 
   const GrpcEngineOptions& options_;
   const std::string address_, tokenizer_;
@@ -80,14 +81,14 @@ class ServerLink {
   std::unique_ptr<wire_weights::WeightService::Stub> weights_;
   std::unique_ptr<WeightSender> sender_;      // of the thread alone
 
-  bool stop_ = false, connected_ = false, held_known_ = false, whole_next_ = false;
+  bool stop_ = false, connected_ = false, held_known_ = false, whole_next_ = false, used_ = false;
   const bool near_;                          // on this machine
   std::set<WeightWay> failed_ways_;
   std::string told_way_;
   WeightKey held_;
   wire_rollout::DescribeReply info_;
   std::string trouble_;                      // why it is not connected
-  Clock::time_point since_ = Clock::now(), full_until_{};
+  Clock::time_point since_ = Clock::now(), full_until_{}, connected_at_{};
   int failures_ = 0, damaged_ = 0;           // in a row
   grpc::ClientContext* running_ = nullptr;   // of the thread's call
   std::thread thread_;                       // last

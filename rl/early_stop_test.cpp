@@ -58,7 +58,7 @@ std::set<std::string> names(const std::vector<ScoredGroup>& groups) {
 }  // namespace
 
 TEST_CASE("early stop: a group is lost as soon as the wanted ones are whole and it is longer, and only then") {
-  EarlyStop stop(3, 2, 2);
+  EarlyStop stop({0, 1, 2}, 2, 2);
   stop.grew(2, 0, 9);
   CHECK(stop.take_lost().empty());  // the longest so far, but two groups are not whole
   stop.ended(0, 0, 3), stop.ended(0, 1, 5);
@@ -68,7 +68,7 @@ TEST_CASE("early stop: a group is lost as soon as the wanted ones are whole and 
   CHECK(stop.take_lost() == std::vector<std::size_t>{2});  // 9 > 7
   CHECK(stop.take_lost().empty());
   std::map<std::string, double> m;
-  stop.report(m);
+  stop.counts().report(m, 2);
   CHECK(m.at("early_stop/sampled_groups") == 3);
   CHECK(m.at("early_stop/dropped_groups") == 1);
   CHECK(m.at("early_stop/dropped_completions") == 0);
@@ -77,13 +77,28 @@ TEST_CASE("early stop: a group is lost as soon as the wanted ones are whole and 
   CHECK(m.at("early_stop/dropped_length") == doctest::Approx(4.5));
 
   // A whole group is lost to a shorter one that ends later; a tie goes to the earlier prompt, which still runs.
-  EarlyStop other(3, 1, 1);
+  EarlyStop other({0, 1, 2}, 1, 1);
   other.ended(1, 0, 6);
   other.grew(0, 0, 6), other.grew(2, 0, 6);
   CHECK(other.take_lost() == std::vector<std::size_t>{2});
   CHECK_FALSE(other.lost(0));
   other.ended(0, 0, 6);
   CHECK(other.take_lost() == std::vector<std::size_t>{1});
+}
+
+TEST_CASE("early stop of several ranks: groups that are whole elsewhere make this one's lost; ties go by the prompt's place") {
+  EarlyStop stop({1, 4}, 1, 2);
+  stop.grew(0, 0, 5), stop.grew(1, 0, 5);
+  stop.whole_elsewhere({3, 0});
+  CHECK(stop.take_lost().empty());
+  stop.whole_elsewhere({5, 3});
+  CHECK(stop.take_lost() == std::vector<std::size_t>{1});  // 5 tokens as the one at place 3, but later; that at place 1 is earlier
+  CHECK(stop.take_whole().empty());
+  stop.ended(0, 0, 5);
+  CHECK(stop.take_whole() == std::vector<EarlyStop::Key>{{5, 1}});
+  CHECK_FALSE(stop.lost(0));
+  const std::vector<EarlyStop::Key> all = {{9, 2}, {5, 6}, {5, 1}, {7, 0}};
+  CHECK(shortest(all, 3) == std::vector<std::size_t>{3, 2, 1});
 }
 
 TEST_CASE("early stop: the groups that the rule names come back, in order, whatever ended first and what a journal knew") {
@@ -94,11 +109,13 @@ TEST_CASE("early stop: the groups that the rule names come back, in order, whate
     RolloutJournal journal({});
     GroupSampler sampler(engine, {zero_scores, {}, {}}, journal, {3, {}, 1, 1});
     std::vector<ScoredGroup> kept = sampler.sample(items_of(groups), 0, known, {}, wanted);
+    CHECK(kept.size() == groups);
+    std::erase_if(kept, [](const ScoredGroup& g) { return g.group.completions.empty(); });
     CHECK(std::is_sorted(kept.begin(), kept.end(), [](const auto& a, const auto& b) { return a.group.prompt.id < b.group.prompt.id; }));
     for (const ScoredGroup& g : kept)
       for (const Completion& c : g.group.completions) CHECK(c.stop == StopReason::kEos);
-    CHECK(sampler.early_stop().at("early_stop/dropped_groups") == static_cast<double>(groups - wanted));
-    CHECK(sampler.early_stop().at("early_stop/dropped_tokens") > 0);
+    CHECK(sampler.early_stop().dropped_groups == static_cast<std::int64_t>(groups - wanted));
+    CHECK(sampler.early_stop().dropped_tokens > 0);
     return names(kept);
   };
   CHECK(run({}) == want);

@@ -8,7 +8,6 @@
 
 #include "core/error.h"
 #include "core/signals.h"
-#include "rl/early_stop.h"
 
 namespace r1 {
 namespace {
@@ -17,6 +16,7 @@ double seconds_since(Clock::time_point start) { return std::chrono::duration<dou
 }  // namespace
 
 struct GroupSampler::Work {
+  std::uint64_t rollout = 0;
   std::vector<std::uint64_t> indices;
   std::vector<ScoredGroup> groups;
   std::vector<int> missing;  // samples still running, by item
@@ -46,7 +46,7 @@ void GroupSampler::abandon() {
 
 void GroupSampler::throw_if_over() const {
   if (abandoned_) throw Interrupted("the rollout was given up");
-  if (!options_.interruptible) return;
+  if (!options_.interruptible) return throw_if_aborted();
   if (options_.ranks) options_.ranks->throw_if_sampler_stopped();
   else throw_if_stopped();
 }
@@ -84,6 +84,10 @@ void GroupSampler::group_finished(Work& work, std::size_t item) {
 
 void GroupSampler::cancel_lost(Work& work) {
   if (!work.early) return;
+  if (EarlyStopNews* news = options_.news) {
+    for (const EarlyStop::Key& key : work.early->take_whole()) news->tell(work.rollout, key);
+    for (const EarlyStop::Key& key : news->take(work.rollout)) work.early->whole_elsewhere(key);
+  }
   for (const std::size_t lost : work.early->take_lost())
     for (const auto& [id, place] : work.places)
       if (place.item == lost) engine_.cancel(id);
@@ -149,11 +153,11 @@ void GroupSampler::on_event(Work& work, RolloutEvent&& event) {
 
 std::vector<ScoredGroup> GroupSampler::sample(std::vector<Item> items, std::uint64_t rollout,
                                               RolloutJournal::Contents& known,
-                                              const std::function<void(const RolloutProgress&)>& progress, std::size_t wanted) {
+                                              const std::function<void(const RolloutProgress&)>& progress, std::optional<std::size_t> wanted) {
   Work work;
   const auto samples = static_cast<std::size_t>(options_.samples_per_prompt);
-  early_stop_.clear();
-  if (wanted < items.size()) work.early.emplace(items.size(), options_.samples_per_prompt, wanted);
+  early_stop_ = {};
+  work.rollout = rollout;
   work.groups.resize(items.size());
   work.missing.resize(items.size());
   work.scores.assign(items.size(), std::vector<Score>(samples));
@@ -165,6 +169,7 @@ std::vector<ScoredGroup> GroupSampler::sample(std::vector<Item> items, std::uint
     work.groups[i].group.prompt = std::move(items[i].prompt);
     work.unscored[i] = options_.samples_per_prompt;
   }
+  if (wanted) work.early.emplace(work.indices, options_.samples_per_prompt, *wanted);
   work.start = Clock::now();
   // Whatever happens, no scoring task may outlive `work`, and nobody cancels requests of the past.
   struct AtEnd {
@@ -203,12 +208,10 @@ std::vector<ScoredGroup> GroupSampler::sample(std::vector<Item> items, std::uint
   times_.reward_wait_s += seconds_since(scoring);
   throw_if_over();
   if (!work.early) return std::move(work.groups);
-  work.early->report(early_stop_);
-  std::vector<ScoredGroup> kept;
+  early_stop_ = work.early->counts();
   for (std::size_t i = 0; i < work.groups.size(); ++i)
-    if (!work.early->lost(i)) kept.push_back(std::move(work.groups[i]));
-  R1_CHECK(kept.size() == wanted, kept.size(), " groups were kept of ", wanted, " wanted");
-  return kept;
+    if (work.early->lost(i)) work.groups[i].group.completions.clear(), work.groups[i].scores.clear();
+  return std::move(work.groups);
 }
 
 }  // namespace r1

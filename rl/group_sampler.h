@@ -5,14 +5,15 @@
 #include <atomic>
 #include <cstdint>
 #include <functional>
-#include <map>
 #include <mutex>
+#include <optional>
 #include <span>
 #include <string>
 #include <vector>
 
 #include "core/thread_pool.h"
 #include "core/types.h"
+#include "rl/early_stop.h"
 #include "rl/rollout_journal.h"
 #include "rl/scorer.h"
 #include "rollout/engine.h"
@@ -36,8 +37,9 @@ class GroupSampler {
     SamplingOptions sampling;
     std::uint64_t seed = 0;
     int reward_threads = 1;
-    bool interruptible = true;  // a stop request ends sample(); false: it works on, for somebody who decides what becomes of it
+    bool interruptible = true;  // a stop request ends sample(); false: it works on (unless the run was aborted), for somebody who decides what becomes of it
     const Ranks* ranks = nullptr;  // of which those that sample together stop together; outlives the sampler
+    EarlyStopNews* news = nullptr;  // of other ranks; outlives the sampler
   };
   // All outlive the sampler.
   GroupSampler(RolloutEngine& engine, Scoring scoring, RolloutJournal& journal, const Options& options);
@@ -48,12 +50,12 @@ class GroupSampler {
   };
   // One scored group an item, in order. What `known` holds is not sampled or scored again. `progress` is called as
   // samples end. Throws Interrupted soon after a stop was requested (core/signals.h) or after abandon(): what is finished
-  // lies in the journal. With `wanted` below the number of items those groups alone come back that rl/early_stop.h keeps, in
-  // order; the rest is ended early, and early_stop() says what it was.
+  // lies in the journal. With `wanted`, of the groups of all ranks, those are ended early, and have no completions, that are known
+  // not to be among the wanted ones of rl/early_stop.h, and early_stop() counts; without other ranks that is all the others.
   std::vector<ScoredGroup> sample(std::vector<Item> items, std::uint64_t rollout, RolloutJournal::Contents& known,
-                                  const std::function<void(const RolloutProgress&)>& progress, std::size_t wanted = ~std::size_t{0});
+                                  const std::function<void(const RolloutProgress&)>& progress, std::optional<std::size_t> wanted = {});
   const RolloutTimes& times() const { return times_; }  // since the last reset
-  const std::map<std::string, double>& early_stop() const { return early_stop_; }  // metrics of the last sample(), if it had to choose
+  const EarlyStopCounts& early_stop() const { return early_stop_; }  // of the last sample()
   void reset_times() { times_ = {}; }
   // For good: sample() ends with Interrupted, what runs is cancelled. Thread-safe.
   void abandon();
@@ -74,7 +76,7 @@ class GroupSampler {
   Options options_;
   ThreadPool pool_;
   RolloutTimes times_;
-  std::map<std::string, double> early_stop_;
+  EarlyStopCounts early_stop_;
   std::atomic<bool> abandoned_{false};
   std::mutex requests_mutex_;
   std::vector<RequestId> requests_;  // of the sample() that is going on

@@ -6,6 +6,8 @@
 #include <filesystem>
 #include <functional>
 #include <map>
+#include <optional>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -39,14 +41,14 @@ struct CollectedRollout {
 // Not thread-safe but for abandon().
 class RolloutCollector {
  public:
-  // All outlive the collector. With `ranks` each rank samples and scores its share of the prompts, and all get the whole rollout.
+  // All outlive the collector. With `ranks`, to whom it then speaks in the thread that calls collect(), each rank samples and scores its share of the prompts, and all get the whole rollout.
   RolloutCollector(RolloutEngine& engine, const PromptStream& prompts, Scoring scoring, const std::filesystem::path& journal,
                    const TrainerOptions& options, const Ranks* ranks = nullptr);
 
   // The engine holds `weights`. Throws what the engine and the rewards throw, Interrupted after a stop request (in turns) or abandon().
   CollectedRollout collect(std::uint64_t number, std::uint64_t cursor, const RolloutWeights& weights,
                            const std::function<void(const RolloutProgress&)>& progress);
-  void abandon() { sampler_.abandon(); }
+  void abandon();
   RolloutJournal& journal() { return journal_; }
   // Weights that this process did not make again: of the checkpoint it went on from. Where weights change within rollouts, a
   // completion in the journal counts only if none newer had a part in it.
@@ -54,9 +56,10 @@ class RolloutCollector {
 
  private:
   Digest fingerprint(std::uint64_t number, std::uint64_t cursor, const WeightDigest& weights) const;
-  // One scored group an item, in order: this rank's share sampled, the others' received.
-  std::vector<ScoredGroup> sample(std::vector<GroupSampler::Item> items, std::uint64_t number, RolloutJournal::Contents& known,
-                                  const std::function<void(const RolloutProgress&)>& progress);
+  // One scored group an item, in order: this rank's share sampled, the others' received. With `wanted` those that rl/early_stop.h keeps.
+  std::vector<ScoredGroup> sample(std::vector<GroupSampler::Item> items, CollectedRollout& rollout, RolloutJournal::Contents& known,
+                                  const std::function<void(const RolloutProgress&)>& progress, std::optional<std::size_t> wanted);
+  std::vector<ScoredGroup> gather(std::span<const ScoredGroup> mine, std::size_t total, EarlyStopCounts& counts) const;
   void sample_groups(CollectedRollout& rollout, RolloutJournal::Contents known, const std::function<void(const RolloutProgress&)>& progress);
 
   RolloutEngine& engine_;
@@ -65,6 +68,7 @@ class RolloutCollector {
   const Ranks one_process_;
   const Ranks& ranks_;
   RolloutJournal journal_;
+  std::optional<EarlyStopNews> news_;  // where ranks sample by themselves
   GroupSampler sampler_;
   WeightVersion trusted_ = 0;
 };

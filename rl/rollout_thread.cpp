@@ -34,8 +34,9 @@ RolloutThread::~RolloutThread() {
   std::unique_lock lock(mutex_);
   stop_ = true;
   changed_.notify_all();
+  const bool gone = ended_;
   lock.unlock();
-  collector_.abandon();
+  if (!gone) collector_.abandon();
   lock.lock();
   const double patience = std::max(options_.patience_s, kEnd);
   if (!changed_.wait_for(lock, std::chrono::duration<double>(patience), [&] { return ended_; })) {
@@ -73,7 +74,20 @@ std::string RolloutThread::where() const {
 }
 
 void RolloutThread::throw_if_failed() const {
-  if (error_) with_context(message("rollout ", next_), [&] { std::rethrow_exception(error_); });
+  if (!error_) return;
+  throw_if_aborted();  // another rank ended the run: the cause, as everywhere
+  try {
+    std::rethrow_exception(error_);
+  } catch (const CommError&) {
+    throw;
+  } catch (...) {
+    with_context(message("rollout ", next_), [] { throw; });
+  }
+}
+
+void RolloutThread::glance() const {
+  if (options_.alone) throw_if_stopped();
+  else throw_if_aborted();
 }
 
 // ---- the thread ----------------------------------------------------------------------------------------------------
@@ -208,7 +222,7 @@ CollectedRollout RolloutThread::take(const std::function<void(const RolloutProgr
   active_ = std::max(active_, learner_seen_);  // while it only waited for the learner, it was the learner's time
   std::uint64_t told = progress_number_;
   while (ready_.empty()) {
-    throw_if_stopped();
+    glance();
     wait_for_thread(lock, "the next rollout");
     if (progress_number_ == told) continue;
     told = progress_number_;
@@ -227,7 +241,8 @@ void RolloutThread::rest(std::unique_lock<std::mutex>& lock, bool interruptible)
   throw_if_failed();
   active_ = std::max(active_, learner_seen_);
   while (sampling_ || startable()) {
-    if (interruptible) throw_if_stopped();
+    if (interruptible) glance();
+    else throw_if_aborted();
     wait_for_thread(lock, "the rollout in progress");
   }
 }

@@ -10,6 +10,10 @@
 //
 // Invariants. 1. A rollout that could begin is begun; so while the learner does not offer weights, the thread comes to rest. 2. At rest
 // no weights older than the last offered will be needed again: a checkpoint taken then holds the rollouts that are whole, and no weights.
+//
+// Of several ranks each has such a thread, and every rollout is one of all: it is whole on each or on none, so their threads come to rest at
+// the same rollout, and none samples with weights that another has not got yet. Whether this rank's thread was at rest or not when weights
+// were offered may differ; what the learner's ranks do together does not depend on it.
 #pragma once
 
 #include <chrono>
@@ -37,6 +41,7 @@ class RolloutThread {
     std::int64_t max_staleness = 1;        // k
     std::int64_t steps = 0;                // of the run: no rollout is sampled that none would learn from
     bool free_running = false;
+    bool alone = true;                     // false: of several ranks, whose learners stop together, between updates
     double patience_s = 3600;
   };
   struct Start {
@@ -52,7 +57,7 @@ class RolloutThread {
   // ---- of the learner's thread alone; each throws what ended the rollout's thread, with the rollout's number in front ----
   // Before every update: the weights after `step` updates are these.
   void offer(std::int64_t step, const GrpoLearner& learner);
-  // The next rollout; waits. `progress` is called here. Throws Interrupted after a stop request.
+  // The next rollout; waits. `progress` is called here. Throws Interrupted after a stop request, where `alone`.
   CollectedRollout take(const std::function<void(const RolloutProgress&)>& progress);
   // Runs `work` with the engine, whatever weights it loads, once the thread is at rest.
   void with_engine(const std::function<void()>& work);
@@ -75,6 +80,7 @@ class RolloutThread {
   void rest(std::unique_lock<std::mutex>& lock, bool interruptible);
   void wait_for_thread(std::unique_lock<std::mutex>& lock, const char* what);
   void throw_if_failed() const;
+  void glance() const;  // at stops and aborts
   std::string where() const;
 
   RolloutEngine& engine_;

@@ -62,11 +62,19 @@ Trainer::Trainer(Parts parts, TrainerOptions options)
                 parts.checkpoints, parts.observers, parts.ranks),
       parts_(std::move(parts)),
       options_((check(options), std::move(options))),
-      collector_(*parts_.engine, *parts_.prompts, {parts_.scorer, parts_.completion_scorer, parts_.group_scored}, parts_.journal, options_, &ranks()) {
+      collector_(*parts_.engine, *parts_.prompts, {parts_.scorer, parts_.completion_scorer, parts_.group_scored}, parts_.journal, options_, &join_rollouts()) {
   check_learner(*parts_.learner, options_);
-  if (!ranks().alone() && (overlaps() || options_.early_stop.enabled))
-    throw ConfigError(message(overlaps() ? "rl.max_staleness above 0" : "rl.early_stop", " works in one process, this is one of ", ranks().world(), " ranks; leave it out"));
   if (!parts_.eval_scorer) parts_.eval_scorer = parts_.scorer;
+}
+
+// The ranks as the thread that samples speaks to them.
+Ranks& Trainer::join_rollouts() {
+  if (!overlaps() || ranks().alone()) return ranks();
+  if (ranks().groups() < ranks().world())
+    throw ConfigError(message("rl.max_staleness is ", options_.async.max_staleness, ": the rollout beside the learner needs a whole model on each rank, and here ",
+                              ranks().world() / ranks().groups(), " of them share one (train.tensor_parallel, train.sequence_parallel); set it to 0"));
+  rollout_session_ = ranks().session()->beside("rollout");
+  return rollout_ranks_.emplace(rollout_session_.get(), 0);
 }
 
 void Trainer::advance() {
@@ -91,7 +99,7 @@ void Trainer::offer_weights() {
     RolloutThread::Options o;
     o.updates_per_rollout = std::int64_t{learner.updates_per_rollout} * learner.passes_per_rollout;
     o.max_staleness = options_.async.max_staleness, o.steps = options_.steps;
-    o.free_running = options_.async.free_running, o.patience_s = options_.async.patience_s;
+    o.free_running = options_.async.free_running, o.patience_s = options_.async.patience_s, o.alone = ranks().alone();
     RolloutThread::Start start{step_, state_.rollout + state_.in_rollout, state_.cursor, std::move(ready_)};
     ready_.clear();
     if (!start.ready.empty()) start.rollout = start.ready.back().number + 1, start.cursor = start.ready.back().cursor;

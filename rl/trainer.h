@@ -68,6 +68,7 @@ class Trainer : public TrainLoop {
   void restore_state(const SavedRun& saved) override;
   void saved() override { collector_.journal().drop_before(state_.rollout); }
   bool overlaps() const { return options_.async.max_staleness > 0; }
+  Ranks& join_rollouts();
   void offer_weights();
   void collect_rollout();
   CollectedRollout next_rollout();
@@ -77,6 +78,8 @@ class Trainer : public TrainLoop {
 
   Parts parts_;
   TrainerOptions options_;
+  std::unique_ptr<Session> rollout_session_;       // with overlaps(), on several ranks: of the rollout's threads
+  std::optional<Ranks> rollout_ranks_;
   RolloutCollector collector_;
   State state_;
   std::vector<ScoredGroup> groups_;  // of the rollout in progress; a checkpoint inside it holds the kept ones

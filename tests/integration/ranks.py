@@ -1,9 +1,10 @@
 """r1 train on several ranks, as launchers start it: the weights of one process, killed ranks, stops, other numbers of ranks.
-usage: ranks.py R1_PROGRAM EXAMPLES_FOLDER [kinds|torchrun|kills|shared]   exit code 77 = skipped (no torchrun: PATH, or R1_TORCHRUN)"""
+usage: ranks.py R1_PROGRAM EXAMPLES_FOLDER [kinds|torchrun|kills|elastic|shared]   exit code 77 = skipped (no torchrun: PATH, or R1_TORCHRUN)"""
 import hashlib
 import json
 import os
 import random
+import re
 import shutil
 import signal
 import socket
@@ -195,6 +196,72 @@ def torchrun(work, recipes):
     check("2 (torchrun)" in text, text)
     check(digest(f"{work}/two") == digest(f"{work}/one"), "torchrun: other weights than one process's")
     print("torchrun: weights of one process")
+    run([R1, "-q", "train", recipe, f"output.dir={work}/longer", *ELASTIC])
+    # A rank that dies: torchrun starts both again, with an identity of its own.
+    folder = f"{work}/restarted"
+    command = [program, "--no-python", "--max-restarts=1", "--nproc-per-node=2", f"--master-port={free_port()}", R1, "-q", "train", recipe, f"output.dir={folder}", *ELASTIC]
+    process = subprocess.Popen(command, env={**env, "R1_TEST_RUN": "restarted"}, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+    kill_at(process, folder, 10, "R1_TEST_RUN=restarted", 1)
+    text = process.communicate(timeout=120)[1]
+    check(process.returncode == 0 and digest(folder) == digest(f"{work}/longer"), text)
+    print("torchrun --max-restarts=1, a rank killed: weights of one process")
+
+
+def rank_process(mark, rank):
+    """The process of a rank that was started with this variable; None if there is none now."""
+    for pid in filter(str.isdigit, os.listdir("/proc")):
+        try:
+            variables = open(f"/proc/{pid}/environ", "rb").read().split(b"\0")
+            program = os.readlink(f"/proc/{pid}/exe")
+        except OSError:
+            continue
+        if mark.encode() in variables and f"RANK={rank}".encode() in variables and program == R1:
+            return int(pid)
+    return None
+
+
+def updates(folder):
+    return sum(1 for _ in open(f"{folder}/metrics.jsonl")) if os.path.exists(f"{folder}/metrics.jsonl") else 0
+
+
+def kill_at(process, folder, update, mark, rank):
+    """SIGKILL to a rank once the run has come to an update."""
+    until = time.time() + 120
+    while process.poll() is None and time.time() < until:
+        pid = rank_process(mark, rank) if updates(folder) >= update else None
+        if pid:
+            os.kill(pid, signal.SIGKILL)
+            return
+        time.sleep(0.02)
+    sys.exit(f"rank {rank} was not there to be killed at update {update}: {process.communicate(timeout=10)}")
+
+
+ELASTIC = ["rl.steps=60", "output.save_every=4"]
+
+
+def elastic(work, recipes):
+    """A dead rank, another number of ranks after each: the run goes on by itself to the weights of one that was left alone."""
+    recipe = recipes["grpo"]
+    run([R1, "-q", "train", recipe, f"output.dir={work}/one", *ELASTIC])
+    folder, sizes = f"{work}/elastic", f"{work}/sizes"
+    with open(sizes, "w") as f:
+        f.write("2\n1\n2\n")
+    # Takes the next number each time.
+    env = clean_environment(R1_TEST_RUN="elastic", RANKS_COMMAND=f"head -n 1 '{sizes}'; sed -i 1d '{sizes}'", RESTARTS="2")
+    process = subprocess.Popen([f"{EXAMPLES}/cluster/elastic.sh", recipe, f"output.dir={folder}", *ELASTIC], env=env, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+    kill_at(process, folder, 10, "R1_TEST_RUN=elastic", 1)
+    while process.poll() is None and not open(sizes).read().strip() == "2":  # the second start has begun
+        time.sleep(0.02)
+    kill_at(process, folder, 24, "R1_TEST_RUN=elastic", 0)
+    text = process.communicate(timeout=120)[1]
+    check(process.returncode == 0, text)
+    check(re.search(r"r1: error: rank 1 \(process \d+ on \S+\) is lost.*\n(.*Killed.*\n)?elastic: 2 ranks ended with", text), text)
+    check("elastic: 1 ranks ended with 137; start 2 of 2" in text, text)
+    check(digest(folder) == digest(f"{work}/one"), f"other weights than of the run that was left alone\n{text}")
+    print("two ranks, one killed; one rank, killed; two ranks to the end: the weights of one process")
+    # What starting again cannot mend ends at once, and a stop is one.
+    text = run([f"{EXAMPLES}/cluster/elastic.sh", recipe, "rl.steps=no"], clean_environment(), 2)
+    check("elastic:" not in text, text)
 
 
 def kills(work, recipes):
@@ -302,7 +369,7 @@ def main():
             recipes[kind] = f"{work}/{kind}.yaml"
             with open(recipes[kind], "w") as f:
                 f.write(text.replace("MODEL", f"{work}/model"))
-        {"launch": launch, "kinds": kinds, "torchrun": torchrun, "kills": kills, "shared": shared}[MODE](work, recipes)
+        {"launch": launch, "kinds": kinds, "torchrun": torchrun, "kills": kills, "elastic": elastic, "shared": shared}[MODE](work, recipes)
     finally:
         shutil.rmtree(work)
 
