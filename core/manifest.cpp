@@ -12,20 +12,6 @@ namespace r1 {
 
 namespace fs = std::filesystem;
 
-void write_manifest(const fs::path& dir) {
-  std::map<std::string, nlohmann::json> files;  // sorted: the same content gives the same manifest
-  try {
-    for (const auto& entry : fs::recursive_directory_iterator(dir)) {
-      const std::string name = entry.path().lexically_relative(dir).generic_string();
-      if (!entry.is_regular_file() || name == kManifestName) continue;
-      files[name] = {{"bytes", entry.file_size()}, {"xxh3_128", to_hex(digest_of_file(entry.path()))}};
-    }
-  } catch (const fs::filesystem_error& e) {
-    throw IoError(message("cannot list ", dir.string(), ": ", e.code().message()));
-  }
-  write_file_atomic(dir / kManifestName, nlohmann::json{{"version", 1}, {"files", files}}.dump(1) + "\n");
-}
-
 std::string check_manifest(const fs::path& dir, bool digests) {
   std::error_code error;
   if (!fs::is_directory(dir, error)) return "no such folder";

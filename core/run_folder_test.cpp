@@ -5,8 +5,8 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "core/digest.h"
 #include "core/error.h"
-#include "core/log.h"
 #include "core/manifest.h"
 #include "core/terminal.h"
 #include "core/version.h"
@@ -49,7 +49,6 @@ TEST_CASE("a new run, then a resumed one, then a finished one") {
     RunFolder folder(run, config(), kEnvironment);
     CHECK(folder.state() == RunFolder::State::kNew);
     CHECK(folder.samples(10) == run / "samples/step_000010.jsonl");
-    CHECK(folder.checkpoint(50) == run / "checkpoints/step_000050");
     for (const char* name : {"config.yaml", "environment.json", "samples", "journal", "checkpoints"}) CHECK(fs::exists(run / name));
   }
   CHECK(Config::load(run / "config.yaml").peek("rl.learning_rate") == "1e-06");
@@ -89,7 +88,7 @@ TEST_CASE("overwrite deletes the old run") {
   {
     RunFolder folder(dir / "run", config(), kEnvironment);
     write_file_atomic(folder.metrics(), "{}\n");
-    fs::create_directories(folder.checkpoint(5));
+    fs::create_directories(folder.path() / "checkpoints/step_000005");
     for (const char* part : {"eval", "audit", "cache"}) {
       fs::create_directories(folder.path() / part);
       write_file_atomic(folder.path() / part / "x", "x");
@@ -100,7 +99,7 @@ TEST_CASE("overwrite deletes the old run") {
   CHECK_FALSE(fs::exists(folder.path() / "eval"));
   CHECK(folder.state() == RunFolder::State::kNew);
   CHECK_FALSE(fs::exists(folder.metrics()));
-  CHECK(folder.checkpoint_steps().empty());
+  CHECK(fs::is_empty(folder.path() / "checkpoints"));
 }
 
 TEST_CASE("a folder of something else is left alone; leftovers of a killed start are not in the way") {
@@ -143,44 +142,12 @@ TEST_CASE("two runs cannot use one folder; the lock ends with its owner") {
   CHECK(error_of(dir / "run", config()) == "no error");
 }
 
-void add_checkpoint(const RunFolder& folder, std::int64_t step) {
-  AtomicDirectory checkpoint(folder.checkpoint(step));
-  write_file_atomic(checkpoint.path() / "model", "weights " + std::to_string(step));
-  make_directories(checkpoint.path() / "state");
-  write_file_atomic(checkpoint.path() / "state/optimizer", "m v");
-  write_manifest(checkpoint.path());
-  checkpoint.commit();
-}
-
-TEST_CASE("checkpoints: newest complete one, torn ones skipped with a message, old ones deleted") {
-  const test::TempDir dir;
-  RunFolder folder(dir / "run", config(), kEnvironment);
-  CHECK(folder.newest_complete_checkpoint() == std::nullopt);
-  for (const std::int64_t step : {5, 10, 15, 20}) add_checkpoint(folder, step);
-  fs::create_directories(folder.checkpoint(7).parent_path() / "step_x");
-  CHECK(folder.checkpoint_steps() == std::vector<std::int64_t>{5, 10, 15, 20});
-  CHECK(folder.newest_complete_checkpoint() == 20);
-  fs::remove(folder.checkpoint(20) / "manifest.json");
-  write_file_atomic(folder.checkpoint(15) / "model", "weights 16");  // same size, other content
-  const LogScope log({nullptr, LogLevel::kInfo, folder.log(), LogLevel::kDebug});
-  CHECK(folder.newest_complete_checkpoint() == 10);
-  const std::string text = read_file(folder.log());
-  CHECK(text.find("no manifest.json, it was not finished") != std::string::npos);
-  CHECK(text.find("file model has other content") != std::string::npos);
-  add_checkpoint(folder, 20);
-  folder.publish_checkpoint(20, 2, {5});
-  CHECK(folder.checkpoint_steps() == std::vector<std::int64_t>{5, 15, 20});
-  CHECK(fs::read_symlink(folder.latest()) == "step_000020");
-  CHECK(read_file(folder.latest() / "model") == "weights 20");
-  folder.publish_checkpoint(20, 0);
-  CHECK(folder.checkpoint_steps().size() == 3);
-}
-
 TEST_CASE("a manifest notices a missing, a shortened and a changed file") {
   const test::TempDir dir;
   write_file_atomic(dir / "a", "12345");
   CHECK(check_manifest(dir.path()) == "no manifest.json, it was not finished");
-  write_manifest(dir.path());
+  const std::string digest = to_hex(digest_of("12345"));
+  write_file_atomic(dir / "manifest.json", "{\"version\":1,\"files\":{\"a\":{\"bytes\":5,\"xxh3_128\":\"" + digest + "\"}}}");
   CHECK(check_manifest(dir.path()).empty());
   write_file_atomic(dir / "a", "12346");
   CHECK(check_manifest(dir.path()) == "file a has other content");
