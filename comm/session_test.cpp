@@ -8,6 +8,7 @@
 #include <thread>
 
 #include "comm/ranks_test_support.h"
+#include "tests/support/errors.h"
 
 namespace r1 {
 namespace {
@@ -17,8 +18,6 @@ SessionOptions quick() {
   o.timeout_s = 20, o.start_timeout_s = 20, o.silence_s = 20, o.grace_s = 5;
   return o;
 }
-
-bool has(const std::string& text, const std::string& part) { return text.find(part) != std::string::npos; }
 
 void work_forever(Session& s, test::SharedCount* begun = nullptr) {
   s.comm().barrier("the first barrier");
@@ -50,8 +49,8 @@ TEST_CASE("a killed rank: the others end at once, with who it was and what it di
       const auto& result = results[static_cast<std::size_t>(r)];
       CAPTURE(result.output);
       CHECK(result.status == (r == victim ? -SIGKILL : 1));
-      if (r != victim) CHECK(has(result.output, "error: rank " + std::to_string(victim)));
-      if (r != victim && victim != 0) CHECK(has(result.output, "in \"round "));
+      if (r != victim) CHECK(test::contains(result.output, "error: rank " + std::to_string(victim)));
+      if (r != victim && victim != 0) CHECK(test::contains(result.output, "in \"round "));
     }
   }
 }
@@ -65,8 +64,8 @@ TEST_CASE("a rank that throws: the others say what it said") {
   CHECK(results[1].output == "error: the loss is NaN");
   for (int r : {0, 2}) {
     CAPTURE(results[static_cast<std::size_t>(r)].output);
-    CHECK(has(results[static_cast<std::size_t>(r)].output, "error: rank 1 (process "));
-    CHECK(has(results[static_cast<std::size_t>(r)].output, ") ended the run: the loss is NaN"));
+    CHECK(test::contains(results[static_cast<std::size_t>(r)].output, "error: rank 1 (process "));
+    CHECK(test::contains(results[static_cast<std::size_t>(r)].output, ") ended the run: the loss is NaN"));
   }
 }
 
@@ -90,8 +89,8 @@ TEST_CASE("a stopped process is found by its silence, a lost rendezvous too") {
       if (r == victim) continue;
       CAPTURE(results[static_cast<std::size_t>(r)].output);
       CHECK(results[static_cast<std::size_t>(r)].status == 1);
-      CHECK(has(results[static_cast<std::size_t>(r)].output, "sign of life for 3 s"));
-      CHECK(has(results[static_cast<std::size_t>(r)].output, "error: rank " + std::to_string(victim)));
+      CHECK(test::contains(results[static_cast<std::size_t>(r)].output, "sign of life for 3 s"));
+      CHECK(test::contains(results[static_cast<std::size_t>(r)].output, "error: rank " + std::to_string(victim)));
     }
   }
 }
@@ -110,8 +109,8 @@ TEST_CASE("a rank whose work never ends: the wait is bounded and the table of ph
   }, o);
   for (int r : {0, 2}) {
     CAPTURE(results[static_cast<std::size_t>(r)].output);
-    CHECK(has(results[static_cast<std::size_t>(r)].output, "\"the gather of groups\""));
-    CHECK(has(results[static_cast<std::size_t>(r)].output, "rollout 7: generation for "));
+    CHECK(test::contains(results[static_cast<std::size_t>(r)].output, "\"the gather of groups\""));
+    CHECK(test::contains(results[static_cast<std::size_t>(r)].output, "rollout 7: generation for "));
   }
   CHECK(results[1].status == 1);  // ended with the cause after the grace time
 }

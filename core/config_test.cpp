@@ -9,6 +9,7 @@
 #include "core/error.h"
 #include "core/files.h"
 #include "core/rng.h"
+#include "core/scalar_text.h"
 #include "tests/support/errors.h"
 #include "tests/support/support.h"
 
@@ -323,6 +324,7 @@ TEST_CASE("strings of every kind survive YAML") {
     CHECK(back.entries[0].first == text);
     CHECK(back.entries[0].second.kind == ConfigValue::Kind::kScalar);
     CHECK(back.entries[0].second.text == text);
+    if (parse_bool(text) || parse_double(text)) CHECK(back.entries[0].second.quoted);  // it stays a text
     REQUIRE(back.entries[1].second.items.size() == 2);
     CHECK(back.entries[1].second.items[0].text == text);
     CHECK(back.entries[1].second.items[1].entries[0].second.text == text);
@@ -341,6 +343,7 @@ TEST_CASE("the digest sees meaning, not spelling") {
   CHECK(base.differences(longer) == Strings{"output.dir: runs/x -> runs/y", "rl.steps: 200 -> 300"});
   CHECK(base.differences(longer, Strings{"output"}) == Strings{"rl.steps: 200 -> 300"});
   CHECK(base.differences(base).empty());
+  CHECK(longer.digest(Strings{"rl.step", "out"}) == longer.digest());  // a key's beginning is not the key
 }
 
 }  // namespace

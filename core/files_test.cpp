@@ -2,6 +2,9 @@
 
 #include <cerrno>
 #include <fstream>
+#include <set>
+#include <string>
+#include <vector>
 
 #include <doctest/doctest.h>
 #include <fcntl.h>
@@ -153,6 +156,35 @@ TEST_CASE("a process killed at any operation leaves the old or the new folder, a
     CHECK(entries(dir.path()) == 1);
   }
   CHECK(read_file(dir / "step/weights") == "new");
+}
+
+TEST_CASE("what a name will lead to is on the disk before the name is, and the name before the call returns") {
+  const test::TempDir dir;
+  std::vector<std::string> done;  // syncs by their path, renames
+  set_file_fault_hook([&](FileOp op, const fs::path& path) {
+    if (op == FileOp::kSync) done.push_back(path == dir.path() ? "parent" : path.filename().string());
+    if (op == FileOp::kRename && (done.empty() || done.back() != "rename")) done.emplace_back("rename");  // asked before and in it
+    return 0;
+  });
+  write_file_atomic(dir / "f", "x");
+  REQUIRE(done.size() == 3);
+  CHECK(done[0].starts_with("f.tmp-"));
+  CHECK(done[1] == "rename");
+  CHECK(done[2] == "parent");
+  {
+    AtomicDirectory folder(dir / "step");
+    make_directories(folder.path() / "state");
+    for (const char* name : {"weights", "state/optimizer"}) File(folder.path() / name, File::Mode::kCreateNew).write("x");
+    done.clear();
+    folder.commit();
+  }
+  set_file_fault_hook({});
+  REQUIRE(done.size() == 6);
+  CHECK(std::set<std::string>(done.begin(), done.begin() + 2) == std::set<std::string>{"optimizer", "weights"});
+  CHECK(done[2] == "state");  // the names in it, then those above
+  CHECK(done[3].starts_with("step.tmp-"));
+  CHECK(done[4] == "rename");
+  CHECK(done[5] == "parent");
 }
 
 TEST_CASE("replace_symlink swaps in one step") {

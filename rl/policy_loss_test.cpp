@@ -43,6 +43,17 @@ PolicyLossOptions trl_options(const json& c) {
 
 }  // namespace
 
+TEST_CASE("the off-policy mask looks at the mean over an answer's tokens, not at the sum") {
+  Tokens t = make_tokens({4, 4}, 0);
+  for (std::size_t i = 0; i < 8; ++i) t.advantages[i] = -1, t.behavior[i] = t.old[i] = t.logprobs[i] + (i < 4 ? 0.15f : 0.7f);
+  PolicyLossOptions o = plain();
+  o.off_policy_mask_threshold = 0.5;
+  const LossOutput out = policy_loss(t.input(), t.denominator(), o);
+  CHECK(out.masked_answers == 1);
+  CHECK(out.d_logprobs[0] != 0);
+  CHECK(out.d_logprobs[4] == 0);
+}
+
 TEST_CASE("loss and gradients equal TRL's") {
   const json fixture = json::parse(std::ifstream(R1_SOURCE_DIR "/tests/golden/trl_loss.json"));
   Tokens t;

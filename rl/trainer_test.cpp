@@ -150,6 +150,29 @@ TEST_CASE("killed anywhere and started again: the same weights, no completion sa
   }
 }
 
+TEST_CASE("what the journal holds is gone on with by the same recipe on the same device alone") {
+  test::RunOptions options = small();
+  options.trainer.steps = 3;  // one rollout of 24 completions
+  test::RunOptions device = options, recipe = options, seed = options;
+  device.trainer.device = "another";
+  recipe.trainer.config_digest = "another";
+  seed.trainer.seed += 1;
+  for (const auto& [then, sampled] : {std::pair{&options, 14}, {&device, 24}, {&recipe, 24}, {&seed, 24}}) {
+    const test::TempDir dir;
+    Witness killed;
+    killed.kind = Witness::kProgress;
+    killed.die_at = 10;
+    {
+      TableRun run(options, dir.path(), {&killed});
+      CHECK_THROWS_AS(run.trainer->run(), Witness::Killed);
+    }
+    Witness w;
+    TableRun run(*then, dir.path(), {&w});
+    run.trainer->run();
+    CHECK(w.counts[Witness::kProgress] == sampled);
+  }
+}
+
 TEST_CASE("a stop request saves and the run goes on later as if nothing had been") {
   const test::TempDir whole_dir;
   TableRun whole(small(), whole_dir.path());

@@ -12,6 +12,7 @@
 #include <vector>
 
 #include "core/error.h"
+#include "rollout/completion_builder.h"
 #include "rollout/engine_test_support.h"
 
 namespace r1 {
@@ -58,6 +59,19 @@ std::vector<double> reference_distribution(std::vector<double> z, const Sampling
 double chi_square_z(double statistic, double degrees) {
   const double a = 2.0 / (9.0 * degrees);
   return (std::cbrt(statistic / degrees) - (1 - a)) / std::sqrt(a);
+}
+
+TEST_CASE("tokens of other weights begin a run of their own, told apart by version and by digest") {
+  CompletionBuilder builder(std::make_shared<const StopRules>(SamplingOptions{}, std::span<const TokenId>{}), nullptr, false);
+  const WeightDigest first{1}, second{2};
+  for (const auto& [version, digest] : {std::pair{3u, first}, {3u, first}, {3u, second}, {4u, second}}) builder.add(5, -1.f, 0.f, version, digest, false);
+  const Completion c = builder.finish({5, 5, 5, 5}, StopReason::kLength);
+  REQUIRE(c.version_runs.size() == 3);
+  CHECK(c.version_runs[1].start == 2);
+  CHECK(c.version_runs[1].version == 3);
+  CHECK(c.version_runs[1].digest == second);
+  CHECK(c.version_runs[2].start == 3);
+  CHECK(c.version_runs[2].version == 4);
 }
 
 TEST_CASE("filtered sampling reports the log-probability of the filtered distribution") {

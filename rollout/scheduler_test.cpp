@@ -192,6 +192,21 @@ TEST_CASE("groups are served in order when rows are few") {
   for (RequestId id = 1; id <= 5; ++id) CHECK(e.order[id - 1].first == id);
 }
 
+TEST_CASE("a group that would take the blocks which running samples grow into waits") {
+  FakeEngine e(5, {8, 64, false});
+  e.add(1, numbers(4), 1, 11);
+  e.step();
+  e.step();
+  REQUIRE(e.blocks.used() == 2);
+  e.add(2, numbers(8, 50), 1, 4);  // its prompt and first token fit into the three that are left, and would force one of the two out soon
+  const auto before = e.computed_rows;
+  e.step();
+  CHECK(e.computed_rows - before == 1);
+  e.run();
+  CHECK(e.finished.size() == 2);
+  CHECK(e.scheduler.preemptions() == 0);
+}
+
 TEST_CASE("the smallest pool that add() allows forces preemption and still ends") {
   const auto needed = static_cast<std::int32_t>(Scheduler::blocks_needed(6, 12, kBlock));
   FakeEngine e(needed, {4, 5, true});

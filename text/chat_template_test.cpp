@@ -57,6 +57,11 @@ TEST_CASE("templates render as jinja2 renders them") {
   CHECK(count > 450);
 }
 
+TEST_CASE("blanks before a block stay where it begins with a plus sign") {
+  CHECK(rendered("a\n  {% if true %}b{% endif %}") == "a\nb");
+  CHECK(rendered("a\n  {%+ if true %}b{% endif %}") == "a\n  b");
+}
+
 TEST_CASE("messages as structs, generation prompt, tokens") {
   const ChatTemplate chat(
       "{{ bos_token }}{% for m in messages %}<{{ m.role }}>{{ m.content }}{{ eos_token }}\n{% endfor %}"

@@ -8,12 +8,14 @@
 #include <zstd.h>
 
 #include "core/error.h"
+#include "tests/support/errors.h"
 #include "tests/support/support.h"
 #include "text/dataset.h"
 
 using r1::DatasetOptions;
 using r1::Prompt;
 using r1::TokenId;
+using r1::test::contains;
 
 namespace {
 
@@ -75,12 +77,6 @@ struct Fixture {
     }
   }
 };
-
-bool has(const std::string& text, const std::string& part) {
-  CAPTURE(text);
-  CHECK(text.find(part) != std::string::npos);
-  return text.find(part) != std::string::npos;
-}
 
 std::string gzip(const std::string& text) {
   z_stream s{};
@@ -155,7 +151,7 @@ TEST_CASE_FIXTURE(Fixture, "columns by name, constants, suffix, system prompt, v
 TEST_CASE_FIXTURE(Fixture, "templates other than the model's") {
   options.prompt_template = "r1_zero";
   auto p = load(R"({"question": "Is {question} a mark?", "answer": "1"})");
-  CHECK(has(p[0].text, "User: Is {question} a mark?. Assistant:"));
+  CHECK(contains(p[0].text, "User: Is {question} a mark?. Assistant:"));
   CHECK(p[0].tokens[0] == '^');  // plain text gets the tokenizer's own BOS
   options.prompt_template = "none";
   CHECK(load(R"({"question": "Q"})")[0].text == "Q");
@@ -181,6 +177,9 @@ TEST_CASE_FIXTURE(Fixture, "archives, arrays, several files, limits") {
   CHECK(load(gzip(rows) + gzip("{\"prompt\": \"c\"}"), "e.jsonl.gz").size() == 3);
   CHECK(load(zstd(rows), "d.jsonl.zst").size() == 2);
   CHECK(load("\xEF\xBB\xBF [\n{\"prompt\": \"a\"}, {\"prompt\": \"b\"}]", "d.json").size() == 2);
+  const auto quoting = load(R"([{"prompt": "a \", ] } \\"}, {"prompt": "b"}])", "q.json");
+  REQUIRE(quoting.size() == 2);
+  CHECK(quoting[0].text == "[u:a \", ] } \\]a:");
   CHECK(load("{\"prompt\": \"a\"}\r\n{\"prompt\": \"b\"}").size() == 2);
   write("x1.jsonl", rows);
   write("x2.jsonl", "{\"prompt\": \"c\", \"id\": \"c\"}");
@@ -193,31 +192,31 @@ TEST_CASE_FIXTURE(Fixture, "archives, arrays, several files, limits") {
 }
 
 TEST_CASE_FIXTURE(Fixture, "bad data is named: file, line, column, value, remedy") {
-  CHECK(has(error("{\"prompt\": \"a\"}\n{\"prompt\": \n"), "d.jsonl:2: bad JSON"));
-  CHECK(has(error("{\"prompt\": \"\xFF\"}"), "d.jsonl:1: bad JSON"));
-  CHECK(has(error("[{\"prompt\": \"a\"},\n{]"), "d.jsonl:2: bad JSON"));
-  CHECK(has(error("[1]"), "d.jsonl:1: a row must be a JSON object"));
-  CHECK(has(error("{\"a\": 1, \"b\": 2}"), "no prompt column was found; set data.prompt to one of: a, b"));
-  CHECK(has(error("{\"prompt\": 3}"), "must be a text or a list"));
-  CHECK(has(error("{\"prompt\": [{\"content\": \"x\"}]}"), "no {role, content}"));
-  CHECK(has(error("{\"prompt\": [{\"role\": \"assistant\", \"content\": \"x\"}]}"), "ends with an assistant turn"));
-  CHECK(has(error("{\"prompt\": \"a\", \"id\": \"x\"}\n{\"prompt\": \"b\", \"id\": \"x\"}"),
+  CHECK(contains(error("{\"prompt\": \"a\"}\n{\"prompt\": \n"), "d.jsonl:2: bad JSON"));
+  CHECK(contains(error("{\"prompt\": \"\xFF\"}"), "d.jsonl:1: bad JSON"));
+  CHECK(contains(error("[{\"prompt\": \"a\"},\n{]"), "d.jsonl:2: bad JSON"));
+  CHECK(contains(error("[1]"), "d.jsonl:1: a row must be a JSON object"));
+  CHECK(contains(error("{\"a\": 1, \"b\": 2}"), "no prompt column was found; set data.prompt to one of: a, b"));
+  CHECK(contains(error("{\"prompt\": 3}"), "must be a text or a list"));
+  CHECK(contains(error("{\"prompt\": [{\"content\": \"x\"}]}"), "no {role, content}"));
+  CHECK(contains(error("{\"prompt\": [{\"role\": \"assistant\", \"content\": \"x\"}]}"), "ends with an assistant turn"));
+  CHECK(contains(error("{\"prompt\": \"a\", \"id\": \"x\"}\n{\"prompt\": \"b\", \"id\": \"x\"}"),
             "d.jsonl:2: the id \"x\" is that of"));
-  CHECK(has(error(""), "holds no rows"));
-  CHECK(has(error("\n \n"), "holds no rows"));
-  CHECK(has(error("[]"), "holds no rows"));
-  CHECK(has(error(gzip("{\"prompt\": \"aaaaaaaaaaaaaaaaaaaaaa\"}").substr(0, 25)), "cut off"));
-  CHECK(has(error(zstd("{\"prompt\": \"aaaaaaaaaaaaaaaaaaaaaa\"}").substr(0, 25)), "zstd archive is"));
-  CHECK(has(error("PAR1...."), "Parquet"));
+  CHECK(contains(error(""), "holds no rows"));
+  CHECK(contains(error("\n \n"), "holds no rows"));
+  CHECK(contains(error("[]"), "holds no rows"));
+  CHECK(contains(error(gzip("{\"prompt\": \"aaaaaaaaaaaaaaaaaaaaaa\"}").substr(0, 25)), "cut off"));
+  CHECK(contains(error(zstd("{\"prompt\": \"aaaaaaaaaaaaaaaaaaaaaa\"}").substr(0, 25)), "zstd archive is"));
+  CHECK(contains(error("PAR1...."), "Parquet"));
   options.prompt_column = "ask";
-  CHECK(has(error("{\"prompt\": \"a\", \"b\": 1}"),
+  CHECK(contains(error("{\"prompt\": \"a\", \"b\": 1}"),
             "there is no column \"ask\" (data.prompt); the columns are: b, prompt"));
   options = {};
   options.answer_column = "gold";
-  CHECK(has(error("{\"prompt\": \"a\"}"), "there is no column \"gold\" (data.answer)"));
+  CHECK(contains(error("{\"prompt\": \"a\"}"), "there is no column \"gold\" (data.answer)"));
   options = {};
   options.max_prompt_tokens = 10;
-  CHECK(has(error("{\"prompt\": \"0123456789\", \"id\": \"long\"}"),
+  CHECK(contains(error("{\"prompt\": \"0123456789\", \"id\": \"long\"}"),
             "d.jsonl:1 (id long): the prompt has 16 tokens, data.max_prompt_tokens is 10; raise it"));
   options = {};
   options.paths = {(dir / "missing.jsonl").string()};
@@ -238,7 +237,7 @@ TEST_CASE_FIXTURE(Fixture, "bad rows are skipped and reported on request") {
   const auto set = r1::load_prompts(options, tokenizer);
   CHECK(set.prompts.size() == 2);
   REQUIRE(set.skipped.size() == 4);
-  CHECK(has(set.skipped[0], "d.jsonl:2: bad JSON"));
+  CHECK(contains(set.skipped[0], "d.jsonl:2: bad JSON"));
   options.paths = {write("e.jsonl", "{\"x\": 1}\n")};
   CHECK_THROWS_WITH_AS(r1::load_prompts(options, tokenizer),
                        doctest::Contains("no usable row in the data: all 1 were skipped"), r1::DataError);
@@ -254,26 +253,26 @@ TEST_CASE_FIXTURE(Fixture, "options without effect are refused") {
     }
   };
   options.prompt_template = "zero";
-  CHECK(has(refused(), "\"zero\" is unknown; use chat, r1_zero, none or file"));
+  CHECK(contains(refused(), "\"zero\" is unknown; use chat, r1_zero, none or file"));
   options.prompt_template = "none";
   options.system_prompt = "S";
-  CHECK(has(refused(), "data.system_prompt has no effect with data.template none"));
+  CHECK(contains(refused(), "data.system_prompt has no effect with data.template none"));
   options = {};
   options.template_file = "x";
-  CHECK(has(refused(), "data.template_file has no effect"));
+  CHECK(contains(refused(), "data.template_file has no effect"));
   options.prompt_template = "file";
-  CHECK(has(refused(), "cannot read x"));
+  CHECK(contains(refused(), "cannot read x"));
   options.template_file = write("t", "no mark");
-  CHECK(has(refused(), "holds neither"));
+  CHECK(contains(refused(), "holds neither"));
   options = {};
   tokenizer = std::make_shared<ByteTokenizer>("");
-  CHECK(has(refused(), "the model has no chat template"));
+  CHECK(contains(refused(), "the model has no chat template"));
   tokenizer = std::make_shared<ByteTokenizer>("{{ x");
   CHECK_THROWS_WITH_AS(r1::PromptMaker(options, tokenizer), doctest::Contains("line 1"), r1::DataError);
   options.prompt_template = "none";
-  CHECK(has(error(R"({"prompt": [{"role": "system", "content": "s"}, {"role": "user", "content": "u"}]})"),
+  CHECK(contains(error(R"({"prompt": [{"role": "system", "content": "s"}, {"role": "user", "content": "u"}]})"),
             "has room for one question"));
-  CHECK(has(error(R"({"prompt": " \n"})"), "the prompt is empty"));
+  CHECK(contains(error(R"({"prompt": " \n"})"), "the prompt is empty"));
 }
 
 

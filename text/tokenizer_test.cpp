@@ -11,6 +11,7 @@
 #include "tests/support/support.h"
 #include "text/bpe.h"
 #include "text/byte_alphabet.h"
+#include "text/decoder.h"
 #include "text/tokenizer.h"
 #include "text/unicode.h"
 
@@ -78,6 +79,15 @@ std::vector<TokenId> slow_bpe(const r1::BpeConfig& config, const std::string& wo
 }
 
 }  // namespace
+
+TEST_CASE("a run of byte tokens is text, or one replacement character for each token") {
+  const r1::DecoderChain chain = r1::make_decoder(nlohmann::json::parse(R"({"type": "ByteFallback"})"));
+  std::vector<std::string> text = {"<0xC3>", "<0xA9>", "a"}, broken = {"<0xE9>", "<0xFF>", "a"};
+  chain.steps.at(0)->apply(text);
+  chain.steps.at(0)->apply(broken);
+  CHECK(text == std::vector<std::string>{"\u00E9", "a"});
+  CHECK(broken == std::vector<std::string>{"\uFFFD", "\uFFFD", "a"});
+}
 
 TEST_CASE("ids, bytes and special tokens") {
   const auto t = Tokenizer::from_json(byte_tokenizer().dump(), "test");

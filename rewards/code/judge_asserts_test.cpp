@@ -57,6 +57,18 @@ TEST_CASE("assert tests: values cross with their exact types") {
   CHECK(asserts(program, "assert same([1, 2]) == (1, 2)") == "wrong_answer");
 }
 
+TEST_CASE("a test that cannot be judged decides over the whole submission, whatever the others say") {
+  if (test::absent("python")) return;
+  Submission s;
+  s.program = "def f(x): return 1";
+  s.limits.wall_ms = 20'000;
+  s.stop_at_first = false;
+  for (const char* text : {"assert f(1) == 2", "assert f(1 == 1"}) s.tests.emplace_back().asserts = text;
+  const Judgement j = judge(s);
+  CHECK(j.verdict == CodeVerdict::kInternalError);
+  CHECK(j.reason.starts_with("test 2: "));
+}
+
 TEST_CASE("assert tests: objects of the program are handles, exceptions pass") {
   if (test::absent("python")) return;
   const std::string program =

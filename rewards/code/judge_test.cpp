@@ -116,6 +116,19 @@ TEST_CASE("what the runner cannot judge is its own error") {
   CHECK(judge(none).verdict == CodeVerdict::kInternalError);
 }
 
+TEST_CASE("values are compared whole, at every level") {
+  CHECK(same_json("[1, [2, {\"a\": null}]]", "[1,[2,{\"a\":null}]]", 0));
+  CHECK(!same_json("[1,2,3]", "[1,2]", 0));
+  CHECK(!same_json("[1,2]", "[1,2,3]", 0));
+  CHECK(!same_json("[[1,2,3]]", "[[1,2]]", 0));
+  CHECK(!same_json("{\"a\":1,\"b\":2}", "{\"a\":1}", 0));
+  CHECK(!same_json("{\"a\":1}", "{\"a\":1,\"b\":2}", 0));
+  CHECK(!same_json("true", "1", 0));
+  CHECK(same_json("[0.5000001]", "[0.5]", 1e-6));
+  CHECK(!same_json("[0.5000001]", "[0.5]", 0));
+  CHECK(!same_json("[1", "[1", 0));
+}
+
 TEST_CASE("output is compared by lines and tokens") {
   CHECK(same_output("1  2 \n3\n\n", "1 2\n3", 0));
   CHECK(!same_output("1 2 3", "1 2\n3", 0));

@@ -78,11 +78,12 @@ TEST_CASE("full checker: sets, lists, tuples, intervals, unions, matrices") {
              {"[0,\\infty)", "\\left[0,\\infty\\right)"}, {"(-\\infty,0)\\cup(1,2]", "(1,2] \\cup (-\\infty, 0)"},
              {"x\\in[0,1]", "[0,1]"}, {"1\\pm\\sqrt2", "1+\\sqrt2, 1-\\sqrt2"}, {"\\pm 2", "-2,2"}, {"\\emptyset", "\\{\\}"},
              {"\\begin{pmatrix}1&2\\\\3&4\\end{pmatrix}", "\\begin{bmatrix} 1 & 2 \\\\ 3 & 8/2 \\end{bmatrix}"},
-             {"(100,200)", "(100, 200)"}, {"\\{1,2\\}", "1,2"}});
+             {"(100,200)", "(100, 200)"}, {"\\{1,2\\}", "1,2"}, {"0<x\\le 1", "(0,1]"}});
   all_different({{"\\{1,2\\}", "\\{1,3\\}"}, {"(1,2)", "\\{1,2\\}"}, {"\\{1,2\\}", "\\{1,2,3\\}"}, {"(1,2)", "(2,1)"}, {"(0,1]", "[0,1]"}, {"(0,1)", "(0,2)"},
                  {"[0,\\infty)", "[0,-\\infty)"}, {"1,2", "1"}, {"1", "1,2"}, {"\\pm2", "2"}, {"1\\pm\\sqrt2", "1\\pm\\sqrt3"},
                  {"\\begin{pmatrix}1&2\\\\3&4\\end{pmatrix}", "\\begin{pmatrix}1&3\\\\2&4\\end{pmatrix}"},
-                 {"\\begin{pmatrix}1\\\\2\\end{pmatrix}", "\\begin{pmatrix}1&2\\end{pmatrix}"}, {"(0,1)\\cup(1,2)", "(0,2)"}});
+                 {"\\begin{pmatrix}1\\\\2\\end{pmatrix}", "\\begin{pmatrix}1&2\\end{pmatrix}"}, {"(0,1)\\cup(1,2)", "(0,2)"},
+                 {"(0,1)\\cup(2,3]", "(0,1)\\cup(2,3)"}, {"0<x\\le 1", "[0,1]"}});
 }
 
 TEST_CASE("full checker: equations and inequalities") {

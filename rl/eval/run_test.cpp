@@ -80,6 +80,12 @@ TEST_CASE("pass@1, pass@k, cons@k, truncation, strict and lenient: by hand") {
   CHECK(r.items[2].majority.empty());
   CHECK(r.items[0].strict == 2);
   CHECK(r.items[0].lenient == 3);
+  // A vote's winner counts as its own grading says.
+  o.pass_k = {2};
+  const std::vector<GradedSample> loose = {sample_of("d", 0, "1.0", false, true), sample_of("d", 1, "1.0", false, true)};
+  const BenchmarkResult d = summarise("t", loose, {}, o);
+  CHECK(d.parts.at(0).lenient->cons_at.at(2) == 1);
+  CHECK(d.parts.at(0).strict.cons_at.at(2) == 0);
   o.pass_k = {5};
   CHECK(contains(error_of([&] { summarise("t", samples, {}, o); }), "k = 5 needs at least 5 samples"));
   CHECK(contains(error_of([&] { summarise("t", {}, {}, o); }), "no completion"));

@@ -194,6 +194,8 @@ TEST_CASE("contest files: places, standings, problems, and what is wrong with a 
         doctest::Approx(r));
   const auto tied = read_contests(write(R"({"standings": [{"rating": 1500, "points": 3}], "points": 3})"));
   CHECK(tied[0].score == 0.5);
+  const auto beside = read_contests(write(R"({"ratings": [1500, 1600, 1700], "rank": 2, "tied": 1})"));
+  CHECK(beside[0].score == 0.5);  // one ahead, one beside, one behind
   const auto problems =
       read_contests(write("{\"contest\":\"a\",\"problem_rating\":1200,\"solved\":true}\n{\"contest\":\"a\",\"problem_rating\":1800,\"solved\":0.25}\n"
                           "{\"problem_rating\":900,\"solved\":false}\n"));

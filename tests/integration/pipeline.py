@@ -3,15 +3,14 @@ data, a stage that fails. usage: pipeline.py R1_PROGRAM [KILLS] [SEED]"""
 import json
 import pathlib
 import random
-import re
 import signal
 import subprocess
 import sys
 import tempfile
 import time
 
-HERE = pathlib.Path(__file__).parent
-PROGRAM = str(pathlib.Path(sys.argv[1]).resolve())
+from pipeline_support import PROGRAM, make_tiny, outputs, r1, ran, table
+
 KILLS = int(sys.argv[2]) if len(sys.argv) > 2 else 3
 SEED = int(sys.argv[3]) if len(sys.argv) > 3 else 1
 
@@ -81,17 +80,12 @@ output: {save_every: 1, tensorboard: false}
 NAMES = ["zero", "data", "sft", "rm", "general_rl", "distill", "eval"]
 
 
-def r1(folder, *args, code=0, words=""):
-    done = subprocess.run([PROGRAM, "pipeline", "p.yaml", *args], capture_output=True, text=True, cwd=folder)
-    both = done.stdout + done.stderr
-    assert done.returncode == code, (args, done.returncode, both)
-    assert words in both, (args, words, both)
-    return both
+def pipeline(folder, *args, code=0, words=""):
+    return r1(folder, "pipeline", "p.yaml", *args, code=code, words=[words])
 
 
 def make(folder):
-    folder.mkdir()
-    subprocess.run([sys.executable, HERE / "tiny_model.py", folder / "tiny", "--answers-end"], check=True)
+    make_tiny(folder)
     (folder / "p.yaml").write_text(RECIPE)
     (folder / "sft.yaml").write_text(SFT)
     rows = [{"prompt": f"{i} + 1?", "chosen": str(i + 1), "rejected": "perhaps"} for i in range(12)]
@@ -99,41 +93,25 @@ def make(folder):
 
 
 def states(folder):
-    table = r1(folder, "--status")
-    return {line.split()[0]: re.search(r"finished|unfinished|input changed|dropped|to do", line).group() for line in table.splitlines()
-            if line.split() and line.split()[0] in NAMES}
-
-
-def outputs(folder):
-    """stage -> digest of its newest result."""
-    out = {}
-    for record in folder.glob("out/stages/*/*/stage.json"):
-        r = json.loads(record.read_text())
-        out[r["stage"]] = r["output"]
-    return out
-
-
-def ran(text):
-    """The stages that a call ran, from its screen."""
-    return [m.group(1) for m in re.finditer(r"^stage \d+/\d+ (\w+) \([^)]*\)(.*)$", text, re.M) if not m.group(2).startswith(": finished")]
+    return {name: state for name, (state, _) in table(folder).items()}
 
 
 def main():
     tmp = pathlib.Path(tempfile.mkdtemp())
     whole = tmp / "whole"
     make(whole)
-    plan = r1(whole, "--dry-run")
+    plan = pipeline(whole, "--dry-run")
     assert "4 prompts x 4 samples = 16 completions of at most 6 tokens" in plan and "12 prompts x 2 samples" in plan and "needs data" in plan, plan
     assert not (whole / "out").exists()
     assert set(states(whole).values()) == {"to do"}
     # Up to a stage, then the rest.
-    assert ran(r1(whole, "--until", "data")) == ["zero", "data"]
+    assert ran(pipeline(whole, "--until", "data")) == ["zero", "data"]
     assert states(whole) == {**dict.fromkeys(NAMES, "to do"), "zero": "finished", "data": "finished"}
-    r1(whole, "--from", "general_rl", code=2, words="stage sft before it is not finished")
-    assert ran(r1(whole, "--from", "sft")) == NAMES[2:]
+    pipeline(whole, "--from", "general_rl", code=2, words="stage sft before it is not finished")
+    assert ran(pipeline(whole, "--from", "sft")) == NAMES[2:]
     expected = outputs(whole)
     assert sorted(expected) == sorted(NAMES), expected
-    assert ran(r1(whole)) == []
+    assert ran(pipeline(whole)) == []
     # Disk: of finished trainings one checkpoint stays, without what resuming needs.
     assert len(list(whole.glob("out/stages/zero/*/run/checkpoints/step_*"))) == 1 and not list(whole.glob("out/stages/*/*/run/checkpoints/step_*/state"))
     # A stage's recipe runs alone: there is nothing left to do in its folder but what it says itself.
@@ -143,42 +121,42 @@ def main():
     # A comment, the order of keys, and where results go change nothing.
     (whole / "p.yaml").write_text("# new\n" + RECIPE.replace("rl: {steps: 4, prompts_per_rollout: 4,", "rl: {prompts_per_rollout: 4,  steps: 4,"))
     (whole / "sft.yaml").write_text(SFT.replace("# a comment", "# another"))
-    assert ran(r1(whole)) == []
+    assert ran(pipeline(whole)) == []
     # A learning rate: that stage and those that follow from it.
     rate = RECIPE.replace("sft.learning_rate: 1.0e-3", "sft.learning_rate: 2.0e-3")
     (whole / "p.yaml").write_text(rate)
-    assert ran(r1(whole)) == ["sft", "rm", "general_rl", "distill", "eval"]
+    assert ran(pipeline(whole)) == ["sft", "rm", "general_rl", "distill", "eval"]
     (whole / "p.yaml").write_text(RECIPE)
-    assert ran(r1(whole)) == [], "the earlier results are still there"
-    assert ran(r1(whole, "stages.6.set={seed: 1}")) == ["eval"]
+    assert ran(pipeline(whole)) == [], "the earlier results are still there"
+    assert ran(pipeline(whole, "stages.6.set={seed: 1}")) == ["eval"]
     # Another byte in a data file: its stage and what follows.
     pairs = whole / "pairs.jsonl"
     before = pairs.read_text()
     pairs.write_text(before.replace("perhaps", "Perhaps"))
-    assert ran(r1(whole)) == ["rm", "general_rl", "distill", "eval"]
+    assert ran(pipeline(whole)) == ["rm", "general_rl", "distill", "eval"]
     # Missing data stops before any stage, with the stage's name; the next call goes on.
     pairs.unlink()
-    r1(whole, code=2, words="stage rm: not there: data.path: pairs.jsonl")
+    pipeline(whole, code=2, words="stage rm: not there: data.path: pairs.jsonl")
     pairs.write_text(before)
     # A stage that fails: rows without their columns. What was finished before it stays.
     fails = tmp / "fails"
     make(fails)
     (fails / "pairs.jsonl").write_text('{"prompt": "a", "chosen": "b"}\n')
-    text = r1(fails, code=2, words="r1: error: stage rm: ")
+    text = pipeline(fails, code=2, words="r1: error: stage rm: ")
     assert "rejected" in text and states(fails)["sft"] == "finished" and states(fails)["general_rl"] == "to do", text
     (fails / "pairs.jsonl").write_text(before)
-    assert ran(r1(fails)) == ["rm", "general_rl", "distill", "eval"]
+    assert ran(pipeline(fails)) == ["rm", "general_rl", "distill", "eval"]
     assert outputs(fails) == expected
     # Mistakes in a recipe are found before the first stage runs.
-    r1(fails, "stages.4.set={rl.learning_rat: 1}", code=2, words="learning_rate")
-    r1(fails, "stages.2.needs=[dta]", code=2, words="did you mean 'data'")
-    r1(fails, "--until", "nobody", code=2, words="no stage is named 'nobody'")
+    pipeline(fails, "stages.4.set={rl.learning_rat: 1}", code=2, words="learning_rate")
+    pipeline(fails, "stages.2.needs=[dta]", code=2, words="did you mean 'data'")
+    pipeline(fails, "--until", "nobody", code=2, words="no stage is named 'nobody'")
     # Killed at random moments: the same results.
     rng = random.Random(SEED)
     start = time.time()
     reference = tmp / "timed"
     make(reference)
-    r1(reference)
+    pipeline(reference)
     seconds, kills = time.time() - start, 0
     while kills < KILLS:
         folder = tmp / f"killed{kills}"
@@ -192,7 +170,7 @@ def main():
             process.wait()
             if kills >= KILLS:
                 break
-        r1(folder)
+        pipeline(folder)
         assert outputs(folder) == expected, (kills, outputs(folder), expected)
     print(f"{kills} kills: all digests equal; one run takes {seconds:.1f} s")
     subprocess.run(["rm", "-rf", tmp])

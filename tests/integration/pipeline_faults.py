@@ -5,17 +5,13 @@ import json
 import os
 import pathlib
 import re
-import resource
 import shutil
-import signal
 import socket
 import subprocess
-import sys
 import tempfile
 import threading
 
-HERE = pathlib.Path(__file__).parent
-PROGRAM = str(pathlib.Path(sys.argv[1]).resolve())
+from pipeline_support import make_tiny, outputs, r1
 
 RECIPE = """
 schema: 1
@@ -69,30 +65,8 @@ class Judge(http.server.BaseHTTPRequestHandler):
 
 
 def make(folder, keep="weights"):
-    folder.mkdir(parents=True, exist_ok=True)
-    subprocess.run([sys.executable, HERE / "tiny_model.py", folder / "tiny", "--answers-end"], check=True)
+    make_tiny(folder)
     (folder / "p.yaml").write_text(RECIPE.replace("KEEP", keep))
-
-
-def r1(folder, *args, code=0, words=(), limit=0):
-    """With `limit` no file may grow beyond so many bytes; writing fails with an error then, as on a full disk."""
-    def bound():
-        signal.signal(signal.SIGXFSZ, signal.SIG_IGN)  # inherited: the write gets an error, the program no signal
-        resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))
-    done = subprocess.run([PROGRAM, *args], capture_output=True, text=True, cwd=folder, preexec_fn=bound if limit else None, restore_signals=not limit)
-    both = done.stdout + done.stderr
-    assert done.returncode == code, (args, done.returncode, both[-3000:])
-    for word in words:
-        assert word in both, (args, word, both[-3000:])
-    return both
-
-
-def outputs(folder):
-    out = {}
-    for record in folder.glob("out/stages/*/*/stage.json"):
-        r = json.loads(record.read_text())
-        out[r["stage"]] = r["output"]
-    return out
 
 
 def pipeline(folder, judge, **more):

@@ -1,7 +1,6 @@
 """recipes/r1_cpu.yaml as it is shipped, with a tiny random model and small counts, so that it runs in seconds: every stage, kills at random moments,
 the same digests. A random model is never right: what is filtered by right answers in the recipe is not filtered here.
 usage: r1_cpu_short.py R1_PROGRAM [KILLS] [SEED]"""
-import json
 import pathlib
 import random
 import re
@@ -12,9 +11,10 @@ import sys
 import tempfile
 import time
 
-HERE = pathlib.Path(__file__).parent
-RECIPES = HERE.parents[1] / "recipes"
-PROGRAM = str(pathlib.Path(sys.argv[1]).resolve())
+from pipeline_support import PROGRAM, make_tiny, outputs
+
+RECIPES = pathlib.Path(__file__).parents[2] / "recipes"
+OUT = "runs/r1_cpu"
 KILLS = int(sys.argv[2]) if len(sys.argv) > 2 else 2
 SEED = int(sys.argv[3]) if len(sys.argv) > 3 else 1
 
@@ -28,8 +28,8 @@ def smaller(name, *changes):
 
 
 def make(folder):
-    (folder / "recipes").mkdir(parents=True)
-    subprocess.run([sys.executable, HERE / "tiny_model.py", folder / "tiny", "--answers-end"], check=True)
+    make_tiny(folder)
+    (folder / "recipes").mkdir()
     shutil.copy(RECIPES / "r1_cpu_pairs.jsonl", folder / "recipes")
     changes = {"r1_cpu.yaml": [(r"rl\.steps: \d+", "rl.steps: 2"), (r"level: 2, n: \d+, seed", "level: 2, n: 12, seed"),
                                (r"filters: \{.*\}", "filters: {finished: false}"), (r"save_every: \d+", "save_every: 1"), (r"examples_per_update: (32|16)", "examples_per_update: 4"),
@@ -44,11 +44,6 @@ def command(*more):
     return [PROGRAM, "-q", "pipeline", "recipes/r1_cpu.yaml", "vars.base=tiny", "vars.student=tiny", *more]
 
 
-def outputs(folder):
-    records = [json.loads(f.read_text()) for f in folder.glob("runs/r1_cpu/stages/*/*/stage.json")]
-    return {r["stage"]: r["output"] for r in records}
-
-
 def main():
     tmp = pathlib.Path(tempfile.mkdtemp())
     try:
@@ -58,7 +53,7 @@ def main():
         done = subprocess.run(command(), cwd=whole, capture_output=True, text=True)
         seconds = time.time() - start
         assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-2000:]
-        expected = outputs(whole)
+        expected = outputs(whole, OUT)
         stages = re.findall(r"^  - \{?name: (\w+)", (RECIPES / "r1_cpu.yaml").read_text(), re.M)
         assert sorted(expected) == sorted(stages), (stages, expected)
         for stage in ("cold_start_sft", "reasoning_rl", "rejection_sampling", "sft", "reward_models", "general_rl", "distill", "eval_base", "eval_student"):
@@ -75,13 +70,13 @@ def main():
                 kills += 1
             process.wait()
             tries += 1
-            if outputs(killed).keys() == expected.keys() and kills < KILLS:  # it got to its end between the kills: once more from nothing
-                assert outputs(killed) == expected
+            if outputs(killed, OUT).keys() == expected.keys() and kills < KILLS:  # it got to its end between the kills: once more from nothing
+                assert outputs(killed, OUT) == expected
                 shutil.rmtree(killed)
                 make(killed)
         done = subprocess.run(command(), cwd=killed, capture_output=True, text=True)
         assert done.returncode == 0, done.stderr[-2000:]
-        assert outputs(killed) == expected, (outputs(killed), expected)
+        assert outputs(killed, OUT) == expected, (outputs(killed, OUT), expected)
         print(f"{len(expected)} stages in {seconds:.1f} s; {kills} kills in {tries} starts: all digests equal")
     finally:
         shutil.rmtree(tmp, ignore_errors=True)
