@@ -160,7 +160,7 @@ TEST_CASE("quirks of the dense families") {
   phi3.rope_scaling.long_context = true;
   CHECK(rope_inverse_frequencies(phi3)[1] == doctest::Approx(std::pow(10000.0, -2.0 / 16) / 3));
   CHECK(phi3.beyond_gpu() == "LongRoPE");
-  CHECK(refusal(longrope + "[1,2]" + R"(,"long_factor":)" + eight + "}," + size).find("short_factor is [1,2]: it has 2 numbers for 8 rotated pairs") != std::string::npos);
+  CHECK(refusal(longrope + "[1,2]" + R"(,"long_factor":)" + eight + "}," + size).find("it has 2 numbers for 8 rotated pairs") != std::string::npos);
   CHECK(refusal(longrope + eight + "}," + size).find("long_factor") != std::string::npos);
   CHECK(refusal(R"({"model_type":"mixtral","num_local_experts":4,"num_experts_per_tok":2,"router_jitter_noise":0.1,)" + size).find("router_jitter_noise is 0.1") !=
         std::string::npos);

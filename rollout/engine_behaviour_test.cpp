@@ -54,12 +54,6 @@ std::vector<double> reference_distribution(std::vector<double> z, const Sampling
   return p;
 }
 
-// Upper tail of chi-square by Wilson and Hilferty's normal approximation: z of the statistic.
-double chi_square_z(double statistic, double degrees) {
-  const double a = 2.0 / (9.0 * degrees);
-  return (std::cbrt(statistic / degrees) - (1 - a)) / std::sqrt(a);
-}
-
 TEST_CASE("filtered sampling reports the log-probability of the filtered distribution") {
   TinyModel m(DType::kF32);
   struct Kind { float temperature; int top_k; float top_p, min_p; };
