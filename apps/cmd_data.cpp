@@ -35,7 +35,6 @@ void add_data(CLI::App& app, const Globals&, int&) {
     }
     if (!args->out.empty()) return write_file_atomic(args->out, text);
     std::fwrite(text.data(), 1, text.size(), stdout);
-    if (std::fflush(stdout) != 0) throw IoError("standard output cannot be written");
   });
 }
 

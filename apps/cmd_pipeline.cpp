@@ -8,7 +8,6 @@
 #include <utility>
 
 #include <sys/file.h>
-#include <sys/resource.h>
 
 #include "apps/eval_recipe.h"
 #include "apps/generate_run.h"
@@ -18,6 +17,7 @@
 #include "apps/stage_estimate.h"
 #include "apps/train_kind.h"
 #include "comm/launch.h"
+#include "core/cpu_time.h"
 #include "core/error.h"
 #include "core/files.h"
 #include "core/format.h"
@@ -44,13 +44,6 @@ std::pair<std::size_t, std::size_t> range_of(const PipelineState& state, const A
   return range;
 }
 
-double cpu_seconds() {  // of this process so far
-  rusage usage{};
-  getrusage(RUSAGE_SELF, &usage);
-  const auto seconds = [](const timeval& t) { return static_cast<double>(t.tv_sec) + 1e-6 * static_cast<double>(t.tv_usec); };
-  return seconds(usage.ru_utime) + seconds(usage.ru_stime);
-}
-
 std::string status_table(const PipelineState& state, bool disk) {
   Table table({"stage", "kind", "state", "key", "time", "cpu", "score", "disk"});
   std::uint64_t now = 0, old = 0;
@@ -67,7 +60,7 @@ std::string status_table(const PipelineState& state, bool disk) {
 
 void print_plan(const PipelineState& state, std::pair<std::size_t, std::size_t> range, int threads) {
   const DeviceRates rates = device_rates("", threads);
-  const std::vector<StageEstimate> estimates = estimate_stages(state, {}, rates);
+  const std::vector<StageEstimate> estimates = estimate_stages(state, {}, rates, kDrawSeconds);
   for (std::size_t i = 0; i < state.stages().size(); ++i) {
     const StageState& s = state.stages()[i];
     const bool runs = i >= range.first && i < range.second && s.is != Is::kFinished;
@@ -116,6 +109,7 @@ int run_stages(PipelineState& state, std::pair<std::size_t, std::size_t> range, 
   Terminal::Options screen;
   screen.quiet = globals.quiet;
   Terminal terminal(screen);
+  state.let_go();
   const std::size_t n = state.stages().size();
   for (std::size_t i = range.first; i < range.second; ++i) {
     const StageState& s = state.stages()[i];
@@ -127,7 +121,7 @@ int run_stages(PipelineState& state, std::pair<std::size_t, std::size_t> range, 
     throw_if_stopped();
     terminal.print(terminal.paint(head, "1") + (s.is == Is::kToDo ? "" : message(": ", to_string(s.is))));
     const auto start = std::chrono::steady_clock::now();
-    const double cpu = cpu_seconds();
+    const double cpu = process_cpu_seconds();
     const int code = with_context("stage " + s.stage->name, [&] {
       try {
         return run_stage(state, s, globals);
@@ -143,7 +137,7 @@ int run_stages(PipelineState& state, std::pair<std::size_t, std::size_t> range, 
       terminal.print(message("stage ", s.stage->name, code == kExitInterrupted ? " was stopped" : " failed", "; the same command goes on with it"), true);
       return code;
     }
-    state.finish(s, std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count(), cpu_seconds() - cpu);
+    state.finish(s, std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count(), process_cpu_seconds() - cpu);
   }
   return 0;
 }

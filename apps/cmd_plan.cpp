@@ -3,6 +3,8 @@
 #include <cstdio>
 #include <memory>
 
+#include <nlohmann/json.hpp>
+
 #include "apps/command.h"
 #include "apps/pipeline_state.h"
 #include "apps/stage_estimate.h"
@@ -14,7 +16,8 @@ namespace {
 struct Args {
   std::string recipe, device, stage;
   std::vector<std::string> overrides, expect;
-  bool brief = false;
+  double draw = kDrawSeconds;
+  bool brief = false, json = false;
 };
 
 // A recipe of another kind is a pipeline of one stage.
@@ -69,6 +72,15 @@ void print_settings(const StageState& s, bool pipeline) {
     std::printf("  %-*s  %-*s  # %s\n", static_cast<int>(key), x.key.c_str(), static_cast<int>(value), x.value.c_str(), x.origin.c_str());
 }
 
+std::string json_line(const StageState& s, const StageEstimate& e) {
+  if (!e.why_not.empty()) return nlohmann::json{{"stage", s.stage->name}, {"kind", s.kind->name}, {"why_not", e.why_not}}.dump();
+  const StageCost& c = e.cost;
+  return nlohmann::json{{"stage", s.stage->name}, {"kind", s.kind->name}, {"seconds", c.seconds()}, {"sampling_s", c.sample}, {"learning_s", c.train}, {"other_s", c.other},
+                        {"processor_seconds", c.processors}, {"updates", c.updates}, {"tokens_drawn", c.tokens_drawn}, {"tokens_trained", c.tokens_trained},
+                        {"new_tokens", e.sizes.new_tokens}, {"mixed", e.sizes.mixed}, {"memory_bytes", e.memory.peak}, {"disk_bytes", e.disk.kept},
+                        {"disk_running_bytes", e.disk.running}, {"sizes", e.sizes.said}}.dump();
+}
+
 void run_plan(const Args& a, const Globals& globals) {
   const Config config = Config::load(a.recipe, a.overrides);
   const PipelineRecipe pipeline = plannable(config);
@@ -81,7 +93,12 @@ void run_plan(const Args& a, const Globals& globals) {
   const PipelineState state(pipeline);
   if (!a.stage.empty()) state.at(a.stage);  // an unknown name is an error before any measuring
   const DeviceRates rates = device_rates(a.device, globals.threads);
-  const std::vector<StageEstimate> estimates = estimate_stages(state, expect, rates);
+  const std::vector<StageEstimate> estimates = estimate_stages(state, expect, rates, a.draw);
+  if (a.json) {
+    for (std::size_t i = 0; i < state.stages().size(); ++i)
+      if (a.stage.empty() || state.stages()[i].stage->name == a.stage) std::printf("%s\n", json_line(state.stages()[i], estimates[i]).c_str());
+    return;
+  }
   for (std::size_t i = 0; i < state.stages().size(); ++i) {
     const StageState& s = state.stages()[i];
     if (!a.stage.empty() && s.stage->name != a.stage) continue;
@@ -107,10 +124,13 @@ void add_plan(CLI::App& app, const Globals& globals, int&) {
   cmd->add_option("recipe", args->recipe, "YAML file of any kind, pipelines too")->required();
   cmd->add_option("overrides", args->overrides, "key=value, as for r1 train and r1 pipeline");
   cmd->add_option("--device", args->device, "estimate for cpu (this machine, measured), h100 or h200 (default: this machine's)");
-  cmd->add_option("--expect", args->expect, "what cannot be known before: new_tokens=90, examples=3000, example_tokens, prompt_tokens, mixed=0.5, kept=0.4")->expected(1)->allow_extra_args(false);
+  cmd->add_option("--expect", args->expect, "what cannot be known before: new_tokens=90, examples=3000, example_tokens, prompt_tokens, mixed=0.5, kept=0.4")->take_all()->allow_extra_args(false);
   cmd->add_option("--stage", args->stage, "of a pipeline: this stage alone, with every setting");
+  cmd->add_option("--draw", args->draw, "seconds for a few completions of a small model that is here, to see how long and how often right they are; 0 = none")
+      ->check(CLI::Range(0.0, 600.0))->capture_default_str();
   cmd->add_flag("--brief", args->brief, "without the settings");
-  cmd->footer("Example: r1 plan recipes/quickstart.yaml rl.steps=40 --expect new_tokens=20\nNothing is run and no model's weights are opened.");
+  cmd->add_flag("--json", args->json, "one JSON line a stage: seconds, processor seconds, bytes");
+  cmd->footer("Example: r1 plan recipes/quickstart.yaml rl.steps=40 --expect new_tokens=20\nNothing is trained or kept; of a model of at most 250 M parameters that is here some completions are drawn on the CPU (--draw 0: none).");
   cmd->callback([args, &globals] { run_plan(*args, globals); });
 }
 

@@ -5,6 +5,7 @@
 #include <functional>
 
 #include "core/compute_pool.h"
+#include "core/cpu_time.h"
 #include "core/error.h"
 #include "core/memory.h"
 #include "core/rng.h"
@@ -19,11 +20,20 @@ constexpr double kEnough = 40e6;   // parameters of the cut model, or two layers
 constexpr double kTooMany = 250e6;
 constexpr int kPrompt = 32, kFew = 8, kMany = 64, kSteps = 8, kTrained = 512, kSequence = 64;
 
-double seconds(const std::function<void()>& f) {
-  const auto start = std::chrono::steady_clock::now();
-  f();
-  return std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
-}
+// Seconds by the clock and of the processors, over everything of one kind that was tried.
+struct Clocks {
+  double clock = 0, processors = 0;
+  // Processor seconds of f.
+  double time(const std::function<void()>& f) {
+    const auto start = std::chrono::steady_clock::now();
+    const double cpu = process_cpu_seconds();
+    f();
+    const double used = process_cpu_seconds() - cpu;
+    clock += std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count(), processors += used;
+    return used;
+  }
+  double ratio(int threads) const { return processors > 0 ? clock / processors : 1.0 / threads; }
+};
 
 ModelConfig cut(const ModelConfig& config) {
   ModelConfig out = config;
@@ -41,7 +51,9 @@ class Probe {
  public:
   Probe(const ModelConfig& config, DType dtype, int threads) : pool_(threads), model_(config, dtype, pool_) { model_.weights_changed(); }
 
-  // `sequences` different prompts, `new_tokens` tokens each.
+  Clocks sampling, learning;
+
+  // Processor seconds of `sequences` different prompts, `new_tokens` tokens each.
   double draw(int sequences, int new_tokens) {
     if (!engine_) engine_.emplace(model_, nullptr, LocalEngineOptions{});
     std::vector<RolloutRequest> requests(static_cast<std::size_t>(sequences));
@@ -53,10 +65,10 @@ class Probe {
       r.key = {1, run_, i, 0};
     }
     ++run_;
-    return seconds([&] { generate(*engine_, std::move(requests)); });
+    return sampling.time([&] { generate(*engine_, std::move(requests)); });
   }
 
-  // One update from so many samples, every token of them predicted.
+  // The same of one update from so many samples, every token of them predicted.
   double learn(int samples, int length) {
     if (!learner_) {
       engine_.reset();
@@ -77,7 +89,7 @@ class Probe {
       s.advantages.assign(s.tokens.size(), i % 2 == 0 ? 1.f : -1.f);
     }
     learner_->begin_rollout(std::move(set), run_++);
-    return seconds([&] { learner_->update(); });
+    return learning.time([&] { learner_->update(); });
   }
 
  private:
@@ -95,6 +107,8 @@ class Probe {
   std::optional<GrpoLearner> learner_;
   std::uint64_t run_ = 0;
 };
+
+constexpr double kQuick = 0.05;  // seconds
 
 double best_of(int times, const std::function<double()>& f) {
   double best = f();
@@ -114,8 +128,9 @@ std::optional<ModelSpeeds> probe_cpu(const ModelSize& model, DType dtype, const 
   const double larger = model.active / small.active;
 
   probe.draw(kFew, 2);  // warms up
-  const auto step_of = [&](int rows, double prompts) { return std::max(0.0, probe.draw(rows, 1 + kSteps) - prompts) / kSteps; };
   const double first = best_of(2, [&] { return probe.draw(kMany, 1); });
+  const int steps = first < kQuick ? 6 * kSteps : kSteps;  // of a small model more, for the clock's sake
+  const auto step_of = [&](int rows, double prompts) { return std::max(0.0, probe.draw(rows, 1 + steps) - prompts) / steps; };
   const double few = best_of(2, [&] { return step_of(kFew, first * kFew / kMany); });
   const double many = best_of(2, [&] { return step_of(kMany, first); });
   s.token = std::max(0.0, many - few) / (kMany - kFew) * larger;
@@ -131,6 +146,7 @@ std::optional<ModelSpeeds> probe_cpu(const ModelSize& model, DType dtype, const 
   const double flop = std::max(0.0, whole - update) / (kTrained * (6 * (small.active - small.head) + 8 * small.head));
   s.train_row = flop * 6 * (model.active - model.head), s.train_predictor = flop * 8 * model.head;
   s.update = update * model.parameters / small.parameters;
+  s.sample_clock = probe.sampling.ratio(rates.threads), s.train_clock = probe.learning.ratio(rates.threads);
   return s;
 }
 

@@ -1,11 +1,32 @@
 // r1: the one program. Parses the command line, runs a subcommand, turns errors into one clear line and an exit code.
+#include <algorithm>
+#include <cerrno>
 #include <cstdio>
+#include <cstring>
 #include <exception>
 #include <new>
+#include <string_view>
 
 #include "apps/command.h"
 #include "core/error.h"
+#include "core/suggest.h"
 #include "core/version.h"
+
+namespace {
+
+// Empty where the first word that is no flag names a command, or there is none.
+std::string unknown_command(const CLI::App& app, int argc, char** argv) {
+  int at = 1;
+  while (at < argc && argv[at][0] == '-') at += std::string_view(argv[at]) == "--threads" ? 2 : 1;
+  if (at >= argc) return "";
+  std::vector<std::string> names;
+  for (const CLI::App* command : app.get_subcommands(nullptr)) names.push_back(command->get_name());
+  if (std::find(names.begin(), names.end(), argv[at]) != names.end()) return "";
+  const std::string near = r1::nearest_name(argv[at], names);
+  return r1::message("there is no command '", argv[at], "'", near.empty() ? "" : "; did you mean '" + near + "'?", near.empty() ? "; r1 --help lists them" : "");
+}
+
+}  // namespace
 
 int main(int argc, char** argv) {
   using namespace r1;
@@ -50,8 +71,15 @@ int main(int argc, char** argv) {
   };
   try {
     app.parse(argc, argv);
+    // What was printed may still lie in a buffer; a full disk shows here. Nobody who reads any more (head) is no error to speak of.
+    if (std::fflush(stdout) != 0 || std::ferror(stdout)) {
+      const int code = errno;
+      if (code == EPIPE) return kExitFailure;
+      throw IoError(message("cannot write to standard output: ", std::strerror(code)));
+    }
     return exit_code;
   } catch (const CLI::ParseError& e) {
+    if (const std::string unknown = unknown_command(app, argc, argv); e.get_exit_code() != 0 && !unknown.empty()) return fail(kExitUsage, unknown.c_str());
     const int code = app.exit(e);
     return code == 0 ? 0 : kExitUsage;
   } catch (const ConfigError& e) { return fail(kExitUsage, e.what());

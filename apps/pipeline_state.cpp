@@ -239,10 +239,17 @@ void PipelineState::finish(const StageState& s, double seconds, double cpu_secon
   r.seconds = seconds, r.cpu_seconds = cpu_seconds;
   r.score = stage_score(s.kind->work, s.kind->work == StageWork::kTrain ? s.dir / "run" : result);
   write_record(s.dir, s.stage->name, r);
-  if (pipeline_.keep != PipelineRecipe::Keep::kAll && s.kind->work == StageWork::kTrain) drop_resume_state(s.dir / "run");
-  const std::vector<fs::path> old = older(s.dir);
-  for (std::size_t i = static_cast<std::size_t>(pipeline_.keep_old); i < old.size(); ++i) fs::remove_all(old[i]);
   refresh();
+  let_go();
+}
+
+void PipelineState::let_go() {
+  for (const StageState& s : stages_) {
+    if (s.is != Is::kFinished) continue;
+    if (pipeline_.keep != PipelineRecipe::Keep::kAll && s.kind->work == StageWork::kTrain) drop_resume_state(s.dir / "run");
+    const std::vector<fs::path> old = older(s.dir);
+    for (std::size_t i = static_cast<std::size_t>(pipeline_.keep_old); i < old.size(); ++i) fs::remove_all(old[i]);
+  }
   if (pipeline_.keep == PipelineRecipe::Keep::kNeeded) drop_unneeded();
 }
 

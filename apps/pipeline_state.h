@@ -60,8 +60,10 @@ class PipelineState {
   bool keeps_weights_alone() const { return pipeline_.keep != PipelineRecipe::Keep::kAll; }  // of a finished training
   // Where a stage's checkpoint or output is, whether or not it is there yet.
   std::filesystem::path place(const StageState& stage, const std::string& what) const;
-  // Writes the record; then what the rules of output.keep and output.keep_old let go is deleted.
+  // Writes the record; then let_go().
   void finish(const StageState& stage, double seconds, double cpu_seconds);
+  // Deletes what the rules of output.keep and output.keep_old do not hold of finished stages; also what a stop left undone of it.
+  void let_go();
   std::uint64_t bytes_of(const StageState& stage, bool old) const;  // on the disk; old: of other keys
 
  private:

@@ -50,14 +50,14 @@ void add_metric(std::string& line, const StepRecord& record, const char* name, c
 std::string closing_lines(const std::filesystem::path& run, const std::filesystem::path& checkpoint, bool interrupted) {
   std::string out;
   if (!checkpoint.empty()) out += message("  checkpoint  ", checkpoint.string(), "  (a Hugging Face directory)\n");
-  const std::string latest = (run / "checkpoints/latest").string();
+  const std::string latest = shell_word((run / "checkpoints/latest").string());
   if (interrupted) out += message("  go on       r1 train with the same recipe; it resumes by itself\n");
   if (!checkpoint.empty()) {
     out += message("  evaluate    r1 eval --model ", latest, " --data test.jsonl\n");
     out += message("  chat        r1 chat --model ", latest, "\n");
   }
-  out += message("  curves      r1 watch ", run.string());
-  if (const std::filesystem::path events = run / "tensorboard"; std::filesystem::exists(events)) out += message(", or tensorboard --logdir ", events.string());
+  out += message("  curves      r1 watch ", shell_word(run.string()));
+  if (const std::filesystem::path events = run / "tensorboard"; std::filesystem::exists(events)) out += message(", or tensorboard --logdir ", shell_word(events.string()));
   return out + "   numbers: " + (run / "metrics.jsonl").string();
 }
 

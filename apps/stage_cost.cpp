@@ -10,8 +10,23 @@ namespace r1 {
 namespace {
 
 constexpr double kPromptTokens = 100, kExampleTokens = 300, kExamples = 10'000;
+// Seconds of a pass with its gradients for one without, of as many rows: 6 operations a weight against 2; a GPU's forward pass is the quicker half.
+constexpr double kForwardCpu = 3.3, kForwardGpu = 4.5;
+// LoRA on a GPU makes no gradient of the weights themselves; on the CPU it is made and projected on the pairs, and the sum is packed anew.
+constexpr double kLoraPassGpu = 2.0 / 3, kLoraUpdateGpu = 0.15, kLoraUpdateCpu = 2;
+constexpr double kNone = 0.03;  // above what draw_some() says of sixteen groups and more without a signal
+constexpr double kSyncs = 9;  // waits for the disk of a rollout: journal, samples, metrics (counted with strace)
 constexpr double kTokenizerEntry = 2.5e-6;  // seconds to read one entry of a vocabulary and its merges
 constexpr int kGpuRows = 1024, kCpuRows = 128;  // sequences that decode together, unless the recipe says it
+
+double forward_share(const DeviceRates& r) { return 1 / (r.gpu ? kForwardGpu : kForwardCpu); }
+
+// Rows of an example: the two answers of a pair share their prompt.
+double example_rows(const StageLoad& load, const StageSizes& s) { return s.example_tokens + (load.sequences - 1) * s.answer; }
+
+double times_of(const Drawing& d, const StageLoad& load, const StageSizes& s) {
+  return static_cast<double>(d.times + (d.every > 0 ? (updates_of(load, s) + d.every - 1) / d.every : 0));
+}
 
 // Completions that decode at once, of `all`.
 double rows_of(const StageLoad& load, const DeviceRates& r, double all) {
@@ -28,39 +43,52 @@ void draw(const Drawing& d, const StageLoad& load, const StageSizes& s, const De
   const double block = r.gpu ? 64 : 16, common = std::floor(s.common / block) * block;  // whole blocks of keys and values are cached
   const double once = prompts * (s.prompt_tokens - common) * speed.prompt_token  // groups share their prompt
                       + steps * speed.step + all * mean * (speed.token + (s.prompt_tokens + mean / 2) * speed.position);
-  cost.sample += static_cast<double>(d.times) * once;
-  cost.tokens_drawn += static_cast<double>(d.times) * all * mean;
-  if (load.keeps_samples) cost.other += static_cast<double>(d.times) * all * r.sample;
+  const double times = times_of(d, load, s);
+  cost.sample += times * once, cost.tokens_drawn += times * all * mean;
+  if (load.keeps_samples) cost.other += times * all * r.sample;
 }
 
 void learn(const StageLoad& load, const StageSizes& s, const ModelSize& m, const std::optional<ModelSize>& teacher, const DeviceRates& r,
            const ModelSpeeds& speed, StageCost& cost) {
   if (load.learns == StageLoad::Learns::kNothing) return;
   cost.updates = updates_of(load, s);
-  double trained = 0, seen = 0, predicted = 0, length = 0;  // rows: with a backward pass; that could have one; of those, predictors
+  // Rows with a backward pass, of all passes; rows of what was drawn or read, once; of those, what is learnt from. Predictors of the first two.
+  double trained = 0, seen = 0, learnt = 0, predicted = 0, answered = 0, length = 0;
   if (load.learns == StageLoad::Learns::kCompletions) {
     const Drawing& d = load.drawings.at(0);
     const double answers = static_cast<double>(d.samples) * s.new_tokens, share = load.all_samples ? 1 : s.mixed;
-    const double groups = static_cast<double>(d.times * d.prompts) * load.passes;
-    seen = groups * (s.prompt_tokens + answers);
-    trained = seen * share, predicted = groups * answers * share, length = s.prompt_tokens + s.new_tokens;
+    const auto groups = static_cast<double>(d.times * d.prompts);
+    seen = groups * (s.prompt_tokens + answers), learnt = seen * share, trained = learnt * load.passes;
+    answered = groups * answers, predicted = answered * share * load.passes, length = s.prompt_tokens + s.new_tokens;
   } else {
     const double examples = load.updates > 0 ? static_cast<double>(load.updates * load.per_update) : load.epochs * s.examples;
-    seen = trained = examples * load.sequences * s.example_tokens;
-    predicted = load.scores ? 0 : examples * load.sequences * s.answer, length = s.example_tokens;
+    seen = trained = examples * example_rows(load, s);
+    predicted = answered = load.scores ? 0 : examples * load.sequences * s.answer, length = s.example_tokens;
   }
   cost.tokens_trained = trained;
   double learning = trained * (speed.train_row + length / 2 * speed.train_position) + predicted * speed.train_predictor;
-  if (load.lora) learning *= 2.0 / 3;  // no gradient of the weights themselves
+  if (load.lora && r.gpu) learning *= kLoraPassGpu;
   if (load.critic) learning += trained * speed.train_row;
-  const double forward = seen * (speed.train_row + speed.train_predictor) / 4.5 * (teacher ? teacher->active / m.active : 1);  // of 6 operations 2, faster
-  const double updates = static_cast<double>(cost.updates) * speed.update * (load.lora ? 0.15 : load.critic ? 2 : 1);
-  cost.train += learning + load.forward_passes * forward + updates;
+  const double forward = (seen * speed.train_row + answered * speed.train_predictor) * forward_share(r);
+  const double others = load.forward_passes * (teacher ? teacher->active / m.active : 1) + (seen > 0 ? load.old_passes * learnt / seen : 0);
+  const double updates = static_cast<double>(cost.updates) * speed.update * (load.lora ? (r.gpu ? kLoraUpdateGpu : kLoraUpdateCpu) : load.critic ? 2 : 1);
+  cost.train += learning + others * forward + updates;
+}
+
+// Reward models read every completion with its prompt.
+void score(const StageLoad& load, const StageSizes& s, const DeviceRates& r, const ModelSpeeds& speed, StageCost& cost) {
+  if (load.scorers == 0 || load.learns != StageLoad::Learns::kCompletions) return;
+  const Drawing& d = load.drawings.at(0);
+  cost.sample += load.scorers * static_cast<double>(d.times * d.prompts * d.samples) * (s.prompt_tokens + s.new_tokens) * speed.train_row * forward_share(r);
 }
 
 // Opening, memory that is given for the first time, checkpoints.
-double around(const StageLoad& load, const StageSizes& s, const ModelSize& m, const DeviceRates& r, const StageCost& cost) {
+double around(const StageLoad& load, const StageSizes& s, const ModelSize& m, const std::optional<ModelSize>& teacher, const DeviceRates& r, const StageCost& cost) {
   double seconds = r.start + (r.gpu || !m.config ? 0 : kTokenizerEntry * static_cast<double>(m.config->vocab_size));
+  // Other models are opened too: weights, and packed.
+  const auto open = [&](const ModelSize& model) { seconds += r.start + (r.touch > 0 ? 4 * model.parameters / r.touch : 0); };
+  for (int i = 0; i < load.scorers; ++i) open(m);
+  if (teacher) open(*teacher);
   const bool trains = load.learns != StageLoad::Learns::kNothing;
   if (r.touch > 0) {
     double bytes = (trains ? 6 : 4) * m.parameters;  // weights, packed, and packed the other way round
@@ -111,10 +139,17 @@ StageSizes stage_sizes(const StageLoad& load, const StageKnown& known) {
   const Writing writing = known.writing.value_or(assumed_writing(budget));
   if (!examples) s.prompt_tokens = value("prompt_tokens", data.tokens, from, kPromptTokens, "assumed");
   if (!examples) s.common = std::min(static_cast<double>(data.common), s.prompt_tokens);
-  s.new_tokens = value("new_tokens", measured.new_tokens, "measured", mean_written(writing, budget), writing.why);
-  if (load.learns == StageLoad::Learns::kCompletions && !load.all_samples)
-    s.mixed = value("mixed", measured.mixed, "measured", expected_mixed(load.group, writing.right),
-                    writing.right > 0 ? message("of ", human_number(100 * writing.right, 2), " % right, ", writing.why) : "assumed");
+  const bool evaluated = examples && s.answer > 0 && data.answer > 0;  // what an evaluation meets writes as it was taught to
+  s.new_tokens = value("new_tokens", measured.new_tokens, "measured", evaluated ? std::min(s.answer, static_cast<double>(budget)) : mean_written(writing, budget),
+                       evaluated ? "as its examples" : writing.why);
+  if (load.learns == StageLoad::Learns::kCompletions && !load.all_samples) {
+    double mixed = expected_mixed(load.group, writing.right);
+    std::string why = writing.right > 0 ? message("of ", human_number(100 * writing.right, 2), " % right, ", writing.why) : "assumed";
+    if (load.scorers > 0) mixed = 1, why = "a reward model's scores differ";
+    else if (known.signal && *known.signal < kNone) mixed = *known.signal, why = "none drawn just now";  // a model that finds nothing right does not begin to learn
+    else if (known.signal) mixed = learnt_mixed(*known.signal, load.group, load.drawings.at(0).times), why = message(human_number(*known.signal, 2), " drawn just now, then as it learns");
+    s.mixed = value("mixed", measured.mixed, "measured", mixed, why);
+  }
   if (std::any_of(load.drawings.begin(), load.drawings.end(), [](const Drawing& d) { return d.prompts == 0; }) && !examples)
     s.examples = value("examples", static_cast<double>(data.rows), from, kExamples, "assumed");
   if (load.yield) {
@@ -137,10 +172,12 @@ double rows_at_once(const StageLoad& load, const StageSizes& s, std::int64_t bud
   double rows = 0;
   if (load.learns == StageLoad::Learns::kCompletions) {
     const Drawing& d = load.drawings.at(0);
-    // Some update will have nearly all groups mixed.
-    rows = static_cast<double>(d.prompts) * (s.prompt_tokens + static_cast<double>(d.samples) * s.new_tokens) / static_cast<double>(load.updates_per_rollout);
+    // Of the updates one has so many more groups with a signal than the mean: two standard deviations.
+    const double groups = static_cast<double>(d.prompts) / static_cast<double>(load.updates_per_rollout), share = load.all_samples ? 1 : std::clamp(s.mixed, 0.0, 1.0);
+    const double most = std::min(1.0, share + 2 * std::sqrt(share * (1 - share) / std::max(1.0, groups)));
+    rows = groups * most * (s.prompt_tokens + static_cast<double>(d.samples) * s.new_tokens);
   } else if (load.learns == StageLoad::Learns::kExamples) {
-    rows = static_cast<double>(load.per_update * load.sequences) * s.example_tokens;
+    rows = static_cast<double>(load.per_update) * example_rows(load, s);
   }
   return budget > 0 ? std::min(rows, static_cast<double>(budget)) : rows;
 }
@@ -150,8 +187,14 @@ StageCost stage_cost(const StageLoad& load, const StageSizes& sizes, const Model
   StageCost cost;
   if (load.model.empty()) return cost;
   for (const Drawing& d : load.drawings) draw(d, load, sizes, rates, speeds, cost);
+  score(load, sizes, rates, speeds, cost);
   learn(load, sizes, model, teacher, rates, speeds, cost);
-  cost.other += around(load, sizes, model, rates, cost);
+  cost.other += around(load, sizes, model, teacher, rates, cost);
+  if (rates.gpu) return cost;
+  cost.processors = cost.seconds();
+  cost.sample *= speeds.sample_clock, cost.train *= speeds.train_clock;
+  cost.other *= std::max(1.0, rates.threads * speeds.train_clock);  // one thread's work: on a quiet machine that is its time
+  if (load.learns == StageLoad::Learns::kCompletions) cost.other += kSyncs * static_cast<double>(load.drawings.at(0).times) * rates.sync;
   return cost;
 }
 

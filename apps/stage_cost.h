@@ -31,12 +31,14 @@ struct StageKnown {
   std::optional<DataSize> data;
   bool data_is_made = false;             // by a stage that has not run: its size is an estimate
   std::optional<Writing> writing;        // of the model that draws; none = nobody knows
+  std::optional<double> signal;          // share of groups with a signal at the start, where somebody drew some
   std::vector<DataSize> mixes;           // of kind generate with mix: the sets' sizes
 };
 StageSizes stage_sizes(const StageLoad& load, const StageKnown& known);
 
 struct StageCost {
-  double sample = 0, train = 0, other = 0;  // seconds
+  double sample = 0, train = 0, other = 0;  // seconds by the clock
+  double processors = 0;                    // seconds of the CPU's threads together; 0 on a GPU
   std::int64_t updates = 0;
   double tokens_drawn = 0, tokens_trained = 0;
   double seconds() const { return sample + train + other; }

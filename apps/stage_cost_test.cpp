@@ -6,6 +6,8 @@
 #include <doctest/doctest.h>
 
 #include "core/error.h"
+#include "core/format.h"
+#include "model/gpu/gpu_layout.h"
 #include "model/model_shapes.h"
 
 namespace r1 {
@@ -15,7 +17,7 @@ namespace {
 StageLoad rollout_and_update(std::int64_t prompts, std::int64_t samples, int new_tokens) {
   StageLoad load;
   load.model = "m";
-  load.drawings = {{"rollouts", prompts, samples, 1, new_tokens}};
+  load.drawings = {{"rollouts", prompts, samples, 1, new_tokens, 0, {}}};
   load.learns = StageLoad::Learns::kCompletions;
   load.updates = 1, load.all_samples = true;
   return load;
@@ -88,6 +90,90 @@ TEST_CASE("what is assumed and what is given is said") {
   CHECK(stage_cost(half, sizes, model, std::nullopt, cpu, speeds).tokens_trained == doctest::Approx(whole / 2));
   half.drawings[0].times = 2;
   CHECK(stage_cost(half, sizes, model, std::nullopt, cpu, speeds).tokens_trained == doctest::Approx(whole));
+}
+
+TEST_CASE("processors' seconds and the clock's") {
+  const ModelSize model = size_of(model_shape("smollm2-135m"), "m");
+  DeviceRates cpu = logged_cpu();
+  cpu.threads = 4;
+  const StageLoad load = rollout_and_update(4, 8, 64);
+  const StageSizes sizes = stage_sizes(load, {});
+  ModelSpeeds speeds = speeds_of(model, cpu);
+  const StageCost quiet = stage_cost(load, sizes, model, std::nullopt, cpu, speeds);
+  CHECK(quiet.processors == doctest::Approx(4 * (quiet.sample + quiet.train) + quiet.other));  // what is around them is one thread's work
+  speeds.sample_clock *= 3, speeds.train_clock *= 3;  // two others want these processors
+  const StageCost busy = stage_cost(load, sizes, model, std::nullopt, cpu, speeds);
+  CHECK(busy.processors == quiet.processors);
+  CHECK(busy.seconds() == doctest::Approx(3 * quiet.seconds()));
+  CHECK(stage_cost(load, sizes, model, std::nullopt, device_rates("h100", 1), speeds_of(model, device_rates("h100", 1))).processors == 0);
+}
+
+TEST_CASE("what a stage learns from and reads beside it") {
+  const ModelSize model = size_of(model_shape("smollm2-135m"), "m");
+  const DeviceRates cpu = logged_cpu();
+  const ModelSpeeds speeds = speeds_of(model, cpu);
+  const auto cost = [&](const StageLoad& load, const StageKnown& known) { return stage_cost(load, stage_sizes(load, known), model, std::nullopt, cpu, speeds); };
+  StageLoad pairs;
+  pairs.model = "m", pairs.learns = StageLoad::Learns::kExamples, pairs.per_update = 8, pairs.sequences = 2, pairs.scores = true;
+  StageKnown some;
+  some.data = DataSize{48, 54, 16};
+  CHECK(cost(pairs, some).tokens_trained == 48 * (54 + 16));  // the prompt of a pair is computed once
+  // LoRA on the CPU makes the whole gradient; on a GPU it does not.
+  StageLoad whole = pairs, few = pairs;
+  whole.sequences = few.sequences = 1, few.lora = LoraOptions{};
+  CHECK(cost(few, some).train > cost(whole, some).train);
+  const DeviceRates gpu = device_rates("h200", 1);
+  CHECK(stage_cost(few, stage_sizes(few, some), model, std::nullopt, gpu, speeds_of(model, gpu)).train <
+        stage_cost(whole, stage_sizes(whole, some), model, std::nullopt, gpu, speeds_of(model, gpu)).train);
+  CHECK(lora_elements(*model.config, LoraOptions{}) == 30 * 16 * (2 * (576 + 576) + 2 * (576 + 192) + 3 * (576 + 1536)));
+  CHECK(lora_elements(*model.config, LoraOptions{.rank = 4, .targets = {"q_proj"}}) == 30 * 4 * (576 + 576));
+
+  // What is drawn after updates, in a run whose updates the data's rows decide: 6 of them, 3 times.
+  StageLoad evaluated = whole;
+  evaluated.drawings = {{"evaluation", 10, 1, 1, 20, 2, {}}};
+  CHECK(cost(evaluated, some).tokens_drawn == (1 + 3) * 10 * 16);
+
+  StageLoad rl = rollout_and_update(4, 8, 64);
+  const double plain = cost(rl, {}).seconds();
+  rl.scorers = 1;  // reads every completion
+  CHECK(cost(rl, {}).sample > 1.2 * cost(rollout_and_update(4, 8, 64), {}).sample);
+  rl.scorers = 0, rl.old_passes = 0.5;
+  CHECK(cost(rl, {}).seconds() > plain);
+}
+
+TEST_CASE("the share of groups with a signal: drawn, of a reward model, and what it means for memory") {
+  StageLoad load = rollout_and_update(16, 8, 100);
+  load.all_samples = false, load.group = 8;
+  StageKnown known;
+  known.signal = 0.2;
+  CHECK(stage_sizes(load, known).mixed == doctest::Approx(0.2));  // one rollout
+  load.drawings[0].times = 20;
+  CHECK(stage_sizes(load, known).mixed > 0.35);
+  known.signal = 0.5 / 17;  // none of 16: it does not begin to learn
+  CHECK(stage_sizes(load, known).mixed == doctest::Approx(0.5 / 17));
+  CHECK(rows_at_once(load, stage_sizes(load, known), 0) < 0.2 * 16 * (100 + 8 * stage_sizes(load, known).new_tokens));
+  load.scorers = 1;
+  CHECK(stage_sizes(load, known).mixed == 1);
+  CHECK(rows_at_once(load, stage_sizes(load, known), 0) == doctest::Approx(16 * (100 + 8 * stage_sizes(load, known).new_tokens)));
+}
+
+TEST_CASE("a GPU's pass is counted as it is laid out") {
+  const ModelConfig config = model_shape("smollm2-135m");
+  const auto bytes = [&](std::int64_t rows, GpuHeadKind head, bool keep, bool recompute) {
+    return static_cast<double>(gpu_pass_bytes(config, rows, rows, {head, keep, recompute}));
+  };
+  const double kept = bytes(8192, GpuHeadKind::kLogprobs, true, false);
+  // 29 of 30 layers' rows are made again: h_mid, q k v, attention, gate and up, log-sum-exp, two reciprocals.
+  const double layer = 4 * 576 + 2 * (960 + 576 + 2 * 1536) + 4 * 9 + 8;
+  CHECK(kept - bytes(8192, GpuHeadKind::kLogprobs, true, true) == doctest::Approx(29 * 8192 * layer));
+  // Scores need neither logits nor their gradient, nor four numbers and a scaled row of each predictor.
+  CHECK(kept - bytes(8192, GpuHeadKind::kScores, true, false) == doctest::Approx(2048.0 * 49152 * 6 + 8192 * (12 + 2 * 576)));
+  CHECK(bytes(8192, GpuHeadKind::kLogprobs, false, false) < 0.2 * kept);
+  // What the plan of a stage says is this.
+  StageLoad load = rollout_and_update(4, 8, 100);
+  load.tokens_per_micro_batch = 8192;
+  const auto lines = stage_memory(load, stage_sizes(load, {}), size_of(config, "m"), std::nullopt, device_rates("h100", 1)).lines;
+  CHECK(lines.at(2).find("micro-batches of 8,192 tokens take " + human_bytes(static_cast<std::uint64_t>(kept))) != std::string::npos);
 }
 
 TEST_CASE("models that are not on the disk are known by name; memory that does not fit is said") {

@@ -1,6 +1,7 @@
 #include "apps/stage_estimate.h"
 
 #include <algorithm>
+#include <chrono>
 #include <memory>
 #include <optional>
 #include <tuple>
@@ -14,6 +15,9 @@
 
 namespace r1 {
 namespace {
+
+constexpr std::int64_t kEvaluated = 500;  // problems of an evaluation whose file is not there
+constexpr double kMostDrawn = 250e6;      // parameters of a model that completions are drawn of
 
 struct Opened {
   std::optional<ModelSize> size;
@@ -61,7 +65,8 @@ const StageState* referred(const PipelineState& state, const std::string& text) 
 // Along the stages, with what is known so far.
 class Estimator {
  public:
-  Estimator(const PipelineState& state, const std::map<std::string, double>& expect, const DeviceRates& rates) : state_(state), expect_(expect), rates_(rates) {
+  Estimator(const PipelineState& state, const std::map<std::string, double>& expect, const DeviceRates& rates, double draw_seconds)
+      : state_(state), expect_(expect), rates_(rates), draw_seconds_(draw_seconds) {
     for (const StageState& s : state.stages()) look(s);
   }
 
@@ -126,16 +131,37 @@ class Estimator {
     return std::nullopt;
   }
 
+  // What the model that stage i begins with writes, drawn for a moment: once a model, where it is here, small, and asked what is here.
+  void draw(std::size_t i, const std::string& name, const Opened& model) {
+    const StageLoad& load = loads_[i];
+    const bool known = measured_[i] || writings_.contains(name) || state_.stages()[i].stage->expect.contains("new_tokens") || expect_.contains("new_tokens");
+    if (rates_.gpu || draw_seconds_ <= 0 || known || !load.asking || !model.tokenizer || !model.size || model.size->parameters > kMostDrawn ||
+        name.find("${") != std::string::npos)
+      return;
+    const auto begin = std::chrono::steady_clock::now();
+    const auto drawn = draw_some(*load.asking, name, load.dtype, speeds(*model.size, load.dtype), rates_.threads, draw_seconds_);
+    draw_seconds_ -= std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();
+    if (!drawn) return;
+    const auto smooth = [](double share, double n) { return (share * n + 0.5) / (n + 1); };  // none of a few does not say never
+    const auto groups = static_cast<double>(drawn->groups);
+    Writing w = measured_writing(drawn->tokens, drawn->max_new_tokens, drawn->right ? smooth(*drawn->right, groups * load.asking->group) : 0,
+                                 message(drawn->groups * static_cast<std::size_t>(load.asking->group), " drawn just now"));
+    writings_.emplace(name, std::move(w));
+    if (drawn->mixed) signals_.emplace(name, smooth(*drawn->mixed, groups));
+  }
+
   StageEstimate estimate(std::size_t i) {
     const StageState& s = state_.stages()[i];
-    const StageLoad& load = loads_[i];
+    StageLoad& load = loads_[i];
     StageEstimate out;
     const std::string name = model_of(s);
     const Opened model = name.empty() ? Opened{} : opened(name);
     StageKnown known;
     known.expect = s.stage->expect;
     for (const auto& [key, value] : expect_) known.expect[key] = value;
+    draw(i, name, model);
     known.measured = measured_[i], known.writing = writing_of(name);
+    if (const auto it = signals_.find(name); it != signals_.end()) known.signal = it->second;
     if (load.data && model.tokenizer) try {
         known.data = load.data(model.tokenizer, model.stops, [&](const std::string& path) {
           const auto size = made(path);
@@ -145,6 +171,12 @@ class Estimator {
       } catch (const Error&) {
         known.data.reset();  // not there: --dry-run names it
       }
+    for (Drawing& d : load.drawings)
+      if (d.prompts == 0 && d.rows) try {
+          d.prompts = d.rows([&](const std::string& path) { return made(path); });
+        } catch (const Error&) {
+          d.prompts = kEvaluated;
+        }
     if (load.yield)
       for (const auto& [path, weight] : load.yield->mixed)
         if (const auto size = made(path)) known.mixes.push_back(*size);
@@ -161,9 +193,18 @@ class Estimator {
     std::optional<ModelSize> teacher;
     if (!load.teacher.empty()) teacher = opened(s.stage->recipe.peek("distill.teacher").value_or("")).size;
     out.cost = stage_cost(load, out.sizes, *model.size, teacher, rates_, speeds(*model.size, load.dtype));
+    out.data_assumed = load.data != nullptr && !known.data;
     out.memory = stage_memory(load, out.sizes, *model.size, teacher, rates_);
     out.disk = stage_disk(load, out.sizes, *model.size, state_.keeps_weights_alone());
     return out;
+  }
+
+  // The processors' time of finished stages, against the estimate: what is left is held to that measure too.
+  double processors_factor(const std::vector<StageEstimate>& out) const {
+    double took = 0, said = 0;
+    for (std::size_t i = 0; i < out.size(); ++i)
+      if (const auto& record = state_.stages()[i].record; measured_[i] && record && record->cpu_seconds > 0) took += record->cpu_seconds, said += out[i].cost.processors;
+    return took > 0 && said > 0 ? took / said : 1;
   }
 
   // Stages that ran on this machine say how fast it is better than a short look: what is left is held to the same measure.
@@ -178,7 +219,9 @@ class Estimator {
         sampled += std::max(0.0, state_.stages()[i].record->seconds - out[i].cost.other), sampling += out[i].cost.sample;
       }
     }
+    const double processors = processors_factor(out);
     for (StageEstimate& e : out) {
+      e.cost.processors *= processors;
       if (sampled > 0 && sampling > 0) e.cost.sample *= sampled / sampling;
       if (learnt > 0 && learning > 0) e.cost.train *= learnt / learning;
     }
@@ -187,6 +230,8 @@ class Estimator {
   const PipelineState& state_;
   const std::map<std::string, double>& expect_;
   const DeviceRates& rates_;
+  double draw_seconds_;                      // what is left of it
+  std::map<std::string, double> signals_;    // by the setting that names the model: share of groups with a signal
   std::vector<StageLoad> loads_;
   std::vector<std::optional<StageMeasured>> measured_;  // none = it has not run
   std::map<std::string, Writing> writings_;  // by the setting that names the model
@@ -198,8 +243,8 @@ class Estimator {
 
 }  // namespace
 
-std::vector<StageEstimate> estimate_stages(const PipelineState& state, const std::map<std::string, double>& expect, const DeviceRates& rates) {
-  return Estimator(state, expect, rates).all();
+std::vector<StageEstimate> estimate_stages(const PipelineState& state, const std::map<std::string, double>& expect, const DeviceRates& rates, double draw_seconds) {
+  return Estimator(state, expect, rates, draw_seconds).all();
 }
 
 std::vector<std::string> estimate_lines(const StageEstimate& e, const StageState& stage) {
@@ -212,6 +257,7 @@ std::vector<std::string> estimate_lines(const StageEstimate& e, const StageState
   const auto bytes = [](double n) { return human_bytes(static_cast<std::uint64_t>(n)); };
   if (e.disk.kept > 0) lines.push_back(message("disk    ", bytes(e.disk.kept), e.disk.running > 1.01 * e.disk.kept ? message("; ", bytes(e.disk.running), " while it runs") : ""));
   std::string time = message("time    about ", human_duration(e.cost.seconds()));
+  if (e.cost.processors > 0) time += message(", processors ", human_duration(e.cost.processors));
   if (e.cost.sample > 0) time += message("; sampling ", human_duration(e.cost.sample), " (", human_count(e.cost.tokens_drawn), " tokens)");
   if (e.cost.train > 0) time += message("; learning ", human_duration(e.cost.train), " (", human_count(e.cost.tokens_trained), " tokens, ", e.cost.updates, " updates)");
   if (e.cost.other > 0) time += message("; other ", human_duration(e.cost.other));
@@ -222,17 +268,18 @@ std::vector<std::string> estimate_lines(const StageEstimate& e, const StageState
 
 std::string total_line(const PipelineState& state, const std::vector<StageEstimate>& estimates, const DeviceRates& rates) {
   double all = 0, of_finished = 0, took = 0, disk = 0, most = 0, memory = 0;
-  std::size_t unknown = 0, finished = 0;
+  std::size_t unknown = 0, finished = 0, assumed = 0;
   for (std::size_t i = 0; i < estimates.size(); ++i) {
     const StageState& s = state.stages()[i];
     const StageEstimate& e = estimates[i];
-    unknown += !e.why_not.empty();
+    unknown += !e.why_not.empty(), assumed += e.data_assumed;
     all += e.cost.seconds();
     memory = std::max(memory, e.memory.peak), most = std::max(most, disk + e.disk.running), disk += e.disk.kept;
     if (s.record) ++finished, of_finished += e.cost.seconds(), took += s.record->seconds;
   }
   std::string out = message("in all about ", human_duration(all), " on ", rates.name);
   if (unknown > 0) out += message(", without ", unknown, " stages of unknown models");
+  if (assumed > 0) out += message("; the data of ", assumed, assumed == 1 ? " stage is" : " stages are", " not there, their sizes are assumed");
   const auto bytes = [](double n) { return human_bytes(static_cast<std::uint64_t>(n)); };
   if (memory > 0) out += message("; at most ", bytes(memory), " of memory, ", bytes(most), " of disk, ", bytes(disk), " in the end");
   if (finished > 0)

@@ -16,13 +16,15 @@ struct StageEstimate {
   StageCost cost;
   StageMemory memory;
   StageDisk disk;
+  bool data_assumed = false;  // its data is not there: rows and tokens of a row are assumed
   std::string why_not;  // no estimate, and why; empty = there is one
 };
 
 // Of all stages, in their order: sizes go from each to those that use what it makes. `expect` wins over a stage's own. Opens models' configs and
 // tokenizers, reads some rows of data where they are there and what finished stages left; measures the CPU for some seconds where stages run on
-// it. Throws nothing for what is not there.
-std::vector<StageEstimate> estimate_stages(const PipelineState& state, const std::map<std::string, double>& expect, const DeviceRates& rates);
+// it, and draws some completions for about `draw_seconds` (0 = none) of small models that are there. Throws nothing for what is not there.
+std::vector<StageEstimate> estimate_stages(const PipelineState& state, const std::map<std::string, double>& expect, const DeviceRates& rates, double draw_seconds);
+inline constexpr double kDrawSeconds = 10;
 
 // "sizes ...", "memory ...", "disk ...", "time ...".
 std::vector<std::string> estimate_lines(const StageEstimate& estimate, const StageState& stage);

@@ -10,6 +10,7 @@ namespace {
 constexpr double kTokens = 250, kOfBudget = 0.25;  // of an answer that nobody has measured
 constexpr double kUncut = 0.7;                     // means below this share of the budget were hardly cut
 constexpr double kRight = 0.5;                     // of a model of which nothing is known
+constexpr double kLearns = 10;                     // rollouts in which most of it happens, as the quick start does
 constexpr double kSelected = 0.8;                  // pass the other filters
 
 double cut_mean(double mean, double budget) { return mean * -std::expm1(-budget / mean); }
@@ -47,6 +48,13 @@ double expected_mixed(std::int64_t group, double right) {
   double all = 1;  // mean of p^group under the arcsine law
   for (std::int64_t i = 0; i < group; ++i) all *= (static_cast<double>(i) + 0.5) / static_cast<double>(i + 1);
   return 1 - 2 * all;
+}
+
+double learnt_mixed(double start, std::int64_t group, std::int64_t rollouts) {
+  const double end = std::max(start, expected_mixed(group, 0));
+  double near = 0;  // mean over the rollouts of how far it is on its way
+  for (std::int64_t i = 0; i < rollouts; ++i) near -= std::expm1(-static_cast<double>(i) / kLearns);
+  return start + (end - start) * near / static_cast<double>(std::max<std::int64_t>(1, rollouts));
 }
 
 double expected_kept(int samples, int most, double share) {

@@ -28,6 +28,9 @@ double share_finished(const Writing& writing, int max_new_tokens);
 // Groups of `group` completions that do not all earn the same. `right` as in Writing: with it the completions are draws of that share; without,
 // prompts are easy and hard as the arcsine law has it.
 double expected_mixed(std::int64_t group, double right);
+// The mean over a run of `rollouts`, from the share at its start: what a model learns makes groups mixed, up to what is expected of one of which nothing
+// is known.
+double learnt_mixed(double start, std::int64_t group, std::int64_t rollouts);
 // Of `samples` draws that pass with probability `share`: how many are kept on average, at most `most` (0 = all).
 double expected_kept(int samples, int most, double share);
 

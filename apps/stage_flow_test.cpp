@@ -31,6 +31,10 @@ TEST_CASE("shares: groups that are mixed, samples that are kept") {
   CHECK(expected_mixed(2, 0) == doctest::Approx(0.25));
   CHECK(expected_mixed(8, 0.5) == doctest::Approx(1 - 2.0 / 256));
   CHECK(expected_mixed(16, 0) > expected_mixed(8, 0));
+  CHECK(learnt_mixed(0.1, 8, 1) == doctest::Approx(0.1));  // a single rollout is the start's
+  CHECK(learnt_mixed(0.1, 8, 10) == doctest::Approx(0.1 + (expected_mixed(8, 0) - 0.1) * 0.3358).epsilon(0.001));
+  CHECK(learnt_mixed(0.1, 8, 1000) > 0.98 * expected_mixed(8, 0));
+  CHECK(learnt_mixed(0.9, 8, 1000) == 0.9);  // it does not fall to the mean
   CHECK(expected_kept(4, 0, 0.25) == 1);
   CHECK(expected_kept(2, 1, 0.5) == doctest::Approx(0.75));
   CHECK(expected_kept(3, 2, 0.5) == doctest::Approx((3 + 3 * 2 + 2) / 8.0));

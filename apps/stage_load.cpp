@@ -107,16 +107,20 @@ DataSize size_of_preferences(const PreferenceDataSection& data, const std::share
 }
 
 // An evaluation inside a training run.
-void add_evaluation(StageLoad& load, const std::optional<DataSection>& data, const EvalOptions& eval, std::int64_t every, bool at_start, std::int64_t updates) {
+void add_evaluation(StageLoad& load, const std::optional<DataSection>& data, const EvalOptions& eval, std::int64_t every, bool at_start) {
   if (!data || (every == 0 && !at_start)) return;
-  Drawing d{"evaluation", data->limit, eval.samples + eval.greedy, at_start, eval.sampling.max_new_tokens};
+  Drawing d{"evaluation", data->limit, eval.samples + eval.greedy, at_start, eval.sampling.max_new_tokens, every, {}};
   if (data->generate) d.prompts = data->limit > 0 ? std::min(data->limit, data->generate->rows) : data->generate->rows;
-  if (every > 0 && updates > 0) d.times += (updates + every - 1) / every;
+  else if (data->limit == 0) d.rows = [options = dataset_options(*data)](const MadeSizes& made) {
+      const auto known = size_of_made(options.paths, made);
+      return known ? known->rows : size_of_files(options, [](const Row&, DataSize&) {}).rows;
+    };
   load.drawings.push_back(d);
 }
 
-void read_model(StageLoad& load, const ModelSection& model, const TrainSection& train, const OutputSection& output, bool lora) {
-  load.model = model.path, load.dtype = model.dtype, load.device = model.device, load.lora = lora;
+void read_model(StageLoad& load, const ModelSection& model, const TrainSection& train, const OutputSection& output, const std::optional<LoraSection>& lora) {
+  load.model = model.path, load.dtype = model.dtype, load.device = model.device;
+  if (lora) load.lora = lora->options;
   load.tokens_per_micro_batch = train.tokens_per_micro_batch.value_or(0);
   load.optimizer = train.optimizer, load.recompute = train.recompute;
   load.save_every = output.save_every, load.keep = output.keep, load.samples_every = output.samples_every, load.tensorboard = output.tensorboard;
@@ -126,29 +130,30 @@ void read_model(StageLoad& load, const ModelSection& model, const TrainSection& 
 
 StageLoad load_of(const Recipe& r) {
   StageLoad load;
-  read_model(load, r.model, r.train, r.output, r.lora.has_value());
+  read_model(load, r.model, r.train, r.output, r.lora);
   load.teacher = r.teacher;
   const TrainerOptions& t = r.trainer;
   const std::int64_t per_rollout = std::max<std::int64_t>(1, std::int64_t{r.learner.updates_per_rollout} * r.learner.passes_per_rollout);
   load.drawings.push_back({"rollouts", t.prompts_per_rollout, t.samples_per_prompt, (t.steps + per_rollout - 1) / per_rollout, t.sampling.max_new_tokens});
+  load.asking = Asking{r.data, t.sampling, t.samples_per_prompt, r.teacher.empty() ? r.rubric : nullptr};
   load.learns = StageLoad::Learns::kCompletions;
   load.decode_rows = r.engine.max_rows, load.group = t.samples_per_prompt, load.record_bytes = r.output.record_gb * 1073741824.0;
   load.updates = t.steps, load.passes = r.learner.passes_per_rollout, load.updates_per_rollout = std::max(1, r.learner.updates_per_rollout);
   load.reference = r.learner.needs_reference(), load.critic = r.learner.critic.has_value();
   load.all_samples = r.learner.needs_every_sample() || !r.teacher.empty();
-  // One update a rollout has no old policy but itself.
-  load.forward_passes = (load.reference ? 1 : 0) + (load.critic ? 1 : 0) + (r.teacher.empty() ? 0 : 1) + (per_rollout > 1 ? 1 : 0);
-  add_evaluation(load, r.eval_data, t.eval, t.eval_every, t.eval_at_start, t.steps);
+  load.forward_passes = (load.reference ? 1 : 0) + (load.critic ? 1 : 0) + (r.teacher.empty() ? 0 : 1);
+  load.old_passes = 1 - 1.0 / load.updates_per_rollout;  // a rollout's first update has no old policy but itself
+  add_evaluation(load, r.eval_data, t.eval, t.eval_every, t.eval_at_start);
   load.data = [data = r.data](const auto& tokenizer, const auto&, const auto& made) { return size_of_prompts(data, tokenizer, made); };
   return load;
 }
 
 StageLoad load_of(const SftRecipe& r) {
   StageLoad load;
-  read_model(load, r.model, r.train, r.output, r.lora.has_value());
+  read_model(load, r.model, r.train, r.output, r.lora);
   load.learns = StageLoad::Learns::kExamples;
   load.updates = r.steps.value_or(0), load.per_update = r.trainer.examples_per_update, load.epochs = r.trainer.epochs;
-  add_evaluation(load, r.eval_data, r.trainer.eval, r.trainer.loop.eval_every, r.trainer.loop.eval_at_start, load.updates);
+  add_evaluation(load, r.eval_data, r.trainer.eval, r.trainer.loop.eval_every, r.trainer.loop.eval_at_start);
   load.data = [sources = r.data.sources](const auto& tokenizer, const auto& stops, const auto& made) { return size_of_sources(sources, tokenizer, stops, made); };
   return load;
 }
@@ -160,13 +165,13 @@ StageLoad load_of(const DistillRecipe& r) {
   // In mode gkd the student writes the answers of a share of the updates.
   if (r.sampling.max_new_tokens > 0 && r.options.student_share > 0)
     load.drawings.push_back({"the student's answers", std::max<std::int64_t>(1, static_cast<std::int64_t>(r.options.student_share * static_cast<double>(load.per_update))), 1,
-                             load.updates, r.sampling.max_new_tokens});
+                             0, r.sampling.max_new_tokens, 1, {}});
   return load;
 }
 
 StageLoad load_of(const PreferenceRecipe& r) {
   StageLoad load;
-  read_model(load, r.model, r.train, r.output, r.lora.has_value());
+  read_model(load, r.model, r.train, r.output, r.lora);
   load.learns = StageLoad::Learns::kExamples;
   load.per_update = r.trainer.examples_per_update, load.epochs = r.trainer.epochs;
   load.sequences = r.data.rows.pairs ? 2 : 1, load.scores = r.reward_model;
@@ -199,6 +204,7 @@ StageLoad load_of(const GenerateRecipe& r) {
     Drawing d{"samples", r.data.limit, e.samples, 1, e.sampling.max_new_tokens};
     if (r.data.generate) d.prompts = r.data.limit > 0 ? std::min(r.data.limit, r.data.generate->rows) : r.data.generate->rows;
     load.drawings.push_back(d);
+    load.asking = Asking{r.data, e.sampling, e.samples, r.rubric};
     yield.prompts = d.prompts;
   }
   load.data = [data = r.data](const auto& tokenizer, const auto&, const auto& made) { return size_of_prompts(data, tokenizer, made); };
@@ -228,6 +234,8 @@ StageLoad load_of(const EvalRecipe& r) {
   if (!job.benchmarks.empty()) return load;
   add("problems", data.generate ? (data.limit > 0 ? std::min(data.limit, data.generate->rows) : data.generate->rows) : data.limit, job.samples,
       job.sampling.options.max_new_tokens);
+  load.asking = Asking{data, job.sampling.options, 1, nullptr};
+  if (eval_parts(job, job.samples).greedy > 0) load.asking->sampling.temperature = 0;
   load.data = [data](const auto& tokenizer, const auto&, const auto& made) { return size_of_prompts(data, tokenizer, made); };
   return load;
 }

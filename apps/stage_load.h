@@ -10,6 +10,7 @@
 #include <utility>
 #include <vector>
 
+#include "apps/draw_probe.h"
 #include "apps/eval_recipe.h"
 #include "recipes/generate_recipe.h"
 #include "recipes/recipe.h"
@@ -19,14 +20,6 @@
 
 namespace r1 {
 
-// Completions that are drawn: `times` times, `samples` for each of `prompts` prompts.
-struct Drawing {
-  std::string what;
-  std::int64_t prompts = 0;  // 0 = as many as the data has
-  std::int64_t samples = 1, times = 1;
-  int max_new_tokens = 0;
-};
-
 struct DataSize {
   std::int64_t rows = 0;
   double tokens = 0;  // of a row's prompt; of a whole example where the stage learns from examples; mean of the first rows
@@ -35,6 +28,16 @@ struct DataSize {
 };
 // Of a file that an earlier stage will make, by the name that stands for it; none = the file is read.
 using MadeSizes = std::function<std::optional<DataSize>(const std::string& path)>;
+
+// Completions that are drawn: `times` times, and after every so many updates, `samples` for each of `prompts` prompts.
+struct Drawing {
+  std::string what;
+  std::int64_t prompts = 0;  // 0 = as many as the data has
+  std::int64_t samples = 1, times = 1;
+  int max_new_tokens = 0;
+  std::int64_t every = 0;    // 0 = not after updates
+  std::function<std::int64_t(const MadeSizes& made)> rows;  // counts data of its own; empty = the stage's. Throws what reading data throws
+};
 
 // The set that kind generate makes of what it draws.
 struct Yield {
@@ -62,9 +65,11 @@ struct StageLoad {
   bool scores = false;          // learns a number for each, with no LM head: kind reward_model
   int updates_per_rollout = 1;
   int passes = 1;               // over a rollout's completions
-  double forward_passes = 0;    // without a backward pass: reference, old log-probabilities of the policy
+  double forward_passes = 0;    // without a backward pass, once for what was drawn or read: reference, teacher, critic
+  double old_passes = 0;        // likewise, of what is learnt from alone: the policy's old log-probabilities
   bool all_samples = false;     // completions of groups that all earn the same are trained on too
-  bool reference = false, critic = false, lora = false;
+  bool reference = false, critic = false;
+  std::optional<LoraOptions> lora;
   int scorers = 0;              // reward models that are asked, each of the model's size
   std::int64_t save_every = 0;  // updates between checkpoints; the last update has one too
   bool keeps_samples = false;   // each is scored, written and curated: kind generate
@@ -79,6 +84,7 @@ struct StageLoad {
   std::int64_t tokens_per_micro_batch = 0;  // 0 = the device's choice
   std::optional<bool> recompute;            // of activations; none = by memory
   OptimizerWishes optimizer;
+  std::optional<Asking> asking;             // what a few completions can be drawn with, to see what they are
   // Reads some rows; empty = there is none. `made` is asked first. Throws what reading data throws.
   std::function<DataSize(const std::shared_ptr<const Tokenizer>& tokenizer, const std::vector<TokenId>& stop_tokens, const MadeSizes& made)> data;
 };

@@ -5,15 +5,22 @@
 #include <cctype>
 #include <chrono>
 #include <cstring>
-#include <memory>
+#include <functional>
+#include <utility>
+#include <vector>
+
+#include <fcntl.h>
+#include <unistd.h>
 
 #include "core/compute_pool.h"
+#include "core/cpu_time.h"
 #include "core/error.h"
 #include "core/format.h"
 #include "core/memory.h"
 #include "kernels/gpu/device.h"
 #include "model/activation_bytes.h"
 #include "model/model_shapes.h"
+#include "rl/zeroed_array.h"
 #include "rollout/rollout_bench.h"
 
 namespace r1 {
@@ -30,6 +37,45 @@ const std::array<DeviceRates, 2>& gpu_rates() {
 }
 // CPU: shares of what our own product reaches in the same minute (docs/LOG.md, 2026-11-24, quiet machine).
 constexpr double kCpuTrainShare = 0.67, kCpuSampleShare = 0.81;
+
+constexpr std::size_t kTouched = std::size_t{128} << 20, kWritten = std::size_t{48} << 20;
+constexpr int kWaits = 4;
+// At most so many bytes a second: gigabytes are given and written more slowly than the few that are tried here (eleven runs of a 135M model, docs/LOG.md).
+constexpr double kTouch = 0.9e9, kDisk = 0.95e9;
+
+double processor_seconds(const std::function<void()>& f) {
+  const double begin = process_cpu_seconds();
+  f();
+  return process_cpu_seconds() - begin;
+}
+
+struct DiskRates {
+  double bytes = kDisk;   // a second of the processors'
+  double sync = 0;        // seconds by the clock
+};
+
+// Of the file system that this command runs in: a file without a name, which is gone with its descriptor.
+DiskRates disk_rates() {
+  DiskRates out;
+  const int file = ::open(".", O_TMPFILE | O_WRONLY | O_CLOEXEC, 0600);
+  if (file < 0) return out;
+  const std::vector<char> block(std::size_t{1} << 20, 1);
+  bool whole = true;
+  const auto put = [&](std::size_t bytes) { whole = whole && ::write(file, block.data(), bytes) == static_cast<ssize_t>(bytes); };
+  const double seconds = processor_seconds([&] {
+    for (std::size_t done = 0; done < kWritten; done += block.size()) put(block.size());
+    whole = whole && ::fsync(file) == 0;
+  });
+  const auto begin = std::chrono::steady_clock::now();
+  for (int i = 0; i < kWaits; ++i) {
+    put(4096);
+    whole = whole && ::fsync(file) == 0;
+  }
+  if (whole && seconds > 0) out.bytes = std::min(kDisk, static_cast<double>(kWritten) / seconds);
+  if (whole) out.sync = std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count() / kWaits;
+  ::close(file);
+  return out;
+}
 
 std::string lower(std::string text) {
   std::transform(text.begin(), text.end(), text.begin(), [](unsigned char c) { return static_cast<char>(std::tolower(c)); });
@@ -52,6 +98,18 @@ ModelSize size_of(const ModelConfig& c, const std::string& name) {
   return m;
 }
 
+double lora_elements(const ModelConfig& c, const LoraOptions& o) {
+  const std::int64_t d = c.hidden_size, q = c.num_attention_heads * c.head_dim, kv = c.num_key_value_heads * c.head_dim, f = c.intermediate_size;
+  const std::array<std::pair<const char*, std::int64_t>, 7> widths = {{{"q_proj", d + q}, {"k_proj", d + kv}, {"v_proj", d + kv}, {"o_proj", q + d},
+                                                                      {"gate_proj", d + f}, {"up_proj", d + f}, {"down_proj", f + d}}};
+  const auto chosen = [&](const char* name) {
+    return std::any_of(o.targets.begin(), o.targets.end(), [&](const std::string& t) { return t == name || t == "all-linear"; });
+  };
+  std::int64_t sum = 0;
+  for (const auto& [name, width] : widths) sum += chosen(name) ? width : 0;
+  return static_cast<double>(c.num_hidden_layers * o.rank * sum);
+}
+
 std::optional<ModelSize> known_model_size(const std::string& name) {
   std::string plain = lower(name.substr(name.find_last_of('/') + 1));
   for (const char* part : {"-instruct", "-base", "-math", "-it", "-chat"})
@@ -71,7 +129,7 @@ std::optional<ModelSize> known_model_size(const std::string& name) {
   if (plain.ends_with("-7b") && plain.starts_with("deepseek")) plain = "deepseek-math-7b";  // "-math" went above
   for (const Published& p : kPublished)
     if (plain == p.name)
-      return ModelSize{name, p.parameters, p.active, 0, p.layers, p.hidden, p.hidden, p.kv, p.layers * (8 * p.hidden + 2 * 6 * p.hidden), p.layers * 4 * p.hidden};
+      return ModelSize{name, p.parameters, p.active, 0, p.layers, p.hidden, p.hidden, p.kv, p.layers * (8 * p.hidden + 2 * 6 * p.hidden), p.layers * 4 * p.hidden, ModelSize{}.side_bytes, {}};
   return std::nullopt;
 }
 
@@ -85,19 +143,14 @@ DeviceRates device_rates(const std::string& name, int threads) {
     throw ConfigError(message("--device ", name, ": no rates are known for it; known are cpu (this machine), h100, h200"));
   ComputePool pool(threads);
   const double product = measure_flops(pool, cpu::Type::kBF16);
-  constexpr std::size_t kBytes = std::size_t{96} << 20, kPieces = 4, kPiece = kBytes / kPieces;
-  const std::unique_ptr<std::byte[]> memory(new std::byte[kBytes]);  // not given by the system before it is written
-  double touched = 1e30;  // seconds of the piece that was quickest
-  for (std::size_t i = 0; i < kPieces; ++i) {
-    const auto begin = std::chrono::steady_clock::now();
-    std::memset(memory.get() + i * kPiece, 1, kPiece);
-    touched = std::min(touched, std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count());
-  }
+  const ZeroedArray memory(kTouched / sizeof(float));  // not given by the system before it is written
+  const double touched = processor_seconds([&] { std::memset(memory.data(), 1, kTouched); });
+  const DiskRates disk = disk_rates();
   DeviceRates r{message("this CPU, ", pool.size(), " threads (", human_count(product), "FLOP/s just now)"), false, kCpuTrainShare * product,
-                kCpuSampleShare * product, 0, 0, measure_bandwidth(pool, memory.get(), kBytes), 0.02, 0.45e-3, 0.03, 0.65e9, 0};
+                kCpuSampleShare * product, 0, 0, measure_bandwidth(pool, reinterpret_cast<const std::byte*>(memory.data()), kTouched), 0.02, 0.03e-3, 0.03, disk.bytes, 0};
   r.memory = static_cast<double>(available_memory());
-  r.touch = static_cast<double>(kPiece) / touched;
-  r.threads = pool.size();
+  r.touch = std::min(kTouch, static_cast<double>(kTouched) / std::max(1e-6, touched));
+  r.threads = pool.size(), r.sync = disk.sync;
   return r;
 }
 
@@ -113,6 +166,10 @@ ModelSpeeds speeds_of(const ModelSize& m, const DeviceRates& r) {
   s.train_row = 6 * (m.active - m.head) / train, s.train_predictor = 6 * m.head / train;
   s.train_position = r.gpu ? 0 : 3 * scores / train;
   s.update = 30 * m.parameters / r.bandwidth + r.update;
+  if (r.gpu) return s;
+  const double threads = std::max(1, r.threads);
+  for (double* v : {&s.prompt_token, &s.step, &s.token, &s.position, &s.train_row, &s.train_predictor, &s.train_position, &s.update}) *v *= threads;
+  s.sample_clock = s.train_clock = 1 / threads;
   return s;
 }
 

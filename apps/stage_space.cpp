@@ -5,6 +5,7 @@
 
 #include "core/error.h"
 #include "core/format.h"
+#include "model/gpu/gpu_layout.h"
 #include "rl/gpu_memory_plan.h"
 
 namespace r1 {
@@ -12,10 +13,13 @@ namespace {
 
 constexpr std::int64_t kCpuMicroBatch = 8192;
 constexpr double kProcess = 67e6, kPerId = 350;  // the program with its libraries; a tokenizer, an entry
+constexpr double kPair = 20;       // of a LoRA pair's element: value, gradient, two moments, the copy that is saved
 constexpr double kCpuKeys = 1e9;   // the CPU engine's keys and values, at most
 
 std::string bytes_text(double bytes) { return human_bytes(static_cast<std::uint64_t>(std::max(0.0, bytes))); }
 bool trains(const StageLoad& load) { return load.learns != StageLoad::Learns::kNothing; }
+
+double pairs_of(const StageLoad& load, const ModelSize& m) { return load.lora && m.config ? lora_elements(*m.config, *load.lora) : 0; }
 
 // ---- memory of the CPU ----
 
@@ -27,6 +31,24 @@ double scratch_per_row(const StageLoad& load, const ModelSize& m) {
   return head + size * 2 * (3 * inner + 3 * q) + 4 * 6 * d + size * 4 * d;
 }
 
+// What the learner keeps of `rows` rows: kernels/memory.cpp gives arrays from 2 MiB on whole large pages of their own; smaller ones share slabs, in which
+// those that grew leave a hole of what they were.
+double kept_bytes(const ModelSize& m, double rows, double size) {
+  if (!m.config || m.config->moe || m.config->mla) return rows * static_cast<double>(m.kept_bytes_per_token) * size / 2;
+  constexpr double kLarge = 2097152, kSlab = 8 * kLarge;
+  const ModelConfig& c = *m.config;
+  const auto d = static_cast<double>(c.hidden_size), q = static_cast<double>(m.queries), kv = static_cast<double>(c.num_key_value_heads * c.head_dim);
+  const auto heads = static_cast<double>(c.num_attention_heads), inner = static_cast<double>(c.intermediate_size);
+  double large = 0, small = 0;
+  for (const double width : {4 * d, 4 * d, 4.0, 4.0, size * (q + 2 * kv), size * q, 4 * heads, size * 2 * inner, c.qk_norm ? size * (q + kv) : 0}) {
+    const double bytes = rows * width;
+    if (bytes >= kLarge) large += std::ceil(bytes / kLarge) * kLarge;
+    else small += bytes;
+  }
+  const double holes = 2 * static_cast<double>(m.layers) * small;
+  return static_cast<double>(m.layers) * large + holes + 2 * std::min(kSlab, holes);  // the last slab is not full; the passes' scratch has one too
+}
+
 StageMemory cpu_memory(const StageLoad& load, const StageSizes& s, const ModelSize& m, const std::optional<ModelSize>& teacher, const DeviceRates& r) {
   StageMemory out;
   const double size = load.dtype == DType::kF32 ? 4 : 2, weights = size * m.parameters;
@@ -36,9 +58,10 @@ StageMemory cpu_memory(const StageLoad& load, const StageSizes& s, const ModelSi
   add("weights", weights);
   add("packed for products", (trains(load) ? 2 : 1) * weights);
   if (trains(load)) {
-    add("optimizer", m.parameters * (load.lora ? 4 : load.dtype == DType::kF32 ? 12 : 16));
+    if (load.lora) add("gradient, LoRA pairs and their base", (4 + size) * m.parameters + kPair * pairs_of(load, m));
+    else add("optimizer", m.parameters * (load.dtype == DType::kF32 ? 12 : 16));
     const std::int64_t budget = load.tokens_per_micro_batch > 0 ? load.tokens_per_micro_batch : kCpuMicroBatch;
-    const double rows = rows_at_once(load, s, budget), all = rows * static_cast<double>(m.kept_bytes_per_token) * size / 2;
+    const double rows = rows_at_once(load, s, budget), all = kept_bytes(m, rows, size);
     // As rl/activation_plan.h decides, by the whole budget.
     const double most = static_cast<double>(budget * m.kept_bytes_per_token) * size / 2;
     const bool twice = load.recompute.value_or(r.memory > 0 && most > (r.memory - out.peak) / 2);
@@ -64,21 +87,11 @@ StageMemory cpu_memory(const StageLoad& load, const StageSizes& s, const ModelSi
 
 // ---- memory of a GPU: the plan that the run itself makes ----
 
-// Of a pass with its backward pass over `n` rows, all of them predictors: the sum of what GpuTraining::lay_out() lays out for a dense model.
-std::size_t gpu_pass_bytes(const ModelSize& m, std::int64_t n, bool recompute, bool scores) {
-  if (!m.config)  // known by name alone: as the CPU keeps them, with the head's rows of logits
-    return static_cast<std::size_t>(n * (recompute ? m.recompute_bytes_per_token : m.kept_bytes_per_token)) + (std::size_t{1} << 30);
-  const ModelConfig& c = *m.config;
-  const std::int64_t d = c.hidden_size, f = c.intermediate_size, q = m.queries, kv = c.num_key_value_heads * c.head_dim, heads = c.num_attention_heads;
-  const std::int64_t qkv = q + 2 * kv, L = c.num_hidden_layers, vocabulary = (c.vocab_size + 7) / 8 * 8;
-  const std::int64_t indices = 60 + 2 * 2 * 2 * kv;  // and a layer's keys and values in pages
-  const std::int64_t shared = 4 * d + 2 * d + 2 * f;  // embedded rows, a product's input, the MLP's
-  const std::int64_t layer = 4 * d + 2 * qkv + 2 * q + 4 * f + 4 * heads + 8 + (c.qk_norm ? 2 * (q + kv) + 4 * (heads + c.num_key_value_heads) : 0);
-  const std::int64_t head = 2 * d + 4 + (scores ? 4 : 16) + 4 * d + 8 + (scores ? 0 : 2 * d);
-  const std::int64_t back = 4 * d + 2 * d + 2 * d + 2 * f + 4 * f + 2 * q + 2 * qkv + 4 * heads + 8 * kv;
-  const std::int64_t logits = scores ? 0 : std::min<std::int64_t>(n, 2048) * vocabulary * (4 + 2);
-  const std::int64_t sums = 4096 * std::max(d, qkv);
-  return static_cast<std::size_t>(n * (indices + shared + (recompute ? 1 : L) * layer + L * 4 * d + head + back) + logits + sums);
+// Of a pass with its backward pass over `n` rows, all of them predictors.
+std::size_t pass_bytes(const ModelSize& m, std::int64_t n, bool recompute, bool scores) {
+  if (m.config) return gpu_pass_bytes(*m.config, n, n, {scores ? GpuHeadKind::kScores : GpuHeadKind::kLogprobs, true, recompute});
+  // Known by name alone: as the CPU keeps them, with the head's rows of logits.
+  return static_cast<std::size_t>(n * (recompute ? m.recompute_bytes_per_token : m.kept_bytes_per_token)) + (std::size_t{1} << 30);
 }
 
 StageMemory gpu_memory(const StageLoad& load, const StageSizes& s, const ModelSize& m, const std::optional<ModelSize>& teacher, const DeviceRates& r) {
@@ -92,8 +105,9 @@ StageMemory gpu_memory(const StageLoad& load, const StageSizes& s, const ModelSi
   if (trains(load)) {
     w.trained = static_cast<std::int64_t>(m.parameters) * (load.critic ? 2 : 1), w.tensors = m.layers * 9 + 3;
     w.formats = load.optimizer;
-    w.formats.gradient_only = load.lora;
-    w.training = [&m, scores = load.scores](std::int64_t rows, bool recompute) { return gpu_pass_bytes(m, rows, recompute, scores); };
+    w.formats.gradient_only = load.lora.has_value();
+    if (load.lora) w.lora = w.weights + static_cast<std::size_t>(16 * pairs_of(load, m));
+    w.training = [&m, scores = load.scores](std::int64_t rows, bool recompute) { return pass_bytes(m, rows, recompute, scores); };
     w.recompute = load.recompute;
     if (load.tokens_per_micro_batch > 0) w.tokens_per_micro_batch = load.tokens_per_micro_batch;
   }
@@ -145,7 +159,7 @@ StageDisk stage_disk(const StageLoad& load, const StageSizes& s, const ModelSize
   if (!trains(load)) return disk;
   const auto updates = static_cast<double>(updates_of(load, s));
   const double weights = (load.dtype == DType::kF32 ? 4 : 2) * m.parameters + kTensor * static_cast<double>(9 * m.layers + 3) + m.side_bytes;
-  const double state = load.lora ? 0 : (load.dtype == DType::kF32 ? 8 : 12) * m.parameters * (load.critic ? 2 : 1);
+  const double state = load.lora ? 16 * pairs_of(load, m) : (load.dtype == DType::kF32 ? 8 : 12) * m.parameters * (load.critic ? 2 : 1);
   const double saves = load.save_every > 0 ? std::ceil(updates / static_cast<double>(load.save_every)) : 1;
   const double keep = load.keep > 0 ? std::min<double>(load.keep, saves) : saves;
   const bool rollouts = load.learns == StageLoad::Learns::kCompletions;

@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include "core/error.h"
+#include "core/files.h"
 #include "core/format.h"
 #include "core/machine.h"
 #include "model/gguf_model.h"
@@ -113,7 +114,19 @@ std::optional<LoraAdapter> TrainRun::adapter(const std::optional<LoraSection>& l
   return adapter;
 }
 
+// Before any work: a run that cannot save its first checkpoint would lose all of it.
+void TrainRun::check_disk(const BackendParts& made) const {
+  const auto parameters = static_cast<std::uint64_t>(backend().config().num_parameters());
+  // Master weights and two moments in float32; a GPU's may be packed into a third of it.
+  const std::uint64_t state = made.lora ? 12 * made.lora->adapter().values().size() : (backend().device() == "cpu" ? 12 : 4) * parameters;
+  const std::uint64_t needed = parameters * size_of(setup_.model.dtype) + state, free = free_bytes(folder_->path());
+  if (free < needed)
+    throw ConfigError(message("output.dir ", setup_.output.dir.string(), ": its disk has ", human_bytes(free), " free, one checkpoint takes ", human_bytes(needed),
+                              "; free some space, or choose another folder"));
+}
+
 ModelCheckpointStore TrainRun::checkpoints(const BackendParts& made) {
+  if (ranks_.rank() == 0) check_disk(made);
   SaveCheckpointOptions save;
   save.dtype = setup_.model.dtype;
   save.keep = setup_.output.keep;

@@ -48,7 +48,7 @@ class TrainRun {
   void join(const BackendParts& made);
   Terminal& terminal() { return terminal_; }  // of rank 0; the others show nothing
   Runtime& runtime() { return runtime_; }
-  Backend& backend() { return *runtime_.backend; }
+  Backend& backend() const { return *runtime_.backend; }
 
   // Opens or makes the run folder, and the log in it; after the data was found to be good. Ranks but 0 get a scratch folder in its place,
   // which goes away with the run.
@@ -58,12 +58,13 @@ class TrainRun {
   // For BackendNeeds::lora: new pairs or those to go on from; says so on the screen. None without the section.
   std::optional<LoraAdapter> adapter(const std::optional<LoraSection>& lora);
   // Saves HF directories with the start model's tokenizer files, and with lora: the pairs as a PEFT directory adapter/ in each; with the
-  // head of a value model if there is one. After open_folder(); `made` outlives the store.
+  // head of a value model if there is one. After open_folder(); `made` outlives the store. Throws ConfigError where not even one has room.
   ModelCheckpointStore checkpoints(const BackendParts& made);
   // metrics.jsonl and TensorBoard; records above `resumed` are dropped first. After open_folder().
   MetricsWriter metrics(std::optional<std::int64_t> resumed);
 
  private:
+  void check_disk(const BackendParts& made) const;
   Setup setup_;
   const TrainRequest& request_;
   Terminal terminal_;

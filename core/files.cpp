@@ -106,22 +106,23 @@ File::File(const fs::path& path, Mode mode) : path_(path) {
   if (fd_ < 0) fail(what, path, errno);
 }
 
-File::File(File&& other) noexcept : path_(std::move(other.path_)), fd_(std::exchange(other.fd_, -1)) {}
+File::File(File&& other) noexcept : path_(std::move(other.path_)), fd_(std::exchange(other.fd_, -1)), torn_(other.torn_) {}
 
 File::~File() {
   if (fd_ >= 0) ::close(fd_);
 }
 
 void File::write(std::string_view bytes) {
+  if (torn_ != 0) fail("write on after a failed write to", path_, torn_);
   const int code = injected(FileOp::kWrite, path_);
   if (code != 0) bytes = bytes.substr(0, bytes.size() / 2);
   while (!bytes.empty()) {
     const ssize_t done = ::write(fd_, bytes.data(), bytes.size());
     if (done < 0 && errno == EINTR) continue;
-    if (done < 0) fail("write to", path_, errno);
+    if (done < 0) fail("write to", path_, torn_ = errno);
     bytes.remove_prefix(static_cast<std::size_t>(done));
   }
-  if (code != 0) fail("write to", path_, code);
+  if (code != 0) fail("write to", path_, torn_ = code);
 }
 
 void File::sync() {
@@ -135,6 +136,7 @@ void File::sync() {
 void File::truncate(std::uint64_t size) {
   if (const int code = injected(FileOp::kTruncate, path_)) fail("shorten", path_, code);
   if (::ftruncate(fd_, static_cast<off_t>(size)) != 0) fail("shorten", path_, errno);
+  torn_ = 0;
 }
 
 std::uint64_t File::size() const {

@@ -35,6 +35,7 @@ class File {
   File(File&& other) noexcept;
   File& operator=(File&&) = delete;
 
+  // A write that failed leaves a part of its bytes: every later one fails too, until truncate() has cut them off.
   void write(std::string_view bytes);
   void sync();                       // fsync
   void truncate(std::uint64_t size);
@@ -46,6 +47,7 @@ class File {
  private:
   std::filesystem::path path_;
   int fd_ = -1;
+  int torn_ = 0;  // the error of the write that failed
 };
 
 // A file under construction beside its target. Without commit() it vanishes.

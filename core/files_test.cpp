@@ -231,6 +231,20 @@ TEST_CASE("File appends, truncates and reports its size") {
   CHECK_THROWS_AS(File(dir / "log", File::Mode::kCreateNew), IoError);
 }
 
+TEST_CASE("nothing is added behind a half-written record") {
+  const test::TempDir dir;
+  File file(dir / "f", File::Mode::kAppend);
+  file.write("one\n");
+  set_file_fault_hook([](FileOp op, const fs::path&) { return op == FileOp::kWrite ? ENOSPC : 0; });
+  CHECK_THROWS_AS(file.write("two\n"), IoError);
+  set_file_fault_hook({});
+  CHECK_THROWS_WITH_AS(file.write("three\n"), doctest::Contains("cannot write on after a failed write to"), IoError);
+  CHECK(read_file(dir / "f") == "one\ntw");
+  file.truncate(4);
+  file.write("three\n");
+  CHECK(read_file(dir / "f") == "one\nthree\n");
+}
+
 TEST_CASE("free_bytes answers for a path that does not exist yet") {
   const test::TempDir dir;
   CHECK(free_bytes(dir / "a/b/c") > 0);

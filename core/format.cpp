@@ -2,8 +2,10 @@
 
 #include <algorithm>
 #include <array>
+#include <cctype>
 #include <cmath>
 #include <cstdio>
+#include <cstring>
 
 #include "core/json_text.h"
 
@@ -102,6 +104,15 @@ std::string cut_to_width(std::string_view text, std::size_t width, bool ascii) {
     shown += colour > 0 ? 0 : 1;
   }
   return out + (coloured ? "\x1b[0m" : "") + (ascii ? "~" : "…");
+}
+
+std::string shell_word(std::string_view text) {
+  // Letters beyond ASCII are ordinary ones to a shell.
+  const auto plain = [](unsigned char c) { return c >= 0x80 || std::isalnum(c) || std::strchr("%+,-./:=@_", c) != nullptr; };
+  if (!text.empty() && text.front() != '=' && std::all_of(text.begin(), text.end(), [&](char c) { return c != '\0' && plain(static_cast<unsigned char>(c)); })) return std::string(text);
+  std::string out = "'";
+  for (const char c : text) out += c == '\'' ? std::string("'\\''") : std::string(1, c);
+  return out + "'";
 }
 
 Table::Table(std::vector<std::string> header) { rows_.push_back(std::move(header)); }

@@ -20,6 +20,9 @@ std::size_t display_width(std::string_view text);
 // The first `width` characters; a cut is marked by "…" (or "~" where ascii).
 std::string cut_to_width(std::string_view text, std::size_t width, bool ascii = false);
 
+// A word of a command that a person may copy into a POSIX shell: quoted where it has to be ("'my runs/a'").
+std::string shell_word(std::string_view text);
+
 // Columns aligned to their widest cell: numbers to the right, text to the left.
 class Table {
  public:

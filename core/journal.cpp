@@ -130,10 +130,4 @@ void Journal::sync() {
   last_sync_ = std::chrono::steady_clock::now();
 }
 
-void Journal::clear() {
-  const std::lock_guard lock(mutex_);
-  file_.reset();
-  discard_others({});
-}
-
 }  // namespace r1

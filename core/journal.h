@@ -43,8 +43,6 @@ class Journal {
   // Thread-safe. Throws IoError; then the journal is shortened to whole records again.
   void append(std::uint32_t kind, std::uint64_t key, std::string_view payload);
   void sync();
-  // Deletes every file: the rollout's samples are in a checkpoint now.
-  void clear();
 
  private:
   std::filesystem::path path_of(std::uint64_t rollout) const;

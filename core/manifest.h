@@ -1,5 +1,4 @@
-// manifest.json of a checkpoint: size and digest of every file, written last. A folder without it, or one that it does
-// not match, is torn.
+// manifest.json of a checkpoint: size and digest of every file, written last. A folder without it, or one that it does not match, is torn.
 #pragma once
 
 #include <filesystem>
@@ -9,9 +8,11 @@ namespace r1 {
 
 inline constexpr const char* kManifestName = "manifest.json";
 
-// Digests every file below `dir`. Throws IoError.
+// Writes dir/manifest.json over every other regular file below dir. Throws IoError.
 void write_manifest(const std::filesystem::path& dir);
-// Empty if every file of the manifest is there with its size and, if asked, its digest; else what is wrong.
-std::string check_manifest(const std::filesystem::path& dir, bool digests = true);
+// Throws CheckpointError: no manifest, a file missing, of another size or (if asked) of another digest, a file unlisted.
+void verify_manifest(const std::filesystem::path& dir, bool digests);
+// The same as text; empty = it holds.
+std::string check_manifest(const std::filesystem::path& dir, bool digests);
 
 }  // namespace r1

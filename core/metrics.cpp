@@ -34,48 +34,10 @@ void Statistics::add(double value, double weight) {
   square_ += weight * delta * (value - mean_);
 }
 
-void Statistics::merge(const Statistics& other) {
-  if (other.count_ == 0) return;
-  if (count_ == 0) {
-    *this = other;
-    return;
-  }
-  min_ = other.min_ < min_ || std::isnan(other.min_) ? other.min_ : min_;
-  max_ = other.max_ > max_ || std::isnan(other.max_) ? other.max_ : max_;
-  count_ += other.count_;
-  const double total = weight_ + other.weight_;
-  if (total == 0) return;
-  const double delta = other.mean_ - mean_;
-  square_ += other.square_ + delta * delta * weight_ * other.weight_ / total;
-  mean_ += delta * other.weight_ / total;
-  weight_ = total;
-}
-
 double Statistics::mean() const { return weight_ > 0 ? mean_ : kNaN; }
 double Statistics::min() const { return count_ > 0 ? min_ : kNaN; }
 double Statistics::max() const { return count_ > 0 ? max_ : kNaN; }
 double Statistics::std() const { return weight_ > 0 ? std::sqrt(square_ / weight_) : kNaN; }
-
-StepMetrics::Entry& StepMetrics::entry(std::string_view name, bool single) {
-  const auto it = std::find_if(entries_.begin(), entries_.end(), [&](const Entry& e) { return e.name == name; });
-  if (it == entries_.end()) return entries_.emplace_back(Entry{std::string(name), single, kNaN, {}});
-  R1_CHECK(it->single == single, "metric '", name, "' is both set and averaged in one step");
-  return *it;
-}
-
-void StepMetrics::set(std::string_view name, double value) { entry(name, true).value = value; }
-void StepMetrics::add(std::string_view name, double value, double weight) { entry(name, false).statistics.add(value, weight); }
-
-const Statistics* StepMetrics::find(std::string_view name) const {
-  const auto it = std::find_if(entries_.begin(), entries_.end(), [&](const Entry& e) { return e.name == name && !e.single; });
-  return it == entries_.end() ? nullptr : &it->statistics;
-}
-
-std::vector<std::pair<std::string, double>> StepMetrics::values() const {
-  std::vector<std::pair<std::string, double>> values;
-  for (const auto& entry : entries_) values.emplace_back(entry.name, entry.single ? entry.value : entry.statistics.mean());
-  return values;
-}
 
 MetricsWriter::MetricsWriter(const Options& options) {
   if (!options.jsonl.empty()) {

@@ -3,7 +3,6 @@
 
 #include <cstdint>
 #include <filesystem>
-#include <map>
 #include <memory>
 #include <optional>
 #include <string>
@@ -19,7 +18,6 @@ namespace r1 {
 class Statistics {
  public:
   void add(double value, double weight = 1.0);
-  void merge(const Statistics& other);
   std::int64_t count() const { return count_; }
   double sum() const { return mean_ * weight_; }
   double mean() const;  // NaN if empty
@@ -30,22 +28,6 @@ class Statistics {
  private:
   std::int64_t count_ = 0;
   double weight_ = 0, mean_ = 0, square_ = 0, min_ = 0, max_ = 0;
-};
-
-// The numbers of one step, in the order of first use. Not thread-safe.
-class StepMetrics {
- public:
-  void set(std::string_view name, double value);  // replaces
-  void add(std::string_view name, double value, double weight = 1.0);  // the mean over the step is written
-  const Statistics* find(std::string_view name) const;
-  // Name and value of each; adding the same name by set() and add() is an error of the program.
-  std::vector<std::pair<std::string, double>> values() const;
-  void clear() { entries_.clear(); }
-
- private:
-  struct Entry { std::string name; bool single; double value; Statistics statistics; };
-  Entry& entry(std::string_view name, bool single);
-  std::vector<Entry> entries_;
 };
 
 class TensorBoardWriter;

@@ -17,7 +17,7 @@ namespace {
 namespace fs = std::filesystem;
 constexpr double kNaN = std::numeric_limits<double>::quiet_NaN();
 
-TEST_CASE("statistics: mean, extremes, spread, weights, merging") {
+TEST_CASE("statistics: mean, extremes, spread, weights") {
   Statistics s;
   CHECK(std::isnan(s.mean()));
   CHECK(std::isnan(s.min()));
@@ -28,21 +28,13 @@ TEST_CASE("statistics: mean, extremes, spread, weights, merging") {
   CHECK(s.min() == 2.0);
   CHECK(s.max() == 9.0);
   CHECK(s.sum() == doctest::Approx(40.0));
-  Statistics weighted, a, b;
+  Statistics weighted;
   weighted.add(1.0, 3.0);
   weighted.add(5.0, 1.0);
   weighted.add(100.0, 0.0);
   CHECK(weighted.mean() == doctest::Approx(2.0));
   CHECK(weighted.std() == doctest::Approx(std::sqrt(3.0)));
   CHECK(weighted.max() == 100.0);
-  for (const double x : {2.0, 4.0, 4.0}) a.add(x);
-  for (const double x : {4.0, 5.0, 5.0, 7.0, 9.0}) b.add(x);
-  a.merge(b);
-  a.merge(Statistics{});
-  CHECK(a.mean() == doctest::Approx(5.0));
-  CHECK(a.std() == doctest::Approx(2.0));
-  CHECK(a.count() == 8);
-  CHECK(a.max() == 9.0);
   // Large offset: a sum of squares would lose everything.
   Statistics offset;
   for (const double x : {1e9 + 4, 1e9 + 7, 1e9 + 13, 1e9 + 16}) offset.add(x);
@@ -50,21 +42,6 @@ TEST_CASE("statistics: mean, extremes, spread, weights, merging") {
   s.add(kNaN);
   CHECK(std::isnan(s.mean()));
   CHECK(std::isnan(s.max()));
-}
-
-TEST_CASE("a step's numbers keep their order; set and add do not mix") {
-  StepMetrics metrics;
-  metrics.add("reward", 1.0);
-  metrics.set("lr", 1e-6);
-  metrics.add("reward", 0.0);
-  metrics.set("lr", 2e-6);
-  const auto values = metrics.values();
-  REQUIRE(values.size() == 2);
-  CHECK(values[0] == std::pair<std::string, double>("reward", 0.5));
-  CHECK(values[1] == std::pair<std::string, double>("lr", 2e-6));
-  CHECK(metrics.find("reward")->max() == 1.0);
-  CHECK(metrics.find("lr") == nullptr);
-  CHECK_THROWS_AS(metrics.set("reward", 1), Error);
 }
 
 std::vector<nlohmann::json> records(const fs::path& path) {

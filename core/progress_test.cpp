@@ -17,6 +17,14 @@
 namespace r1 {
 namespace {
 
+TEST_CASE("words of a command that can be copied into a shell") {
+  for (const char* plain : {"runs/a-1_b.c", "/x/\xc3\xbc\xe6\x95\xb0", "a=b", "user@host:1,2"}) CHECK(shell_word(plain) == plain);
+  CHECK(shell_word("my runs/a") == "'my runs/a'");
+  CHECK(shell_word("it's") == "'it'\\''s'");
+  CHECK(shell_word("") == "''");
+  for (const char* other : {"a$b", "~/x", "a*", "a;b", "=ls", "a\nb", "(a)", "a\\b"}) CHECK(shell_word(other) == "'" + std::string(other) + "'");
+}
+
 TEST_CASE("numbers for people") {
   CHECK(human_count(950) == "950");
   CHECK(human_count(12345) == "12.3k");

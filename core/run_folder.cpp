@@ -17,7 +17,6 @@
 #include "core/compute_pool.h"
 #include "core/error.h"
 #include "core/log.h"
-#include "core/manifest.h"
 #include "core/version.h"
 
 namespace r1 {
@@ -162,46 +161,6 @@ void RunFolder::write_environment(const RunEnvironment& environment) const {
 }
 
 fs::path RunFolder::samples(std::int64_t step) const { return dir_ / "samples" / (step_name(step) + ".jsonl"); }
-fs::path RunFolder::checkpoint(std::int64_t step) const { return dir_ / "checkpoints" / step_name(step); }
-
-std::vector<std::int64_t> RunFolder::checkpoint_steps() const {
-  std::vector<std::int64_t> steps;
-  for (const auto& entry : fs::directory_iterator(dir_ / "checkpoints")) {
-    if (entry.is_symlink() || !entry.is_directory()) continue;
-    if (const auto step = step_of_name(entry.path().filename().string())) steps.push_back(*step);
-  }
-  std::sort(steps.begin(), steps.end());
-  return steps;
-}
-
-std::optional<std::int64_t> RunFolder::newest_complete_checkpoint() const {
-  const auto steps = checkpoint_steps();
-  for (auto step = steps.rbegin(); step != steps.rend(); ++step) {
-    const std::string problem = check_manifest(checkpoint(*step));
-    if (problem.empty()) return *step;
-    log_warning("checkpoint.skipped", {{"text", problem}, {"folder", checkpoint(*step)}});
-  }
-  return std::nullopt;
-}
-
-void RunFolder::publish_checkpoint(std::int64_t step, int keep, const std::vector<std::int64_t>& pinned) {
-  replace_symlink(latest(), step_name(step));
-  if (keep <= 0) return;
-  auto steps = checkpoint_steps();
-  std::erase_if(steps, [&](std::int64_t s) { return std::find(pinned.begin(), pinned.end(), s) != pinned.end(); });
-  const auto count = static_cast<std::ptrdiff_t>(steps.size());
-  for (std::ptrdiff_t i = 0; i < count - keep; ++i) {
-    const std::int64_t old = steps[static_cast<std::size_t>(i)];
-    if (old == step) continue;
-    // Renamed first, so that a kill while deleting leaves a temporary and no torn checkpoint.
-    const fs::path doomed = checkpoint(old).string() + ".tmp-old";
-    std::error_code error;
-    fs::remove_all(doomed, error);
-    fs::rename(checkpoint(old), doomed, error);
-    if (!error) fs::remove_all(doomed, error);
-    if (error) log_warning("checkpoint.not_deleted", {{"text", error.message()}, {"folder", checkpoint(old)}});
-  }
-}
 
 void RunFolder::mark_finished() { write_file_atomic(dir_ / kFinishedName, now_text() + "\n"); }
 

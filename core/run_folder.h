@@ -51,16 +51,6 @@ class RunFolder {
   std::filesystem::path tensorboard() const { return dir_ / "tensorboard"; }
   std::filesystem::path journal() const { return dir_ / "journal"; }
   std::filesystem::path samples(std::int64_t step) const;     // the file; its folder exists
-  std::filesystem::path checkpoint(std::int64_t step) const;  // for AtomicDirectory; its parent exists
-  std::filesystem::path latest() const { return dir_ / "checkpoints" / "latest"; }
-
-  // Steps that have a checkpoint folder, oldest first, complete or not.
-  std::vector<std::int64_t> checkpoint_steps() const;
-  // The newest checkpoint whose manifest holds; torn ones are skipped with a warning in the log.
-  std::optional<std::int64_t> newest_complete_checkpoint() const;
-  // After a checkpoint was committed: points `latest` at it and deletes all but the newest `keep` (0 = keep all) and
-  // those in `pinned`.
-  void publish_checkpoint(std::int64_t step, int keep, const std::vector<std::int64_t>& pinned = {});
   void mark_finished();
 
  private:

@@ -7,7 +7,6 @@
 
 #include "core/error.h"
 #include "core/log.h"
-#include "core/manifest.h"
 #include "core/terminal.h"
 #include "core/version.h"
 #include "tests/support/support.h"
@@ -49,7 +48,6 @@ TEST_CASE("a new run, then a resumed one, then a finished one") {
     RunFolder folder(run, config(), kEnvironment);
     CHECK(folder.state() == RunFolder::State::kNew);
     CHECK(folder.samples(10) == run / "samples/step_000010.jsonl");
-    CHECK(folder.checkpoint(50) == run / "checkpoints/step_000050");
     for (const char* name : {"config.yaml", "environment.json", "samples", "journal", "checkpoints"}) CHECK(fs::exists(run / name));
   }
   CHECK(Config::load(run / "config.yaml").peek("rl.learning_rate") == "1e-06");
@@ -89,7 +87,7 @@ TEST_CASE("overwrite deletes the old run") {
   {
     RunFolder folder(dir / "run", config(), kEnvironment);
     write_file_atomic(folder.metrics(), "{}\n");
-    fs::create_directories(folder.checkpoint(5));
+    fs::create_directories(folder.path() / "checkpoints/step_000005");
     for (const char* part : {"eval", "audit", "cache"}) {
       fs::create_directories(folder.path() / part);
       write_file_atomic(folder.path() / part / "x", "x");
@@ -100,7 +98,7 @@ TEST_CASE("overwrite deletes the old run") {
   CHECK_FALSE(fs::exists(folder.path() / "eval"));
   CHECK(folder.state() == RunFolder::State::kNew);
   CHECK_FALSE(fs::exists(folder.metrics()));
-  CHECK(folder.checkpoint_steps().empty());
+  CHECK(fs::is_empty(folder.path() / "checkpoints"));
 }
 
 TEST_CASE("a folder of something else is left alone; leftovers of a killed start are not in the way") {
@@ -141,62 +139,6 @@ TEST_CASE("two runs cannot use one folder; the lock ends with its owner") {
     CHECK(error.find(") is using " + (dir / "run").string() + "; wait until it ends or choose another output.dir") != std::string::npos);
   }
   CHECK(error_of(dir / "run", config()) == "no error");
-}
-
-void add_checkpoint(const RunFolder& folder, std::int64_t step) {
-  AtomicDirectory checkpoint(folder.checkpoint(step));
-  write_file_atomic(checkpoint.path() / "model", "weights " + std::to_string(step));
-  make_directories(checkpoint.path() / "state");
-  write_file_atomic(checkpoint.path() / "state/optimizer", "m v");
-  write_manifest(checkpoint.path());
-  checkpoint.commit();
-}
-
-TEST_CASE("checkpoints: newest complete one, torn ones skipped with a message, old ones deleted") {
-  const test::TempDir dir;
-  RunFolder folder(dir / "run", config(), kEnvironment);
-  CHECK(folder.newest_complete_checkpoint() == std::nullopt);
-  for (const std::int64_t step : {5, 10, 15, 20}) add_checkpoint(folder, step);
-  fs::create_directories(folder.checkpoint(7).parent_path() / "step_x");
-  CHECK(folder.checkpoint_steps() == std::vector<std::int64_t>{5, 10, 15, 20});
-  CHECK(folder.newest_complete_checkpoint() == 20);
-  fs::remove(folder.checkpoint(20) / "manifest.json");
-  write_file_atomic(folder.checkpoint(15) / "model", "weights 16");  // same size, other content
-  const LogScope log({nullptr, LogLevel::kInfo, folder.log(), LogLevel::kDebug});
-  CHECK(folder.newest_complete_checkpoint() == 10);
-  const std::string text = read_file(folder.log());
-  CHECK(text.find("no manifest.json, it was not finished") != std::string::npos);
-  CHECK(text.find("file model has other content") != std::string::npos);
-  add_checkpoint(folder, 20);
-  folder.publish_checkpoint(20, 2, {5});
-  CHECK(folder.checkpoint_steps() == std::vector<std::int64_t>{5, 15, 20});
-  CHECK(fs::read_symlink(folder.latest()) == "step_000020");
-  CHECK(read_file(folder.latest() / "model") == "weights 20");
-  folder.publish_checkpoint(20, 0);
-  CHECK(folder.checkpoint_steps().size() == 3);
-}
-
-TEST_CASE("a manifest notices a missing, a shortened and a changed file") {
-  const test::TempDir dir;
-  write_file_atomic(dir / "a", "12345");
-  CHECK(check_manifest(dir.path()) == "no manifest.json, it was not finished");
-  write_manifest(dir.path());
-  CHECK(check_manifest(dir.path()).empty());
-  write_file_atomic(dir / "a", "12346");
-  CHECK(check_manifest(dir.path()) == "file a has other content");
-  CHECK(check_manifest(dir.path(), false).empty());
-  write_file_atomic(dir / "a", "1234");
-  CHECK(check_manifest(dir.path(), false) == "file a has 4 bytes instead of 5");
-  fs::remove(dir / "a");
-  CHECK(check_manifest(dir.path()) == "file a is missing");
-  write_file_atomic(dir / "a", "12345");
-  for (const char* bad : {"", "{", "[]", "{\"version\":1,\"files\":{\"a\":3}}"}) {
-    write_file_atomic(dir / "manifest.json", bad);
-    CHECK(check_manifest(dir.path()) == "manifest.json is damaged");
-  }
-  write_file_atomic(dir / "manifest.json", "{\"version\":2,\"files\":{}}");
-  CHECK(check_manifest(dir.path()) == "manifest.json has version 2, this program reads 1");
-  CHECK(check_manifest(dir / "absent") == "no such folder");
 }
 
 TEST_CASE("step names") {

@@ -69,6 +69,7 @@ HubOptions hub_options_from_environment() {
   }
   o.token = trimmed(o.token);
   o.ca_file = env("SSL_CERT_FILE");
+  o.proxies = hub_proxies(env);
   const std::string offline = env("HF_HUB_OFFLINE");
   o.offline = !offline.empty() && offline != "0" && offline != "false";
   const auto caches = hub_caches();
@@ -127,7 +128,8 @@ HubClient::Reply HubClient::request(const char* method, const std::string& url, 
     if (!sink) out.status = 0;
   }
   if (out.status >= 300 && out.status < 400 && !out.location.empty()) {
-    const RedirectAddress exact = read_redirect({method, target.url.tls, target.url.host, target.url.port, target.rest, {headers.begin(), headers.end()}, options_.ca_file, options_.timeout_s});
+    const RedirectAddress exact = read_redirect({method, target.url.tls, target.url.host, target.url.port, target.rest, {headers.begin(), headers.end()}, options_.ca_file, options_.timeout_s,
+                                                options_.proxies.for_host(target.url.tls, target.url.host, target.url.port)});
     out.location = exact.location;
     if (exact.status < 300 || exact.status >= 400 || exact.location.empty()) out.status = 0, out.error = exact.error.empty() ? "a redirect that is none the second time" : exact.error;
   }

@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "core/hub_name.h"
+#include "hub/hub_proxy.h"
 
 namespace r1 {
 
@@ -16,14 +17,15 @@ struct HubOptions {
   std::string endpoint = "https://huggingface.co";
   std::string token;             // sent to the endpoint's host alone, never to where it redirects. Never logged
   std::string ca_file;           // roots to trust for https; empty = the system's
+  HubProxies proxies;
   bool offline = false;          // every call fails at once
   std::filesystem::path cache;
   int retries = 5;               // after lost connections, 408, 429 and 5xx; what was received is kept
   double retry_wait_s = 1;       // before the first; doubled each time
   double timeout_s = 30;         // without a byte
 };
-// HF_ENDPOINT, HF_TOKEN (else the file HF_TOKEN_PATH, HF_HOME/token or ~/.cache/huggingface/token), SSL_CERT_FILE, HF_HUB_OFFLINE, and the
-// first of hub_caches(). Throws ConfigError where there is no place for the cache.
+// HF_ENDPOINT, HF_TOKEN (else the file HF_TOKEN_PATH, HF_HOME/token or ~/.cache/huggingface/token), SSL_CERT_FILE, HF_HUB_OFFLINE, the
+// variables of hub_proxy.h, and the first of hub_caches(). Throws ConfigError where there is no place for the cache, and for a proxy that cannot be used.
 HubOptions hub_options_from_environment();
 
 struct HubListing {

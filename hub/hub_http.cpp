@@ -50,6 +50,10 @@ std::unique_ptr<httplib::Client> hub_connection(const HubTarget& target, const H
   client->set_connection_timeout(timeout);
   client->set_read_timeout(timeout);
   client->set_write_timeout(timeout);
+  if (const auto proxy = options.proxies.for_host(target.url.tls, target.url.host, target.url.port)) {
+    client->set_proxy(proxy->host, proxy->port);
+    if (!proxy->authorization().empty()) client->set_proxy_basic_auth(proxy->user, proxy->password);
+  }
 #ifdef CPPHTTPLIB_OPENSSL_SUPPORT
   client->enable_server_certificate_verification(true);
   if (!options.ca_file.empty()) client->set_ca_cert_path(options.ca_file.c_str());

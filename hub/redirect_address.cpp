@@ -53,6 +53,35 @@ bool write_all(BIO* bio, const std::string& text, std::time_t until) {
   return true;
 }
 
+struct Head {
+  std::string text, error;  // up to its empty line, which is left out; or why there is none
+};
+
+Head read_head(BIO* bio, int seconds) {
+  std::string head;
+  // Byte by byte: what follows a proxy's answer belongs to TLS.
+  for (const std::time_t until = std::time(nullptr) + seconds; head.size() < kLargestHead;) {
+    char c;
+    if (BIO_read(bio, &c, 1) > 0) head += c;
+    else if (!BIO_should_retry(bio) || BIO_wait(bio, until, kNapMs) <= 0) return {"", reason("the connection was closed early")};
+    if (head.ends_with("\r\n\r\n")) return {head.substr(0, head.size() - 4), ""};
+  }
+  return {"", "the reply has no end of its head"};
+}
+
+std::string bracketed(const std::string& host) { return host.find(':') != std::string::npos ? "[" + host + "]" : host; }
+
+// Empty, or why the proxy does not let this through.
+std::string open_tunnel(BIO* bio, const HubProxy& proxy, const std::string& place, int seconds) {
+  std::string text = message("CONNECT ", place, " HTTP/1.1\r\nHost: ", place, "\r\n");
+  if (const std::string who = proxy.authorization(); !who.empty()) text += message("Proxy-Authorization: ", who, "\r\n");
+  if (!write_all(bio, text + "\r\n", std::time(nullptr) + seconds)) return reason("the connection to the proxy broke");
+  const Head head = read_head(bio, seconds);
+  if (!head.error.empty()) return "the proxy: " + head.error;
+  const int status = parse_redirect(head.text).status;
+  return status / 100 == 2 ? "" : message("the proxy ", proxy.host, ":", proxy.port, " answers with status ", status);
+}
+
 }  // namespace
 
 RedirectAddress parse_redirect(const std::string& head) {
@@ -77,31 +106,32 @@ RedirectAddress parse_redirect(const std::string& head) {
 
 RedirectAddress read_redirect(const HeadRequest& request) {
   const int seconds = static_cast<int>(std::ceil(request.timeout_s));
-  const std::string host = request.host.find(':') != std::string::npos ? "[" + request.host + "]" : request.host;
+  const std::string host = bracketed(request.host), place = message(host, ":", request.port);
   const Context context(request.tls ? SSL_CTX_new(TLS_client_method()) : nullptr, SSL_CTX_free);
-  const Connection bio(request.tls ? BIO_new_ssl_connect(context.get()) : BIO_new(BIO_s_connect()), BIO_free_all);
+  Connection bio(BIO_new(BIO_s_connect()), BIO_free_all);
   if (!bio) return {0, "", reason("OpenSSL opens no connection")};
-  if (request.tls)
-    if (std::string why = ask_for_certificate(request, context.get(), bio.get()); !why.empty()) return {0, "", std::move(why)};
-  BIO_set_conn_hostname(bio.get(), message(host, ":", request.port).c_str());
+  BIO_set_conn_hostname(bio.get(), (request.proxy ? message(bracketed(request.proxy->host), ":", request.proxy->port) : place).c_str());
   BIO_set_nbio(bio.get(), 1);
-  if (BIO_do_connect_retry(bio.get(), seconds, static_cast<int>(kNapMs)) <= 0) return {0, "", reason("no connection")};
+  if (BIO_do_connect_retry(bio.get(), seconds, static_cast<int>(kNapMs)) <= 0) return {0, "", reason(request.proxy ? "no connection to the proxy" : "no connection")};
+  if (request.tls) {
+    if (request.proxy)
+      if (std::string why = open_tunnel(bio.get(), *request.proxy, place, seconds); !why.empty()) return {0, "", std::move(why)};
+    BIO* secure = BIO_new_ssl(context.get(), 1);
+    if (!secure) return {0, "", reason("OpenSSL opens no connection")};
+    bio.reset(BIO_push(secure, bio.release()));
+    if (std::string why = ask_for_certificate(request, context.get(), bio.get()); !why.empty()) return {0, "", std::move(why)};
+    if (BIO_do_connect_retry(bio.get(), seconds, static_cast<int>(kNapMs)) <= 0) return {0, "", reason("no connection")};
+  }
 
-  std::string text = message(request.method, " ", request.target, " HTTP/1.1\r\nHost: ", host);
+  const bool relayed = request.proxy && !request.tls;
+  std::string text = message(request.method, " ", relayed ? "http://" + place : "", request.target, " HTTP/1.1\r\nHost: ", host);
   if (request.port != (request.tls ? 443 : 80)) text += message(":", request.port);
   text += "\r\nConnection: close\r\n";
+  if (relayed && !request.proxy->authorization().empty()) text += message("Proxy-Authorization: ", request.proxy->authorization(), "\r\n");
   for (const auto& [name, value] : request.headers) text += message(name, ": ", value, "\r\n");
   if (!write_all(bio.get(), text + "\r\n", std::time(nullptr) + seconds)) return {0, "", reason("the connection broke")};
-
-  std::string head;
-  char piece[4096];
-  for (const std::time_t until = std::time(nullptr) + seconds; head.size() < kLargestHead;) {
-    const int n = BIO_read(bio.get(), piece, sizeof piece);
-    if (n > 0) head.append(piece, static_cast<std::size_t>(n));
-    else if (!BIO_should_retry(bio.get()) || BIO_wait(bio.get(), until, kNapMs) <= 0) return {0, "", reason("the connection was closed early")};
-    if (const std::size_t end = head.find("\r\n\r\n"); end != std::string::npos) return parse_redirect(head.substr(0, end));
-  }
-  return {0, "", "the reply has no end of its head"};
+  const Head head = read_head(bio.get(), seconds);
+  return head.error.empty() ? parse_redirect(head.text) : RedirectAddress{0, "", head.error};
 }
 
 }  // namespace r1

@@ -2,9 +2,12 @@
 // lose its "%2F" and "%3A", and cannot be put together again. So the head of that one reply is read once more, without the library.
 #pragma once
 
+#include <optional>
 #include <string>
 #include <utility>
 #include <vector>
+
+#include "hub/hub_proxy.h"
 
 namespace r1 {
 
@@ -17,6 +20,7 @@ struct HeadRequest {
   std::vector<std::pair<std::string, std::string>> headers;
   std::string ca_file;  // roots to trust; empty = the system's
   double timeout_s = 30;
+  std::optional<HubProxy> proxy = std::nullopt;
 };
 struct RedirectAddress {
   int status = 0;        // 0 = there was no reply: `error`

@@ -1,15 +1,14 @@
 #include "model/checkpoint.h"
 
 #include <algorithm>
-#include <cctype>
-#include <cstdio>
 #include <utility>
 
 #include <unistd.h>
 
 #include "core/error.h"
 #include "core/files.h"
-#include "model/checkpoint_manifest.h"
+#include "core/manifest.h"
+#include "core/run_folder.h"
 #include "model/mapped_file.h"
 
 namespace r1 {
@@ -17,22 +16,7 @@ namespace {
 
 namespace fs = std::filesystem;
 
-constexpr const char* kPrefix = "step_";
-
-std::string folder_name(std::uint64_t step) {
-  char name[32];
-  std::snprintf(name, sizeof name, "%s%06llu", kPrefix, static_cast<unsigned long long>(step));
-  return name;
-}
-
-std::optional<std::uint64_t> step_of(const fs::path& path) {
-  const std::string name = path.filename().string();
-  const std::string digits = name.starts_with(kPrefix) ? name.substr(5) : "";
-  if (digits.size() < 6 || digits.size() > 18 ||
-      !std::all_of(digits.begin(), digits.end(), [](unsigned char c) { return std::isdigit(c); }))
-    return std::nullopt;
-  return std::stoull(digits);
-}
+std::optional<std::int64_t> step_of(const fs::path& path) { return step_of_name(path.filename().string()); }
 
 // Newest first.
 std::vector<fs::path> candidates(const fs::path& root) {
@@ -60,11 +44,20 @@ void remove_checkpoint(const fs::path& dir) {
 
 }  // namespace
 
+void publish_checkpoint(const fs::path& newest, int keep) {
+  const fs::path root = newest.parent_path();
+  replace_symlink(root / "latest", newest.filename());
+  if (keep <= 0) return;
+  std::vector<fs::path> old = list_checkpoints(root);  // oldest first
+  std::erase(old, newest);
+  for (std::size_t i = 0; i + static_cast<std::size_t>(keep) - 1 < old.size(); ++i) remove_checkpoint(old[i]);
+}
+
 fs::path save_checkpoint(const fs::path& root, const ModelConfig& config, const WeightSnapshot& weights,
                          const std::vector<TensorView>& optimizer, const CheckpointState& state,
                          const SaveCheckpointOptions& options) {
   make_directories(root);
-  const fs::path target = root / folder_name(state.step);
+  const fs::path target = root / step_name(static_cast<std::int64_t>(state.step));
   {
     AtomicDirectory folder(target);
     SaveModelOptions model;
@@ -79,15 +72,10 @@ fs::path save_checkpoint(const fs::path& root, const ModelConfig& config, const 
       write_safetensors(folder.path() / "state" / "optimizer.safetensors", optimizer, plain);
     }
     write_file_atomic(folder.path() / "state" / "state.json", state.to_json());
-    detail::write_manifest(folder.path());
+    write_manifest(folder.path());
     folder.commit();
   }
-  replace_symlink(root / "latest", target.filename());
-  if (options.keep > 0) {
-    std::vector<fs::path> old = list_checkpoints(root);  // oldest first
-    std::erase(old, target);
-    for (std::size_t i = 0; i + static_cast<std::size_t>(options.keep) - 1 < old.size(); ++i) remove_checkpoint(old[i]);
-  }
+  publish_checkpoint(target, options.keep);
   return target;
 }
 
@@ -95,7 +83,7 @@ Checkpoint::Checkpoint(const fs::path& dir, Verify verify) : path_(dir) {
   std::error_code none;
   if (!fs::is_directory(dir, none)) throw CheckpointError(message("checkpoint ", dir.string(), " is not there or not a folder"));
   try {
-    detail::verify_manifest(dir, verify == Verify::kDigests);
+    verify_manifest(dir, verify == Verify::kDigests);
   } catch (const Error&) {
     throw;
   } catch (const std::exception& e) {  // a folder that may not be read, a manifest of another shape
@@ -104,9 +92,9 @@ Checkpoint::Checkpoint(const fs::path& dir, Verify verify) : path_(dir) {
   const fs::path state = dir / "state" / "state.json";
   if (!path_exists(state)) throw CheckpointError(message("checkpoint ", dir.string(), " has no state/state.json"));
   state_ = CheckpointState::from_json(read_file(state), state.string());
-  if (const auto step = step_of(fs::weakly_canonical(dir)); step && *step != state_.step)
+  if (const auto step = step_of(fs::weakly_canonical(dir)); step && *step != static_cast<std::int64_t>(state_.step))
     throw CheckpointError(message("checkpoint ", dir.string(), " holds step ", state_.step, ": the folder was renamed or copied; "
-                                  "name it ", folder_name(state_.step)));
+                                  "name it ", step_name(static_cast<std::int64_t>(state_.step))));
 }
 
 bool Checkpoint::has_optimizer() const { return path_exists(path_ / "state" / "optimizer.safetensors"); }
@@ -140,16 +128,6 @@ std::optional<Checkpoint> newest_checkpoint(const fs::path& root, const SkipMess
     }
   }
   return std::nullopt;
-}
-
-Checkpoint open_checkpoint(const fs::path& path, const SkipMessage& skipped) {
-  std::error_code none;
-  if (!fs::is_directory(path, none)) throw CheckpointError(message("checkpoint ", path.string(), " is not there or not a folder"));
-  if (path_exists(path / "manifest.json") || step_of(fs::weakly_canonical(path))) return Checkpoint(fs::weakly_canonical(path));
-  for (const fs::path& root : {path, path / "checkpoints"})
-    if (auto newest = newest_checkpoint(root, skipped)) return *std::move(newest);
-  throw CheckpointError(message("no complete checkpoint in ", path.string(), " (looked for step_NNNNNN with a manifest.json there ",
-                                "and in checkpoints/)"));
 }
 
 }  // namespace r1

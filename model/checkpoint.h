@@ -57,6 +57,10 @@ std::filesystem::path save_checkpoint(const std::filesystem::path& root, const M
                                       const WeightSnapshot& weights, const std::vector<TensorView>& optimizer,
                                       const CheckpointState& state, const SaveCheckpointOptions& options = {});
 
+// Points `latest` at a checkpoint and deletes all but the newest `keep` (0 = all stay). save_checkpoint() ends with it; a run that
+// was stopped there repeats it.
+void publish_checkpoint(const std::filesystem::path& newest, int keep);
+
 // A verified checkpoint. Immutable.
 class Checkpoint {
  public:
@@ -81,8 +85,5 @@ using SkipMessage = std::function<void(const std::string&)>;
 std::vector<std::filesystem::path> list_checkpoints(const std::filesystem::path& root, const SkipMessage& skipped = {});
 // The newest that verifies by digest; empty if there is none. Torn ones are passed over with a message.
 std::optional<Checkpoint> newest_checkpoint(const std::filesystem::path& root, const SkipMessage& skipped = {});
-// What a user names: a checkpoint folder, a folder of checkpoints, or a run folder with checkpoints/. The first is
-// refused if it is torn; of the others the newest good one is taken. Throws CheckpointError.
-Checkpoint open_checkpoint(const std::filesystem::path& path, const SkipMessage& skipped = {});
 
 }  // namespace r1

@@ -117,13 +117,10 @@ TEST_CASE("the newest complete one is chosen; torn ones are skipped with a messa
   REQUIRE(said.size() == 2);
   CHECK(contains(said[0], "step_000020 is damaged: model.safetensors has digest"));
   CHECK(contains(said[1], "step_000015 is damaged: state/optimizer.safetensors is missing"));
-  CHECK(contains(refusal([&] { open_checkpoint(root / "step_000020"); }), "its content changed"));
-  CHECK(contains(refusal([&] { open_checkpoint(root / "latest"); }), "its content changed"));
-  CHECK(open_checkpoint(root).state().step == 10);
-  CHECK(open_checkpoint(dir / "run").state().step == 10);
-  CHECK(open_checkpoint(root / "step_000005").state().step == 5);
-  CHECK(contains(refusal([&] { open_checkpoint(dir / "nowhere"); }), "not there"));
-  CHECK(contains(refusal([&] { open_checkpoint(dir.path()); }), "no complete checkpoint"));
+  CHECK(contains(refusal([&] { Checkpoint(root / "step_000020"); }), "its content changed"));
+  CHECK(contains(refusal([&] { Checkpoint(root / "latest"); }), "its content changed"));
+  CHECK(Checkpoint(root / "step_000005").state().step == 5);
+  CHECK(contains(refusal([&] { Checkpoint(dir / "nowhere"); }), "not there"));
   CHECK_FALSE(newest_checkpoint(dir / "nowhere").has_value());
 }
 

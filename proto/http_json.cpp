@@ -194,6 +194,4 @@ HttpReply HttpJson::Impl::attempt(const std::string& body, Clock::time_point dea
   return {Status::kFailed, message(options.url, " answered HTTP ", status, ": ", text.substr(0, 200)), message("HTTP ", status), status};
 }
 
-bool http_available() { return true; }
-
 }  // namespace r1

@@ -22,10 +22,8 @@ struct HttpReply {
   int code = 0;       // HTTP status; 0 = there was none
 };
 
-// True if this program was built with an HTTP library; otherwise the constructor throws ConfigError.
-bool http_available();
-
-// Connections are kept open and never follow redirects (the key would go along). post() is thread-safe.
+// Connections are kept open and never follow redirects (the key would go along). post() is thread-safe. In a program that was built without an
+// HTTP library the constructor throws ConfigError.
 class HttpJson {
  public:
   // `endpoint`: "/chat/completions". Throws ConfigError for a URL that cannot be read and for https without TLS.

@@ -5,7 +5,6 @@
 namespace r1 {
 
 struct HttpJson::Impl {};
-bool http_available() { return false; }
 HttpJson::HttpJson(HttpJsonOptions, const std::string&) {
   throw ConfigError("this program was built without an HTTP client; install libcpp-httplib-dev and libssl-dev and configure again");
 }

@@ -9,6 +9,7 @@
 #include "proto/reward_conformance.h"
 #include "proto/reward_server.h"
 #include "rewards/users/user_test_support.h"
+#include "tests/support/certificate.h"
 
 namespace r1 {
 namespace {
@@ -205,11 +206,7 @@ TEST_CASE("groups side by side, at most so many at once at the server; each gets
 
 TEST_CASE("TLS: a certificate that is trusted, one that is not, a client's own") {
   const test::TempDir dir;
-  const auto make = [&](const std::string& name) {
-    const std::string command = message("openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 2 -subj /CN=localhost -addext subjectAltName=DNS:localhost -keyout ",
-                                        (dir / (name + ".key")).string(), " -out ", (dir / (name + ".pem")).string(), " 2>/dev/null");
-    return std::system(command.c_str()) == 0;
-  };
+  const auto make = [&](const std::string& name) { return test::make_certificate((dir / (name + ".key")).string(), (dir / (name + ".pem")).string()); };
   if (!make("server") || !make("client")) {
     MESSAGE("no openssl here: not tried");
     return;

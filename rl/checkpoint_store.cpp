@@ -20,6 +20,7 @@ std::optional<SavedRun> ModelCheckpointStore::newest() {
     log_warning("checkpoint.skipped", {{"text", text}});
   });
   if (!found) return std::nullopt;
+  publish_checkpoint(found->path(), options_.keep);
   SavedRun run;
   run.state = found->state();
   run.weights = found->model().snapshot();

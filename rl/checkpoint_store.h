@@ -21,7 +21,8 @@ class CheckpointStore {
   // Complete or not at all. Returns the folder.
   virtual std::filesystem::path save(const CheckpointState& state, const WeightSnapshot& weights,
                                      const WeightSnapshot& optimizer) = 0;
-  // The newest complete one; torn ones are passed over with a message in the log.
+  // The newest complete one; torn ones are passed over with a message in the log. What a stop after saving it left
+  // undone (`latest`, older ones to delete) is done.
   virtual std::optional<SavedRun> newest() = 0;
 };
 

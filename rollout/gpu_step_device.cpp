@@ -67,7 +67,7 @@ GpuStepDevice::GpuStepDevice(GpuTransformer& model, GpuRegion& region, const Gpu
     buffers_.x = bump.take<gpu::bf16>(rows * s.d);
     buffers_.qkv = bump.take<gpu::bf16>(rows * s.qkv_width);
     buffers_.attn = bump.take<gpu::bf16>(rows * s.attn_width);
-    buffers_.latent = GpuLatentAttention::take(bump, model_.config(), rows);
+    buffers_.latent = latent_take(bump, model_.config(), rows);
     buffers_.gate_up = bump.take<gpu::bf16>(rows * 2 * s.f);
     buffers_.act = bump.take<gpu::bf16>(rows * s.f);
     if (s.post_norms) buffers_.added = bump.take<float>(rows * s.d);

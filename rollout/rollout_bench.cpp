@@ -46,8 +46,6 @@ std::vector<RolloutRequest> make_requests(const RolloutBenchCase& c, std::int64_
 
 }  // namespace
 
-std::vector<RolloutBenchCase> default_rollout_cases() { return {{1, 64, 64}, {8, 64, 64}, {32, 64, 64}, {64, 64, 64}}; }
-
 double rollout_floor_seconds(const ModelConfig& m, std::size_t bytes_per_weight, const RolloutBenchCase& c, double bandwidth, double flops) {
   const auto size = static_cast<double>(bytes_per_weight);
   const double head = static_cast<double>(m.vocab_size * m.hidden_size);

@@ -21,7 +21,6 @@ struct RolloutBenchCase {
   // draws then fall on the same token). From the two: the share of drafts that must hold for them to pay.
   bool speculative = false;
 };
-std::vector<RolloutBenchCase> default_rollout_cases();  // 1, 8, 32, 64 sequences of 64 + 64 tokens
 
 struct RolloutBenchOptions {
   int repeats = 3;           // after one warm-up run; the median counts

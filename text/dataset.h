@@ -97,32 +97,4 @@ struct PromptSet {
 // set.
 PromptSet load_prompts(const DatasetOptions& options, std::shared_ptr<const Tokenizer> tokenizer);
 
-// Hands out prompts epoch by epoch, each epoch in its own shuffled order (Fisher-Yates keyed by seed and epoch). The
-// cursor alone says where it stands. Not thread-safe.
-class PromptSource {
- public:
-  struct Options {
-    std::uint64_t seed = 0;
-    bool shuffle = true;
-    std::uint64_t cursor = 0;  // prompts handed out before
-  };
-  // `prompts` outlives the source and is not empty.
-  PromptSource(const std::vector<Prompt>& prompts, Options options);
-
-  std::vector<Prompt> next(std::size_t count);
-  const Prompt& next();
-  std::uint64_t cursor() const { return cursor_; }
-  std::uint64_t epoch() const { return cursor_ / prompts_.size(); }  // whole epochs handed out
-  void seek(std::uint64_t cursor);
-
- private:
-  void order_epoch(std::uint64_t epoch);
-
-  const std::vector<Prompt>& prompts_;
-  Options options_;
-  std::uint64_t cursor_ = 0;
-  std::uint64_t ordered_epoch_ = ~std::uint64_t{0};
-  std::vector<std::uint32_t> order_;
-};
-
 }  // namespace r1

@@ -1,11 +1,9 @@
-// Files to rows, and the order in which prompts are handed out.
+// Files to rows.
 #include <algorithm>
-#include <numeric>
 
 #include <nlohmann/json.hpp>
 
 #include "core/error.h"
-#include "core/rng.h"
 #include "text/data_files.h"
 #include "text/dataset.h"
 #include "text/json_pieces.h"
@@ -122,38 +120,5 @@ std::vector<Row> read_rows(const DatasetOptions& options, std::vector<std::strin
   for (Row row; reader.next(row);) rows.push_back(std::move(row));
   return rows;
 }
-
-PromptSource::PromptSource(const std::vector<Prompt>& prompts, Options options)
-    : prompts_(prompts), options_(options), cursor_(options.cursor) {
-  if (prompts.empty()) throw DataError("there are no prompts to hand out");
-}
-
-// The order of an epoch is a function of seed and epoch alone.
-void PromptSource::order_epoch(std::uint64_t epoch) {
-  if (ordered_epoch_ == epoch) return;
-  order_.resize(prompts_.size());
-  std::iota(order_.begin(), order_.end(), 0u);
-  if (options_.shuffle) {
-    StreamRng rng(options_.seed, epoch);
-    for (std::size_t i = order_.size(); i > 1; --i) std::swap(order_[i - 1], order_[rng.below(i)]);
-  }
-  ordered_epoch_ = epoch;
-}
-
-const Prompt& PromptSource::next() {
-  order_epoch(epoch());
-  const Prompt& prompt = prompts_[order_[cursor_ % prompts_.size()]];
-  ++cursor_;
-  return prompt;
-}
-
-std::vector<Prompt> PromptSource::next(std::size_t count) {
-  std::vector<Prompt> out;
-  out.reserve(count);
-  while (out.size() < count) out.push_back(next());
-  return out;
-}
-
-void PromptSource::seek(std::uint64_t cursor) { cursor_ = cursor; }
 
 }  // namespace r1

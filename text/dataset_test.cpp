@@ -276,32 +276,4 @@ TEST_CASE_FIXTURE(Fixture, "options without effect are refused") {
   CHECK(has(error(R"({"prompt": " \n"})"), "the prompt is empty"));
 }
 
-TEST_CASE("prompts come in seeded epochs, and the cursor is all that is needed to go on") {
-  std::vector<Prompt> prompts(10);
-  for (int i = 0; i < 10; ++i) prompts[static_cast<std::size_t>(i)].id = std::to_string(i);
-  const auto ids = [](const std::vector<Prompt>& list) {
-    std::string out;
-    for (const auto& p : list) out += p.id;
-    return out;
-  };
-  r1::PromptSource source(prompts, {.seed = 1});
-  const std::string first = ids(source.next(10)), second = ids(source.next(10)), third = ids(source.next(7));
-  CHECK(std::set<char>(first.begin(), first.end()).size() == 10);
-  CHECK(std::set<char>(second.begin(), second.end()).size() == 10);
-  CHECK(first != second);
-  CHECK(first != "0123456789");
-  CHECK(source.cursor() == 27);
-  CHECK(source.epoch() == 2);
-  for (std::uint64_t cursor : {0, 3, 10, 19, 20}) {
-    r1::PromptSource resumed(prompts, {.seed = 1, .cursor = cursor});
-    CHECK(ids(resumed.next(27 - cursor)) == (first + second + third).substr(cursor));
-  }
-  source.seek(5);
-  CHECK(source.next().id == first.substr(5, 1));
-  r1::PromptSource other(prompts, {.seed = 2});
-  CHECK(ids(other.next(10)) != first);
-  r1::PromptSource plain(prompts, {.seed = 1, .shuffle = false});
-  CHECK(ids(plain.next(12)) == "012345678901");
-  CHECK(first == "2907138456");  // the same on every machine
-  CHECK_THROWS_AS(r1::PromptSource(std::vector<Prompt>{}, {}), r1::DataError);
-}
+

@@ -85,8 +85,6 @@ i64 expert_tile_tokens(i64 entries, i64 experts) {
   return 128;
 }
 
-i64 expert_tiles(i64 entries, i64 experts, i64 tokens) { return entries / tokens + std::min(entries, experts); }
-
 void expert_gate_up(Stream s, const ExpertProduct& p, const bf16* x, bf16* act) { product<false>(s, p, x, act); }
 void expert_down(Stream s, const ExpertProduct& p, const bf16* act, float* out) { product<true>(s, p, act, out); }
 

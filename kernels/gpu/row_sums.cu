@@ -1,6 +1,7 @@
 // Sums over rows: gradients of norms and biases. A block sums a slice of rows in ascending order while it does the rest of the
 // work on them, so that every input is read once; add_partials() then adds the slices' sums in a fixed order.
 #include "kernels/gpu/common.cuh"
+#include "kernels/gpu/scratch_bytes.h"
 
 namespace r1::gpu {
 namespace {
@@ -201,7 +202,7 @@ void add_partials(Stream s, const float* partials, i64 ld, i64 slices, i64 width
   check_launch("add_partials");
 }
 
-std::size_t row_sum_scratch_bytes(i64 d) { return static_cast<std::size_t>(kMaxSlices * d) * sizeof(float); }
+static_assert(kMaxSlices == kRowSumSlices, "row_sum_scratch_bytes() is of other kernels");
 
 void rms_norm_backward(Stream s, const bf16* dy, const float* x, const std::int32_t* rows, const float* rstd, const bf16* w, i64 n, i64 d,
                        float* d_x, bool store, float* dw, void* scratch) {

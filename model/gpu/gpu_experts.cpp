@@ -6,30 +6,6 @@
 
 namespace r1 {
 
-std::int64_t expert_choices(const ModelConfig& c) {
-  return c.moe ? std::count(c.moe->layers.begin(), c.moe->layers.end(), true) * c.moe->experts_per_token : 0;
-}
-
-void GpuExpertBuffers::take(GpuBump& bump, const ModelConfig& c, std::int64_t rows) {
-  if (!c.moe) return;
-  const MixtureOfExperts& m = *c.moe;
-  const std::int64_t n = std::min(rows, kRows), entries = n * m.experts_per_token, d = c.hidden_size;
-  logits = bump.take<float>(n * m.num_experts);
-  chosen = bump.take<std::int32_t>(entries);
-  weights = bump.take<float>(entries);
-  sorted = bump.take<std::int32_t>(entries);
-  tile_count = bump.take<std::int32_t>(1);
-  tiles = bump.take<gpu::ExpertTile>(gpu::expert_tiles(entries, m.num_experts, 8));
-  act = bump.take<gpu::bf16>(entries * m.intermediate_size);
-  out = bump.take<float>(entries * d);
-  if (m.shared_intermediate_size == 0) return;
-  shared_gate_up = bump.take<gpu::bf16>(n * 2 * m.shared_intermediate_size);
-  shared_act = bump.take<gpu::bf16>(n * m.shared_intermediate_size);
-  if (!m.shared_gate) return;
-  shared = bump.take<float>(n * d);
-  shared_weight = bump.take<float>(n);
-}
-
 GpuExperts::GpuExperts(const GpuWeights& weights, const ModelConfig& c, std::int64_t layer, std::int64_t number)
     : d_(c.hidden_size), f_(c.moe->intermediate_size), shared_f_(c.moe->shared_intermediate_size), choices_(expert_choices(c)),
       at_(number * c.moe->experts_per_token) {

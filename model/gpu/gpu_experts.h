@@ -6,30 +6,12 @@
 
 #include "kernels/gpu/experts.h"
 #include "kernels/gpu/gemm.h"
+#include "model/gpu/gpu_layout.h"
 #include "model/gpu/gpu_region.h"
 #include "model/gpu/gpu_weights.h"
 #include "model/model_config.h"
 
 namespace r1 {
-
-// Scratch of GpuExperts::forward(), nothing of which is kept. Rows go through it kRows at a time, which changes no bit.
-struct GpuExpertBuffers {
-  static constexpr std::int64_t kRows = 4096;
-  float* logits = nullptr;           // [rows][experts]
-  std::int32_t* chosen = nullptr;    // [rows][chosen]
-  float* weights = nullptr;          // [rows][chosen]
-  std::int32_t *sorted = nullptr, *tile_count = nullptr;
-  gpu::ExpertTile* tiles = nullptr;
-  gpu::bf16* act = nullptr;          // [rows * chosen][f]
-  float* out = nullptr;              // [rows * chosen][d]
-  gpu::bf16 *shared_gate_up = nullptr, *shared_act = nullptr;  // [rows][2 f'], [rows][f']
-  float *shared = nullptr, *shared_weight = nullptr;           // [rows][d], [rows]; with a gate
-  // For passes of `rows` rows; nothing for a model without experts.
-  void take(GpuBump& bump, const ModelConfig& config, std::int64_t rows);
-};
-
-// How many experts a position meets, all layers together: Transformer::expert_choices().
-std::int64_t expert_choices(const ModelConfig& config);
 
 class GpuExperts {
  public:

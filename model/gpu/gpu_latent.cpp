@@ -10,22 +10,6 @@ namespace {
 constexpr float kLatentNormEps = 1e-6f;  // transformers' default, whatever rms_norm_eps says
 }
 
-std::int64_t GpuLatentAttention::down_width(const ModelConfig& c) {
-  return (c.mla->q_lora_rank > 0 ? c.mla->q_lora_rank : c.num_attention_heads * c.head_dim) + c.mla->cached_width();
-}
-
-GpuLatentBuffers GpuLatentAttention::take(GpuBump& bump, const ModelConfig& c, std::int64_t n) {
-  GpuLatentBuffers b;
-  if (!c.mla) return b;
-  b.down = bump.take<gpu::bf16>(n * down_width(c));
-  if (c.mla->q_lora_rank > 0) {
-    b.q_normed = bump.take<gpu::bf16>(n * c.mla->q_lora_rank);
-    b.q = bump.take<gpu::bf16>(n * c.num_attention_heads * c.head_dim);
-  }
-  b.context = bump.take<gpu::bf16>(n * c.num_attention_heads * gpu::kLatentRank);
-  return b;
-}
-
 GpuLatentAttention::GpuLatentAttention(const GpuWeights& weights, const ModelConfig& c, std::int64_t layer)
     : shape_(*c.mla), d_(c.hidden_size), heads_(c.num_attention_heads), head_dim_(c.head_dim), scale_(static_cast<float>(c.score_scale())) {
   const LatentAttention& m = shape_;

@@ -5,6 +5,7 @@
 
 #include "kernels/gpu/gemm.h"
 #include "kernels/gpu/latent.h"
+#include "model/gpu/gpu_layout.h"
 #include "model/gpu/gpu_weights.h"
 #include "model/model_config.h"
 
@@ -26,20 +27,10 @@ struct GpuAttentionWork {
   std::int64_t prefill_items = 0;
 };
 
-// Scratch of a pass, nothing of which is kept. [n] rows.
-struct GpuLatentBuffers {
-  gpu::bf16* down = nullptr;      // [n][down_width]: q or its compression, the raw latent, the raw rotary key
-  gpu::bf16* q_normed = nullptr;  // [n][q_lora_rank]; only with query compression, as the next
-  gpu::bf16* q = nullptr;         // [n][heads * head_dim]
-  gpu::bf16* context = nullptr;   // [n][heads][kLatentRank]
-};
-
 class GpuLatentAttention {
  public:
   // Throws ConfigError for widths that the kernels do not know.
   GpuLatentAttention(const GpuWeights& weights, const ModelConfig& config, std::int64_t layer);
-  static std::int64_t down_width(const ModelConfig& config);
-  static GpuLatentBuffers take(class GpuBump& bump, const ModelConfig& config, std::int64_t n);
 
   // x [n][d] normed -> attn [n][heads * v_head_dim], what o_proj reads. rows: scratch [n][(heads + 1) * kLatentWidth].
   void forward(gpu::Stream s, gpu::Blas& blas, std::int64_t n, const gpu::bf16* x, const std::int32_t* positions, const float* cos, const float* sin,

@@ -27,14 +27,6 @@ class Blob {
   std::vector<std::byte> bytes_;
 };
 
-std::int64_t plan_bytes(const TrainPlan& p) {  // of the blob, at most
-  const auto size = [](const auto& v) { return static_cast<std::int64_t>(v.size() * sizeof(v[0])) + 16; };
-  std::int64_t n = size(p.kv_src) + size(p.kv_dst) + size(p.tables) + size(p.prefill) + size(p.sequences) + size(p.key_items) +
-                   size(p.query_items) + size(p.prefix_sums);
-  for (const RowGroups* g : {&p.by_predictor, &p.by_token}) n += size(g->target) + size(g->first) + size(g->order);
-  return n + 4 * (2 * p.rows + 2 * p.predictors) + 64;
-}
-
 // Replayed experts go to kernels that take them as they are.
 void check_experts(const PackedBatch& batch, const ModelConfig& c) {
   if (batch.experts.empty()) return;
@@ -51,93 +43,6 @@ void check_experts(const PackedBatch& batch, const ModelConfig& c) {
 }  // namespace
 
 GpuTraining::GpuTraining(GpuTransformer& model, GpuRegion& region) : model_(model), region_(region) {}
-
-GpuTraining::Buffers GpuTraining::lay_out(GpuBump& bump, const TrainPlan& plan, Pass pass, bool keep_head) const {
-  const auto [kind, keep, recompute] = pass;
-  const GpuShape& s = model_.shape();
-  Buffers b;
-  const std::int64_t n = b.rows = plan.rows, m = b.predictors = plan.predictors;
-  b.head_rows = std::min(m, kHeadRows);
-  b.blob_bytes = static_cast<std::size_t>(plan_bytes(plan));
-  b.blob = bump.take<std::byte>(static_cast<std::int64_t>(b.blob_bytes));
-  b.pages = bump.take<gpu::bf16>(plan.pages * s.page_elements());
-  b.h0 = bump.take<float>(n * s.d);
-  auto* x = bump.take<gpu::bf16>(n * s.d);
-  auto* act = bump.take<gpu::bf16>(n * s.f);
-  const GpuLatentBuffers latent = GpuLatentAttention::take(bump, model_.config(), n);
-  float* added = s.post_norms ? bump.take<float>(n * s.d) : nullptr;
-  GpuExpertBuffers experts;
-  experts.take(bump, model_.config(), n);
-  b.replay = bump.take<std::uint16_t>(n * s.choices);
-  const bool all = keep && !recompute;
-  for (std::int64_t l = 0; l < (keep ? s.layers : 1); ++l) {
-    Kept k{};
-    if (all || l == 0) {
-      k.h_mid = bump.take<float>(n * s.d);
-      k.b.x = x, k.b.act = act, k.b.experts = experts;
-      k.b.qkv = bump.take<gpu::bf16>(n * s.qkv_width);
-      k.b.attn = bump.take<gpu::bf16>(n * s.attn_width);
-      k.b.latent = latent, k.b.added = added;
-      k.b.gate_up = bump.take<gpu::bf16>(n * 2 * s.f), k.b.keeps_gate_up = true;
-      if (keep) {
-        k.b.lse = bump.take<float>(n * s.heads);
-        k.b.rstd_in = bump.take<float>(n);
-        k.b.rstd_mid = bump.take<float>(n);
-        if (s.qk_norm) {
-          k.b.qk_raw = bump.take<gpu::bf16>(n * (s.q_width + s.kv_width));
-          k.b.rstd_qk = bump.take<float>(n * (s.heads + s.kv_heads));
-        }
-      }
-    } else {
-      k = b.layers.front();  // scratch, made again by the backward pass
-    }
-    k.h_out = keep ? bump.take<float>(n * s.d) : b.h0;
-    b.layers.push_back(k);
-  }
-  b.x_head = bump.take<gpu::bf16>(m * s.d);
-  b.rstd_head = bump.take<float>(m);
-  if (kind == HeadKind::kScores) b.scores = bump.take<float>(m);
-  else b.logits = bump.take<float>(b.head_rows * s.ld_v);
-  if (kind == HeadKind::kLogprobs) {
-    b.logprobs = bump.take<float>(m);
-    b.entropies = bump.take<float>(m);
-    b.lse = bump.take<float>(m);
-    b.tops = bump.take<float>(m);
-  }
-  if (!keep) return b;
-  b.d_h = bump.take<float>(n * s.d);
-  b.d_gathered = bump.take<float>(m * s.d);
-  b.c1 = bump.take<float>(m);
-  b.c2 = bump.take<float>(m);
-  b.d_h16 = bump.take<gpu::bf16>(std::max(n, m) * s.d);
-  b.d_act = bump.take<gpu::bf16>(n * s.f);
-  b.d_gate_up = bump.take<gpu::bf16>(n * 2 * s.f);
-  b.d_x = bump.take<gpu::bf16>(std::max(n, m) * s.d);
-  if (kind == HeadKind::kLogprobs) b.x_scaled = bump.take<gpu::bf16>(m * s.d);
-  b.d_attn = bump.take<gpu::bf16>(n * s.q_width);
-  b.d_qkv = bump.take<gpu::bf16>(n * s.qkv_width);
-  b.attention.delta = bump.take<float>(n * s.heads);
-  b.attention.partials = bump.take<float>(plan.partial_rows * 2 * s.kv_width);
-  b.sums = bump.take<std::byte>(static_cast<std::int64_t>(gpu::row_sum_scratch_bytes(std::max({s.d, s.qkv_width, s.hd}))));
-  b.vector_sums = bump.take<float>(2 * s.d + s.qkv_width + 2 * s.hd);
-  if (keep_head) b.head_gradient = bump.take<gpu::bf16>(m * s.ld_v);
-  else if (kind != HeadKind::kScores) b.d_logits = bump.take<gpu::bf16>(b.head_rows * s.ld_v);
-  return b;
-}
-
-std::size_t GpuTraining::bytes_needed(std::int64_t rows, std::int64_t predictors, Pass pass) const {
-  TrainPlan plan;
-  plan.rows = rows, plan.predictors = predictors;
-  // Index arrays and pages of many short sequences, at most; a prefix's partial sums are as many rows as its sharers repeat.
-  plan.pages = rows / gpu::kPage * 2 + 64;
-  plan.partial_rows = rows;
-  plan.kv_src.resize(static_cast<std::size_t>(2 * rows)), plan.kv_dst.resize(static_cast<std::size_t>(2 * rows));
-  plan.by_token.order.resize(static_cast<std::size_t>(3 * rows)), plan.by_predictor.order.resize(static_cast<std::size_t>(3 * predictors));
-  plan.prefix_sums.resize(static_cast<std::size_t>(rows));
-  GpuBump count;
-  lay_out(count, plan, pass, false);
-  return count.used();
-}
 
 void GpuTraining::run_layer(std::int64_t l, const Buffers& b, const float* h_in, float* h_mid, float* h_out, const GpuLayerBuffers& k) {
   GpuAttentionWork work;
@@ -161,8 +66,8 @@ GpuTraining::Buffers GpuTraining::run_layers(const PackedBatch& batch, Pass pass
   GpuBump bump(region_.data, region_.bytes);
   GpuBump count;
   const bool may_keep_head = keep && pass.head == HeadKind::kLogprobs;
-  if (may_keep_head) lay_out(count, plan, pass, true);
-  Buffers b = lay_out(bump, plan, pass, may_keep_head && count.used() <= region_.bytes);
+  if (may_keep_head) lay_out_pass(count, model_.config(), plan, pass, true);
+  Buffers b = lay_out_pass(bump, model_.config(), plan, pass, may_keep_head && count.used() <= region_.bytes);
 
   Blob blob;
   const auto put = [&](const auto& v, auto& pointer) {

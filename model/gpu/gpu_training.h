@@ -7,6 +7,7 @@
 #include <span>
 
 #include "model/gpu/gpu_gradient.h"
+#include "model/gpu/gpu_layout.h"
 #include "model/gpu/gpu_region.h"
 #include "model/gpu/gpu_transformer.h"
 #include "model/gpu/train_plan.h"
@@ -17,19 +18,15 @@ namespace r1 {
 // Not thread-safe. Model and memory outlive it.
 class GpuTraining {
  public:
-  enum class HeadKind : std::uint8_t { kLogprobs, kDistributions, kScores };
-  struct Pass {
-    HeadKind head = HeadKind::kLogprobs;
-    bool keep = true;  // what a backward pass needs
-    bool recompute = false;
-  };
+  using HeadKind = GpuHeadKind;
+  using Pass = GpuPass;
 
   // `region`: where the activations lie, shared with other phases: nothing in it lives beyond a call, or beyond forward() until
   // its backward(). Every pass is a new epoch of it.
   GpuTraining(GpuTransformer& model, GpuRegion& region);
 
   // Bytes that a pass over `rows` rows with `predictors` log-probabilities, distributions or scores takes at most.
-  std::size_t bytes_needed(std::int64_t rows, std::int64_t predictors, Pass pass) const;
+  std::size_t bytes_needed(std::int64_t rows, std::int64_t predictors, Pass pass) const { return gpu_pass_bytes(model_.config(), rows, predictors, pass); }
   std::size_t memory_bytes() const { return region_.bytes; }
 
   // As Transformer's. Host vectors; they wait for the device. GpuOutOfMemory leaves the model as it was.
@@ -55,13 +52,12 @@ class GpuTraining {
   // kHeadRows, made on the model's stream; valid until the next call.
   void prepare_logits(const PackedBatch& batch);
   const float* logit_rows(std::int64_t first, std::int64_t count);
-  static constexpr std::int64_t kHeadRows = 2048;  // of float32 logits held at a time
+  static constexpr std::int64_t kHeadRows = kGpuHeadRows;
 
  private:
-  struct Kept { float *h_mid, *h_out; GpuLayerBuffers b; };  // of a layer
-  struct Buffers;
+  using Kept = GpuKeptLayer;
+  using Buffers = GpuPassBuffers;
   struct Pending;
-  Buffers lay_out(GpuBump& bump, const TrainPlan& plan, Pass pass, bool keep_head) const;
   Buffers run_layers(const PackedBatch& batch, Pass pass);  // up to the normed rows of the predictors
   void keep(Pass pass, Buffers buffers, float temperature);
   const Buffers& kept(HeadKind head) const;

@@ -24,15 +24,6 @@ ModelConfig checked(ModelConfig c) {
 
 }  // namespace
 
-GpuShape::GpuShape(const ModelConfig& c)
-    : d(c.hidden_size), heads(c.num_attention_heads), kv_heads(c.num_key_value_heads), hd(c.head_dim), f(c.intermediate_size),
-      v(c.vocab_size), layers(c.num_hidden_layers), q_width(heads * hd), kv_width(kv_heads * hd), qkv_width(c.mla ? (heads + 1) * gpu::kLatentWidth : q_width + 2 * kv_width),
-      attn_width(c.mla ? heads * c.mla->v_head_dim : q_width), rope_half((c.mla ? c.mla->qk_rope_head_dim : hd) / 2),
-      context(c.sliding_window > 0 ? std::min(c.sliding_window, c.max_position_embeddings) : c.max_position_embeddings), latent(c.mla.has_value()),
-      choices(expert_choices(c)), ld_v((c.vocab_size + 7) / 8 * 8), scale(static_cast<float>(c.score_scale())), eps(c.rms_norm_eps),
-      qk_norm(c.qk_norm && !c.qk_norm_all_heads), pre_norms(c.pre_norms), post_norms(c.post_norms),
-      learns(!c.moe && !c.mla && !c.post_norms && !c.qk_norm_all_heads) {}
-
 GpuTransformer::GpuTransformer(ModelConfig config)
     : config_(checked(std::move(config))), shape_(config_), weights_(config_, stream_), vocab_limit_(config_.vocab_size),
       inv_freq_(rope_inverse_frequencies(config_)) {

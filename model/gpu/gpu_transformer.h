@@ -10,57 +10,13 @@
 #include "kernels/gpu/attention.h"
 #include "kernels/gpu/device.h"
 #include "kernels/gpu/gemm.h"
+#include "model/gpu/gpu_layout.h"
 #include "model/gpu/gpu_experts.h"
 #include "model/gpu/gpu_latent.h"
 #include "model/gpu/gpu_weights.h"
 #include "model/model_config.h"
 
 namespace r1 {
-
-// Widths of the model, in elements.
-struct GpuShape {
-  explicit GpuShape(const ModelConfig& c);
-  std::int64_t d, heads, kv_heads, hd, f, v, layers, q_width, kv_width, qkv_width;
-  std::int64_t attn_width;  // columns that o_proj reads
-  std::int64_t rope_half;   // cosines a position
-  std::int64_t context;     // positions that are served: with a window no more than that, where it hides nothing
-  bool latent;              // a page holds latents; qkv is the scratch of GpuLatentAttention
-  std::int64_t choices;     // experts that a position meets, all layers together; 0 without experts
-  std::int64_t ld_v;      // of logits and their gradients: v rounded up to 8
-  float scale, eps;
-  bool qk_norm;           // of each head
-  bool pre_norms, post_norms;
-  bool learns;            // the learner knows the whole block
-  std::int64_t page_elements() const { return latent ? gpu::kPage * gpu::kLatentWidth : kv_heads * 2 * gpu::kPage * hd; }  // of one layer
-  std::int64_t kv_bytes_per_token() const { return page_elements() * 2 * layers / gpu::kPage; }
-  // Scratch of decoding: see attention_decode() and latent_decode().
-  std::size_t partial_bytes(std::int64_t slots) const {
-    return latent ? gpu::latent_partial_bytes(slots, heads) : gpu::decode_partial_bytes(slots, heads, kv_heads, hd);
-  }
-  std::int64_t counters_per_row() const { return latent ? (heads + 15) / 16 : kv_heads * ((heads / kv_heads + 15) / 16); }
-  gpu::DecodeGrid decode_grid(std::int64_t rows) const {
-    return latent ? gpu::DecodeGrid{gpu::latent_decode_blocks(), false} : gpu::decode_grid(rows, counters_per_row(), hd);
-  }
-};
-
-// What a layer writes, [n] rows of device memory. What is null is not kept.
-struct GpuLayerBuffers {
-  gpu::bf16* x = nullptr;        // [n][d] normed input of a product; both norms use it
-  gpu::bf16* qkv = nullptr;      // [n][qkv_width] rotated
-  gpu::bf16* qk_raw = nullptr;   // [n][q_width + kv_width], with qk_norm
-  float* rstd_qk = nullptr;      // [n][heads + kv_heads], with qk_norm
-  gpu::bf16* attn = nullptr;     // [n][attn_width]
-  GpuLatentBuffers latent;       // with latent attention
-  float* added = nullptr;        // [n][d] before the norm behind it, with post_norms
-  float* lse = nullptr;          // [n][heads]
-  gpu::bf16* gate_up = nullptr;  // [n][2f]; scratch, unless
-  bool keeps_gate_up = false;
-  gpu::bf16* act = nullptr;      // [n][f]
-  float *rstd_in = nullptr, *rstd_mid = nullptr;  // [n]
-  GpuExpertBuffers experts;      // of layers with experts, instead of gate_up and act
-  const std::uint16_t* replay = nullptr;  // [n][choices], or null: the router chooses
-  std::uint16_t* record = nullptr;        // [n][choices], or null
-};
 
 // One stream, one set of weights. Not thread-safe.
 class GpuTransformer {

@@ -56,8 +56,16 @@ expect "unknown architecture" 1 "mamba9" $t model.path="$dir/arch"
 expect "prompt longer than the context" 2 "max_new_tokens|context" $t rollout.max_new_tokens=9000
 expect "unknown kind" 2 "kind.*grpo" $t kind=ppo
 expect "unknown reward" 2 "maths" "$r1" eval -m "$model" -d "$dir/train.jsonl" --rewards maths
-expect "unknown command" 2 "subcommand|Usage|required|bench" "$r1" nonsense
+expect "unknown command" 2 "no command 'nonsense'; r1 --help" "$r1" nonsense
+expect "misspelt command" 2 "did you mean 'train'" "$r1" --threads 2 trian recipe.yaml
+expect "no command" 2 "subcommand is required" "$r1"
+printed() { "$@" > /dev/full; }
+expect "output to a full disk" 1 "standard output: No space" printed "$r1" data add --level 1 --n 2
 expect "no such task" 2 "additionn" "$r1" data additionn
 expect "output is a file" 1 "not a folder" $t output.dir="$dir/train.jsonl"
+mkdir "$dir/small"
+if unshare -m mount -t tmpfs -o size=8m tmpfs "$dir/small" 2> /dev/null; then
+  expect "no room for a checkpoint" 2 "has .* free, one checkpoint takes" unshare -m bash -c "mount -t tmpfs -o size=8m tmpfs '$dir/small' && exec $t output.dir='$dir/small/run'"
+else echo "skipped: no room for a checkpoint (no mounts here)"; fi
 [ -e "$dir/run" ] && { echo "FAIL something was written to the run folder"; failed=1; }
 exit $failed

@@ -1,5 +1,5 @@
-"""What `r1 pipeline --dry-run` says of a chain on a tiny model, held against the chain itself: sizes before and after, disk and memory within 15 %, time
-within a factor, for the machine may be busy. usage: plan.py R1_PROGRAM"""
+"""What `r1 pipeline --dry-run` says of a chain on a tiny model, held against the chain itself: sizes before and after, disk and memory within a quarter, time
+within a factor, for the machine may be busy (plan_kinds.py looks closer). usage: plan.py R1_PROGRAM"""
 import json
 import os
 import pathlib
@@ -95,7 +95,7 @@ with tempfile.TemporaryDirectory() as name:
     assert status == 0, status
     said = re.search(r"in all about (.*?) on .*; at most (.*?) of memory, .*? of disk, (.*?) in the end", total)
     assert said, total
-    near(bytes_of(said.group(2)), peak, "memory")
+    near(bytes_of(said.group(2)), peak, "memory", 0.25)
     near(bytes_of(said.group(3)), size_on_disk(folder / "out/stages"), "disk")
     assert took / 10 < seconds_of(said.group(1)) < 10 * took, (said.group(1), took)
     print(f"time: {said.group(1)} said, {took:.2f} s taken")
