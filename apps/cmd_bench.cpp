@@ -53,6 +53,7 @@ void add_bench(CLI::App& app, const Globals& globals, int&) {
     std::string model, shape, dtype = "bfloat16", device = "auto";
     std::vector<int> batches;
     int rollout_samples = 1;
+    bool speculative = false;
     int prompt_tokens = 64, new_tokens = 64, repeats = 3;
     TrainBenchCase train;
     TrainBenchOptions options;
@@ -95,14 +96,16 @@ void add_bench(CLI::App& app, const Globals& globals, int&) {
   common(rollout);
   rollout->add_option("--batch", args->batches, "sequences (default 1,8,32,64)")->delimiter(',');
   rollout->add_option("--samples", args->rollout_samples, "completions a prompt, which share its cache (default 1)")->check(CLI::PositiveNumber);
+  rollout->add_flag("--speculative", args->speculative, "drafts by the model's prediction layer too, and which share of them must hold to pay (CPU)");
   rollout->callback([args, open] {
     const Runtime run = open();
     std::vector<RolloutBenchCase> cases;
     for (int b : args->batches.empty() ? std::vector<int>{1, 8, 32, 64} : args->batches) {
       const int samples = b < args->rollout_samples ? b : args->rollout_samples;
       if (b % samples != 0) throw ConfigError(message("--batch ", b, " is no multiple of --samples ", samples));
-      cases.push_back({b, args->prompt_tokens, args->new_tokens, samples});
+      cases.push_back({b, args->prompt_tokens, args->new_tokens, samples, args->speculative});
     }
+    if (args->speculative && run.backend->device() != "cpu") throw ConfigError("--speculative: drafts are made on the CPU only; use --device cpu");
     run.backend->bench_rollout(run.path.filename().string(), cases, args->repeats, std::cout);
   });
   const auto run_steps = [args, open](auto what) {

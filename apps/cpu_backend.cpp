@@ -174,8 +174,8 @@ class CpuBackend : public Backend {
   // What a model of several ranks is not used for.
   void refuse_parallel(const BackendNeeds& needs) const {
     const ModelParallel& p = model_.parallel();
-    if (!p.tensor && !p.sequence) return;
-    const char* key = p.tensor ? "train.tensor_parallel" : "train.sequence_parallel";
+    if (!p.any()) return;
+    const char* key = p.key();
     for (const auto& [wanted, what] : {std::pair{needs.lora.has_value(), "lora"}, {needs.critic, "advantage.kind: gae"}, {needs.overlap, "rl.max_staleness"},
                                        {needs.teacher.has_value(), "a teacher"}, {needs.value.has_value(), "a value head"}})
       if (wanted) throw ConfigError(message(key, " and ", what, " do not go together; set ", key, " to 1"));

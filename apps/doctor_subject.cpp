@@ -49,7 +49,7 @@ void ask_start_model(const doctor::Subject& subject, const DoctorOptions& option
   out.section("start model");
   try {
     const Recipe& recipe = subject.recipe;
-    Runtime run = open_model(recipe.model.path, recipe.model.dtype, options.threads > 0 ? options.threads : recipe.train.threads, recipe.model.device);
+    Runtime run = open_model(recipe.model.path, recipe.model.dtype, options.threads > 0 ? options.threads : recipe.train.threads, recipe.model.device, {}, recipe.model.long_context);
     BackendNeeds needs = device_default();
     needs.engine = recipe.engine;
     needs.gpu_memory_share = recipe.gpu_memory_share;

@@ -40,11 +40,10 @@ DType parse_dtype(const std::string& name) {
   throw ConfigError(message("dtype '", name, "' is not known here; use bfloat16 or float32"));
 }
 
-Runtime open_model(const std::string& name, DType dtype, int threads, const std::string& device, const ModelParallel& parallel) {
+Runtime open_model(const std::string& name, DType dtype, int threads, const std::string& device, const ModelParallel& parallel, bool long_context) {
   const DeviceKind kind = choose_device(device, dtype);
-  if (kind == DeviceKind::kGpu && (parallel.tensor || parallel.sequence))
-    throw ConfigError(message(parallel.tensor ? "train.tensor_parallel" : "train.sequence_parallel",
-                              " above 1 runs on the CPU, not yet on GPUs; use model.device: cpu, or on GPUs train.zero to save memory"));
+  if (kind == DeviceKind::kGpu && parallel.any())
+    throw ConfigError(message(parallel.key(), " above 1 runs on the CPU, not yet on GPUs; use model.device: cpu, or on GPUs train.zero to save memory"));
   Runtime run;
   run.path = find_model(name);
   run.pool = std::make_unique<ComputePool>(threads);
@@ -54,6 +53,9 @@ Runtime open_model(const std::string& name, DType dtype, int threads, const std:
     if (source.config().scalar_head)
       throw ConfigError(message(run.path.string(), " is a reward model: it writes no text; use it in a recipe as rewards: [{model: ", run.path.string(), "}]"));
     BackendModel model{source.config(), dtype, [&](WeightStore& store) { source.load_into(store); }, 0, parallel};
+    if (long_context && model.config.rope_scaling.kind != RopeScaling::Kind::kLong)
+      throw ConfigError(message("model.long_context: ", run.path.string(), " has no LongRoPE factors; leave it out"));
+    model.config.rope_scaling.long_context = long_context;
     if (const std::int64_t known = run.tokenizer->vocab_size(); known < model.config.vocab_size) model.vocab_limit = known;
     run.backend = make_backend(kind, model, *run.pool);
   };

@@ -27,8 +27,8 @@ DType parse_dtype(const std::string& name);
 
 // `name`: HF directory, GGUF file or a hub name in the local cache. threads 0 = all usable cores. Ids that the tokenizer
 // does not know are never sampled. `device`: auto, cpu or cuda. Throws ConfigError for a device that is not there.
-// `parallel`: the ranks that run the model together; the CPU's alone, a GPU throws ConfigError.
-Runtime open_model(const std::string& name, DType dtype, int threads, const std::string& device, const ModelParallel& parallel = {});
+// `parallel`: the ranks that run the model together; the CPU's alone, a GPU throws ConfigError. long_context: of a LongRoPE model's rotation.
+Runtime open_model(const std::string& name, DType dtype, int threads, const std::string& device, const ModelParallel& parallel = {}, bool long_context = false);
 // The same model as the backbone of a scorer, without its LM head: a language model, or a reward model that was saved. On the CPU.
 Runtime open_scorer(const std::string& name, DType dtype, int threads, const std::string& device);
 // Gives a scorer's head what the files at `path` hold of it; nothing for a language model.

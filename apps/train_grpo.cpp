@@ -93,7 +93,7 @@ int train_grpo(const TrainRequest& request) {
   BackendParts made = backend.make(needs, tokenizer);
   for (const std::string& line : made.memory) terminal.print("  memory    " + line);
   if (!recipe.grpc.servers.empty()) {
-    if (run.ranks().parallel().tensor) throw ConfigError("train.tensor_parallel samples with the learner's own parts of the weights; leave rollout.engine: grpc out");
+    if (run.ranks().parallel().parts()) throw ConfigError(message(run.ranks().parallel().key(), " samples with the learner's own parts of the weights; leave rollout.engine: grpc out"));
     GrpcEngineOptions options = recipe.grpc;
     options.to_host = [policy = made.policy.get()](const WeightSnapshot& s) { return policy->host_weights(s.version); };
     hand_over_weights(backend.config(), backend.device(), options);

@@ -37,20 +37,21 @@ int threads_of(const TrainRequest& request, int wanted) {
 
 TrainRun::TrainRun(const TrainRequest& request, Setup setup)
     : setup_(std::move(setup)), request_(request), terminal_(screen_options(request)),
-      ranks_(request.session, setup_.ranks.lanes, setup_.ranks.tensor_parallel, setup_.ranks.sequence_parallel) {
-  const bool shared = ranks_.parallel().tensor || ranks_.parallel().sequence;
+      ranks_(request.session, setup_.ranks.lanes, setup_.ranks.tensor_parallel, setup_.ranks.sequence_parallel, setup_.ranks.expert_parallel) {
+  const bool shared = ranks_.parallel().any();
   if (shared && !setup_.shares_model)
-    throw ConfigError("train.tensor_parallel and train.sequence_parallel are for the kinds grpo and sft; leave them out");
+    throw ConfigError(message(ranks_.parallel().key(), " is for the kinds grpo and sft; leave it out"));
   if (request.resume && ranks_.rank() == 0 && !std::filesystem::exists(setup_.output.dir / "config.yaml"))
     throw ConfigError(message("--resume: ", setup_.output.dir.string(), " holds no run; leave --resume out to start one"));
   for (const std::string& warning : setup_.warnings) terminal_.print("warning: " + warning, true);
   const int threads = threads_of(request, request.globals.threads > 0 ? request.globals.threads : setup_.threads);
   if (!ranks_.alone())
     terminal_.print(message("  ranks     ", ranks_.world(), " (", request.session->launch().launcher, "), ", ranks_.lanes(), " lanes, zero ", setup_.ranks.zero,
-                            shared ? message(ranks_.parallel().tensor ? ", tensor parallel " : ", sequence parallel ", ranks_.world() / ranks_.groups()) : ""));
+                            shared ? message(", ", ranks_.parallel().key() + 6, " ", ranks_.world() / ranks_.groups()) : ""));
+  if (setup_.scorer && setup_.model.long_context) throw ConfigError("model.long_context is not there for models with a value head; leave it out");
   ranks_.phase("opening the model");
   runtime_ = setup_.scorer ? open_scorer(setup_.model.path, setup_.model.dtype, threads, setup_.model.device)
-                           : open_model(setup_.model.path, setup_.model.dtype, threads, setup_.model.device, ranks_.parallel());
+                           : open_model(setup_.model.path, setup_.model.dtype, threads, setup_.model.device, ranks_.parallel(), setup_.model.long_context);
 }
 
 TrainRun::~TrainRun() {
@@ -67,6 +68,7 @@ void TrainRun::share(BackendNeeds& needs) const {
 void TrainRun::join(const BackendParts& made) {
   if (ranks_.alone()) return;
   if (made.policy) made.policy->join(ranks_.gradient_session(), setup_.ranks.zero);
+  if (made.policy && ranks_.expert_session()) made.policy->join_experts(*ranks_.expert_session());
   if (made.critic) made.critic->join(*ranks_.session(), setup_.ranks.zero);
   if (made.value && setup_.ranks.zero > 2)
     throw ConfigError(message("train.zero is ", setup_.ranks.zero, ": models with a value head keep their weights whole on every rank; use 1"));

@@ -43,8 +43,23 @@ double read_object(const Json& object, const ConfigJson& rope, double theta, Mod
     s.mscale_all_dim = rope.number("mscale_all_dim", 0);
     if (rope.has("attention_factor")) s.attention_factor = rope.positive_number("attention_factor");
     s.truncate = rope.flag("truncate", true);
+  } else if (type == "longrope") {
+    s.kind = RopeScaling::Kind::kLong;
+    allowed.insert(allowed.end(), {"factor", "original_max_position_embeddings", "short_factor", "long_factor", "attention_factor"});
+    if (rope.has("original_max_position_embeddings")) s.original_max_position_embeddings = original_context();
+    if (s.original_max_position_embeddings < 2) rope.refuse("original_max_position_embeddings", "LongRoPE needs it, here or beside it");
+    s.factor = rope.positive_number("factor", static_cast<double>(out.max_position_embeddings) / static_cast<double>(s.original_max_position_embeddings));
+    if (rope.has("attention_factor")) s.attention_factor = rope.positive_number("attention_factor");
+    for (const auto& [key, factors] : {std::pair{"short_factor", &s.short_factors}, {"long_factor", &s.long_factors}}) {
+      const auto found = object.find(key);
+      if (found == object.end() || !found->is_array()) rope.refuse(key, "a list of numbers is needed");
+      for (const Json& value : *found) {
+        if (!value.is_number() || value.get<double>() <= 0) rope.refuse(key, "a list of numbers above 0 is needed");
+        factors->push_back(value.get<double>());
+      }
+    }
   } else if (type != "default") {
-    rope.refuse(rope.has("rope_type") ? "rope_type" : "type", "supported: default, linear, llama3, yarn");
+    rope.refuse(rope.has("rope_type") ? "rope_type" : "type", "supported: default, linear, llama3, yarn, longrope");
   }
   for (const auto& [entry, value] : object.items()) {
     bool known = value.is_null();
@@ -73,6 +88,8 @@ void read_rope(const Json& config, const Family& family, const ConfigJson& reade
   out.rope_theta = reader.positive_number("rope_theta", family.rope_theta);
   read_partial(reader, family, out);
   if (!has_new && !has_old) return;
+  if (family.honoured.contains("original_max_position_embeddings") && reader.has("original_max_position_embeddings"))  // of LongRoPE, beside it
+    out.rope_scaling.original_max_position_embeddings = reader.positive("original_max_position_embeddings", std::nullopt, std::numeric_limits<std::int32_t>::max());
   const char* key = has_new ? "rope_parameters" : "rope_scaling";
   const Json& object = config.at(key);
   if (!object.is_object()) reader.refuse(key, "an object is needed");
@@ -101,6 +118,11 @@ void read_rope(const Json& config, const Family& family, const ConfigJson& reade
     reader.refuse("rope_theta", message("it disagrees with ", key, ".rope_theta ", theta));
   out.rope_theta = theta;
   read_partial(rope, family, out);
+  const RopeScaling& s = out.rope_scaling;
+  if (s.kind != RopeScaling::Kind::kLong) return;
+  const auto pairs = static_cast<std::size_t>((out.mla ? out.mla->qk_rope_head_dim : out.rotary_dim > 0 ? out.rotary_dim : out.head_dim) / 2);
+  for (const auto& [name, factors] : {std::pair{"short_factor", &s.short_factors}, {"long_factor", &s.long_factors}})
+    if (factors->size() != pairs) rope.refuse(name, message("it has ", factors->size(), " numbers for ", pairs, " rotated pairs"));
 }
 
 }  // namespace r1::detail

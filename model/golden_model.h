@@ -14,7 +14,7 @@ namespace r1::test {
 
 inline const std::vector<std::string> kGoldenFamilies = {"tiny-llama3", "tiny-llama-tied", "tiny-llama-bias",
                                                          "tiny-qwen2", "tiny-qwen2-tied", "tiny-qwen3"};
-inline const std::vector<std::string> kGoldenDense = {"tiny-mistral", "tiny-phi3", "tiny-phi3-partial", "tiny-olmo2", "tiny-gemma2", "tiny-gemma3"};
+inline const std::vector<std::string> kGoldenDense = {"tiny-mistral", "tiny-phi3", "tiny-phi3-partial", "tiny-phi3-short", "tiny-olmo2", "tiny-gemma2", "tiny-gemma3"};
 inline const std::vector<std::string> kGoldenExperts = {"tiny-qwen3-moe", "tiny-qwen2-moe", "tiny-mixtral", "tiny-v1", "tiny-v2", "tiny-v2-groups", "tiny-v3"};
 inline std::vector<std::string> all_golden_families() {
   std::vector<std::string> all = kGoldenFamilies;
@@ -36,6 +36,12 @@ struct GoldenModel {
     std::vector<float> out(static_cast<std::size_t>(t.elements()));
     std::memcpy(out.data(), t.data, t.bytes());
     return out;
+  }
+  // transformers takes LongRoPE's long factors for sequences beyond the original context.
+  ModelConfig config() const {
+    ModelConfig c = model.config();
+    c.rope_scaling.long_context = c.rope_scaling.kind == RopeScaling::Kind::kLong && length > c.rope_scaling.original_max_position_embeddings;
+    return c;
   }
   // Names of the gradients with this prefix, without it.
   std::vector<std::string> gradients(const std::string& prefix) const {

@@ -13,13 +13,17 @@
 
 namespace r1 {
 
-// Llama 3.1 (rope_type "llama3"), linear scaling and YaRN (arXiv:2309.00071), as transformers computes them.
+// Llama 3.1 (rope_type "llama3"), linear scaling, YaRN (arXiv:2309.00071) and LongRoPE (arXiv:2402.13753), as transformers computes them.
 struct RopeScaling {
-  enum class Kind : std::uint8_t { kNone, kLinear, kLlama3, kYarn } kind = Kind::kNone;
+  enum class Kind : std::uint8_t { kNone, kLinear, kLlama3, kYarn, kLong } kind = Kind::kNone;
   double factor = 1, low_freq_factor = 1, high_freq_factor = 4;
   std::int64_t original_max_position_embeddings = 0;
   double beta_fast = 32, beta_slow = 1, mscale = 0, mscale_all_dim = 0;  // YaRN; an mscale of 0 is one that the file does not give
-  double attention_factor = 0;  // YaRN: of cos and sin; 0 = it follows from the mscales
+  double attention_factor = 0;  // YaRN, LongRoPE: of cos and sin; 0 = it follows from the rest
+  // LongRoPE: divisors [rotated width / 2] of sequences up to the original context, and of longer ones. transformers takes the long ones for
+  // every position of a sequence that is longer; one token's row does not know that, so here it is a choice for the whole model.
+  std::vector<double> short_factors, long_factors;
+  bool long_context = false;
   bool truncate = true;         // YaRN: whole dimensions as the ends of the ramp
 };
 
@@ -47,6 +51,9 @@ struct MixtureOfExperts {
   bool correction_bias = false;   // deepseek_v3: e_score_correction_bias takes part in the choice, not in the weights
   double aux_loss_coef = 0;       // what the model was trained with: aux_loss_alpha, router_aux_loss_coef
   std::vector<bool> layers;       // [num_hidden_layers]: which have experts
+  // Of one rank's part (model/tensor_split.h): experts [first_held, first_held + held()) are there.
+  std::int64_t first_held = 0, num_held = 0;  // 0 = all
+  std::int64_t held() const { return num_held > 0 ? num_held : num_experts; }
 };
 
 // FP8 weights in blocks with a scale each (quantization_config of quant_method fp8): X.weight beside X.weight_scale_inv.

@@ -47,6 +47,7 @@ std::string ModelConfig::beyond_llama() const {
   if (qk_norm_all_heads) return "a norm over all heads";
   if (rotary_dim > 0) return "partial rotation";
   if (rope_scaling.kind == RopeScaling::Kind::kYarn) return "YaRN";
+  if (rope_scaling.kind == RopeScaling::Kind::kLong) return "LongRoPE";
   if (embedding_scale != 1 || query_scale != 0) return "scaled embeddings or queries";
   return "";
 }

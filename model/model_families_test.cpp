@@ -151,7 +151,17 @@ TEST_CASE("quirks of the dense families") {
   const ModelConfig olmo2 = parse(R"({"model_type":"olmo2",)" + size);
   CHECK_FALSE(olmo2.pre_norms);
   CHECK(olmo2.rms_norm_eps == 1e-5f);
-  CHECK(refusal(R"({"model_type":"phi3","rope_scaling":{"type":"longrope","short_factor":[1]},)" + size).find("longrope") != std::string::npos);
+  const std::string longrope = R"({"model_type":"phi3","max_position_embeddings":64,"original_max_position_embeddings":16,"rope_scaling":{"type":"longrope","short_factor":)";
+  const std::string eight = "[1,1.5,2,2.5,3,3.5,4,5]";
+  ModelConfig phi3 = parse(longrope + eight + R"(,"long_factor":[2,3,4,5,6,7,8,9]},)" + size);
+  CHECK(phi3.rope_scaling.factor == 4);
+  CHECK(rope_attention_factor(phi3) == doctest::Approx(std::sqrt(1 + std::log(4.0) / std::log(16.0))));
+  CHECK(rope_inverse_frequencies(phi3)[1] == doctest::Approx(std::pow(10000.0, -2.0 / 16) / 1.5));
+  phi3.rope_scaling.long_context = true;
+  CHECK(rope_inverse_frequencies(phi3)[1] == doctest::Approx(std::pow(10000.0, -2.0 / 16) / 3));
+  CHECK(phi3.beyond_gpu() == "LongRoPE");
+  CHECK(refusal(longrope + "[1,2]" + R"(,"long_factor":)" + eight + "}," + size).find("it has 2 numbers for 8 rotated pairs") != std::string::npos);
+  CHECK(refusal(longrope + eight + "}," + size).find("long_factor") != std::string::npos);
   CHECK(refusal(R"({"model_type":"mixtral","num_local_experts":4,"num_experts_per_tok":2,"router_jitter_noise":0.1,)" + size).find("router_jitter_noise is 0.1") !=
         std::string::npos);
   CHECK(refusal(R"({"model_type":"qwen3_moe","num_experts":4,"num_experts_per_tok":2,"moe_intermediate_size":8,"mlp_only_layers":[9],)" + size)

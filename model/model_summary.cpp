@@ -42,6 +42,8 @@ std::string rope_of(const ModelConfig& c) {
     case RopeScaling::Kind::kLinear: return message(theta, ", linear scaling by ", s.factor);
     case RopeScaling::Kind::kLlama3: return message(theta, ", llama3 scaling by ", s.factor, " over ", s.original_max_position_embeddings);
     case RopeScaling::Kind::kYarn: return message(theta, ", YaRN by ", s.factor, " over ", s.original_max_position_embeddings);
+    case RopeScaling::Kind::kLong:
+      return message(theta, ", LongRoPE over ", s.original_max_position_embeddings, s.long_context ? ", long factors" : ", longer contexts with model.long_context");
     case RopeScaling::Kind::kNone: break;
   }
   return theta;

@@ -44,7 +44,7 @@ void add_experts(Layout& layout, const ModelConfig& c, const std::string& layer)
   const std::string mlp = layer + (mixtral ? "block_sparse_moe." : "mlp.");
   const std::int64_t d = c.hidden_size;
   layout.add_alone(mlp + "gate.weight", {moe.num_experts, d});
-  for (std::int64_t e = 0; e < moe.num_experts; ++e) {
+  for (std::int64_t e = moe.first_held; e < moe.first_held + moe.held(); ++e) {
     const std::string expert = mlp + "experts." + std::to_string(e) + ".";
     if (mixtral) add_mlp(layout, expert, d, moe.intermediate_size, "w1", "w3", "w2");
     else add_mlp(layout, expert, d, moe.intermediate_size);

@@ -35,8 +35,10 @@ void scale_yarn(const ModelConfig& config, std::vector<float>& frequencies) {
 
 double rope_attention_factor(const ModelConfig& config) {
   const RopeScaling& s = config.rope_scaling;
-  if (s.kind != RopeScaling::Kind::kYarn) return 1;
+  if (s.kind != RopeScaling::Kind::kYarn && s.kind != RopeScaling::Kind::kLong) return 1;
   if (s.attention_factor > 0) return s.attention_factor;
+  if (s.kind == RopeScaling::Kind::kLong)
+    return s.factor <= 1 ? 1 : std::sqrt(1 + std::log(s.factor) / std::log(static_cast<double>(s.original_max_position_embeddings)));
   const auto m = [&](double mscale) { return s.factor <= 1 ? 1 : 0.1 * mscale * std::log(s.factor) + 1; };
   return s.mscale != 0 && s.mscale_all_dim != 0 ? m(s.mscale) / m(s.mscale_all_dim) : m(1);
 }
@@ -55,6 +57,8 @@ std::vector<float> rope_inverse_frequencies(const ModelConfig& config, bool loca
     float& out = frequencies[i];
     out = plain;
     if (s.kind == RopeScaling::Kind::kLinear) out = plain / factor;
+    if (s.kind == RopeScaling::Kind::kLong)
+      out = 1.0f / (static_cast<float>((s.long_context ? s.long_factors : s.short_factors)[i]) * static_cast<float>(std::pow(theta, static_cast<double>(exponent))));
     if (s.kind != RopeScaling::Kind::kLlama3) continue;
     const auto context = static_cast<float>(s.original_max_position_embeddings);
     const auto low = static_cast<float>(s.low_freq_factor), high = static_cast<float>(s.high_freq_factor);

@@ -33,6 +33,14 @@ bool ends_with_any(const std::string& name, std::initializer_list<const char*> e
 
 ModelConfig split_config(const ModelConfig& config, const TensorSplit& split) {
   if (split.size == 1) return config;
+  if (split.experts) {
+    constexpr const char* kKey = "train.expert_parallel";
+    if (!config.moe) throw ConfigError(message(kKey, " is ", split.size, ", but this ", config.model_type, " model has no experts; set it to 1"));
+    divide(config.moe->num_experts, split.size, "experts of a layer", kKey);
+    ModelConfig out = config;
+    out.moe->num_held = config.moe->num_experts / split.size, out.moe->first_held = out.moe->num_held * split.rank;
+    return out;
+  }
   constexpr const char* kKey = "train.tensor_parallel";
   check_heads(config, split.size, kKey);
   refuse(config.qk_norm && config.qk_norm_all_heads, "norms over all heads together", kKey);
@@ -52,6 +60,13 @@ std::pair<std::int64_t, std::int64_t> vocabulary_rows(const ModelConfig& config,
   return {std::min(config.vocab_size, each * split.rank), std::min(config.vocab_size, each * (split.rank + 1))};
 }
 
+int expert_owner(const ModelConfig& config, const std::string& name, const TensorSplit& split) {
+  constexpr std::string_view kMark = ".experts.";
+  const std::size_t at = name.find(kMark);
+  if (!split.experts || split.size == 1 || at == std::string::npos) return -1;
+  return static_cast<int>(std::stoll(name.substr(at + kMark.size())) / (config.moe->num_experts / split.size));
+}
+
 TensorCut cut_of(const ModelConfig& config, const std::string& name, const std::vector<std::int64_t>& whole, const TensorSplit& split) {
   TensorCut cut;
   cut.whole = whole;
@@ -61,7 +76,7 @@ TensorCut cut_of(const ModelConfig& config, const std::string& name, const std::
     cut.rows.emplace_back(begin + each * split.rank, begin + each * (split.rank + 1));
   };
   cut.all = false;
-  if (split.size == 1) {
+  if (split.size == 1 || split.experts) {
     cut.all = true;
   } else if (ends_with_any(name, {"embed_tokens.weight", "lm_head.weight"})) {
     cut.rows.push_back(vocabulary_rows(config, split));

@@ -12,16 +12,16 @@ namespace {
 // Rows of logits held at a time: [kLogitRows][V] float32, so that [N][V] never exists.
 constexpr std::int64_t kLogitRows = 128;
 
-TensorSplit tensor_split(const ModelParallel& p) { return p.tensor ? TensorSplit{p.tensor->rank(), p.tensor->size()} : TensorSplit{}; }
+TensorSplit tensor_split(const ModelParallel& p) { return p.parts() ? TensorSplit{p.parts()->rank(), p.parts()->size(), p.experts != nullptr} : TensorSplit{}; }
 
 }  // namespace
 
 Transformer::Impl::Impl(ModelConfig c, DType dtype, ComputePool& p, const ModelParallel& with)
     : parallel(with), whole(std::move(c)), config(split_config(whole, tensor_split(with))), type(dtype == DType::kBF16 ? cpu::Type::kBF16 : cpu::Type::kF32),
       pool(p), store(whole, dtype, tensor_split(with)) {
-  R1_CHECK(!with.tensor || !with.sequence, "a model whose weights and rows are both shared out");
+  R1_CHECK((with.tensor != nullptr) + (with.sequence != nullptr) + (with.experts != nullptr) <= 1, "a model that is shared out in two ways");
   if (with.sequence) check_sequence_split(whole, with.sequence->size());
-  vocab = whole.vocab_size, vocab_first = vocabulary_rows(whole, tensor_split(with)).first;
+  vocab = whole.vocab_size, vocab_first = with.tensor ? vocabulary_rows(whole, tensor_split(with)).first : 0;
   D = config.hidden_size, H = config.num_attention_heads, KV = config.num_key_value_heads, hd = config.head_dim;
   F = config.intermediate_size, V = config.vocab_size, L = config.num_hidden_layers;
   q_width = H * hd, kv_width = KV * hd, qkv_width = q_width + 2 * kv_width;
@@ -59,6 +59,9 @@ Transformer::Impl::Impl(ModelConfig c, DType dtype, ComputePool& p, const ModelP
 
 void Transformer::Impl::ensure_rope(std::int64_t positions) {
   if (positions <= rope_positions) return;
+  if (const RopeScaling& s = config.rope_scaling; s.kind == RopeScaling::Kind::kLong && !s.long_context && positions > s.original_max_position_embeddings)
+    throw ConfigError(message("position ", positions - 1, ": beyond ", s.original_max_position_embeddings, " positions this ", config.model_type,
+                              " model (LongRoPE) rotates all of them by other factors; set model.long_context: true, or keep prompts and answers shorter"));
   const std::int64_t size = std::max<std::int64_t>({positions, 2 * rope_positions, 512});
   const auto factor = static_cast<float>(rope_attention_factor(config));
   // HF casts cos and sin to the model's type before they meet q and k.
@@ -249,8 +252,11 @@ void Transformer::step(std::span<const Row> rows, FunctionRef<void(std::size_t, 
   m.replay = {};
   m.recorded.resize(static_cast<std::size_t>(n * choices));
   m.record = choices > 0 ? m.recorded.data() : nullptr;
+  m.stepping = true;
   for (std::int64_t l = 0; l < m.L; ++l) m.layer_forward(l, n, h, positions.data(), plan, m.scratch, false);
+  m.stepping = false;
   m.record = nullptr;
+  if (m.parallel.experts) m.share_step_rows(n, reinterpret_cast<std::byte*>(m.recorded.data()), choices * static_cast<std::int64_t>(sizeof(std::uint16_t)), "experts met");
   m.step_rows = n;
   for (std::int64_t i = 0; choices > 0 && i < n; ++i) {
     const cpu::KvRow& kv = plan.rows[static_cast<std::size_t>(i)];
@@ -270,6 +276,7 @@ LogprobRows Transformer::evaluate(const PackedBatch& batch, float temperature, b
   m.check_batch(batch);
   if (batch.predictors.empty()) return {};
   m.require_whole("evaluate()");
+  if (m.parallel.experts) return m.part_pass(batch, temperature, want_entropies, false, false);
   m.take_rows(static_cast<std::int64_t>(batch.tokens.size()));
   float* h = m.h.get<float>(m.batch_rows(batch) * m.D);
   m.run_layers(batch, h, false, false);
@@ -289,7 +296,7 @@ std::vector<float> Transformer::hidden(const PackedBatch& batch, std::span<const
   Impl& m = *impl_;
   m.check_batch(batch);
   m.check_rows(batch, rows);
-  R1_CHECK(!m.parallel.sequence, "hidden states of a model whose rows are shared out");
+  R1_CHECK(!m.shares_rows(), "hidden states of a model whose rows are shared out");
   m.require_whole("hidden()");
   float* h = m.h.get<float>(static_cast<std::int64_t>(batch.tokens.size()) * m.D);
   m.run_layers(batch, h, false, false);
@@ -304,7 +311,7 @@ std::vector<float> Transformer::logits(const PackedBatch& batch, std::span<const
   float* h = m.h.get<float>(static_cast<std::int64_t>(batch.tokens.size()) * m.D);
   m.run_layers(batch, h, false, false);
   m.gather_normed(rows, h, nullptr);
-  R1_CHECK(!m.parallel.sequence, "logits of a model whose rows are shared out");
+  R1_CHECK(!m.shares_rows(), "logits of a model whose rows are shared out");
   std::vector<float> out(rows.size() * static_cast<std::size_t>(m.vocab));
   m.for_logits(m.gathered_x.data(), static_cast<std::int64_t>(rows.size()), [&](std::int64_t i, const float* z) {
     std::memcpy(out.data() + i * m.vocab, z, static_cast<std::size_t>(m.vocab) * 4);

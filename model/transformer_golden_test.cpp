@@ -3,6 +3,7 @@
 
 #include <doctest/doctest.h>
 
+#include "core/error.h"
 #include "model/golden_model.h"
 
 using namespace r1;
@@ -33,7 +34,7 @@ double error(const std::vector<float>& ours, const std::vector<float>& golden) {
 }
 
 struct Loaded {
-  Loaded(const GoldenModel& g, DType dtype) : pool(2), model(g.model.config(), dtype, pool), batch(batch_of(g)) {
+  Loaded(const GoldenModel& g, DType dtype) : pool(2), model(g.config(), dtype, pool), batch(batch_of(g)) {
     model.weights().load(g.model.snapshot());
     model.weights_changed();
   }
@@ -64,7 +65,9 @@ double gradient_error(const GoldenModel& g, const Transformer& model, const std:
 
 TEST_CASE("float32 equals transformers") {
   double worst_logits = 0, worst_gradient = 0;
-  for (const std::string& family : test::all_golden_families()) {
+  std::vector<std::string> families = test::all_golden_families();
+  families.emplace_back("tiny-phi3-long");  // apart: other tests sample beyond what its short factors are for
+  for (const std::string& family : families) {
     CAPTURE(family);
     const GoldenModel g(family);
     Loaded m(g, DType::kF32);
@@ -112,4 +115,19 @@ TEST_CASE("bfloat16 is within its rounding of float32 arithmetic on the same wei
   }
   MESSAGE("worst relative error: logits ", worst, ", log-probabilities ", worst_logprob, "; transformers in bfloat16: ", theirs);
   CHECK(worst <= theirs);  // the float32 residual stream must pay
+}
+
+TEST_CASE("LongRoPE: beyond the original context a model needs the long factors, which are others") {
+  const GoldenModel g("tiny-phi3-long");
+  ComputePool pool(1);
+  Transformer model(g.model.config(), DType::kF32, pool);
+  const PackedBatch batch = batch_of(g);
+  std::string text;
+  try {
+    model.evaluate(batch, 1.f, false);
+  } catch (const ConfigError& e) {
+    text = e.what();
+  }
+  CHECK(text.find("position 23: beyond 16 positions this phi3 model (LongRoPE)") != std::string::npos);
+  CHECK(rope_inverse_frequencies(g.config()) != rope_inverse_frequencies(g.model.config()));
 }

@@ -1,6 +1,7 @@
 // Inside of Transformer: packed weights, scratch memory, and the passes over layers. Private to model/transformer*.cpp.
 #pragma once
 
+#include <cstdint>
 #include <cstring>
 #include <memory>
 #include <new>
@@ -56,6 +57,8 @@ struct ExpertActivations {
   Buffer gate_up;     // [N K][2F] t, in the order of rows
   Buffer shared_gate_up;  // [N][2F'] t
   Buffer shared_weight;   // [N] float32: the shared expert's gate, after the sigmoid
+  // Expert parallel: [ranks][experts held here] entries that came from each rank; gate_up is then theirs, by expert, then rank, then token.
+  std::vector<std::int64_t> came;
 };
 
 // Latent attention: q is what the heads' queries are before they meet the keys' projection.
@@ -121,6 +124,14 @@ struct LayerWeights {
   std::unique_ptr<MoeWeights> moe;
 };
 
+// Rows of a layer that one expert works on: all, in order, or those of its entries.
+struct ExpertRows {
+  const std::int32_t* entries = nullptr;  // token * slots + slot; null = every token, its own entry
+  std::int64_t count = 0, slots = 1;
+  std::int64_t entry(std::int64_t i) const { return entries ? entries[i] : i; }
+  std::int64_t token(std::int64_t i) const { return entry(i) / slots; }
+};
+
 struct Transformer::Impl {
   Impl(ModelConfig c, DType dtype, ComputePool& p, const ModelParallel& with);
 
@@ -161,6 +172,8 @@ struct Transformer::Impl {
   Buffer h, x, x32, act, logits, gathered, gathered_x;
   Buffer partial, whole_logits, own_qkv, sent, received;  // of several ranks
   Buffer expert_x, expert_out, expert_act;
+  Buffer there_x, there_y, there_dy, there_weights, here_y;  // of rows at the ranks that hold their experts, and back
+  std::vector<float> row_weights, d_row_weights;
   LayerActivations scratch;
   // kept by forward() for backward()
   std::vector<LayerActivations> kept;
@@ -172,6 +185,8 @@ struct Transformer::Impl {
     float temperature = 1.f;
     std::vector<cpu::RowStats> stats;
     Buffer h_out;  // [N][D] float32 after the last layer
+    std::vector<std::size_t> places;  // expert parallel: of the whole batch's targets, which are in `batch`
+    std::size_t targets = 0;          // of the whole batch
   } pending;
   // Sequence parallel: rows [first_row, last_row) of the batch under way are this rank's, row_begins [size + 1] everyone's.
   std::int64_t first_row = 0, last_row = 0;
@@ -201,6 +216,7 @@ struct Transformer::Impl {
   double balance_weight = 0, balance_value = 0;
   std::vector<std::uint16_t> recorded;    // of a step, before it goes into the blocks
   std::span<const std::uint16_t> replay;  // [N][moe layers][K] of the pass under way; empty = none
+  bool stepping = false;                  // in step(): expert parallel ranks have the same rows
   std::uint16_t* record = nullptr;        // as replay: where the pass under way leaves its choice; null = nowhere
   // KV blocks of a packed batch, one layer
   Buffer kv_arena;
@@ -258,6 +274,7 @@ struct Transformer::Impl {
   std::int64_t batch_rows(const PackedBatch& batch) const {
     return parallel.sequence ? last_row - first_row : static_cast<std::int64_t>(batch.tokens.size());
   }
+  bool shares_rows() const { return parallel.sequence || parallel.experts; }
   const Rope& rope_of(std::int64_t l) const { return config.has_window(l) && config.rope_local_theta > 0 ? local_rope : rope; }
   // The parts of a layer. x [N][D] is their normed input; the result is added to h, or stored in `out` where that is not null.
   void attention_forward(std::int64_t l, std::int64_t n, const std::byte* x, const std::int32_t* positions, const AttentionPlan& plan,
@@ -266,6 +283,29 @@ struct Transformer::Impl {
                       LayerActivations& a, bool keep, float* h);
   void mlp_forward(const MlpWeights& m, std::int64_t n, const std::byte* x, Buffer& gate_up, float* h, float* out);
   void moe_forward(std::int64_t l, std::int64_t n, const std::byte* x, LayerActivations& a, float* h);
+  void routed_forward(std::int64_t l, std::int64_t n, const std::byte* x, ExpertActivations& a, float* h);  // the experts without the shared one
+  void count_computed(std::int64_t l, const ExpertActivations& a);  // loads, where a pass that trains asks for them
+  std::byte* gather_rows(const ExpertRows& rows, const std::byte* from, Buffer& to);  // [count][D] of `type`
+  void add_expert(const ExpertRows& rows, const float* weights, const float* y, float* h);  // h += weight * y; null: 1
+  // y [count][D] float32 of rows x of an expert; gate_up is kept for the backward pass.
+  float* expert_forward(const MlpWeights& e, const std::byte* x, std::int64_t count, std::byte* gate_up, float* y);
+  // Of weights [count] (null: 1) times its output: the expert's gradient, d_weights [count], and dx [count][D] float32.
+  void expert_backward(const MlpWeights& e, std::int64_t count, const std::byte* x, const std::byte* dy, const float* weights, const std::byte* gate_up,
+                       float* d_weights, float* dx, float* grad);
+  // Expert parallel (transformer_experts.cpp): a layer's experts in forward and backward passes, those of other ranks included.
+  // x [n][D] are this rank's rows, of which there may be none.
+  void distant_forward(const MoeWeights& m, const std::byte* x, ExpertActivations& a, float* h);
+  void distant_backward(const MoeWeights& m, const std::byte* x, const std::byte* dy, ExpertActivations& a, float* d_weights, float* dx32, float* grad);
+  void add_all_experts(const ExpertActivations& a, const float* weights, const float* y, float* to);  // y in the order of a.rows
+  // Rows of `bytes` each: `here` in the order of a.rows, `there`, at the ranks that hold their experts, in the order of a.gate_up.
+  void move_experts(const ExpertActivations& a, std::byte* here, std::int64_t bytes, std::byte* there, bool back);
+  void step_experts(std::int64_t l, std::int64_t n, const std::byte* x, ExpertActivations& a, float* h);  // routed_forward() of rows that all ranks have
+  void share_step_rows(std::int64_t n, std::byte* rows, std::int64_t bytes, const char* what);  // everyone gets all of them
+  // This rank's sequences of a training batch, which may be none; `places` [ranks] of everyone's among the batch's targets.
+  PackedBatch batch_part(const PackedBatch& batch, std::vector<std::vector<std::size_t>>& places) const;
+  LogprobRows part_pass(const PackedBatch& batch, float temperature, bool want_entropies, bool keep, bool recompute);  // evaluate() and forward()
+  void part_backward(std::span<const float> d_logprobs, std::span<const float> d_entropies, float* dh, float* grad);
+  LogprobRows join_targets(ModelGroup& group, const std::vector<std::vector<std::size_t>>& places, const LogprobRows& own, bool want_entropies) const;
   // From dy [N][D], the gradient of what was added, to dx [N][D] of `type`, the gradient of x.
   void attention_backward(std::int64_t l, std::int64_t n, const std::byte* x, const void* dy, const PackedBatch& batch, LayerActivations& a,
                           float* grad, std::byte* dx);

@@ -32,7 +32,7 @@ void Transformer::Impl::cap_logits(float* z, std::int64_t count) {
 void Transformer::prepare_logits(const PackedBatch& batch) {
   Impl& m = *impl_;
   m.check_batch(batch);
-  R1_CHECK(!m.parallel.sequence, "logits of a model whose rows are shared out");
+  R1_CHECK(!m.shares_rows(), "logits of a model whose rows are shared out");
   m.require_whole("prepare_logits()");
   float* h = m.h.get<float>(static_cast<std::int64_t>(batch.tokens.size()) * m.D);
   m.run_layers(batch, h, false, false);
@@ -52,7 +52,7 @@ void Transformer::train_logits(const PackedBatch& batch, bool recompute, LogitLo
   Impl& m = *impl_;
   m.check_batch(batch);
   R1_CHECK(!batch.predictors.empty(), "a training batch without a trained token");
-  R1_CHECK(!m.parallel.sequence && !m.parallel.tensor, "a loss of whole distributions of a model that is shared out");
+  R1_CHECK(!m.parallel.any(), "a loss of whole distributions of a model that is shared out");
   m.pending.pass = Impl::Pending::Pass::kLogits;
   m.pending.recompute = recompute;
   m.pending.batch = batch;

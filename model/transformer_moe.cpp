@@ -45,14 +45,6 @@ void Transformer::Impl::mlp_backward(const MlpWeights& m, std::int64_t n, const 
 
 namespace {
 
-// Rows of a layer that one expert works on: all, in order, or those of its entries.
-struct ExpertRows {
-  const std::int32_t* entries = nullptr;  // token * slots + slot; null = every token, its own entry
-  std::int64_t count = 0, slots = 1;
-  std::int64_t entry(std::int64_t i) const { return entries ? entries[i] : i; }
-  std::int64_t token(std::int64_t i) const { return entry(i) / slots; }
-};
-
 template <class T> float dot_row(const T* a, const T* b, std::int64_t n) {
   float sum = 0;
   for (std::int64_t i = 0; i < n; ++i) {
@@ -84,8 +76,7 @@ void Transformer::Impl::route(std::int64_t l, std::int64_t n, const std::byte* x
   float* scores = a.scores.get<float>(n * E);
   auto* chosen = a.chosen.get<std::int32_t>(n * K);
   float* weights = a.weights.get<float>(n * K);
-  const float* x = as_float(x_rows, n * D);
-  gemm(x, n, D, m.router_p, scores, cpu::Type::kF32, cpu::Store::kStore);
+  if (n > 0) gemm(as_float(x_rows, n * D), n, D, m.router_p, scores, cpu::Type::kF32, cpu::Store::kStore);
   const float* bias = m.bias ? store.buffer(*m.bias) : nullptr;
   pool.parallel_for(n, 16, [&](std::int64_t begin, std::int64_t end) {
     for (std::int64_t i = begin; i < end; ++i) {
@@ -102,52 +93,74 @@ void Transformer::Impl::route(std::int64_t l, std::int64_t n, const std::byte* x
   std::vector<std::int64_t> next(a.offsets.begin(), a.offsets.end() - 1);
   for (std::int64_t i = 0; i < n * K; ++i)
     a.rows[static_cast<std::size_t>(next[static_cast<std::size_t>(chosen[i])]++)] = static_cast<std::int32_t>(i);
-  if (!count_load || at < 0) return;
-  expert_rows += n;
-  for (std::int64_t e = 0; e < E; ++e)
-    expert_load[static_cast<std::size_t>(at * E + e)] += a.offsets[static_cast<std::size_t>(e + 1)] - a.offsets[static_cast<std::size_t>(e)];
+  if (count_load && at >= 0) expert_rows += n;
+}
+
+float* Transformer::Impl::expert_forward(const MlpWeights& e, const std::byte* x_rows, std::int64_t count, std::byte* gate_up, float* y) {
+  gemm(x_rows, count, D, e.gate_up_p, gate_up, type, cpu::Store::kStore);
+  auto* inner = expert_act.get<std::byte>(count * e.width * static_cast<std::int64_t>(esize));
+  cpu::swiglu(pool, gate_up, count, e.width, inner, type, activation);
+  gemm(inner, count, e.width, e.down_p, y, cpu::Type::kF32, cpu::Store::kStore);
+  return y;
+}
+
+void Transformer::Impl::add_expert(const ExpertRows& rows, const float* weights, const float* y, float* h_rows) {
+  pool.parallel_for(rows.count, 8, [&](std::int64_t begin, std::int64_t end) {
+    for (std::int64_t i = begin; i < end; ++i) {
+      const float weight = weights ? weights[rows.entry(i)] : 1.f;
+      float* to = h_rows + rows.token(i) * D;
+      for (std::int64_t j = 0; j < D; ++j) to[j] += weight * y[i * D + j];
+    }
+  });
+}
+
+std::byte* Transformer::Impl::gather_rows(const ExpertRows& rows, const std::byte* from, Buffer& to) {
+  const std::int64_t row_bytes = D * static_cast<std::int64_t>(esize);
+  auto* out = to.get<std::byte>(rows.count * row_bytes);
+  pool.parallel_for(rows.count, 8, [&](std::int64_t begin, std::int64_t end) {
+    for (std::int64_t i = begin; i < end; ++i)
+      std::memcpy(out + i * row_bytes, from + rows.token(i) * row_bytes, static_cast<std::size_t>(row_bytes));
+  });
+  return out;
+}
+
+void Transformer::Impl::routed_forward(std::int64_t l, std::int64_t n, const std::byte* x_rows, ExpertActivations& a, float* h_rows) {
+  const MoeWeights& m = *layers[static_cast<std::size_t>(l)].moe;
+  const MixtureOfExperts& moe = *config.moe;
+  const std::int64_t K = moe.experts_per_token, width = 2 * moe.intermediate_size * static_cast<std::int64_t>(esize);
+  route(l, n, x_rows, a);
+  if (parallel.experts) {
+    distant_forward(m, x_rows, a, h_rows);
+    count_computed(l, a);
+    return;
+  }
+  auto* gate_up = a.gate_up.get<std::byte>(n * K * width);
+  for (std::size_t e = 0; e < m.experts.size(); ++e) {
+    const std::int64_t first = a.offsets[e], count = a.offsets[e + 1] - first;
+    if (count == 0) continue;
+    const ExpertRows rows{a.rows.data() + first, count, K};
+    const float* y = expert_forward(m.experts[e], gather_rows(rows, x_rows, expert_x), count, gate_up + first * width, expert_out.get<float>(count * D));
+    add_expert(rows, a.weights.as<float>(), y, h_rows);
+  }
+  count_computed(l, a);
+}
+
+void Transformer::Impl::count_computed(std::int64_t l, const ExpertActivations& a) {
+  const std::int64_t at = moe_layers[static_cast<std::size_t>(l)], E = config.moe->num_experts, held = config.moe->held();
+  if (!count_load || at < 0) return;  // a prediction layer's do not count
+  std::int64_t* load = expert_load.data() + at * E;
+  if (!parallel.experts)
+    for (std::int64_t e = 0; e < E; ++e) load[e] += a.offsets[static_cast<std::size_t>(e + 1)] - a.offsets[static_cast<std::size_t>(e)];
+  else  // what came here
+    for (std::size_t i = 0; i < a.came.size(); ++i) load[config.moe->first_held + static_cast<std::int64_t>(i) % held] += a.came[i];
 }
 
 void Transformer::Impl::moe_forward(std::int64_t l, std::int64_t n, const std::byte* x_rows, LayerActivations& activations, float* h_rows) {
   const MoeWeights& m = *layers[static_cast<std::size_t>(l)].moe;
-  const MixtureOfExperts& moe = *config.moe;
   ExpertActivations& a = activations.moe;
-  const std::int64_t K = moe.experts_per_token, row_bytes = D * static_cast<std::int64_t>(esize);
-  route(l, n, x_rows, a);
-
-  // h += weight * expert(x) for the rows of one expert.
-  const auto run = [&](const MlpWeights& e, const ExpertRows& rows, const float* weights, std::byte* gate_up) {
-    const std::byte* input = x_rows;
-    if (rows.entries != nullptr) {
-      auto* gathered_rows = expert_x.get<std::byte>(rows.count * row_bytes);
-      pool.parallel_for(rows.count, 8, [&](std::int64_t begin, std::int64_t end) {
-        for (std::int64_t i = begin; i < end; ++i)
-          std::memcpy(gathered_rows + i * row_bytes, x_rows + rows.token(i) * row_bytes, static_cast<std::size_t>(row_bytes));
-      });
-      input = gathered_rows;
-    }
-    gemm(input, rows.count, D, e.gate_up_p, gate_up, type, cpu::Store::kStore);
-    auto* inner = expert_act.get<std::byte>(rows.count * e.width * static_cast<std::int64_t>(esize));
-    cpu::swiglu(pool, gate_up, rows.count, e.width, inner, type, activation);
-    float* out = expert_out.get<float>(rows.count * D);
-    gemm(inner, rows.count, e.width, e.down_p, out, cpu::Type::kF32, cpu::Store::kStore);
-    pool.parallel_for(rows.count, 8, [&](std::int64_t begin, std::int64_t end) {
-      for (std::int64_t i = begin; i < end; ++i) {
-        const float weight = weights ? weights[rows.entry(i)] : 1.f;
-        float* to = h_rows + rows.token(i) * D;
-        for (std::int64_t j = 0; j < D; ++j) to[j] += weight * out[i * D + j];
-      }
-    });
-  };
-
-  auto* gate_up = a.gate_up.get<std::byte>(n * K * 2 * moe.intermediate_size * static_cast<std::int64_t>(esize));
-  for (std::size_t e = 0; e < m.experts.size(); ++e) {
-    const std::int64_t first = a.offsets[e], count = a.offsets[e + 1] - first;
-    if (count == 0) continue;
-    run(m.experts[e], {a.rows.data() + first, count, K}, a.weights.as<float>(),
-        gate_up + first * 2 * moe.intermediate_size * static_cast<std::int64_t>(esize));
-  }
-  if (m.shared.width == 0) return;
+  if (parallel.experts && stepping) step_experts(l, n, x_rows, a, h_rows);
+  else routed_forward(l, n, x_rows, a, h_rows);
+  if (m.shared.width == 0 || n == 0) return;
   const float* shared_weight = nullptr;
   if (m.shared_gate != nullptr) {
     float* weight = a.shared_weight.get<float>(n);
@@ -155,7 +168,8 @@ void Transformer::Impl::moe_forward(std::int64_t l, std::int64_t n, const std::b
     for (std::int64_t i = 0; i < n; ++i) weight[i] = 1 / (1 + std::exp(-weight[i]));
     shared_weight = weight;
   }
-  run(m.shared, {nullptr, n, 1}, shared_weight, a.shared_gate_up.get<std::byte>(n * 2 * m.shared.width * static_cast<std::int64_t>(esize)));
+  auto* gate_up = a.shared_gate_up.get<std::byte>(n * 2 * m.shared.width * static_cast<std::int64_t>(esize));
+  add_expert({nullptr, n, 1}, shared_weight, expert_forward(m.shared, x_rows, n, gate_up, expert_out.get<float>(n * D)), h_rows);
 }
 
 void Transformer::Impl::balance_gradient(const MoeWeights&, const PackedBatch& batch, ExpertActivations& a, float* d_logits) {
@@ -167,71 +181,66 @@ void Transformer::Impl::balance_gradient(const MoeWeights&, const PackedBatch& b
                                                    balance_weight, d_logits + s.begin * moe.num_experts);
 }
 
+// y = weight * down(inner): d weight = dy . down(inner) = (dy W_down) . inner, so no product of the forward pass is needed again.
+void Transformer::Impl::expert_backward(const MlpWeights& e, std::int64_t count, const std::byte* x_rows, const std::byte* dy, const float* weights,
+                                        const std::byte* gate_up, float* dweights, float* dx, float* grad) {
+  const std::int64_t F = e.width, size = static_cast<std::int64_t>(esize);
+  auto* inner = expert_act.get<std::byte>(count * F * size);
+  cpu::swiglu(pool, gate_up, count, F, inner, type, activation);
+  auto* da = d_act.get<std::byte>(count * F * size);
+  gemm(dy, count, D, e.down_pt, da, type, cpu::Store::kStore);
+  if (weights != nullptr) {
+    const auto weigh = [&](auto* inner_rows, auto* da_rows) {
+      pool.parallel_for(count, 8, [&](std::int64_t begin, std::int64_t end) {
+        for (std::int64_t i = begin; i < end; ++i) {
+          dweights[i] = dot_row(da_rows + i * F, inner_rows + i * F, F);
+          scale_row(inner_rows + i * F, weights[i], F);
+          scale_row(da_rows + i * F, weights[i], F);
+        }
+      });
+    };
+    if (type == cpu::Type::kF32) weigh(reinterpret_cast<float*>(inner), reinterpret_cast<float*>(da));
+    else weigh(reinterpret_cast<cpu::bf16*>(inner), reinterpret_cast<cpu::bf16*>(da));
+  }
+  pack_input(inner, count, F);
+  weight_gradient(dy, D, D, grad + e.down->offset);
+  auto* dgu = d_gate_up.get<std::byte>(count * 2 * F * size);
+  cpu::swiglu_backward(pool, gate_up, da, count, F, dgu, type, activation);
+  pack_input(x_rows, count, D);
+  weight_gradient(dgu, 2 * F, 2 * F, grad + e.gate->offset);
+  gemm(dgu, count, 2 * F, e.gate_up_pt, dx, cpu::Type::kF32, cpu::Store::kStore);
+}
+
 void Transformer::Impl::moe_backward(std::int64_t l, std::int64_t n, const std::byte* x_rows, const void* dy_rows, const PackedBatch& batch,
                                      LayerActivations& activations, float* grad, std::byte* dx) {
   const MoeWeights& m = *layers[static_cast<std::size_t>(l)].moe;
   const MixtureOfExperts& moe = *config.moe;
   ExpertActivations& a = activations.moe;
   const auto size = static_cast<std::int64_t>(esize);
-  const std::int64_t E = moe.num_experts, K = moe.experts_per_token, row_bytes = D * size;
+  const std::int64_t E = moe.num_experts, K = moe.experts_per_token;
   const auto* dy = static_cast<const std::byte*>(dy_rows);
   const auto g = [&](const Parameter* p) { return grad + p->offset; };
   float* dx32 = d_x32.get<float>(n * D);
   std::memset(dx32, 0, static_cast<std::size_t>(n * D) * 4);
 
-  // y = weight * down(inner): d weight = dy . down(inner) = (dy W_down) . inner, so no product of the forward pass is needed again.
-  const auto run = [&](const MlpWeights& e, const ExpertRows& rows, const float* weights, float* dweights, const std::byte* gate_up) {
-    const std::int64_t count = rows.count, F = e.width;
-    const std::byte *input = x_rows, *dout = dy;
-    if (rows.entries != nullptr) {
-      auto* to_x = expert_x.get<std::byte>(count * row_bytes);
-      auto* to_dy = d_expert_x.get<std::byte>(count * row_bytes);
-      pool.parallel_for(count, 8, [&](std::int64_t begin, std::int64_t end) {
-        for (std::int64_t i = begin; i < end; ++i) {
-          std::memcpy(to_x + i * row_bytes, x_rows + rows.token(i) * row_bytes, static_cast<std::size_t>(row_bytes));
-          std::memcpy(to_dy + i * row_bytes, dy + rows.token(i) * row_bytes, static_cast<std::size_t>(row_bytes));
-        }
-      });
-      input = to_x, dout = to_dy;
-    }
-    auto* inner = expert_act.get<std::byte>(count * F * size);
-    cpu::swiglu(pool, gate_up, count, F, inner, type, activation);
-    auto* da = d_act.get<std::byte>(count * F * size);
-    gemm(dout, count, D, e.down_pt, da, type, cpu::Store::kStore);
-    if (weights != nullptr) {
-      const auto weigh = [&](auto* inner_rows, auto* da_rows) {
-        pool.parallel_for(count, 8, [&](std::int64_t begin, std::int64_t end) {
-          for (std::int64_t i = begin; i < end; ++i) {
-            const std::int64_t at = rows.entry(i);
-            dweights[at] = dot_row(da_rows + i * F, inner_rows + i * F, F);
-            scale_row(inner_rows + i * F, weights[at], F);
-            scale_row(da_rows + i * F, weights[at], F);
-          }
-        });
-      };
-      if (type == cpu::Type::kF32) weigh(reinterpret_cast<float*>(inner), reinterpret_cast<float*>(da));
-      else weigh(reinterpret_cast<cpu::bf16*>(inner), reinterpret_cast<cpu::bf16*>(da));
-    }
-    pack_input(inner, count, F);
-    weight_gradient(dout, D, D, g(e.down));
-    auto* dgu = d_gate_up.get<std::byte>(count * 2 * F * size);
-    cpu::swiglu_backward(pool, gate_up, da, count, F, dgu, type, activation);
-    pack_input(input, count, D);
-    weight_gradient(dgu, 2 * F, 2 * F, g(e.gate));
-    float* back = expert_out.get<float>(count * D);
-    gemm(dgu, count, 2 * F, e.gate_up_pt, back, cpu::Type::kF32, cpu::Store::kStore);
-    pool.parallel_for(count, 8, [&](std::int64_t begin, std::int64_t end) {
-      for (std::int64_t i = begin; i < end; ++i)
-        for (std::int64_t j = 0; j < D; ++j) dx32[rows.token(i) * D + j] += back[i * D + j];
-    });
-  };
-
   float* dweights = d_weights.get<float>(n * K);
-  for (std::size_t e = 0; e < m.experts.size(); ++e) {
-    const std::int64_t first = a.offsets[e], count = a.offsets[e + 1] - first;
-    if (count == 0) continue;
-    run(m.experts[e], {a.rows.data() + first, count, K}, a.weights.as<float>(), dweights, a.gate_up.data() + first * 2 * moe.intermediate_size * size);
+  if (parallel.experts) {
+    distant_backward(m, x_rows, dy, a, dweights, dx32, grad);
+  } else {
+    for (std::size_t e = 0; e < m.experts.size(); ++e) {
+      const std::int64_t first = a.offsets[e], count = a.offsets[e + 1] - first;
+      if (count == 0) continue;
+      const ExpertRows rows{a.rows.data() + first, count, K};
+      row_weights.resize(static_cast<std::size_t>(count)), d_row_weights.resize(static_cast<std::size_t>(count));
+      for (std::int64_t i = 0; i < count; ++i) row_weights[static_cast<std::size_t>(i)] = a.weights.as<float>()[rows.entry(i)];
+      float* back = expert_out.get<float>(count * D);
+      expert_backward(m.experts[e], count, gather_rows(rows, x_rows, expert_x), gather_rows(rows, dy, d_expert_x), row_weights.data(),
+                      a.gate_up.data() + first * 2 * moe.intermediate_size * size, d_row_weights.data(), back, grad);
+      for (std::int64_t i = 0; i < count; ++i) dweights[rows.entry(i)] = d_row_weights[static_cast<std::size_t>(i)];
+      add_expert(rows, nullptr, back, dx32);
+    }
   }
+  if (n == 0) return;
   float* dlogits = d_scores.get<float>(n * E);
   std::memset(dlogits, 0, static_cast<std::size_t>(n * E) * 4);
   pool.parallel_for(n, 16, [&](std::int64_t begin, std::int64_t end) {
@@ -249,7 +258,9 @@ void Transformer::Impl::moe_backward(std::int64_t l, std::int64_t n, const std::
   });
   if (m.shared.width > 0) {
     float* dgate = d_weights.get<float>(n);
-    run(m.shared, {nullptr, n, 1}, m.shared_gate ? a.shared_weight.as<float>() : nullptr, dgate, a.shared_gate_up.data());
+    float* back = expert_out.get<float>(n * D);
+    expert_backward(m.shared, n, x_rows, dy, m.shared_gate ? a.shared_weight.as<float>() : nullptr, a.shared_gate_up.data(), dgate, back, grad);
+    add_expert({nullptr, n, 1}, nullptr, back, dx32);
     if (m.shared_gate != nullptr) {
       x = as_float(x_rows, n * D);
       const std::byte* gate_row = w(m.shared_gate);
@@ -289,6 +300,7 @@ void Transformer::read_experts(const std::byte* block, std::int32_t position, st
 }
 
 LogprobRows Transformer::evaluate_experts(const PackedBatch& batch, float temperature, std::vector<std::uint16_t>& experts) {
+  R1_CHECK(!impl_->parallel.experts, "the experts of a batch whose rows are shared out");
   experts.assign(batch.tokens.size() * static_cast<std::size_t>(impl_->choices()), 0);
   impl_->record = experts.empty() ? nullptr : experts.data();
   LogprobRows rows = evaluate(batch, temperature, false);

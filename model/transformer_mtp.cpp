@@ -132,12 +132,14 @@ void Transformer::Impl::prediction_backward(const PackedBatch& whole, const floa
 }
 
 void Transformer::set_prediction_loss(double weight) {
+  if (weight != 0 && impl_->parallel.experts) throw ConfigError("the multi-token prediction loss and train.expert_parallel do not go together; set train.expert_parallel to 1");
   if (weight != 0 && !impl_->prediction)
     throw ConfigError(message("the multi-token prediction loss needs a model with prediction layers; this ", impl_->config.model_type, " has none"));
   impl_->prediction_weight = weight;
 }
 
 void Transformer::keep_drafting_state() {
+  if (impl_->parallel.experts) throw ConfigError("rollout.speculative and train.expert_parallel do not go together; set train.expert_parallel to 1");
   if (!impl_->prediction)
     throw ConfigError(message("rollout.speculative: mtp needs a model with a multi-token prediction layer; this ", impl_->config.model_type, " has none"));
   impl_->drafting = true;

@@ -161,13 +161,19 @@ PackedBatch Transformer::Impl::own_targets(const PackedBatch& batch, std::vector
 }
 
 LogprobRows Transformer::Impl::gather_targets(const PackedBatch& batch, const LogprobRows& own, bool want_entropies) {
-  struct Values { float logprob = 0, entropy = 0, top = 0; };
-  const auto m = batch.predictors.size(), size = static_cast<std::size_t>(parallel.sequence->size());
-  std::vector<std::vector<std::size_t>> places(size);  // of each rank's targets
-  for (std::size_t i = 0; i < m; ++i) {
+  std::vector<std::vector<std::size_t>> places(static_cast<std::size_t>(parallel.sequence->size()));  // of each rank's targets
+  for (std::size_t i = 0; i < batch.predictors.size(); ++i) {
     const auto after = std::upper_bound(row_begins.begin(), row_begins.end(), std::int64_t{batch.predictors[i]});
     places[static_cast<std::size_t>(after - row_begins.begin() - 1)].push_back(i);
   }
+  return join_targets(*parallel.sequence, places, own, want_entropies);
+}
+
+LogprobRows Transformer::Impl::join_targets(ModelGroup& group, const std::vector<std::vector<std::size_t>>& places, const LogprobRows& own, bool want_entropies) const {
+  struct Values { float logprob = 0, entropy = 0, top = 0; };
+  const std::size_t size = places.size();
+  std::size_t m = 0;
+  for (const auto& of_rank : places) m += of_rank.size();
   std::vector<Values> mine(own.logprobs.size());
   for (std::size_t i = 0; i < mine.size(); ++i) {
     mine[i].logprob = own.logprobs[i];
@@ -180,7 +186,7 @@ LogprobRows Transformer::Impl::gather_targets(const PackedBatch& batch, const Lo
     all[r].resize(places[r].size());
     receives.push_back(std::as_writable_bytes(std::span<Values>(all[r])));
   }
-  parallel.sequence->exchange(sends, receives, "log-probabilities");
+  group.exchange(sends, receives, "log-probabilities");
   LogprobRows out;
   out.logprobs.resize(m);
   if (want_entropies) out.entropies.resize(m), out.top_logprobs.resize(m);

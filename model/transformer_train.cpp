@@ -135,6 +135,10 @@ LogprobRows Transformer::forward(const PackedBatch& batch, float temperature, bo
   m.take_rows(static_cast<std::int64_t>(batch.tokens.size()));
   m.pending.pass = Impl::Pending::Pass::kLogprobs;
   m.pending.recompute = recompute;
+  if (m.parallel.experts) {
+    m.pending.temperature = temperature;
+    return m.part_pass(batch, temperature, want_entropies, true, recompute);
+  }
   m.pending.batch = batch;
   m.pending.temperature = temperature;
   float* h = m.pending.h_out.get<float>(m.batch_rows(batch) * m.D);
@@ -151,7 +155,7 @@ std::vector<float> Transformer::forward_hidden(const PackedBatch& batch, std::sp
   m.check_rows(batch, rows);
   m.require_whole("forward_hidden()");
   R1_CHECK(!rows.empty(), "a training batch without a chosen row");
-  R1_CHECK(!m.parallel.sequence, "hidden states of a model whose rows are shared out");
+  R1_CHECK(!m.shares_rows(), "hidden states of a model whose rows are shared out");
   m.pending.pass = Impl::Pending::Pass::kHidden;
   m.pending.recompute = recompute;
   m.pending.batch = batch;
@@ -326,9 +330,10 @@ float* Transformer::Impl::start_backward(Pending::Pass pass, std::span<float> gr
 void Transformer::backward(std::span<const float> d_logprobs, std::span<const float> d_entropies, std::span<float> grad) {
   Impl& m = *impl_;
   const PackedBatch& batch = m.pending.batch;
-  R1_CHECK(d_logprobs.size() == batch.predictors.size() && (d_entropies.empty() || d_entropies.size() == d_logprobs.size()),
+  R1_CHECK(d_logprobs.size() == (m.parallel.experts ? m.pending.targets : batch.predictors.size()) && (d_entropies.empty() || d_entropies.size() == d_logprobs.size()),
            "gradients of ", d_logprobs.size(), " log-probabilities for ", batch.predictors.size());
   float* dh = m.start_backward(Impl::Pending::Pass::kLogprobs, grad);
+  if (m.parallel.experts) return m.part_backward(d_logprobs, d_entropies, dh, grad.data());
   if (m.parallel.sequence) {
     std::vector<std::size_t> places;
     const PackedBatch own = m.own_targets(batch, places);

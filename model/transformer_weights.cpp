@@ -55,9 +55,9 @@ void Transformer::Impl::find_experts(const std::string& prefix, LayerWeights& w)
   const bool mixtral = moe.names == MixtureOfExperts::Names::kMixtral;
   const std::string mlp = prefix + (mixtral ? "block_sparse_moe." : "mlp.");
   m.router = &store.find(mlp + "gate.weight");
-  m.experts.resize(static_cast<std::size_t>(moe.num_experts));
+  m.experts.resize(static_cast<std::size_t>(moe.held()));
   for (std::size_t e = 0; e < m.experts.size(); ++e)
-    find_mlp(message(mlp, "experts.", e, "."), m.experts[e], moe.intermediate_size, mixtral ? "w1" : "gate_proj", mixtral ? "w3" : "up_proj",
+    find_mlp(message(mlp, "experts.", moe.first_held + static_cast<std::int64_t>(e), "."), m.experts[e], moe.intermediate_size, mixtral ? "w1" : "gate_proj", mixtral ? "w3" : "up_proj",
              mixtral ? "w2" : "down_proj");
   if (moe.shared_intermediate_size > 0)
     find_mlp(mlp + (moe.shared_gate ? "shared_expert." : "shared_experts."), m.shared, moe.shared_intermediate_size, "gate_proj", "up_proj", "down_proj");

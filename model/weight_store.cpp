@@ -39,7 +39,7 @@ std::string shape_text(const std::vector<std::int64_t>& shape) {
 
 WeightStore::WeightStore(const ModelConfig& config, DType dtype, const TensorSplit& split)
     : dtype_(dtype), config_(config), split_(split), parameters_(parameter_layout(split_config(config, split))), buffers_(buffer_layout(config)) {
-  for (const Parameter& p : parameter_layout(config)) cuts_.push_back(cut_of(config, p.name, p.shape, split));
+  for (const Parameter& p : split.experts ? parameters_ : parameter_layout(config)) cuts_.push_back(cut_of(config, p.name, p.shape, split));
   for (std::size_t i = 0; i < parameters_.size(); ++i) index_.emplace(parameters_[i].name, i);
   const Parameter none;
   const Parameter& last_buffer = buffers_.empty() ? none : buffers_.back();
@@ -56,8 +56,14 @@ const Parameter& WeightStore::find(std::string_view name) const {
                                 " parameters, the first is ", parameters_.front().name, ")"));
 }
 
+bool WeightStore::elsewhere(const std::string& name) const {
+  const int owner = expert_owner(config_, name, split_);
+  return owner >= 0 && owner != split_.rank;
+}
+
 void WeightStore::set(const TensorView& tensor) {
-  if (split_.size > 1) {
+  if (elsewhere(tensor.name)) return;
+  if (split_.size > 1 && !split_.experts) {
     const Parameter& p = find(tensor.name);  // models with buffers are not split
     if (const TensorCut& c = cut(p); !c.all && tensor.shape == c.whole && tensor.device == -1) {
       std::vector<std::byte> part(static_cast<std::size_t>(p.elements) * size_of(tensor.dtype));
@@ -92,6 +98,7 @@ void WeightStore::load(const WeightSnapshot& snapshot) {
   for (const Parameter& p : buffers_) seen.emplace(p.name, false);
   for (const TensorView& tensor : snapshot.tensors) {
     const auto it = seen.find(tensor.name);
+    if (it == seen.end() && elsewhere(tensor.name)) continue;
     if (it == seen.end()) throw CheckpointError(message("tensor ", tensor.name, " is not a parameter of this model"));
     if (it->second) throw CheckpointError(message("tensor ", tensor.name, " is there twice"));
     it->second = true;
@@ -133,9 +140,12 @@ void init_random(WeightStore& store, std::uint64_t seed, float std) {
   constexpr double kMean = 16 * 65535 / 2.0;
   constexpr double kDeviation = 75674.45447441297;  // sqrt(16 (65536^2 - 1) / 12)
   std::uint64_t stream = 0;
-  for (const Parameter& p : store.parameters()) {
-    const TensorCut& cut = store.cut(p);
-    std::vector<float> values(static_cast<std::size_t>(cut.whole_elements()), 0.f);
+  for (const Parameter& p : parameter_layout(store.whole_config())) {
+    if (store.elsewhere(p.name)) {
+      ++stream;
+      continue;
+    }
+    std::vector<float> values(static_cast<std::size_t>(p.elements), 0.f);
     const bool is_norm = p.name.ends_with("norm.weight");
     if (is_norm) {
       values.assign(values.size(), 1.f);
@@ -151,7 +161,7 @@ void init_random(WeightStore& store, std::uint64_t seed, float std) {
       }
     }
     ++stream;
-    store.set({p.name, DType::kF32, cut.whole, reinterpret_cast<const std::byte*>(values.data()), -1});
+    store.set({p.name, DType::kF32, p.shape, reinterpret_cast<const std::byte*>(values.data()), -1});
   }
 }
 

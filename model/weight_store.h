@@ -33,7 +33,7 @@ std::vector<Parameter> buffer_layout(const ModelConfig&);
 class WeightStore {
  public:
   // dtype: kF32 or kBF16. `split`: the store of one rank of several that share the model's tensors out; parameters are then this rank's
-  // parts, and set() and load() take whole tensors as well as parts.
+  // parts, and set() and load() take whole tensors as well as parts; experts that other ranks hold are passed over.
   WeightStore(const ModelConfig& config, DType dtype, const TensorSplit& split = {});
   WeightStore(WeightStore&&) noexcept = default;
   WeightStore& operator=(WeightStore&&) noexcept = default;
@@ -52,6 +52,7 @@ class WeightStore {
   const std::byte* at(const Parameter& p) const { return data_.get() + p.offset * static_cast<std::int64_t>(size_of(dtype_)); }
 
   const TensorSplit& split() const { return split_; }
+  bool elsewhere(const std::string& name) const;  // an expert's tensor that another rank holds
   const ModelConfig& whole_config() const { return config_; }
   const TensorCut& cut(const Parameter& p) const { return cuts_[static_cast<std::size_t>(&p - parameters_.data())]; }  // p is one of parameters()
 

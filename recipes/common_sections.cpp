@@ -5,7 +5,7 @@
 namespace r1 {
 
 std::vector<std::string> rank_keys() {
-  return {"train.zero",           "train.offload",          "train.tensor_parallel",     "train.sequence_parallel",
+  return {"train.zero",           "train.offload",          "train.tensor_parallel",     "train.sequence_parallel", "train.expert_parallel",
           "train.comm_timeout_s", "train.comm_silence_s", "train.comm_start_timeout_s"};
 }
 
@@ -22,6 +22,7 @@ ModelSection read_model(ConfigReader reader) {
   const std::string dtype = reader.get_choice("dtype", "bfloat16", std::array<std::string, 2>{"bfloat16", "float32"});
   out.device = reader.get_choice("device", "auto", std::array<std::string, 3>{"auto", "cpu", "cuda"});
   out.dtype = dtype == "float32" ? DType::kF32 : DType::kBF16;
+  out.long_context = reader.get<bool>("long_context", false);
   return out;
 }
 
@@ -48,6 +49,7 @@ RanksSection read_ranks(ConfigReader& train) {
   out.zero = train.get_in<int>("zero", 0, 0, 3);
   out.tensor_parallel = train.get_in<int>("tensor_parallel", 1, 1, 1024);
   out.sequence_parallel = train.get_in<int>("sequence_parallel", 1, 1, 1024);
+  out.expert_parallel = train.get_in<int>("expert_parallel", 1, 1, 1024);
   out.lanes = train.get_in<int>("lanes", 0, 0, 4096);
   out.comm_timeout_s = train.get_in<double>("comm_timeout_s", out.comm_timeout_s, 1.0, 1e7);
   out.comm_silence_s = train.get_in<double>("comm_silence_s", out.comm_silence_s, 1.0, 1e7);

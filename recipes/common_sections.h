@@ -22,6 +22,7 @@ struct ModelSection {
   std::string path;            // HF directory, GGUF file, or a hub name in the local cache. Required.
   std::string device = "auto"; // device: cpu, cuda, or auto: the GPU where the program knows one and it answers
   DType dtype = DType::kBF16;  // dtype: bfloat16 or float32, of the live weights; the optimizer's master is float32
+  bool long_context = false;   // LongRoPE (phi3): the long factors for all positions, as transformers has them beyond the original context
 };
 
 // output:
@@ -39,6 +40,7 @@ struct RanksSection {
   int zero = 0;                       // 0 to 3: what each rank keeps a share of
   int tensor_parallel = 1;            // ranks that share the weights of one model out
   int sequence_parallel = 1;          // ranks that share the rows of a micro-batch out
+  int expert_parallel = 1;            // ranks that share the experts of one model out
   int lanes = 0;                      // partial sums of an update's gradient; 0 = as many as ranks
   double comm_timeout_s = 1800;       // a wait for other ranks
   double comm_silence_s = 60;         // a rank without a sign of life for so long is lost

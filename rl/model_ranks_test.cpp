@@ -1,4 +1,4 @@
-// One model on several ranks, tensor and sequence parallel: loss, gradients and updates of one process, the exactness promise, and
+// One model on several ranks, tensor, sequence and expert parallel: loss, gradients and updates of one process, the exactness promise, and
 // checkpoints over other numbers of ranks. Processes over Gloo.
 #include <doctest/doctest.h>
 
@@ -113,7 +113,7 @@ std::string pass(TransformerRunOptions o, Session* session, bool recompute) {
   WeightSnapshot gradient;
   for (const Parameter& p : model.weights().parameters())
     gradient.tensors.push_back({p.name, DType::kF32, p.shape, reinterpret_cast<const std::byte*>(policy.arena().gradient().data() + p.offset), -1});
-  if (model.parallel().tensor) gradient = gather_whole(model.weights(), gradient, *model.parallel().tensor);
+  if (model.parallel().parts()) gradient = gather_whole(model.weights(), gradient, *model.parallel().parts());
   for (const TensorView& t : gradient.tensors) {
     const auto* values = reinterpret_cast<const float*>(t.data);
     out.insert(out.end(), values, values + t.elements());
@@ -128,7 +128,7 @@ std::string train(TransformerRunOptions o, Session* session, const std::filesyst
   struct AtStep : TrainObserver {
     std::vector<double>* out = nullptr;
     void on_step(const StepRecord& r) override {
-      for (const char* name : {"loss", "grad_norm", "reward", "mismatch/max_abs_logp", "kl"})
+      for (const char* name : {"loss", "grad_norm", "reward", "mismatch/max_abs_logp", "kl", "moe/load_max_over_mean", "moe/dropped"})
         if (const auto found = r.metrics.find(name); found != r.metrics.end()) out->push_back(found->second);
     }
   } log;
@@ -160,6 +160,105 @@ void near(const std::vector<double>& got, const std::vector<double>& want, doubl
 }
 
 }  // namespace
+
+namespace {
+
+TransformerRunOptions expert_options(const std::string& family, int size) {
+  TransformerRunOptions o = options({});
+  o.config = "tests/golden/model/" + family + "/config.json";
+  o.expert_parallel = size;
+  return o;
+}
+
+}  // namespace
+
+// Four ranks have two sequences to share: two of them only serve experts.
+TEST_CASE("expert parallel on 2 and 4 ranks: log-probabilities, entropies and experts' gradients with the bits of one process, the rest up to the order of its sum") {
+  const std::size_t exact = 2 * batch().predictors.size();
+  for (const std::string family : {"tiny-v3", "tiny-v2", "tiny-v1", "tiny-mixtral", "tiny-qwen3-moe"})
+    for (const bool recompute : {true, false}) {
+      CAPTURE(family);
+      CAPTURE(recompute);
+      const std::vector<double> want = numbers_of(pass(expert_options(family, 1), nullptr, recompute));
+      const TransformerRun whole(expert_options(family, 1), {});
+      for (const int size : {2, 4}) {
+        if (size == 4 && family == "tiny-qwen3-moe") continue;  // six experts
+        CAPTURE(size);
+        const std::vector<double> got = numbers_of(on_ranks(size, [&](Session& s) { return pass(expert_options(family, size), &s, recompute); }));
+        near(got, want, 2e-5);
+        CHECK(std::equal(want.begin(), want.begin() + static_cast<std::ptrdiff_t>(exact), got.begin()));
+        std::size_t at = exact + 1, experts = 0;
+        for (const Parameter& p : whole.model->weights().parameters()) {
+          const auto n = static_cast<std::size_t>(p.elements);
+          if (p.name.find(".experts.") != std::string::npos) {
+            ++experts;
+            CHECK(std::equal(want.begin() + static_cast<std::ptrdiff_t>(at), want.begin() + static_cast<std::ptrdiff_t>(at + n), got.begin() + static_cast<std::ptrdiff_t>(at)));
+          }
+          at += n;
+        }
+        CHECK(experts >= 12);
+        CHECK(at == want.size());
+      }
+    }
+}
+
+TEST_CASE("three updates of GRPO, expert parallel, alone and beside data parallel: the numbers of one process, rollout and learner with the same bits") {
+  for (const DType dtype : {DType::kF32, DType::kBF16})
+    for (const std::string family : {"tiny-v3", "tiny-qwen3-moe"}) {
+      CAPTURE(family);
+      const auto with = [&](int size) {
+        TransformerRunOptions o = expert_options(family, size);
+        o.dtype = dtype;
+        o.trainer.steps = 3;
+        o.grpo.exact = true;
+        if (family == "tiny-v3") o.grpo.router = {true, 0.01, 0.01};  // replay, balance loss, moving biases
+        return o;
+      };
+      const std::string one = train(with(1), nullptr);
+      for (const auto& [world, size] : {std::pair{2, 2}, {4, 2}}) {
+        CAPTURE(world);
+        const auto results = test::run_ranks(world, [&](Session& s) { return train(with(size), &s); });
+        for (const auto& r : results) {
+          CAPTURE(r.output);
+          CHECK(r.status == 0);
+          CHECK(digest_line(r.output) == digest_line(results[0].output));
+        }
+        if (dtype == DType::kF32) near(step_numbers(results[0].output), step_numbers(one), 1e-4);
+      }
+    }
+}
+
+TEST_CASE("a checkpoint of expert parallel ranks goes on in one process and the other way round; each rank holds its part of the experts") {
+  const auto run_on = [&](int size, std::int64_t steps, const std::filesystem::path& folder) {
+    TransformerRunOptions o = expert_options("tiny-v3", size);
+    o.grpo.router = {true, 0, 0.01};
+    o.trainer.save_every = 1;
+    o.trainer.steps = steps;
+    if (size == 1) return train(o, nullptr, folder);
+    return on_ranks(size, [&](Session& s) { return train(o, &s, folder); });
+  };
+  const std::vector<double> want = step_numbers(run_on(1, 4, {}));
+  for (const auto& [first, second] : {std::pair{2, 1}, {1, 2}, {4, 2}}) {
+    CAPTURE(first);
+    const test::TempDir dir;
+    std::vector<double> got = step_numbers(run_on(first, 3, dir.path()));
+    const std::vector<double> rest = step_numbers(run_on(second, 4, dir.path()));
+    got.insert(got.end(), rest.begin(), rest.end());
+    near(got, want, 1e-4);
+  }
+  const test::TempDir dir;  // on the same ranks: bit for bit
+  run_on(2, 3, dir.path());
+  CHECK(digest_line(run_on(2, 4, dir.path())) == digest_line(run_on(2, 4, {})));
+  const TransformerRun whole(expert_options("tiny-v3", 1), {});
+  std::int64_t experts = 0;
+  for (const Parameter& p : whole.model->weights().parameters()) experts += p.name.find(".experts.") != std::string::npos ? p.elements : 0;
+  CHECK(on_ranks(4, [&](Session& s) {
+    TransformerRunOptions o = expert_options("tiny-v3", 4);
+    o.session = &s;
+    const TransformerRun run(o, {});
+    return std::to_string(run.model->weights().elements());
+  }) == std::to_string(whole.model->weights().elements() - experts * 3 / 4));
+}
 
 // float32: the sums over heads, columns and vocabulary are made in parts, a few roundings of 6e-8 of terms of size 1 (logits of size 10, of
 // gradients of the same size).
@@ -309,7 +408,15 @@ TEST_CASE("numbers that do not divide are refused by name") {
   CHECK(message_of(4, o).find("train.sequence_parallel is 4, but this model's 2 key-value heads are not divisible by it") != std::string::npos);
   o = options(families()[0]);
   o.tensor_parallel = o.sequence_parallel = 2;
-  CHECK(message_of(4, o).find("one of them must be 1") != std::string::npos);
+  CHECK(message_of(4, o).find("all but one of them must be 1") != std::string::npos);
+  CHECK(message_of(2, expert_options("tiny-qwen2-moe", 2)).find("train.expert_parallel is 2, but this model's 5 experts of a layer are not divisible by it") != std::string::npos);
+  o = options(families()[0]);
+  o.expert_parallel = 2;
+  CHECK(message_of(2, o).find("train.expert_parallel is 2, but this llama model has no experts") != std::string::npos);
+  o = expert_options("tiny-v3", 2);
+  o.engine.speculative = true;
+  o.prediction_layers = 1;
+  CHECK(message_of(2, o).find("rollout.speculative and train.expert_parallel do not go together") != std::string::npos);
   o = options(families()[0]);
   o.tensor_parallel = 2, o.zero = 1;
   CHECK(message_of(2, o).find("train.zero is 1 beside train.tensor_parallel") != std::string::npos);

@@ -61,6 +61,8 @@ class ParameterArena {
 
   // ---- several ranks: as TrainedModel ----
   void join(Session& session, int zero);
+  // After join(): of these stretches each rank has others than the ranks beside it; their gradient is added over `session` alone.
+  void share_out(Session& session, std::vector<ElementRange> own);
   void close_lane();
   void finish_gradient();
   bool gradient_is_sharded() const { return zero_ >= 2 && alive(); }
@@ -103,6 +105,8 @@ class ParameterArena {
   ZeroedArray gradient_, exp_avg_, exp_avg_sq_;
 
   Session* session_ = nullptr;
+  Session* own_session_ = nullptr;  // of own_
+  std::vector<ElementRange> own_;
   int zero_ = 0;
   Partition partition_{0, 1, Partition::Order::kInterleaved};
   struct Lanes { int level = 0; ZeroedArray sum; };

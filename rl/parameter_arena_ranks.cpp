@@ -81,9 +81,25 @@ void ParameterArena::finish_gradient() {
     closed_.clear();
   }
   if (!alive() || gradient_is_sharded()) return;
-  const auto n = static_cast<std::int64_t>(size_);
-  session_->comm().reduce_scatter(gradient_.data(), DType::kF32, partition_, 0, n, "the gradient's sum");
-  if (!sharded()) session_->comm().all_gather(gradient_.data(), DType::kF32, partition_, 0, n, "the gradient");
+  const auto sum = [&](Session& session, std::int64_t begin, std::int64_t end) {
+    if (session.world() == 1) return;
+    const Partition cut(static_cast<std::int64_t>(size_), session.world(), Partition::Order::kInterleaved);
+    session.comm().reduce_scatter(gradient_.data(), DType::kF32, cut, begin, end, "the gradient's sum");
+    if (!sharded()) session.comm().all_gather(gradient_.data(), DType::kF32, cut, begin, end, "the gradient");
+  };
+  std::int64_t done = 0;
+  for (const ElementRange& r : own_) {
+    sum(*session_, done, r.begin);
+    sum(*own_session_, r.begin, r.end);
+    done = r.end;
+  }
+  sum(*session_, done, static_cast<std::int64_t>(size_));
+}
+
+void ParameterArena::share_out(Session& session, std::vector<ElementRange> own) {
+  R1_CHECK(!sharded(), "stretches of a rank's own in a state that is shared out already");
+  own_session_ = &session;
+  own_ = std::move(own);
 }
 
 void ParameterArena::gradient_ready(std::int64_t begin, std::int64_t end) {

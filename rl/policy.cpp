@@ -13,6 +13,8 @@ void TrainedModel::join(Session&, int) {
   throw ConfigError("this kind of model is trained in one process only; start it without several ranks");
 }
 
+void TrainedModel::join_experts(Session&) { throw ConfigError("this kind of model does not share experts out; set train.expert_parallel to 1"); }
+
 void ScoringModel::prepare_logits(const PackedBatch&) { refuse(); }
 const float* ScoringModel::logit_rows(std::int64_t, std::int64_t) { refuse(); }
 std::int64_t ScoringModel::logit_stride() const { refuse(); }

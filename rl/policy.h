@@ -64,6 +64,8 @@ class TrainedModel {
   // rank keeps a share of: 0 nothing, 1 the optimizer's state, 2 the gradient too, 3 the weights too (docs/distributed.md). Every call below and those that
   // look at the whole are then collective. Throws ConfigError where this model cannot do it.
   virtual void join(Session& session, int zero);
+  // After join(), with experts shared out: over whom the gradient of this rank's own is added.
+  virtual void join_experts(Session& session);
   // With weights in shares: all of them are here, until the next zero_gradient(). Collective. Before passes that make no gradient and
   // before an engine that shares the weights goes on; weights() and digest() see to it themselves.
   virtual void make_whole() const {}

@@ -21,11 +21,11 @@ class RankGroup final : public ModelGroup {
   Communicator& comm_;
 };
 
-// ---- tensor parallel: `parts` and tensors of `store`, whose group is `group`. A tensor's name is a parameter's, or one with a prefix that
+// ---- tensor and expert parallel: `parts` and tensors of `store`, whose group is `group`. A tensor's name is a parameter's, or one with a prefix that
 // ends with a dot (master.NAME).
 // Whole tensors on rank 0 of the group, in memory of the snapshot's own; an empty snapshot on the others. Collective.
 WeightSnapshot gather_whole(const WeightStore& store, const WeightSnapshot& parts, ModelGroup& group);
-// This rank's parts of whole tensors; what is not cut is a view of `whole`.
+// This rank's parts of whole tensors; what is not cut is a view of `whole`, what others hold is left out.
 WeightSnapshot take_parts(const WeightStore& store, const WeightSnapshot& whole);
 // WeightStore::digest() of the whole model, on every rank, a tensor at a time. Collective.
 WeightDigest whole_digest(const WeightStore& store, ModelGroup& group);

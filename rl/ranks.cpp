@@ -11,12 +11,13 @@ enum class Outcome : char { kDone, kStopped, kOutOfMemory };
 
 }  // namespace
 
-Ranks::Ranks(Session* session, int lanes, int tensor_parallel, int sequence_parallel)
-    : session_(session), group_size_(tensor_parallel * sequence_parallel), gradient_session_(session) {
-  if (tensor_parallel > 1 && sequence_parallel > 1)
-    throw ConfigError(message("train.tensor_parallel is ", tensor_parallel, " and train.sequence_parallel ", sequence_parallel, "; one of them must be 1"));
+Ranks::Ranks(Session* session, int lanes, int tensor_parallel, int sequence_parallel, int expert_parallel)
+    : session_(session), group_size_(tensor_parallel * sequence_parallel * expert_parallel), gradient_session_(session) {
+  if (group_size_ != std::max({tensor_parallel, sequence_parallel, expert_parallel}))
+    throw ConfigError(message("train.tensor_parallel is ", tensor_parallel, ", train.sequence_parallel ", sequence_parallel, ", train.expert_parallel ", expert_parallel,
+                              "; all but one of them must be 1"));
   if (group_size_ > 1) {
-    const char* key = tensor_parallel > 1 ? "train.tensor_parallel" : "train.sequence_parallel";
+    const char* key = tensor_parallel > 1 ? "train.tensor_parallel" : sequence_parallel > 1 ? "train.sequence_parallel" : "train.expert_parallel";
     if (world() % group_size_ != 0)
       throw ConfigError(message(key, " is ", group_size_, ", but ", world(), world() == 1 ? " rank is" : " ranks are", " not a multiple of it; start ", group_size_,
                                 " ranks or a multiple, or change it"));
@@ -31,8 +32,11 @@ Ranks::Ranks(Session* session, int lanes, int tensor_parallel, int sequence_para
       parallel_.tensor = model_group_.get();
       across_session_ = std::make_shared<Session>(*session, across);
       gradient_session_ = across_session_.get();
-    } else {
+    } else if (sequence_parallel > 1) {
       parallel_.sequence = model_group_.get();
+    } else {
+      parallel_.experts = model_group_.get();
+      across_session_ = std::make_shared<Session>(*session, across);
     }
   }
   lanes_ = lanes > 0 ? lanes : groups();
@@ -42,7 +46,7 @@ Ranks::Ranks(Session* session, int lanes, int tensor_parallel, int sequence_para
 }
 
 void Ranks::throw_if_sampler_stopped() const {
-  if (parallel_.tensor) throw_if_group_stopped();
+  if (parallel_.parts()) throw_if_group_stopped();
   else r1::throw_if_stopped();
 }
 

@@ -5,7 +5,7 @@
 // after another on one rank. Which samples are in which lane depends on the samples and the number of lanes alone, so a run of 4 lanes
 // has the same bits on 1, 2 and 4 ranks.
 //
-// With train.tensor_parallel or train.sequence_parallel N, groups of N neighbouring ranks run one model's passes together
+// With train.tensor_parallel, train.sequence_parallel or train.expert_parallel N, groups of N neighbouring ranks run one model's passes together
 // (model/model_group.h): all of a group have the same lanes, and the first of it speaks for it.
 #pragma once
 
@@ -32,7 +32,7 @@ class Ranks {
   Ranks() = default;  // one process, one lane
   // lanes 0 = as many as groups. The session outlives it. Throws ConfigError for fewer lanes than groups, and for ranks that do not make
   // whole groups.
-  Ranks(Session* session, int lanes, int tensor_parallel = 1, int sequence_parallel = 1);
+  Ranks(Session* session, int lanes, int tensor_parallel = 1, int sequence_parallel = 1, int expert_parallel = 1);
 
   bool alone() const { return world() == 1; }
   int rank() const { return session_ ? session_->rank() : 0; }
@@ -48,12 +48,13 @@ class Ranks {
   int first_lane(int rank) const { return first_of_group(group(rank)); }
   int last_lane(int rank) const { return first_of_group(group(rank) + 1); }
   const ModelParallel& parallel() const { return parallel_; }
-  // Over whom this rank's gradient is summed: those that hold the same part of the weights.
+  // Over whom this rank's gradient is summed: those that hold the same part of the weights. Experts: where they are shared out, over fewer.
   Session& gradient_session() const { return *gradient_session_; }
+  Session* expert_session() const { return parallel_.experts ? across_session_.get() : nullptr; }
   // Who samples: a group that holds one model, else each rank by itself.
-  int samplers() const { return parallel_.tensor ? groups() : world(); }
-  int sampler() const { return parallel_.tensor ? group(rank()) : rank(); }
-  int first_rank(int sampler) const { return parallel_.tensor ? sampler * group_size_ : sampler; }
+  int samplers() const { return parallel_.parts() ? groups() : world(); }
+  int sampler() const { return parallel_.parts() ? group(rank()) : rank(); }
+  int first_rank(int sampler) const { return parallel_.parts() ? sampler * group_size_ : sampler; }
   bool speaks() const { return rank() == first_rank(sampler()); }  // for its sampler
   // core/signals.h's, at the same place for all ranks of a group, or for all that sample together.
   void throw_if_group_stopped() const;

@@ -15,9 +15,20 @@ TransformerPolicy::TransformerPolicy(Transformer& model, Options options)
           {model.weights().parameters(), model.weights().data(), model.weights().dtype(), model.weights().elements()},
           model.pool(), options.master_start, options.parts) {}
 
+std::vector<ElementRange> TransformerPolicy::held_alone() const {
+  const WeightStore& store = model_.weights();
+  std::vector<ElementRange> out;
+  for (const Parameter& p : store.parameters()) {
+    if (store.cut(p).all && expert_owner(store.whole_config(), p.name, store.split()) < 0) continue;
+    if (!out.empty() && p.offset - out.back().end < 32) out.back().end = p.offset + p.elements;  // padding between
+    else out.push_back({p.offset, p.offset + p.elements});
+  }
+  return out;
+}
+
 void TransformerPolicy::join(Session& session, int zero) {
-  if (model_.parallel().tensor && zero > 0)
-    throw ConfigError(message("train.zero is ", zero, " beside train.tensor_parallel, which gives each rank a part of all state already; set it to 0"));
+  if (model_.parallel().parts() && zero > 0)
+    throw ConfigError(message("train.zero is ", zero, " beside ", model_.parallel().key(), ", which shares the state out in its own way; set it to 0"));
   if (model_.parallel().sequence && zero > 2) throw ConfigError("train.zero: 3 and train.sequence_parallel do not go together; use 2");
   arena_.join(session, zero);
   if (arena_.gradient_is_sharded()) model_.set_gradient_hook([this](std::int64_t begin, std::int64_t end) { arena_.gradient_ready(begin, end); });
@@ -72,13 +83,12 @@ void TransformerPolicy::set_balance_loss(double weight) {
 
 double TransformerPolicy::gradient_sum_of_squares() {
   const double mine = arena_.gradient_sum_of_squares();
-  ModelGroup* group = model_.parallel().tensor;
+  ModelGroup* group = model_.parallel().parts();
   if (!group) return mine;
   // What every rank holds alike counts once.
-  double alike = 0;
-  for (const Parameter& p : model_.weights().parameters())
-    if (model_.weights().cut(p).all) alike += cpu::sum_of_squares(model_.pool(), arena_.gradient().data() + p.offset, p.elements);
-  const double own = mine - alike;
+  double own = 0;
+  for (const ElementRange& r : held_alone()) own += cpu::sum_of_squares(model_.pool(), arena_.gradient().data() + r.begin, r.size());
+  const double alike = mine - own;
   std::vector<double> all(static_cast<std::size_t>(group->size()));
   const std::vector<std::span<const std::byte>> sends(all.size(), std::as_bytes(std::span<const double>(&own, 1)));
   std::vector<std::span<std::byte>> receives;
@@ -90,20 +100,20 @@ double TransformerPolicy::gradient_sum_of_squares() {
 }
 
 WeightSnapshot TransformerPolicy::host_weights(WeightVersion version) const {
-  ModelGroup* group = model_.parallel().tensor;
+  ModelGroup* group = model_.parallel().parts();
   return group ? gather_whole(model_.weights(), weights(version), *group) : weights(version);
 }
 
 WeightDigest TransformerPolicy::digest() const {
   make_whole();
-  ModelGroup* group = model_.parallel().tensor;
+  ModelGroup* group = model_.parallel().parts();
   return group ? whole_digest(model_.weights(), *group) : model_.weights().digest();
 }
 
 WeightSnapshot TransformerPolicy::optimizer_state() const {
   if (model_.weights().dtype() == DType::kF32) make_whole();  // the master is the live weights
   WeightSnapshot out = arena_.state();
-  if (ModelGroup* group = model_.parallel().tensor) return gather_whole(model_.weights(), out, *group);  // no buffers: such models have no experts
+  if (ModelGroup* group = model_.parallel().parts()) out = gather_whole(model_.weights(), out, *group);
   const WeightStore& store = model_.weights();
   for (const Parameter& p : store.buffers())
     out.tensors.push_back({"buffer." + p.name, DType::kF32, p.shape, reinterpret_cast<const std::byte*>(store.buffer(p)), -1});
@@ -111,7 +121,7 @@ WeightSnapshot TransformerPolicy::optimizer_state() const {
 }
 
 void TransformerPolicy::restore_optimizer_state(const WeightSnapshot& state) {
-  if (model_.parallel().tensor) arena_.restore(take_parts(model_.weights(), state));
+  if (model_.parallel().parts()) arena_.restore(take_parts(model_.weights(), state));
   else arena_.restore(state);
   take_apart();
   for (const Parameter& p : model_.weights().buffers()) {
@@ -125,12 +135,12 @@ void TransformerPolicy::restore_optimizer_state(const WeightSnapshot& state) {
 void TransformerPolicy::load(const WeightSnapshot& weights) {
   make_whole();
   model_.weights().load(weights);
-  if (options_.parts == ArenaParts::kAll) arena_.load_master(model_.parallel().tensor ? take_parts(model_.weights(), weights) : weights);
+  if (options_.parts == ArenaParts::kAll) arena_.load_master(model_.parallel().parts() ? take_parts(model_.weights(), weights) : weights);
   model_.weights_changed();
 }
 
 WeightSnapshot TransformerReference::host_weights(WeightVersion version) const {
-  ModelGroup* group = model_.parallel().tensor;
+  ModelGroup* group = model_.parallel().parts();
   return group ? gather_whole(model_.weights(), weights(version), *group) : weights(version);
 }
 

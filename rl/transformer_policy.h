@@ -55,6 +55,7 @@ class TransformerPolicy : public PolicyModel {
 
   void make_whole() const override;
   void join(Session& session, int zero) override;
+  void join_experts(Session& session) override { arena_.share_out(session, held_alone()); }
   void close_lane() override { arena_.close_lane(); }
   void finish_gradient() override { arena_.finish_gradient(); }
   bool backward_is_collective() const override { return arena_.gradient_is_sharded(); }
@@ -64,6 +65,7 @@ class TransformerPolicy : public PolicyModel {
 
  private:
   void take_apart();
+  std::vector<ElementRange> held_alone() const;  // of the arena: what no other rank of the group has
   Transformer& model_;
   Options options_;
   ParameterArena arena_;

@@ -31,7 +31,7 @@ struct TransformerRunOptions {
   Scorer scorer;                // empty = score_even
   std::function<std::unique_ptr<RolloutEngine>(RolloutEngine&)> around_engine;  // what the trainer gets in its place
   Session* session = nullptr;  // of a run on several ranks
-  int lanes = 0, zero = 0, tensor_parallel = 1, sequence_parallel = 1;
+  int lanes = 0, zero = 0, tensor_parallel = 1, sequence_parallel = 1, expert_parallel = 1;
   bool wide = false;  // a model of about a million parameters instead of the tiny one: several pieces of a partition
   std::vector<std::pair<std::string, std::string>> config_edits;  // texts of config.json and what stands in their place
 };
@@ -76,7 +76,7 @@ inline std::vector<Score> score_even(const SampleGroup& g) {
 struct TransformerRun {
   TransformerRun(const TransformerRunOptions& o, const std::filesystem::path& folder,
                  std::vector<TrainObserver*> observers = {})
-      : pool(o.threads), sampling_pool(o.threads), ranks(std::make_unique<Ranks>(o.session, o.lanes, o.tensor_parallel, o.sequence_parallel)) {
+      : pool(o.threads), sampling_pool(o.threads), ranks(std::make_unique<Ranks>(o.session, o.lanes, o.tensor_parallel, o.sequence_parallel, o.expert_parallel)) {
     std::string json = read_file(std::filesystem::path(R1_SOURCE_DIR) / o.config);
     if (o.wide)
       for (const auto& [from, to] : {std::pair{"\"hidden_size\": 32", "\"hidden_size\": 128"}, {"\"intermediate_size\": 48", "\"intermediate_size\": 512"},
@@ -109,6 +109,7 @@ struct TransformerRun {
     }
     if (o.session) {
       policy->join(ranks->gradient_session(), o.zero);
+      if (ranks->expert_session()) policy->join_experts(*ranks->expert_session());
       if (critic) critic->join(*o.session, o.zero);
     }
     learner = std::make_unique<GrpoLearner>(*policy, reference.get(), grpo, critic.get(), ranks.get());

@@ -55,12 +55,6 @@ std::vector<double> reference_distribution(std::vector<double> z, const Sampling
   return p;
 }
 
-// Upper tail of chi-square by Wilson and Hilferty's normal approximation: z of the statistic.
-double chi_square_z(double statistic, double degrees) {
-  const double a = 2.0 / (9.0 * degrees);
-  return (std::cbrt(statistic / degrees) - (1 - a)) / std::sqrt(a);
-}
-
 TEST_CASE("tokens of other weights begin a run of their own, told apart by version and by digest") {
   CompletionBuilder builder(std::make_shared<const StopRules>(SamplingOptions{}, std::span<const TokenId>{}), nullptr, false);
   const WeightDigest first{1}, second{2};

@@ -1,5 +1,6 @@
 #include "rollout/engine_test_support.h"
 
+#include <cmath>
 #include <numeric>
 
 #include "core/error.h"
@@ -137,6 +138,11 @@ std::vector<double> next_logits(Transformer& model, const std::vector<TokenId>& 
   const std::int32_t last = static_cast<std::int32_t>(tokens.size()) - 1;
   const std::vector<float> z = model.logits(b, std::span(&last, 1));
   return {z.begin(), z.end()};
+}
+
+double chi_square_z(double statistic, double degrees) {
+  const double a = 2.0 / (9.0 * degrees);
+  return (std::cbrt(statistic / degrees) - (1 - a)) / std::sqrt(a);
 }
 
 }  // namespace r1::test

@@ -41,5 +41,7 @@ LocalEngineOptions small_engine(const Transformer& model, int blocks = 64);
 LogprobRows evaluate(Transformer& model, const std::vector<TokenId>& prompt, const std::vector<TokenId>& completion, float temperature);
 // Logits after prompt + completion, in float64, [vocab].
 std::vector<double> next_logits(Transformer& model, const std::vector<TokenId>& tokens);
+// Upper tail of chi-square by Wilson and Hilferty's normal approximation: z of the statistic.
+double chi_square_z(double statistic, double degrees);
 
 }  // namespace r1::test

@@ -54,7 +54,7 @@ void LocalEngine::take_draws() {
     scheduler_.append(*d.sample, d.sampled.token);
     const auto reason = add_token(*d.request, *d.sample, d.sampled.token, d.sampled.logprob, d.sampled.entropy, version_);
     if (reason) end(*d.request, *d.sample, *reason);
-    else holds = d.sampled.token == draft;
+    else holds = draft >= 0 && draft_holds(draft, d.sampled.token);
   }
 }
 

@@ -24,6 +24,10 @@ class LocalEngine : public EngineBase {
   LocalEngine(Transformer& transformer, std::shared_ptr<const Tokenizer> tokenizer, const Options& options = {});
   std::size_t kv_block_bytes() const { return arena_.block_bytes(); }
 
+ protected:
+  // Whether the row behind a draft stands, now that the token before it was drawn. Virtual so that a test can show that it would notice another rule.
+  virtual bool draft_holds(TokenId draft, TokenId drawn) const { return draft == drawn; }
+
  private:
   struct Draw {
     Request* request = nullptr;

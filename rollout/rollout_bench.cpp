@@ -107,71 +107,105 @@ double measure_flops(ComputePool& pool, cpu::Type type) {
   return 2.0 * kM * kN * kK / best_seconds(6, [&] { cpu::gemm(pool, args); });
 }
 
+namespace {
+
+struct Machine { double bandwidth, flops; };
+
+// Seconds a run of the case, and its line.
+nlohmann::ordered_json bench_case(Transformer& model, const std::shared_ptr<const Tokenizer>& tokenizer, const RolloutBenchCase& c, const RolloutBenchOptions& options,
+                                  bool speculative, const Machine& machine) {
+  const DType dtype = model.weights().dtype();
+  LocalEngineOptions engine_options = options.engine;
+  engine_options.max_rows = std::max(engine_options.max_rows, c.sequences * (speculative ? 2 : 1));
+  engine_options.speculative = speculative;
+  LocalEngine engine(model, tokenizer, engine_options);
+  R1_CHECK(c.samples >= 1 && c.sequences % c.samples == 0, c.sequences, " sequences of ", c.samples, " samples a prompt");
+  std::uint64_t run = 0;
+  // Sorted seconds of the timed runs, each with new prompts.
+  const auto measure = [&](RolloutBenchCase what) {
+    std::vector<double> seconds;
+    for (int i = 0; i <= std::max(options.repeats, 1); ++i) {
+      std::vector<RolloutRequest> requests = make_requests(what, model.vocab_limit(), options.seed, run++);
+      const double start = now();
+      const std::vector<SampleGroup> groups = generate(engine, std::move(requests));
+      if (i > 0) seconds.push_back(now() - start);
+      for (const SampleGroup& g : groups)
+        for (const Completion& completion : g.completions)
+          R1_CHECK(static_cast<int>(completion.tokens.size()) == what.new_tokens, "a completion of ", completion.tokens.size(), " tokens");
+    }
+    return seconds;
+  };
+  const auto median_of = [](std::vector<double> v) {
+    std::sort(v.begin(), v.end());
+    return v[v.size() / 2];
+  };
+  const std::vector<double> runs = measure(c);
+  const double median = median_of(runs);
+  const EngineStats stats = engine.stats();
+  RolloutBenchCase first_token = c;
+  first_token.new_tokens = 1;
+  const double prefill = median_of(measure(first_token));
+  const double floor = rollout_floor_seconds(model.config(), size_of(dtype), c, machine.bandwidth, machine.flops);
+  rusage usage{};
+  getrusage(RUSAGE_SELF, &usage);
+  nlohmann::ordered_json line = {{"bench", "rollout"},
+                                 {"device", "cpu"},
+                                 {"isa", cpu::to_string(cpu::isa())},
+                                 {"threads", model.pool().size()},
+                                 {"dtype", safetensors_name(dtype)},
+                                 {"parameters", model.config().num_parameters()},
+                                 {"batch", c.sequences},
+                                 {"samples_per_prompt", c.samples},
+                                 {"prompt_tokens", c.prompt_tokens},
+                                 {"new_tokens", c.new_tokens},
+                                 {"seconds", median},
+                                 {"runs_s", runs},
+                                 {"tok_s", static_cast<double>(c.sequences) * c.new_tokens / median},
+                                 {"first_token_s", prefill},
+                                 {"decode_tok_s", c.new_tokens > 1 && median > prefill
+                                                      ? static_cast<double>(c.sequences) * (c.new_tokens - 1) / (median - prefill)
+                                                      : 0.0},
+                                 {"floor_s", floor},  // of plain decoding
+                                 {"roofline_pct", 100 * floor / median},
+                                 {"bandwidth_gb_s", machine.bandwidth / 1e9},
+                                 {"gflops", machine.flops / 1e9},
+                                 {"kv_bytes", stats.kv_blocks_peak * static_cast<std::int64_t>(engine.kv_block_bytes())},
+                                 {"peak_memory_bytes", static_cast<std::int64_t>(usage.ru_maxrss) * 1024}};
+  if (speculative) line["draft_acceptance"] = static_cast<double>(stats.accepted_tokens) / static_cast<double>(std::max<std::int64_t>(stats.drafted_tokens, 1));
+  if (!options.commit.empty()) line["commit"] = options.commit;
+  return line;
+}
+
+}  // namespace
+
 void run_rollout_bench(Transformer& model, const std::shared_ptr<const Tokenizer>& tokenizer, const std::vector<RolloutBenchCase>& cases,
                        const RolloutBenchOptions& options, std::ostream& out) {
   const DType dtype = model.weights().dtype();
   const cpu::Type type = dtype == DType::kBF16 ? cpu::Type::kBF16 : cpu::Type::kF32;
   const auto weight_bytes = static_cast<std::size_t>(model.weights().elements()) * size_of(dtype);
-  const double bandwidth = options.bandwidth > 0 ? options.bandwidth : measure_bandwidth(model.pool(), model.weights().data(), weight_bytes);
-  const double flops = options.flops > 0 ? options.flops : measure_flops(model.pool(), type);
+  const Machine machine{options.bandwidth > 0 ? options.bandwidth : measure_bandwidth(model.pool(), model.weights().data(), weight_bytes),
+                        options.flops > 0 ? options.flops : measure_flops(model.pool(), type)};
+  std::vector<nlohmann::ordered_json> plain, drafts;
   for (const RolloutBenchCase& c : cases) {
-    LocalEngineOptions engine_options = options.engine;
-    engine_options.max_rows = std::max(engine_options.max_rows, c.sequences);
-    LocalEngine engine(model, tokenizer, engine_options);
-    R1_CHECK(c.samples >= 1 && c.sequences % c.samples == 0, c.sequences, " sequences of ", c.samples, " samples a prompt");
-    std::uint64_t run = 0;
-    // Sorted seconds of the timed runs, each with new prompts.
-    const auto measure = [&](RolloutBenchCase what) {
-      std::vector<double> seconds;
-      for (int i = 0; i <= std::max(options.repeats, 1); ++i) {
-        std::vector<RolloutRequest> requests = make_requests(what, model.vocab_limit(), options.seed, run++);
-        const double start = now();
-        const std::vector<SampleGroup> groups = generate(engine, std::move(requests));
-        if (i > 0) seconds.push_back(now() - start);
-        for (const SampleGroup& g : groups)
-          for (const Completion& completion : g.completions)
-            R1_CHECK(static_cast<int>(completion.tokens.size()) == what.new_tokens, "a completion of ", completion.tokens.size(), " tokens");
-      }
-      return seconds;
-    };
-    const auto median_of = [](std::vector<double> v) {
-      std::sort(v.begin(), v.end());
-      return v[v.size() / 2];
-    };
-    const std::vector<double> runs = measure(c);
-    const double median = median_of(runs);
-    RolloutBenchCase first_token = c;
-    first_token.new_tokens = 1;
-    const double prefill = median_of(measure(first_token));
-    const double floor = rollout_floor_seconds(model.config(), size_of(dtype), c, bandwidth, flops);
-    const EngineStats stats = engine.stats();
-    rusage usage{};
-    getrusage(RUSAGE_SELF, &usage);
-    nlohmann::ordered_json line = {{"bench", "rollout"},
-                                   {"device", "cpu"},
-                                   {"isa", cpu::to_string(cpu::isa())},
-                                   {"threads", model.pool().size()},
-                                   {"dtype", safetensors_name(dtype)},
-                                   {"parameters", model.config().num_parameters()},
-                                   {"batch", c.sequences},
-                                   {"samples_per_prompt", c.samples},
-                                   {"prompt_tokens", c.prompt_tokens},
-                                   {"new_tokens", c.new_tokens},
-                                   {"seconds", median},
-                                   {"runs_s", runs},
-                                   {"tok_s", static_cast<double>(c.sequences) * c.new_tokens / median},
-                                   {"first_token_s", prefill},
-                                   {"decode_tok_s", c.new_tokens > 1 && median > prefill
-                                                        ? static_cast<double>(c.sequences) * (c.new_tokens - 1) / (median - prefill)
-                                                        : 0.0},
-                                   {"floor_s", floor},
-                                   {"roofline_pct", 100 * floor / median},
-                                   {"bandwidth_gb_s", bandwidth / 1e9},
-                                   {"gflops", flops / 1e9},
-                                   {"kv_bytes", stats.kv_blocks_peak * static_cast<std::int64_t>(engine.kv_block_bytes())},
-                                   {"peak_memory_bytes", static_cast<std::int64_t>(usage.ru_maxrss) * 1024}};
-    if (!options.commit.empty()) line["commit"] = options.commit;
-    out << line.dump() << std::endl;
+    plain.push_back(bench_case(model, tokenizer, c, options, false, machine));
+    out << plain.back().dump() << std::endl;
+    drafts.push_back(c.speculative ? bench_case(model, tokenizer, c, options, true, machine) : nlohmann::ordered_json());
+    if (c.speculative) out << drafts.back().dump() << std::endl;
+  }
+  for (std::size_t i = 0; i < cases.size(); ++i) {
+    if (!cases[i].speculative) continue;
+    if (model.config().tie_word_embeddings) throw ConfigError("bench rollout --speculative: the model's LM head is its embedding, which cannot be zeros");
+    const Parameter& head = model.weights().find("lm_head.weight");
+    std::memset(model.weights().at(head), 0, static_cast<std::size_t>(head.elements) * size_of(dtype));
+    model.weights_changed();
+    nlohmann::ordered_json all = bench_case(model, tokenizer, cases[i], options, true, machine);
+    all["head"] = "zeros";
+    // A run's time between the two is taken as linear in the share that holds.
+    const double never = drafts[i]["seconds"], ever = all["seconds"], without = plain[i]["seconds"], held = drafts[i]["draft_acceptance"], most = all["draft_acceptance"];
+    all["speed_up"] = without / ever;
+    all["speed_up_as_is"] = without / never;
+    all["break_even_acceptance"] = never > ever ? nlohmann::ordered_json(held + (most - held) * (never - without) / (never - ever)) : nlohmann::ordered_json(nullptr);
+    out << all.dump() << std::endl;
   }
 }
 

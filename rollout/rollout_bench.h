@@ -17,6 +17,9 @@ namespace r1 {
 // sequences / samples different random prompts.
 struct RolloutBenchCase {
   int sequences = 64, prompt_tokens = 64, new_tokens = 64, samples = 1;
+  // Beside plain decoding also drafts by the prediction layer: as the weights make them, and where each draft holds (an LM head of zeros: both
+  // draws then fall on the same token). From the two: the share of drafts that must hold for them to pay.
+  bool speculative = false;
 };
 
 struct RolloutBenchOptions {
@@ -39,7 +42,7 @@ double distinct_experts(const MixtureOfExperts& moe, double n);
 double measure_bandwidth(ComputePool& pool, const std::byte* data, std::size_t bytes);  // best of a few readings; 8-byte aligned
 double measure_flops(ComputePool& pool, cpu::Type type);  // best of a few products
 
-// Prints one JSON line a case. `tokenizer` may be null.
+// Prints one JSON line a case, and one for all its drafts. `tokenizer` may be null. Drafts leave a head of zeros behind.
 void run_rollout_bench(Transformer& model, const std::shared_ptr<const Tokenizer>& tokenizer, const std::vector<RolloutBenchCase>& cases,
                        const RolloutBenchOptions& options, std::ostream& out);
 

@@ -70,6 +70,11 @@ FAMILIES = {
     "tiny-gemma3": dict(model_type="gemma3_text", hidden_act=None, hidden_activation="gelu_pytorch_tanh", query_pre_attn_scalar=24, sliding_window=6,
                         tie_word_embeddings=True, num_hidden_layers=3, rope_theta=1e6,
                         layer_types=["sliding_attention", "full_attention", "sliding_attention"]),
+    # LongRoPE: 24 tokens are within the original context of 64, and beyond that of 16.
+    **{f"tiny-phi3-{name}": dict(model_type="phi3", head_dim=None, hidden_size=64, sliding_window=None, original_max_position_embeddings=original,
+                                 rope_scaling=dict(rope_type="longrope", short_factor=[1.0, 1.05, 1.1, 1.2, 1.4, 1.7, 2.1, 2.6],
+                                                   long_factor=[1.1, 1.5, 2.0, 2.8, 4.0, 5.5, 7.5, 9.9]))
+       for name, original in (("short", 64), ("long", 16))},
 }
 RELEASED = {  # config.json keys that matter for the rotary frequencies
     "llama-3.1-8b": dict(model_type="llama", hidden_size=4096, num_attention_heads=32, rope_theta=500000.0,

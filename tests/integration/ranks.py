@@ -1,5 +1,5 @@
 """r1 train on several ranks, as launchers start it: the weights of one process, killed ranks, stops, other numbers of ranks.
-usage: ranks.py R1_PROGRAM EXAMPLES_FOLDER [kinds|torchrun|kills|elastic|shared]   exit code 77 = skipped (no torchrun: PATH, or R1_TORCHRUN)"""
+usage: ranks.py R1_PROGRAM EXAMPLES_FOLDER [kinds|torchrun|kills|elastic|shared|experts]   exit code 77 = skipped (no torchrun: PATH, or R1_TORCHRUN)"""
 import hashlib
 import json
 import os
@@ -353,23 +353,47 @@ def shared(work, recipes):
     refused = lambda *more: Ranks(2, recipes["grpo"], f"{work}/refused", *more).wait()[0]
     for more, wanted in ((("train.tensor_parallel=3",), "train.tensor_parallel is 3, but 2 ranks are not a multiple of it"),
                          (("train.tensor_parallel=2", "lora.rank=4"), "train.tensor_parallel and lora do not go together"),
-                         (("train.sequence_parallel=2", "train.tensor_parallel=2"), "one of them must be 1")):
+                         (("train.sequence_parallel=2", "train.tensor_parallel=2"), "all but one of them must be 1")):
         text, code = refused(*more)
         check(code in (1, 2) and wanted in text, f"{more} ended with {code}:\n{text}")
     text = run([R1, "train", recipes["sft"], "train.sequence_parallel=2"], code=2)
     check("train.sequence_parallel is 2, but 1 rank is not a multiple of it" in text, text)
 
 
+def experts(work, recipes):
+    """The model of tests/golden/model/tiny-qwen3-moe's kind: six experts on two processes."""
+    for kind, recipe in recipes.items():
+        plain = ["model.dtype=float32", "train.lanes=1"]
+        run([R1, "-q", "train", recipe, f"output.dir={work}/{kind}_one", *plain])
+        want = metrics(f"{work}/{kind}_one")
+        for first, second in ((2, 1), (1, 2)):  # of grpo four updates on the first number of ranks, two more on the second
+            folder = f"{work}/{kind}_{first}_{second}"
+            for world, steps in ((first, ["rl.steps=4"] if kind == "grpo" else ["sft.steps=4"]), (second, [])):
+                if world == 1:
+                    run([R1, "-q", "train", recipe, f"output.dir={folder}", *plain, *steps])
+                else:
+                    for text, code in Ranks(2, recipe, folder, *plain, "train.expert_parallel=2", *steps).wait():
+                        check(code == 0, text)
+            got = metrics(folder)
+            near(got, want, f"{kind}, {first} ranks and then {second}")
+            if kind == "grpo":
+                check(all(row.get("mismatch/max_abs_logp", 0) == 0 for row in got), f"{first} ranks: rollout and learner differ")
+                loads = [row["moe/load_max_over_mean"] for row in got if "moe/load_max_over_mean" in row]
+                check(len(loads) >= 4 and all(1 <= x <= 6 for x in loads), f"loads {loads}")
+                check(all(row.get("moe/dropped", 0) == 0 for row in got), "tokens were dropped")
+            print(f"{kind} on {first} and then {second} ranks: the numbers of one process")
+
+
 def main():
     work = tempfile.mkdtemp()
     try:
-        subprocess.run([sys.executable, f"{HERE}/tiny_model.py", f"{work}/model", "--answers-end", *(["--two-kv-heads"] if MODE == "shared" else [])], check=True)
+        subprocess.run([sys.executable, f"{HERE}/tiny_model.py", f"{work}/model", "--answers-end", *{"shared": ["--two-kv-heads"], "experts": ["--experts"]}.get(MODE, [])], check=True)
         recipes = {}
         for kind, text in (("grpo", GRPO), ("sft", SFT)):
             recipes[kind] = f"{work}/{kind}.yaml"
             with open(recipes[kind], "w") as f:
                 f.write(text.replace("MODEL", f"{work}/model"))
-        {"launch": launch, "kinds": kinds, "torchrun": torchrun, "kills": kills, "elastic": elastic, "shared": shared}[MODE](work, recipes)
+        {"launch": launch, "kinds": kinds, "torchrun": torchrun, "kills": kills, "elastic": elastic, "shared": shared, "experts": experts}[MODE](work, recipes)
     finally:
         shutil.rmtree(work)
 
