@@ -211,7 +211,7 @@ TEST_CASE("one that is given up ends its own rank's operation and no run; the de
         text = e.what();
       }
       gives_up.join();
-      R1_CHECK(has(text, "a wait for nobody: given up"), text);
+      R1_CHECK(test::contains(text, "a wait for nobody: given up"), text);
     }
     s.comm().barrier("the run goes on");
     return "done";
@@ -232,7 +232,7 @@ TEST_CASE("one that is given up ends its own rank's operation and no run; the de
   begun.wait_for(2);
   usleep(300000);
   kill(ranks.pid(1), SIGKILL);
-  CHECK(has(ranks.results()[0].output, "error: rank 1 (process "));
+  CHECK(test::contains(ranks.results()[0].output, "error: rank 1 (process "));
 }
 
 TEST_CASE("what a rank tells reaches all others, in its order") {
@@ -259,7 +259,7 @@ TEST_CASE("what a rank tells reaches all others, in its order") {
   CHECK(results[0].output == "20 21 22 ");
   CHECK(results[2].output == "0 1 2 ");
   CHECK(results[1].output.size() == 15);
-  CHECK(has(results[1].output, "20 "));
+  CHECK(test::contains(results[1].output, "20 "));
   CHECK(results[1].output.find("0 ") < results[1].output.find("1 "));
 }
 
