@@ -203,7 +203,7 @@ TEST_CASE("a saved checkpoint is a model that loads, with the live weights") {
   const test::TempDir dir;
   TransformerRun run(test::tiny_options(), dir.path());
   run.trainer->run();
-  const Checkpoint checkpoint = *newest_checkpoint(dir.path());
+  const Checkpoint checkpoint = newest_checkpoint(dir / "checkpoints").value();
   CHECK(checkpoint.state().step == 6);
   WeightStore store(checkpoint.model().config(), DType::kBF16);
   checkpoint.model().load_into(store);

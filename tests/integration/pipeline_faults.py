@@ -85,7 +85,7 @@ def disk(tmp, judge, expected):
     # A disk that is really full, where the machine lets one be made.
     full = tmp / "full"
     full.mkdir()
-    mounted = os.geteuid() == 0 and subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={5 * size}", "tmpfs", full], capture_output=True).returncode == 0
+    mounted = os.geteuid() == 0 and subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={20 * size}", "tmpfs", full], capture_output=True).returncode == 0
     if not mounted:
         print("no file system of one's own here: the full disk is not tried, the file-size limit is")
         return
@@ -98,9 +98,16 @@ def disk(tmp, judge, expected):
                     f.write(b"x" * 4096)
             except OSError:
                 pass
-        with open(ballast, "r+b") as f:  # room for the records, none for a checkpoint
-            f.truncate(max(0, ballast.stat().st_size - size))
-        pipeline(full, judge, code=1, words=("r1: error: stage sft: ", "No space left on device"))
+        def leave(room):
+            with open(ballast, "r+b") as f:
+                f.truncate(max(0, ballast.stat().st_size - room))
+
+        leave(size)  # room for the records, none for a checkpoint: that is known before any work
+        refusal = pipeline(full, judge, code=2, words=("r1: error: stage sft: ", "one checkpoint takes"))
+        assert "step 1/2" not in refusal, refusal
+        leave(int(4.3 * size))  # a checkpoint alone would have room
+        stopped = pipeline(full, judge, code=1, words=("r1: error: stage sft: ", "No space left on device"))
+        assert "step 1/2" in stopped, stopped
         ballast.unlink()
         subprocess.run(["mount", "-o", f"remount,size={60 * size}", full], check=True)
         pipeline(full, judge)
