@@ -1,5 +1,5 @@
 """r1 train on several ranks, as launchers start it: the weights of one process, killed ranks, stops, other numbers of ranks.
-usage: ranks.py R1_PROGRAM EXAMPLES_FOLDER [kinds|torchrun|kills|elastic|shared|experts]   exit code 77 = skipped (no torchrun: PATH, or R1_TORCHRUN)"""
+usage: ranks.py R1_PROGRAM EXAMPLES_FOLDER [kinds|torchrun|kills|elastic|shared|experts|side]   exit code 77 = skipped (no torchrun: PATH, or R1_TORCHRUN)"""
 import hashlib
 import json
 import os
@@ -360,6 +360,21 @@ def shared(work, recipes):
     check("train.sequence_parallel is 2, but 1 rank is not a multiple of it" in text, text)
 
 
+def side(work, recipes):
+    """Rollout and learning side by side on two ranks, unfinished groups given up too: the bits of one process."""
+    reward = "rewards=[{name: regex, pattern: '[0-9]'}]"
+    for staleness in (1, 2):
+        for more in ([], ["rl.early_stop={enabled: true, oversample: 1.4}"]):
+            settings = ["rl.updates_per_rollout=1", "rl.prompts_per_rollout=6", f"rl.max_staleness={staleness}", reward, *more]
+            one, two = (f"{work}/{n}_{staleness}_{len(more)}" for n in ("one", "two"))
+            run([R1, "-q", "train", recipes["grpo"], f"output.dir={one}", *settings])
+            for text, code in Ranks(2, recipes["grpo"], two, *settings).wait():
+                check(code == 0, text)
+            check(digest(two) == digest(one), f"staleness {staleness} {more}: other weights than of one process")
+            check(max(row["staleness/max"] for row in metrics(two)) == staleness, f"staleness {staleness}: none was seen")
+            print(f"staleness {staleness}{', early stop' if more else ''}: two ranks have the weights of one process")
+
+
 def experts(work, recipes):
     """The model of tests/golden/model/tiny-qwen3-moe's kind: six experts on two processes."""
     for kind, recipe in recipes.items():
@@ -396,7 +411,7 @@ def main():
             recipes[kind] = f"{work}/{kind}.yaml"
             with open(recipes[kind], "w") as f:
                 f.write(text.replace("MODEL", f"{work}/model"))
-        {"launch": launch, "kinds": kinds, "torchrun": torchrun, "kills": kills, "elastic": elastic, "shared": shared, "experts": experts}[MODE](work, recipes)
+        {"launch": launch, "kinds": kinds, "torchrun": torchrun, "kills": kills, "elastic": elastic, "shared": shared, "experts": experts, "side": side}[MODE](work, recipes)
     finally:
         shutil.rmtree(work)
 
