@@ -2,6 +2,7 @@
 must be, to the bit, those of a run in one process: with one server, with three, with servers killed (SIGKILL) and started again at random, and
 over a network that delays, stalls and cuts connections. usage: services.py R1_PROGRAM [KILLS] [SEED]"""
 import hashlib
+import itertools
 import os
 import pathlib
 import random
@@ -71,8 +72,9 @@ class Proxy:
 
     TEARS = ("closed", "reset", "half closed", "truncated")
 
-    def __init__(self, port, rng, delay=0.05, jitter=0.03, stall=0.05, cut=0.002):
-        self.target, self.rng, self.delay, self.jitter, self.stall, self.cut = port, rng, delay, jitter, stall, cut
+    def __init__(self, port, rng, cut, pieces, delay=0.05, jitter=0.03, stall=0.05):
+        """One in `cut` of the `pieces` (a count that proxies share) tears its connection, so that every way comes up however quick the run is."""
+        self.target, self.rng, self.delay, self.jitter, self.stall, self.cut, self.pieces = port, rng, delay, jitter, stall, cut, pieces
         self.stalls, self.tears = 0, dict.fromkeys(self.TEARS, 0)
         self.listener = socket.create_server(("127.0.0.1", 0))
         self.port = self.listener.getsockname()[1]
@@ -97,8 +99,9 @@ class Proxy:
                     wait += 0.2
                     self.stalls += 1
                 time.sleep(max(0.0, wait))
-                if self.rng.random() < self.cut:
-                    self.tear(sink, data)
+                number = next(self.pieces)
+                if number % self.cut == 0:
+                    self.tear(sink, data, self.TEARS[number // self.cut % len(self.TEARS)])
                     break
                 sink.sendall(data)
         except OSError:
@@ -109,8 +112,7 @@ class Proxy:
             except OSError:
                 pass
 
-    def tear(self, sink, data):
-        how = self.TEARS[sum(self.tears.values()) % len(self.TEARS)]
+    def tear(self, sink, data, how):
         self.tears[how] += 1
         if how == "half closed":  # nothing comes any more, though what goes the other way is taken for a while
             sink.shutdown(socket.SHUT_WR)
@@ -172,7 +174,8 @@ def main():
         assert counts[0] >= KILLS, "the run was over before servers could be killed"
 
         shorter = train(folder, "short", [], updates=SLOW_UPDATES)
-        proxies = [Proxy(p, rng, cut=0.01) for p in ports]
+        pieces = itertools.count(1)
+        proxies = [Proxy(p, rng, 100, pieces) for p in ports]
         start = time.time()
         assert train(folder, "slow", [p.port for p in proxies], extra=["rollout.grpc.weights=delta"], updates=SLOW_UPDATES) == shorter, "slow network: other weights"
         tears = {how: sum(p.tears[how] for p in proxies) for how in Proxy.TEARS}
