@@ -6,7 +6,6 @@
 #include <unistd.h>
 
 #include "core/error.h"
-#include "core/log.h"
 #include "core/terminal.h"
 #include "core/version.h"
 #include "tests/support/support.h"

@@ -2,10 +2,12 @@
 #pragma once
 
 #include <atomic>
+#include <chrono>
 #include <cstdio>
 #include <filesystem>
 #include <map>
 #include <mutex>
+#include <optional>
 #include <string>
 #include <thread>
 #include <vector>
@@ -43,11 +45,27 @@ inline constexpr const char* kCommit = "0123456789abcdef0123456789abcdef01234567
 // What signed addresses are made of: escaped slashes, colons, quotes and semicolons, a plus and an escaped one, an escaped percent sign.
 inline constexpr const char* kSigned = "?X-Date=2026-01-01T00%3A00%3A00Z&disposition=inline%3B+filename%3D%22model.safetensors%22%3B&sig=a%2Fb%2Bc+d%25e%3D~";
 
+// A server on a free port of this machine from here to its end.
+class Running {
+ public:
+  explicit Running(httplib::Server& server) : port(server.bind_to_any_port("127.0.0.1")), server_(server), thread_([&server] { server.listen_after_bind(); }) {
+    while (!server.is_running()) std::this_thread::sleep_for(std::chrono::milliseconds(1));
+  }
+  ~Running() {
+    server_.stop();
+    thread_.join();
+  }
+  const int port;
+
+ private:
+  httplib::Server& server_;
+  std::thread thread_;
+};
+
 // A hub with a model and a data set, and a storage on another port to which large files are redirected.
 struct FakeHub {
   httplib::Server hub, storage;
   int hub_port = 0, storage_port = 0;
-  std::thread hub_thread, storage_thread;
   std::map<std::string, std::string> files = {{"config.json", "{\"model_type\": \"llama\"}"}, {"tokenizer.json", "{}"}, {"README.md", "hello"}, {"pytorch_model.bin", "pickle"},
                                               {"model.safetensors", std::string()}, {"onnx/model.onnx", "x"}};
   std::string token;                      // asked for, where it is not empty
@@ -58,6 +76,8 @@ struct FakeHub {
   std::mutex mutex;
   std::vector<std::string> seen;          // what the storage was asked: "Range" and "Authorization" headers
   std::atomic<int> heads{0};
+
+  std::optional<Running> hub_runs, storage_runs;
 
   FakeHub() {
     std::string& big = files["model.safetensors"];
@@ -128,15 +148,8 @@ struct FakeHub {
       if (!ranges) const_cast<httplib::Request&>(r).ranges.clear();
       out.set_content(text, "application/octet-stream");
     });
-    hub_port = hub.bind_to_any_port("127.0.0.1");
-    storage_port = storage.bind_to_any_port("127.0.0.1");
-    hub_thread = std::thread([this] { hub.listen_after_bind(); });
-    storage_thread = std::thread([this] { storage.listen_after_bind(); });
-    while (!hub.is_running() || !storage.is_running()) std::this_thread::sleep_for(std::chrono::milliseconds(1));
-  }
-  ~FakeHub() {
-    hub.stop(), storage.stop();
-    hub_thread.join(), storage_thread.join();
+    hub_runs.emplace(hub), storage_runs.emplace(storage);
+    hub_port = hub_runs->port, storage_port = storage_runs->port;
   }
 
   HubOptions options(const fs::path& cache) const {

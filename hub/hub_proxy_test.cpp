@@ -178,9 +178,8 @@ TEST_CASE("TLS goes through the proxy's tunnel, to a certificate of the far end'
   server.Get("/api/models/org/name/revision/main", [&](const httplib::Request&, httplib::Response& out) {
     out.set_content(message("{\"sha\": \"", test::kCommit, "\", \"siblings\": []}"), "application/json");
   });
-  const int port = server.bind_to_any_port("127.0.0.1");
-  std::thread thread([&] { server.listen_after_bind(); });
-  while (!server.is_running()) std::this_thread::sleep_for(std::chrono::milliseconds(1));
+  const test::Running running(server);
+  const int port = running.port;
   Proxy proxy("dTpw");
   HeadRequest request{"HEAD", true, "localhost", port, "/a", {}, cert, 10, HubProxy{"127.0.0.1", proxy.port, "u", "p"}};
   const RedirectAddress right = read_redirect(request);
@@ -199,8 +198,6 @@ TEST_CASE("TLS goes through the proxy's tunnel, to a certificate of the far end'
   options.proxies.https = HubProxy{"127.0.0.1", proxy.port, "u", "p"};
   CHECK(HubClient(options).list(*parse_hub_model("org/name")).commit == test::kCommit);
   CHECK(proxy.seen().back() == message("CONNECT localhost:", port, " HTTP/1.1"));
-  server.stop();
-  thread.join();
 }
 
 }  // namespace

@@ -84,9 +84,8 @@ TEST_CASE("the head of a redirect over TLS, from a certificate that is trusted a
     seen = r.get_header_value("Authorization");
     out.set_redirect(message("https://storage/b", kSigned), 302);
   });
-  const int port = server.bind_to_any_port("127.0.0.1");
-  std::thread thread([&] { server.listen_after_bind(); });
-  while (!server.is_running()) std::this_thread::sleep_for(std::chrono::milliseconds(1));
+  const test::Running running(server);
+  const int port = running.port;
   HeadRequest request{"HEAD", true, "localhost", port, "/a", {{"Authorization", "Bearer t"}}, cert, 10};
   const RedirectAddress right = read_redirect(request);
   CHECK_MESSAGE(right.status == 302, right.error);
@@ -98,8 +97,6 @@ TEST_CASE("the head of a redirect over TLS, from a certificate that is trusted a
   request.ca_file = cert, request.host = "127.0.0.1";  // another name than the certificate's
   CHECK(contains(read_redirect(request).error, "certificate verify failed"));
   CHECK(seen.empty());
-  server.stop();
-  thread.join();
 }
 
 TEST_CASE("a broken transfer goes on where it stopped, in this call or the next") {

@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include "core/error.h"
+#include "rl/forwarding_engine.h"
 #include "rl/staleness.h"
 #include "rl/table_run.h"
 #include "rl/transformer_run.h"
@@ -39,11 +40,9 @@ ScoredGroup drawn_by(std::vector<VersionRun> runs, std::size_t tokens) {
 }
 
 // In rollouts after the first: holds the first completion that ends back until newer weights have come, so that the others go on under them.
-class HoldingEngine : public RolloutEngine {
+class HoldingEngine : public test::ForwardingEngine {
  public:
-  explicit HoldingEngine(RolloutEngine& inner, bool holds = true) : inner_(inner), holds_(holds) {}
-  RequestId submit(RolloutRequest request) override { return inner_.submit(std::move(request)); }
-  void cancel(RequestId id) override { inner_.cancel(id); }
+  explicit HoldingEngine(RolloutEngine& inner, bool holds = true) : ForwardingEngine(inner), holds_(holds) {}
   void wait(const std::function<void(RolloutEvent&&)>& on_event, bool stream) override {
     const WeightVersion before = inner_.weight_version();
     bool held = ++rollouts_ == 1 || !holds_;
@@ -55,22 +54,16 @@ class HoldingEngine : public RolloutEngine {
         },
         stream);
   }
-  void load_weights(const WeightSnapshot& snapshot) override { inner_.load_weights(snapshot); }
-  WeightVersion weight_version() const override { return inner_.weight_version(); }
-  EngineStats stats() const override { return inner_.stats(); }
 
  private:
-  RolloutEngine& inner_;
   bool holds_;
   int rollouts_ = 0;
 };
 
 // Slower than an update; counts who gives it weights.
-class SlowEngine : public RolloutEngine {
+class SlowEngine : public test::ForwardingEngine {
  public:
-  explicit SlowEngine(RolloutEngine& inner) : inner_(inner) {}
-  RequestId submit(RolloutRequest request) override { return inner_.submit(std::move(request)); }
-  void cancel(RequestId id) override { inner_.cancel(id); }
+  explicit SlowEngine(RolloutEngine& inner) : ForwardingEngine(inner) {}
   void wait(const std::function<void(RolloutEvent&&)>& on_event, bool stream) override {
     std::this_thread::sleep_for(std::chrono::milliseconds(60));
     inner_.wait(on_event, stream);
@@ -79,12 +72,9 @@ class SlowEngine : public RolloutEngine {
     ++(std::this_thread::get_id() == learner_ ? by_learner : by_rollout);
     inner_.load_weights(snapshot);
   }
-  WeightVersion weight_version() const override { return inner_.weight_version(); }
-  EngineStats stats() const override { return inner_.stats(); }
   std::atomic<int> by_learner = 0, by_rollout = 0;
 
  private:
-  RolloutEngine& inner_;
   const std::thread::id learner_ = std::this_thread::get_id();
 };
 

@@ -7,6 +7,7 @@
 #include <thread>
 
 #include "core/error.h"
+#include "rl/forwarding_engine.h"
 #include "rl/ranks_run.h"
 #include "rl/stop_test_support.h"
 #include "tests/support/support.h"
@@ -36,11 +37,9 @@ Scorer jittered(int rank) {
 }
 
 // Gives its events late, so that weights change in the middle of rollouts.
-class LateEngine : public RolloutEngine {
+class LateEngine : public test::ForwardingEngine {
  public:
-  LateEngine(RolloutEngine& inner, int ms) : inner_(inner), pause_(ms) {}
-  RequestId submit(RolloutRequest request) override { return inner_.submit(std::move(request)); }
-  void cancel(RequestId id) override { inner_.cancel(id); }
+  LateEngine(RolloutEngine& inner, int ms) : ForwardingEngine(inner), pause_(ms) {}
   void wait(const std::function<void(RolloutEvent&&)>& on_event, bool stream) override {
     inner_.wait(
         [&](RolloutEvent&& event) {
@@ -49,12 +48,8 @@ class LateEngine : public RolloutEngine {
         },
         stream);
   }
-  void load_weights(const WeightSnapshot& snapshot) override { inner_.load_weights(snapshot); }
-  WeightVersion weight_version() const override { return inner_.weight_version(); }
-  EngineStats stats() const override { return inner_.stats(); }
 
  private:
-  RolloutEngine& inner_;
   std::chrono::milliseconds pause_;
 };
 
@@ -122,28 +117,8 @@ TEST_CASE("kill -9 of a rank, staleness 1 and 3: it is named by the other, and o
     TransformerRunOptions o = async_options(c.staleness, c.updates);
     const std::string want = digest_line(train(o, nullptr));
     const TempDir dir;
-    const auto body = [&](bool dies) {
-      return [&, dies](Session& s) -> std::string {
-        TransformerRunOptions mine = o;
-        mine.session = s.world() > 1 ? &s : nullptr;
-        AtStep killer;
-        killer.call = [&](const StepRecord& r) {
-          if (dies && s.rank() == c.victim && r.step == c.step) kill(getpid(), SIGKILL);
-        };
-        TransformerRun run(mine, dir.path(), {&killer});
-        run.trainer->resume();
-        run.trainer->run();
-        return to_hex(run.policy->digest());
-      };
-    };
-    const auto results = run_ranks(c.begun, body(true));
-    for (int r = 0; r < c.begun; ++r) {
-      const auto& result = results[static_cast<std::size_t>(r)];
-      CAPTURE(result.output);
-      CHECK(result.status == (r == c.victim ? -SIGKILL : 1));
-      if (r != c.victim) CHECK(result.output.find(message("error: rank ", c.victim)) == 0);
-    }
-    same_on_all(run_ranks(c.resumed, body(false)), want);
+    others_name(run_ranks(c.begun, [&](Session& s) { return go_on(o, s, dir.path(), {c.victim, c.step}); }), c.victim);
+    same_on_all(run_ranks(c.resumed, [&](Session& s) { return go_on(o, s, dir.path()); }), want);
   }
 }
 
@@ -151,21 +126,13 @@ TEST_CASE("a stop of one rank: the rollout in progress ends, all leave at the sa
   TransformerRunOptions o = async_options(1);
   const std::string want = digest_line(train(o, nullptr));
   const TempDir dir;
-  for (const auto& r : run_ranks(2, [&](Session& s) -> std::string {
-         install_stop_signals();
-         TransformerRunOptions mine = o;
-         mine.session = &s;
-         AtStep stop;
-         stop.call = [&](const StepRecord& record) {
-           if (s.rank() == 1 && record.step == 3) raise(SIGTERM);
-         };
-         TransformerRun run(mine, dir.path(), {&stop});
-         run.trainer->run();
-         return {};
-       })) {
-    CAPTURE(r.output);
-    CHECK(r.status == 130);
-  }
+  stop_both(dir.path(), [&](Session&) { return o; }, [](Session& s) {
+    auto stop = std::make_unique<AtStep>();
+    stop->call = [&s](const StepRecord& record) {
+      if (s.rank() == 1 && record.step == 3) raise(SIGTERM);
+    };
+    return stop;
+  });
   same_on_all(run_ranks(2, [&](Session& s) {
     TransformerRunOptions mine = o;
     mine.session = &s;

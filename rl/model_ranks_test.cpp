@@ -6,8 +6,8 @@
 #include <cstdio>
 #include <sstream>
 
-#include "comm/ranks_test_support.h"
 #include "core/error.h"
+#include "rl/ranks_run.h"
 #include "rl/stop_test_support.h"
 #include "rl/transformer_run.h"
 #include "tests/support/support.h"
@@ -15,6 +15,10 @@
 namespace r1 {
 namespace {
 
+using test::digest_line;
+using test::numbers_in;
+using test::numbers_of;
+using test::train;
 using test::TransformerRun;
 using test::TransformerRunOptions;
 
@@ -51,15 +55,6 @@ std::string text_of(const std::vector<double>& numbers) {
   char one[64];
   for (const double v : numbers) std::snprintf(one, sizeof one, "%a ", v), out << one;
   return out.str();
-}
-std::vector<double> numbers_of(const std::string& text) {
-  std::vector<double> out;
-  const char* at = text.c_str();
-  for (char* end = nullptr;; at = end) {
-    const double v = std::strtod(at, &end);
-    if (end == at) return out;
-    out.push_back(v);
-  }
 }
 
 // Prompts shared by two samples, one of them long: rows of all kinds on each rank.
@@ -120,27 +115,6 @@ std::string pass(TransformerRunOptions o, Session* session, bool recompute) {
   }
   return text_of(out);
 }
-
-// Every step's loss, gradient norm, reward and mismatch.
-std::string train(TransformerRunOptions o, Session* session, const std::filesystem::path& folder = {}) {
-  o.session = session;
-  std::vector<double> numbers;
-  struct AtStep : TrainObserver {
-    std::vector<double>* out = nullptr;
-    void on_step(const StepRecord& r) override {
-      for (const char* name : {"loss", "grad_norm", "reward", "mismatch/max_abs_logp", "kl", "moe/load_max_over_mean", "moe/dropped"})
-        if (const auto found = r.metrics.find(name); found != r.metrics.end()) out->push_back(found->second);
-    }
-  } log;
-  log.out = &numbers;
-  TransformerRun run(o, folder, {&log});
-  if (!folder.empty()) run.trainer->resume();
-  run.trainer->run();
-  return to_hex(run.policy->digest()) + "\n" + text_of(numbers);
-}
-std::string digest_line(const std::string& text) { return text.substr(0, text.find('\n')); }
-std::vector<double> step_numbers(const std::string& text) { return numbers_of(text.substr(text.find('\n') + 1)); }
-
 // All ranks' output, which is the same.
 std::string on_ranks(int world, const std::function<std::string(Session&)>& body) {
   const auto results = test::run_ranks(world, body);
@@ -179,12 +153,12 @@ TEST_CASE("expert parallel on 2 and 4 ranks: log-probabilities, entropies and ex
     for (const bool recompute : {true, false}) {
       CAPTURE(family);
       CAPTURE(recompute);
-      const std::vector<double> want = numbers_of(pass(expert_options(family, 1), nullptr, recompute));
+      const std::vector<double> want = numbers_in(pass(expert_options(family, 1), nullptr, recompute));
       const TransformerRun whole(expert_options(family, 1), {});
       for (const int size : {2, 4}) {
         if (size == 4 && family == "tiny-qwen3-moe") continue;  // six experts
         CAPTURE(size);
-        const std::vector<double> got = numbers_of(on_ranks(size, [&](Session& s) { return pass(expert_options(family, size), &s, recompute); }));
+        const std::vector<double> got = numbers_in(on_ranks(size, [&](Session& s) { return pass(expert_options(family, size), &s, recompute); }));
         near(got, want, 2e-5);
         CHECK(std::equal(want.begin(), want.begin() + static_cast<std::ptrdiff_t>(exact), got.begin()));
         std::size_t at = exact + 1, experts = 0;
@@ -223,7 +197,7 @@ TEST_CASE("three updates of GRPO, expert parallel, alone and beside data paralle
           CHECK(r.status == 0);
           CHECK(digest_line(r.output) == digest_line(results[0].output));
         }
-        if (dtype == DType::kF32) near(step_numbers(results[0].output), step_numbers(one), 1e-4);
+        if (dtype == DType::kF32) near(numbers_of(results[0].output), numbers_of(one), 1e-4);
       }
     }
 }
@@ -237,12 +211,12 @@ TEST_CASE("a checkpoint of expert parallel ranks goes on in one process and the 
     if (size == 1) return train(o, nullptr, folder);
     return on_ranks(size, [&](Session& s) { return train(o, &s, folder); });
   };
-  const std::vector<double> want = step_numbers(run_on(1, 4, {}));
+  const std::vector<double> want = numbers_of(run_on(1, 4, {}));
   for (const auto& [first, second] : {std::pair{2, 1}, {1, 2}, {4, 2}}) {
     CAPTURE(first);
     const test::TempDir dir;
-    std::vector<double> got = step_numbers(run_on(first, 3, dir.path()));
-    const std::vector<double> rest = step_numbers(run_on(second, 4, dir.path()));
+    std::vector<double> got = numbers_of(run_on(first, 3, dir.path()));
+    const std::vector<double> rest = numbers_of(run_on(second, 4, dir.path()));
     got.insert(got.end(), rest.begin(), rest.end());
     near(got, want, 1e-4);
   }
@@ -268,13 +242,13 @@ TEST_CASE("tensor parallel on 2 and 4 ranks: log-probabilities, entropies and gr
     TransformerRunOptions o = options(family);
     for (const bool recompute : {true, false}) {
       if (!recompute && std::string_view(family.name) == "llama") continue;  // the others show it
-      const std::vector<double> want = numbers_of(pass(o, nullptr, recompute));
+      const std::vector<double> want = numbers_in(pass(o, nullptr, recompute));
       for (const int size : {2, 4}) {
         if (size == 4 && std::string_view(family.name) != "llama") continue;  // two key-value heads
         CAPTURE(size);
         TransformerRunOptions mine = o;
         share(mine, true, size);
-        near(numbers_of(on_ranks(size, [&](Session& s) { return pass(mine, &s, recompute); })), want, 2e-5);
+        near(numbers_in(on_ranks(size, [&](Session& s) { return pass(mine, &s, recompute); })), want, 2e-5);
       }
     }
   }
@@ -287,13 +261,13 @@ TEST_CASE("sequence parallel on 2 and 4 ranks: the very log-probabilities of one
     const std::size_t exact = 2 * batch().predictors.size();
     for (const bool recompute : {true, false}) {
       if (!recompute && std::string_view(family.name) == "llama") continue;  // the others show it
-      const std::vector<double> want = numbers_of(pass(o, nullptr, recompute));
+      const std::vector<double> want = numbers_in(pass(o, nullptr, recompute));
       for (const int size : {2, 4}) {
         if (size == 4 && std::string_view(family.name) != "llama") continue;  // two key-value heads
         CAPTURE(size);
         TransformerRunOptions mine = o;
         share(mine, false, size);
-        const std::vector<double> got = numbers_of(on_ranks(size, [&](Session& s) { return pass(mine, &s, recompute); }));
+        const std::vector<double> got = numbers_in(on_ranks(size, [&](Session& s) { return pass(mine, &s, recompute); }));
         near(got, want, 2e-5);
         CHECK(std::equal(want.begin(), want.begin() + static_cast<std::ptrdiff_t>(exact), got.begin()));
       }
@@ -309,7 +283,7 @@ TEST_CASE("three updates of GRPO, tensor and sequence parallel, alone and beside
       o.dtype = dtype;
       o.trainer.steps = 3;
       o.grpo.exact = true;  // a token whose log-probability differs between rollout and learner is an error
-      const std::vector<double> want = step_numbers(train(o, nullptr));
+      const std::vector<double> want = numbers_of(train(o, nullptr));
       for (const auto& [world, size] : {std::pair{2, 2}, {4, 2}, {4, 4}}) {
         CAPTURE(world);
         TransformerRunOptions mine = o;
@@ -321,7 +295,7 @@ TEST_CASE("three updates of GRPO, tensor and sequence parallel, alone and beside
           CHECK(digest_line(r.output) == digest_line(results[0].output));
         }
         // bfloat16 weights round each sum: a draw may fall on another token, which changes all after it.
-        if (dtype == DType::kF32) near(step_numbers(results[0].output), want, 1e-4);
+        if (dtype == DType::kF32) near(numbers_of(results[0].output), want, 1e-4);
       }
     }
   }
@@ -331,13 +305,13 @@ TEST_CASE("a checkpoint of tensor parallel ranks goes on in one process and the 
   TransformerRunOptions o = options(families()[0]);
   o.trainer.steps = 4;
   o.trainer.save_every = 1;
-  const std::vector<double> want = step_numbers(train(o, nullptr));
+  const std::vector<double> want = numbers_of(train(o, nullptr));
   const auto run_on = [&](int size, bool tensor, std::int64_t steps, const std::filesystem::path& folder) {
     TransformerRunOptions mine = o;
     mine.trainer.steps = steps;
-    if (size == 1) return step_numbers(train(mine, nullptr, folder));
+    if (size == 1) return numbers_of(train(mine, nullptr, folder));
     share(mine, tensor, size);
-    return step_numbers(on_ranks(size, [&](Session& s) { return train(mine, &s, folder); }));
+    return numbers_of(on_ranks(size, [&](Session& s) { return train(mine, &s, folder); }));
   };
   for (const bool tensor : {true, false})
     for (const auto& [first, second] : {std::pair{2, 1}, {1, 2}, {4, 2}}) {
@@ -367,23 +341,15 @@ TEST_CASE("ranks of one model sample together: one of them scores, and a stop of
   share(o, true, 2);
   const std::string want = digest_line(on_ranks(2, [&](Session& s) { return train(o, &s); }));
   const test::TempDir dir;
-  const auto results = test::run_ranks(2, [&](Session& s) -> std::string {
-    install_stop_signals();
+  const auto options_of = [&](Session& s) {
     TransformerRunOptions mine = o;
-    mine.session = &s;
-    mine.scorer = [&](const SampleGroup& g) {
+    mine.scorer = [&s](const SampleGroup& g) {
       R1_CHECK(s.rank() == 0, "the second rank scores too");
       return test::score_even(g);
     };
-    test::StopOfSecondRank stop(s.rank());
-    TransformerRun run(mine, dir.path(), {&stop});
-    run.trainer->run();
-    return {};
-  });
-  for (const auto& r : results) {
-    CAPTURE(r.output);
-    CHECK(r.status == 130);
-  }
+    return mine;
+  };
+  test::stop_both(dir.path(), options_of, [](Session& s) { return std::make_unique<test::StopOfSecondRank>(s.rank()); });
   CHECK(digest_line(on_ranks(2, [&](Session& s) { return train(o, &s, dir.path()); })) == want);
 }
 

@@ -19,32 +19,11 @@ TEST_CASE("kill -9 of one of three ranks at any step: the others name it, and th
   o.trainer.steps = 6;
   o.trainer.save_every = 2;
   const std::string want = digest_line(test::run_ranks(3, [&](Session& s) { return train(o, &s); })[0].output);
-  struct Kill { int rank; std::int64_t step; };
-  for (const Kill k : {Kill{1, 1}, Kill{0, 3}, Kill{2, 5}}) {
+  for (const test::Death k : {test::Death{1, 1}, {0, 3}, {2, 5}}) {
     CAPTURE(k.rank);
     const test::TempDir dir;
-    const auto body = [&](bool dies) {
-      return [&, dies](Session& s) -> std::string {
-        TransformerRunOptions mine = o;
-        mine.session = &s;
-        AtStep killer;
-        killer.call = [&](const StepRecord& r) {
-          if (dies && s.rank() == k.rank && r.step == k.step) kill(getpid(), SIGKILL);
-        };
-        TransformerRun run(mine, dir.path(), {&killer});
-        run.trainer->resume();
-        run.trainer->run();
-        return to_hex(run.policy->digest());
-      };
-    };
-    const auto results = test::run_ranks(3, body(true));
-    for (int r = 0; r < 3; ++r) {
-      if (r == k.rank) continue;
-      CAPTURE(results[static_cast<std::size_t>(r)].output);
-      CHECK(results[static_cast<std::size_t>(r)].status == 1);
-      CHECK(results[static_cast<std::size_t>(r)].output.find(message("error: rank ", k.rank)) == 0);
-    }
-    same_on_all(test::run_ranks(3, body(false)), want);
+    test::others_name(test::run_ranks(3, [&](Session& s) { return test::go_on(o, s, dir.path(), {k.rank, k.step}); }), k.rank);
+    same_on_all(test::run_ranks(3, [&](Session& s) { return test::go_on(o, s, dir.path()); }), want);
   }
 }
 
@@ -122,19 +101,7 @@ TEST_CASE("a stop of one rank is one of all: each leaves at the same place, rank
   o.trainer.save_every = 0;
   const std::string want = digest_line(test::run_ranks(2, [&](Session& s) { return train(o, &s); })[0].output);
   const test::TempDir dir;
-  const auto results = test::run_ranks(2, [&](Session& s) -> std::string {
-    install_stop_signals();
-    TransformerRunOptions mine = o;
-    mine.session = &s;
-    test::StopOfSecondRank stop(s.rank());
-    TransformerRun run(mine, dir.path(), {&stop});
-    run.trainer->run();
-    return {};
-  });
-  for (const auto& r : results) {
-    CAPTURE(r.output);
-    CHECK(r.status == 130);
-  }
+  test::stop_both(dir.path(), [&](Session&) { return o; }, [](Session& s) { return std::make_unique<test::StopOfSecondRank>(s.rank()); });
   same_on_all(test::run_ranks(2, [&](Session& s) {
     TransformerRunOptions mine = o;
     mine.session = &s;
